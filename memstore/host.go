@@ -1,0 +1,191 @@
+package memstore
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+)
+
+// host is one host of a cluster: its lanes and its tree of devices, under one
+// lock.
+type host struct {
+	cluster, name string
+
+	mu      sync.RWMutex
+	gone    bool // out of the store's map
+	lanes   []*lane
+	tree    level
+	devices int // levels that hold a series
+}
+
+// level is a node of a host's tree: the host itself, a device (type and id) or
+// a part of either (subtype and id).
+type level struct {
+	device   Device
+	series   []*Series // by metric index
+	children map[Device]*level
+}
+
+func (s *Store) hostOrNew(cluster, name string) (*host, error) {
+	if h := s.host(cluster, name); h != nil {
+		return h, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h := s.clusters[cluster][name]; h != nil {
+		return h, nil
+	}
+	if s.hosts >= s.limits.Hosts {
+		return nil, fmt.Errorf("%w: %d hosts", ErrLimit, s.limits.Hosts)
+	}
+	h := &host{cluster: cluster, name: name}
+	if s.clusters[cluster] == nil {
+		s.clusters[cluster] = make(map[string]*host)
+	}
+	s.clusters[cluster][name] = h
+	s.hosts++
+	return h, nil
+}
+
+// seriesOrNew returns nil without an error if the host has left the store.
+func (h *host) seriesOrNew(m *metric, d Device, maxDevices int) (*Series, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.gone {
+		return nil, nil
+	}
+	l := h.level(d)
+	if l == nil || len(l.series) == 0 {
+		if h.devices >= maxDevices {
+			return nil, fmt.Errorf("%w: %d devices of one host", ErrLimit, maxDevices)
+		}
+		l = h.addLevel(d)
+		h.devices++
+	}
+	if sr := l.get(m); sr != nil {
+		return sr, nil
+	}
+	sr := &Series{metric: m, host: h, device: d, lane: h.lane(m.frequency)}
+	l.put(sr)
+	return sr, nil
+}
+
+// level finds the level of a device, nil if there is none.
+func (h *host) level(d Device) *level {
+	l := &h.tree
+	for _, step := range d.path() {
+		if l = l.children[step]; l == nil {
+			return nil
+		}
+	}
+	return l
+}
+
+func (h *host) addLevel(d Device) *level {
+	l := &h.tree
+	for _, step := range d.path() {
+		next := l.children[step]
+		if next == nil {
+			next = &level{device: step}
+			if l.children == nil {
+				l.children = make(map[Device]*level)
+			}
+			l.children[step] = next
+		}
+		l = next
+	}
+	return l
+}
+
+// path returns the devices on the way from the host down to d.
+func (d Device) path() []Device {
+	outer := Device{Type: d.Type, TypeID: d.TypeID}
+	switch {
+	case d == Device{}:
+		return nil
+	case d == outer || outer == Device{}:
+		return []Device{d}
+	default:
+		return []Device{outer, d}
+	}
+}
+
+func (l *level) get(m *metric) *Series {
+	i, ok := l.find(m)
+	if !ok {
+		return nil
+	}
+	return l.series[i]
+}
+
+func (l *level) put(sr *Series) {
+	i, _ := l.find(sr.metric)
+	l.series = slices.Insert(l.series, i, sr)
+}
+
+func (l *level) find(m *metric) (int, bool) {
+	return slices.BinarySearchFunc(l.series, m.index, func(sr *Series, index int) int {
+		return sr.metric.index - index
+	})
+}
+
+// all walks the series at and below l, in no order.
+func (l *level) all() iter.Seq[*Series] {
+	return func(yield func(*Series) bool) { l.walk(yield) }
+}
+
+func (l *level) walk(yield func(*Series) bool) bool {
+	for _, sr := range l.series {
+		if !yield(sr) {
+			return false
+		}
+	}
+	for _, c := range l.children {
+		if !c.walk(yield) {
+			return false
+		}
+	}
+	return true
+}
+
+// prune takes out the series that hold no sample, and levels that hold no
+// series, and returns how many devices went.
+func (l *level) prune() (devices int) {
+	had := len(l.series) > 0
+	l.series = slices.DeleteFunc(l.series, func(sr *Series) bool {
+		if sr.ring.n == 0 {
+			sr.gone.Store(true)
+			return true
+		}
+		return false
+	})
+	if had && len(l.series) == 0 {
+		devices++
+	}
+	for d, c := range l.children {
+		devices += c.prune()
+		if len(c.series) == 0 && len(c.children) == 0 {
+			delete(l.children, d)
+		}
+	}
+	return devices
+}
+
+// remove takes a host that holds no series out of the store.
+func (s *Store) remove(h *host) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.gone || len(h.tree.series) > 0 || len(h.tree.children) > 0 {
+		return
+	}
+	h.gone = true
+	hosts := s.clusters[h.cluster]
+	delete(hosts, h.name)
+	s.hosts--
+	if len(hosts) == 0 {
+		delete(s.clusters, h.cluster)
+	}
+}

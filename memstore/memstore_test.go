@@ -1,0 +1,82 @@
+package memstore
+
+import (
+	"context"
+	"math"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// base is a multiple of 600; the clock of most tests stands a day behind it.
+const base = 1_795_200_000
+
+func clockAt(seconds int64) func() time.Time {
+	return func() time.Time { return time.Unix(seconds, 0) }
+}
+
+func newStore(t testing.TB, now func() time.Time) *Store {
+	t.Helper()
+	s, err := New(Options{
+		Metrics: []Metric{
+			{Name: "load", Frequency: time.Minute},
+			{Name: "power", Frequency: time.Minute, Aggregation: AggregateSum},
+			{Name: "ipc", Frequency: time.Minute, Aggregation: AggregateAvg},
+			{Name: "fast", Frequency: time.Second, Aggregation: AggregateSum},
+		},
+		Retention: 48 * time.Hour,
+		Now:       now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func series(t testing.TB, s *Store, host, metric string, d Device) *Series {
+	t.Helper()
+	sr, err := s.Series(Key{"alpha", host, metric, d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sr
+}
+
+// put stores values at a time in seconds and each frequency after it.
+func put(t testing.TB, s *Store, sr *Series, at float64, values ...float64) {
+	t.Helper()
+	for i, v := range values {
+		ms := int64(at*1000) + int64(i)*sr.metric.frequency
+		if refused := s.Write([]Sample{{sr, ms, v}}); len(refused) > 0 {
+			t.Fatalf("sample %d: %s", i, refused[0].Reason)
+		}
+	}
+}
+
+func thread(id string) Device { return Device{Type: "hwthread", TypeID: id} }
+
+var nan = math.NaN()
+
+func same(a, b []float64) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if math.Float64bits(a[i]) != math.Float64bits(b[i]) && !(math.IsNaN(a[i]) && math.IsNaN(b[i])) {
+			return false
+		}
+	}
+	return true
+}
+
+func read(t testing.TB, s *Store, sel Selection, r Range) Data {
+	t.Helper()
+	d, err := s.Read(context.Background(), sel, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}

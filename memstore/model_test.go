@@ -1,0 +1,221 @@
+package memstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// model is the plainest store there is. All its samples lie on the minute.
+type model map[Key]map[int64]float64 // by minutes since base
+
+// want answers a selection the slow way.
+func (m model) want(sel Selection, aggregation Aggregation, from, n int64) ([]float64, error) {
+	named := func(d Device) bool {
+		switch {
+		case sel.Type != "" && (d.Type != sel.Type || !slices.Contains(sel.TypeIDs, d.TypeID)):
+			return false
+		case sel.Subtype != "":
+			return d.Subtype == sel.Subtype && slices.Contains(sel.SubtypeIDs, d.SubtypeID)
+		}
+		return true
+	}
+	depth := func(d Device) int { return len(d.path()) }
+	var parts []Key
+	for k := range m {
+		if k.Host == sel.Host && k.Metric == sel.Metric && named(k.Device) {
+			parts = append(parts, k)
+		}
+	}
+	// A series above another answers for it.
+	covered := func(k Key) bool {
+		return slices.ContainsFunc(parts, func(o Key) bool {
+			return depth(o.Device) < depth(k.Device) && (o.Device == Device{} || o.Device.Type == k.Device.Type && o.Device.TypeID == k.Device.TypeID)
+		})
+	}
+	parts = slices.DeleteFunc(slices.Clone(parts), covered)
+	switch {
+	case len(parts) == 0:
+		return nil, ErrNotFound
+	case len(parts) > 1 && aggregation == AggregateNone:
+		return nil, ErrAggregation
+	}
+	inRange := func(k Key) bool {
+		for i := range n {
+			if _, ok := m[k][from+i]; ok {
+				return true
+			}
+		}
+		return false
+	}
+	parts = slices.DeleteFunc(parts, func(k Key) bool { return !inRange(k) })
+	values := make([]float64, n)
+	for i := range values {
+		sum := 0.0
+		for _, k := range parts {
+			v, ok := m[k][from+int64(i)]
+			if !ok {
+				v = math.NaN()
+			}
+			sum += v
+		}
+		if aggregation == AggregateAvg {
+			sum /= float64(len(parts))
+		}
+		if len(parts) == 0 {
+			sum = math.NaN()
+		}
+		values[i] = sum
+	}
+	return values, nil
+}
+
+func (m model) dropBefore(minute int64, of func(Key) bool) {
+	for k, slots := range m {
+		for slot := range slots {
+			if of(k) && slot < minute {
+				delete(slots, slot)
+			}
+		}
+		if len(slots) == 0 {
+			delete(m, k)
+		}
+	}
+}
+
+// TestModel holds the store against the model under random operations.
+func TestModel(t *testing.T) {
+	metrics := map[string]Aggregation{"load": AggregateNone, "power": AggregateSum, "ipc": AggregateAvg}
+	names := []string{"load", "power", "ipc"}
+	hosts := []string{"n1", "n2"}
+	devices := []Device{
+		{}, {Subtype: "network", SubtypeID: "eth0"}, {Subtype: "network", SubtypeID: "lo"},
+		thread("0"), thread("1"), {"hwthread", "1", "part", "a"}, {"hwthread", "2", "part", "a"}, {"hwthread", "2", "part", "b"},
+		{Type: "accelerator", TypeID: "00000000:49:00.0"},
+	}
+	pick := func(r *rand.Rand, list []string) []string {
+		var some []string
+		for _, s := range list {
+			if r.IntN(2) == 0 {
+				some = append(some, s)
+			}
+		}
+		return some
+	}
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		minute := int64(0)
+		s := newStore(t, func() time.Time { return time.Unix(base+minute*60, 0) })
+		m := model{}
+		for step := range 400 {
+			fail := func(format string, args ...any) {
+				t.Fatalf("seed %d step %d: %s", seed, step, fmt.Sprintf(format, args...))
+			}
+			switch op := r.IntN(20); {
+			case op < 12:
+				k := Key{"alpha", hosts[r.IntN(2)], names[r.IntN(3)], devices[r.IntN(len(devices))]}
+				at := minute - int64(r.ExpFloat64()*20)
+				v := float64(r.IntN(64))
+				sr, err := s.Series(k)
+				if err != nil {
+					fail("%v", err)
+				}
+				refused := s.Write([]Sample{{sr, (base + at*60) * 1000, v}})
+				if len(refused) > 0 != (at < minute-48*60) {
+					fail("minute %d at %d: refused %v", at, minute, refused)
+				}
+				if m[k] == nil {
+					m[k] = map[int64]float64{}
+				}
+				m[k][at] = v
+			case op == 12:
+				minute += int64(r.ExpFloat64() * 200)
+				s.Expire()
+				m.dropBefore(minute-48*60, func(Key) bool { return true })
+			case op == 13:
+				host, to := hosts[r.IntN(2)], minute-int64(r.IntN(60))
+				s.Free([][]string{{"alpha"}, {host}, {"hwthread1", "networklo"}}, base+to*60)
+				m.dropBefore(to+1, func(k Key) bool {
+					d := k.Device
+					return k.Host == host && (d.Type == "hwthread" && d.TypeID == "1" || d.SubtypeID == "lo")
+				})
+			default:
+				sel := Selection{Cluster: "alpha", Host: hosts[r.IntN(2)], Metric: names[r.IntN(3)]}
+				switch r.IntN(4) {
+				case 0:
+					sel.Type, sel.TypeIDs = "hwthread", pick(r, []string{"0", "1", "2", "3"})
+				case 1:
+					sel.Type, sel.TypeIDs, sel.Subtype, sel.SubtypeIDs = "hwthread", []string{"1", "2"}, "part", pick(r, []string{"a", "b"})
+				}
+				from, n := minute-int64(r.IntN(120)), int64(r.IntN(100))
+				want, wantErr := m.want(sel, metrics[sel.Metric], from, n)
+				d, err := s.Read(context.Background(), sel, Range{From: base + from*60, To: base + (from+n)*60, Pad: true})
+				if !errors.Is(err, wantErr) {
+					fail("%+v: error %v, want %v", sel, err, wantErr)
+				}
+				if limit := minute + 4 - from; n > limit { // what lies in the future is not answered
+					want = want[:min(int64(len(want)), limit)]
+				}
+				if err == nil && (!same(d.Values, want) || d.From != base+from*60 || d.To != d.From+int64(len(want))*60) {
+					fail("%+v from %d:\n got %v from %d\nwant %v from %d", sel, from, d.Values, d.From, want, base+from*60)
+				}
+			}
+		}
+		if got, want := s.Size().Series, len(m); got < want {
+			t.Errorf("seed %d: %d series, the model has %d", seed, got, want)
+		}
+	}
+}
+
+// TestConcurrentUse writes, reads, frees and expires at once; -race watches.
+func TestConcurrentUse(t *testing.T) {
+	s := newStore(t, func() time.Time { return time.Unix(base, 0) })
+	var wg sync.WaitGroup
+	each := func(f func(r *rand.Rand)) {
+		for id := range uint64(2) {
+			wg.Go(func() {
+				r := rand.New(rand.NewPCG(id, 3))
+				for range 300 {
+					f(r)
+				}
+			})
+		}
+	}
+	host := func(r *rand.Rand) string { return fmt.Sprint("n", r.IntN(3)) }
+	each(func(r *rand.Rand) {
+		var batch []Sample
+		for range 20 {
+			sr, err := s.Series(Key{"alpha", host(r), "power", thread(fmt.Sprint(r.IntN(4)))})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			batch = append(batch, Sample{sr, (base - int64(r.IntN(3600))) * 1000, 1})
+		}
+		if refused := s.Write(batch); len(refused) > 0 {
+			t.Error(refused)
+		}
+	})
+	each(func(r *rand.Rand) {
+		d, err := s.Read(context.Background(), Selection{Cluster: "alpha", Host: host(r), Metric: "power"}, Range{From: base - 3600, To: base, Pad: true})
+		if err != nil && !errors.Is(err, ErrNotFound) || err == nil && len(d.Values) != 60 {
+			t.Errorf("%d values, %v", len(d.Values), err)
+		}
+	})
+	each(func(r *rand.Rand) { s.Free([][]string{{"*"}, {host(r)}}, base-int64(r.IntN(3600))) })
+	each(func(r *rand.Rand) {
+		s.Expire()
+		s.Size()
+		s.Health("alpha", host(r), []string{"power", "load"})
+		if _, err := s.Tree(nil); err != nil {
+			t.Error(err)
+		}
+	})
+	wg.Wait()
+}

@@ -1,0 +1,118 @@
+package memstore
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Device is a place on a host: a type and its id (hwthread 3), below it
+// perhaps a subtype and its id. The zero Device is the node itself.
+type Device struct {
+	Type, TypeID       string
+	Subtype, SubtypeID string
+}
+
+// Key is the path of a series.
+type Key struct {
+	Cluster, Host, Metric string
+	Device                Device
+}
+
+// Series is one metric of one device: what a [Sample] is written to. It stays
+// usable when its host has left the store in the meantime, a little slower;
+// [Series.Gone] tells when to ask the store for a new one.
+type Series struct {
+	metric *metric
+	host   *host
+	device Device
+	gone   atomic.Bool
+
+	// The rest is guarded by the host's lock.
+	lane  *lane
+	phase phase
+	ring  ring
+}
+
+// Gone reports that the series has left the store.
+func (sr *Series) Gone() bool { return sr.gone.Load() }
+
+// Cluster returns the name of the cluster that the series belongs to.
+func (sr *Series) Cluster() string { return sr.host.cluster }
+
+// Key returns the path of the series.
+func (sr *Series) Key() Key {
+	return Key{Cluster: sr.host.cluster, Host: sr.host.name, Metric: sr.metric.Name, Device: sr.device}
+}
+
+// Series returns the series of a key and makes it if it is not there. The
+// error is [ErrUnknownMetric], [ErrName] or [ErrLimit], with what and where.
+func (s *Store) Series(k Key) (*Series, error) {
+	m := s.metrics[k.Metric]
+	if m == nil {
+		return nil, ErrUnknownMetric
+	}
+	if err := s.checkNames(k); err != nil {
+		return nil, err
+	}
+	for {
+		h, err := s.hostOrNew(k.Cluster, k.Host)
+		if err != nil {
+			return nil, err
+		}
+		sr, err := h.seriesOrNew(m, k.Device, s.limits.DevicesPerHost)
+		if err != nil || sr != nil {
+			return sr, err
+		}
+	}
+}
+
+func (s *Store) checkNames(k Key) error {
+	for _, n := range [...]struct{ what, name string }{
+		{"cluster", k.Cluster},
+		{"host", k.Host},
+		{"type", k.Device.Type},
+		{"type-id", k.Device.TypeID},
+		{"stype", k.Device.Subtype},
+		{"stype-id", k.Device.SubtypeID},
+	} {
+		if err := checkName(n.name, s.limits.NameBytes); err != nil {
+			return fmt.Errorf("%w: %s %s", ErrName, n.what, err)
+		}
+	}
+	if err := checkPathElement(k.Cluster); err != nil {
+		return fmt.Errorf("%w: cluster %s", ErrName, err)
+	}
+	if err := checkPathElement(k.Host); err != nil {
+		return fmt.Errorf("%w: host %s", ErrName, err)
+	}
+	return nil
+}
+
+func checkName(name string, limit int) error {
+	switch {
+	case len(name) > limit:
+		return fmt.Errorf("is longer than %d bytes", limit)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("is not UTF-8")
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return fmt.Errorf("holds a control character")
+	}
+	return nil
+}
+
+// checkPathElement refuses what could leave a directory: clusters and hosts
+// become file names.
+func checkPathElement(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("is empty")
+	case name == "." || name == "..":
+		return fmt.Errorf("may not be %q", name)
+	case strings.ContainsAny(name, `/\`):
+		return fmt.Errorf("holds a slash")
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+// Package memstore is the store: the tree of clusters, hosts and devices, the
+// grid that their samples fall on, and the queries over it.
+//
+// It knows nobody above it: no HTTP, no tokens, no files. Time comes from an
+// injected clock, samples come in by [Store.Write], answers leave by
+// [Store.Read]; package archive moves whole hosts in and out by [Store.Dump]
+// and [Store.Restore].
+package memstore
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Options say what a store holds. Metrics and Retention are required.
+type Options struct {
+	Metrics   []Metric
+	Retention time.Duration    // how long samples are kept, by the clock
+	Limits    Limits           // zero fields mean the defaults
+	Now       func() time.Time // the server's clock; nil means time.Now
+}
+
+// Metric is one entry of the configuration's metrics section.
+type Metric struct {
+	Name        string
+	Frequency   time.Duration // distance of two slots, a whole number of seconds
+	Aggregation Aggregation
+}
+
+// Aggregation says how the devices of a host are put together when a query
+// asks for the host.
+type Aggregation uint8
+
+// The aggregations of the configuration: null, "sum" and "avg".
+const (
+	AggregateNone Aggregation = iota
+	AggregateSum
+	AggregateAvg
+)
+
+// Limits bound what names from outside can make the store hold.
+type Limits struct {
+	Hosts          int // in all clusters together; default 20,000
+	DevicesPerHost int // default 16,384
+	NameBytes      int // of a cluster, host, type, or id; default 256
+}
+
+// Store holds the samples of all clusters. Its methods may be called by any
+// number of goroutines.
+type Store struct {
+	metrics   map[string]*metric
+	retention int64 // milliseconds
+	limits    Limits
+	now       func() time.Time
+
+	mu       sync.RWMutex // guards the maps; taken before a host's lock
+	clusters map[string]map[string]*host
+	hosts    int
+}
+
+// metric is a configured metric with its place in the order of all metrics.
+type metric struct {
+	Metric
+	index     int
+	frequency int64 // milliseconds
+}
+
+// New returns an empty store. The error says which option cannot be.
+func New(o Options) (*Store, error) {
+	if o.Retention <= 0 {
+		return nil, fmt.Errorf("memstore: retention %v is not positive", o.Retention)
+	}
+	s := &Store{
+		metrics:   make(map[string]*metric, len(o.Metrics)),
+		retention: o.Retention.Milliseconds(),
+		limits:    o.Limits.orDefaults(),
+		now:       o.Now,
+		clusters:  make(map[string]map[string]*host),
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	for i, m := range o.Metrics {
+		if m.Frequency < time.Second || m.Frequency%time.Second != 0 {
+			return nil, fmt.Errorf("memstore: metric %q: frequency %v is not a whole number of seconds", m.Name, m.Frequency)
+		}
+		if s.metrics[m.Name] != nil {
+			return nil, fmt.Errorf("memstore: metric %q is there twice", m.Name)
+		}
+		s.metrics[m.Name] = &metric{Metric: m, index: i, frequency: m.Frequency.Milliseconds()}
+	}
+	return s, nil
+}
+
+func (l Limits) orDefaults() Limits {
+	if l.Hosts == 0 {
+		l.Hosts = 20_000
+	}
+	if l.DevicesPerHost == 0 {
+		l.DevicesPerHost = 16_384
+	}
+	if l.NameBytes == 0 {
+		l.NameBytes = 256
+	}
+	return l
+}
+
+// Clusters returns the names of the clusters that hold a host, sorted.
+func (s *Store) Clusters() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Sorted(maps.Keys(s.clusters))
+}
+
+// Hosts returns the names of a cluster's hosts, sorted.
+func (s *Store) Hosts(cluster string) []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Sorted(maps.Keys(s.clusters[cluster]))
+}
+
+func (s *Store) host(cluster, name string) *host {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.clusters[cluster][name]
+}
+
+// allHosts returns every host, in the order of their names.
+func (s *Store) allHosts() []*host {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make([]*host, 0, s.hosts)
+	for _, cluster := range slices.Sorted(maps.Keys(s.clusters)) {
+		hosts := s.clusters[cluster]
+		for _, name := range slices.Sorted(maps.Keys(hosts)) {
+			all = append(all, hosts[name])
+		}
+	}
+	return all
+}
+
+// Size is what a store holds at a moment.
+type Size struct {
+	Hosts  int
+	Series int
+	Bytes  int64 // of sample data
+}
+
+// Size counts what the store holds.
+func (s *Store) Size() Size {
+	var n Size
+	for _, h := range s.allHosts() {
+		h.mu.RLock()
+		n.Hosts++
+		for sr := range h.tree.all() {
+			n.Series++
+			n.Bytes += int64(8 * cap(sr.ring.buf))
+		}
+		h.mu.RUnlock()
+	}
+	return n
+}
+
+// Retention returns how long samples are kept.
+func (s *Store) Retention() time.Duration { return time.Duration(s.retention) * time.Millisecond }
+
+// Errors of lookups; compare with errors.Is.
+var (
+	// ErrNotFound: no series is at the place that was asked for.
+	ErrNotFound = errors.New("no such host, device or metric")
+	// ErrUnknownMetric: the metric is not in the configuration.
+	ErrUnknownMetric = errors.New("unknown metric")
+	// ErrLimit: a host or device more than the limits allow.
+	ErrLimit = errors.New("limit reached")
+	// ErrName: a name that may not be stored.
+	ErrName = errors.New("bad name")
+)

@@ -1,0 +1,122 @@
+package memstore
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// Window is a run of slots that a series holds.
+type Window struct {
+	Start int64 `json:"start"` // Unix seconds of the first slot
+	Len   int   `json:"len"`   // slots
+	End   int64 `json:"end"`   // Unix seconds after the last slot
+}
+
+// Level is a node of the tree as [Store.Tree] shows it.
+type Level struct {
+	Metrics  map[string][]Window
+	Children map[string]*Level
+}
+
+// Tree shows the subtree below a path: a cluster, a host, then devices by the
+// name that cc-metric-store gives them, type and id written as one word
+// ("hwthread0"). An empty path is the whole store. The error is [ErrNotFound].
+func (s *Store) Tree(path []string) (*Level, error) {
+	if len(path) >= 2 {
+		h := s.host(path[0], path[1])
+		if h == nil {
+			return nil, ErrNotFound
+		}
+		return h.show(path[2:])
+	}
+	top := &Level{Children: make(map[string]*Level)}
+	for _, h := range s.allHosts() {
+		if len(path) == 1 && h.cluster != path[0] {
+			continue
+		}
+		shown, err := h.show(nil)
+		if err != nil {
+			return nil, err
+		}
+		in := top
+		if len(path) == 0 {
+			if in = top.Children[h.cluster]; in == nil {
+				in = &Level{Children: make(map[string]*Level)}
+				top.Children[h.cluster] = in
+			}
+		}
+		in.Children[h.name] = shown
+	}
+	if len(path) == 1 && len(top.Children) == 0 {
+		return nil, ErrNotFound
+	}
+	return top, nil
+}
+
+func (h *host) show(path []string) (*Level, error) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	l := &h.tree
+	for _, name := range path {
+		i := slices.IndexFunc(l.sorted(), func(c *level) bool { return c.device.last() == name })
+		if i < 0 {
+			return nil, ErrNotFound
+		}
+		l = l.sorted()[i]
+	}
+	return l.show(), nil
+}
+
+func (l *level) show() *Level {
+	shown := &Level{Metrics: make(map[string][]Window, len(l.series)), Children: make(map[string]*Level, len(l.children))}
+	for _, sr := range l.series {
+		if sr.ring.n == 0 {
+			continue
+		}
+		shown.Metrics[sr.metric.Name] = []Window{{
+			Start: floorDiv(sr.lane.time(sr.ring.first)+sr.phase.offset, 1000),
+			Len:   sr.ring.n,
+			End:   floorDiv(sr.lane.time(sr.ring.last()+1)+sr.phase.offset, 1000),
+		}}
+	}
+	for d, c := range l.children {
+		shown.Children[d.last()] = c.show()
+	}
+	return shown
+}
+
+// sorted returns the levels below l in the order of their devices: numbers in
+// type ids go by their value.
+func (l *level) sorted() []*level {
+	return slices.SortedFunc(maps.Values(l.children), func(a, b *level) int { return a.device.compare(b.device) })
+}
+
+func (d Device) compare(o Device) int {
+	return cmp.Or(
+		cmp.Compare(d.Type, o.Type),
+		cmp.Compare(len(d.TypeID), len(o.TypeID)), cmp.Compare(d.TypeID, o.TypeID),
+		cmp.Compare(d.Subtype, o.Subtype),
+		cmp.Compare(len(d.SubtypeID), len(o.SubtypeID)), cmp.Compare(d.SubtypeID, o.SubtypeID),
+	)
+}
+
+// last names the innermost part of a device as cc-metric-store does.
+func (d Device) last() string {
+	if d.Subtype != "" || d.SubtypeID != "" {
+		return d.Subtype + d.SubtypeID
+	}
+	return d.Type + d.TypeID
+}
+
+// String names a device for people: "hwthread 3", "network eth0", "node".
+func (d Device) String() string {
+	name := "node"
+	if d.Type != "" {
+		name = d.Type + " " + d.TypeID
+	}
+	if d.Subtype != "" || d.SubtypeID != "" {
+		name += " " + d.Subtype + " " + d.SubtypeID
+	}
+	return name
+}
