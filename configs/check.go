@@ -1,0 +1,212 @@
+package configs
+
+import (
+	"cmp"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// checker reports what is wrong with values of the right type. It shows no value that could be, or hold, a secret.
+type checker struct {
+	config *Config
+	found  *findings
+	file   string // the main one
+}
+
+func (c checker) all() {
+	c.main()
+	c.authentication()
+	c.metrics()
+	c.metricStore()
+	c.subscriptions()
+	c.nats()
+	c.limits()
+}
+
+func (c checker) main() {
+	m := c.config.Main
+	if m.Addr == "" {
+		c.fail("main.addr", `missing: the address to listen on, such as "0.0.0.0:8082"`)
+	} else {
+		c.hostPort("main.addr", m.Addr)
+	}
+	if m.HTTPSCertFile != "" && m.HTTPSKeyFile == "" {
+		c.fail("main.https-key-file", "missing: main.https-cert-file is set, and HTTPS needs both")
+	}
+	if m.HTTPSKeyFile != "" && m.HTTPSCertFile == "" {
+		c.fail("main.https-cert-file", "missing: main.https-key-file is set, and HTTPS needs both")
+	}
+	if u, err := url.Parse(m.BackendURL); m.BackendURL != "" &&
+		(err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		c.warn("main.backend-url", "cannot be asked: not an absolute URL such as https://monitoring.example.org")
+	}
+}
+
+// demoKey is the public half of a key pair that the documentation of cc-backend and cc-metric-store prints.
+const demoKey = "kzfYrYy+TzpanWZHJ5qSdMj5uKUWgq74BWhQG6copP0="
+
+func (c checker) authentication() {
+	const path = "main.jwt-public-key"
+	key, disabled := c.config.Main.JWTPublicKey, c.config.Auth.Disabled
+	raw, err := base64.StdEncoding.DecodeString(key)
+	switch {
+	case key == "" && !disabled:
+		c.fail(path, `missing: give the issuer's Ed25519 public key ("ringstore key FILE" prints it), `+
+			`or switch authentication off with "auth": {"disabled": true}`)
+	case err != nil:
+		c.fail(path, `must be standard base64 of 32 bytes, which this is not ("ringstore key FILE" prints the right form)`)
+	case key != "" && len(raw) != 32:
+		c.fail(path, "must be standard base64 of the 32 bytes of an Ed25519 public key, found %d bytes "+
+			`("ringstore key FILE" prints the right form)`, len(raw))
+	case key == demoKey:
+		c.warn(path, "is the demonstration key of ClusterCockpit: its private half is public, so anyone can write tokens for it")
+	}
+	if disabled {
+		c.warn("auth.disabled", "nobody is asked for a token: whoever reaches this server is an administrator")
+	}
+	switch c.config.Auth.UsersRead {
+	case "":
+	case UsersReadAll:
+		c.warn("auth.users-read", "the roles user and manager may query every job's data")
+	default:
+		c.fail("auth.users-read", `must be "all" or left out`)
+	}
+}
+
+// reservedTags belong to the path of a series, so that they tell series apart anyway.
+var reservedTags = []string{"cluster", "hostname", "host", "type", "type-id", "stype", "stype-id"}
+
+// maxFrequency is a year, in seconds.
+const maxFrequency = 365 * 24 * 60 * 60
+
+func (c checker) metrics() {
+	if len(c.config.Metrics) == 0 {
+		c.fail("metrics", `missing: the metrics to keep, such as {"cpu_load": {"frequency": 60, "aggregation": null}}`)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.config.Metrics)) {
+		path, m := joinKey("metrics", name), c.config.Metrics[name]
+		c.name(path, "the name", name)
+		if name == "" {
+			c.fail(path, "the name is empty")
+		}
+		if m.Frequency < 1 || m.Frequency > maxFrequency {
+			c.fail(path+".frequency", "must be at least 1 and at most %d seconds", maxFrequency)
+		}
+		switch m.Aggregation {
+		case NoAggregation, SumAggregation, AvgAggregation:
+		default:
+			c.fail(path+".aggregation", `must be "sum", "avg" or null, found %s`, quote(string(m.Aggregation)))
+		}
+		c.extraTags(path+".extra-tags", m.ExtraTags)
+	}
+}
+
+// maxExtraTags per metric, each of which multiplies the series.
+const maxExtraTags = 16
+
+func (c checker) extraTags(path string, tags []string) {
+	if len(tags) > maxExtraTags {
+		c.fail(path, "must be at most %d tags", maxExtraTags)
+		return
+	}
+	for i, tag := range tags {
+		at := joinIndex(path, i)
+		c.name(at, "the tag", tag)
+		switch {
+		case tag == "":
+			c.fail(at, "the tag is empty")
+		case slices.Contains(reservedTags, tag):
+			c.fail(at, "%s tells series apart already", quote(tag))
+		case slices.Index(tags, tag) < i:
+			c.fail(at, "%s stands here twice", quote(tag))
+		}
+	}
+}
+
+// maxMemoryCap in GB is more memory than any machine has, and small enough to count in bytes.
+const maxMemoryCap = 1_000_000
+
+func (c checker) metricStore() {
+	s := c.config.MetricStore
+	if s.RetentionInMemory == 0 {
+		c.fail("metric-store.retention-in-memory", `missing: how long samples stay in memory, such as "48h"`)
+	}
+	if s.MemoryCap < 0 || s.MemoryCap > maxMemoryCap {
+		c.fail("metric-store.memory-cap", "must be between 0 and %d GB", maxMemoryCap)
+	}
+	checkpoints := &c.config.MetricStore.Checkpoints
+	checkpoints.Directory = cmp.Or(checkpoints.Directory, defaults().MetricStore.Checkpoints.Directory)
+	if checkpoints.MaxWALSize < 0 {
+		c.fail("metric-store.checkpoints.max-wal-size", "must be 0 or a number of bytes")
+	}
+	cleanup := &c.config.MetricStore.Cleanup
+	cleanup.Mode = cmp.Or(cleanup.Mode, CleanupDelete)
+	switch {
+	case cleanup.Mode != CleanupDelete && cleanup.Mode != CleanupArchive:
+		c.fail("metric-store.cleanup.mode", `must be "delete" or "archive", found %s`, quote(string(cleanup.Mode)))
+	case cleanup.Mode == CleanupArchive && cleanup.Directory == "":
+		c.fail("metric-store.cleanup.directory", `missing: where mode "archive" writes`)
+	}
+}
+
+func (c checker) limits() {
+	l := c.config.Limits
+	const most = 1<<63 - 1
+	for _, limit := range []struct {
+		key         string
+		value, most int64
+	}{
+		{"body-bytes", l.BodyBytes, most},
+		{"values-per-query", l.ValuesPerQuery, most},
+		{"hosts", int64(l.Hosts), most},
+		{"devices-per-host", int64(l.DevicesPerHost), most},
+		{"name-bytes", int64(l.NameBytes), 1<<16 - 1},
+	} {
+		switch {
+		case limit.value < 1:
+			c.fail("limits."+limit.key, "must be at least 1")
+		case limit.value > limit.most:
+			c.fail("limits."+limit.key, "must be at most %d", limit.most)
+		}
+	}
+}
+
+// name reports what no part of a series' path may be.
+func (c checker) name(path, what, name string) {
+	if limit := c.config.Limits.NameBytes; limit > 0 && len(name) > limit {
+		c.fail(path, "%s is %d bytes long, limits.name-bytes is %d", what, len(name), limit)
+	}
+	if strings.ContainsFunc(name, unicode.IsControl) {
+		c.fail(path, "%s holds a control character", what)
+	}
+}
+
+// hostPort reports an address that nothing can listen on.
+func (c checker) hostPort(path, address string) {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		c.fail(path, `must be host:port, such as "127.0.0.1:8080", or "[::1]:8080"`)
+		return
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil {
+		c.fail(path, "the port must be a number from 0 to 65535, or the name of a service")
+	}
+}
+
+func (c checker) fail(path, format string, args ...any) {
+	if c.found.skips(path) {
+		return
+	}
+	file := c.found.fileOf(path, c.file)
+	c.found.problems.add(Problem{File: file, Key: path, Message: fmt.Sprintf(format, args...)})
+}
+
+func (c checker) warn(path, message string) {
+	c.found.warnings.add(Problem{File: c.found.fileOf(path, c.file), Key: path, Message: message})
+}

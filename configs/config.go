@@ -1,0 +1,226 @@
+// Package configs is the configuration file: its types, defaults and checks, with examples beside it.
+//
+// It reads the config.json of cc-metric-store unchanged, with the additions of RingStore, and it reports everything
+// that is wrong with a file at once, by file and key path. It is a leaf: it imports no other package of RingStore,
+// opens no port or data directory, and logs nothing. What an operator should know besides the errors is in
+// [Config.Warnings].
+package configs
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Config is a loaded configuration: every value checked, every default filled in. It is not changed after [Load]
+// returned it, so it may be read concurrently.
+type Config struct {
+	Main        Main              `json:"main"`
+	Metrics     map[string]Metric `json:"metrics"` // by name; at least one
+	MetricStore MetricStore       `json:"metric-store"`
+	NATS        NATS              `json:"nats"`
+	Auth        Auth              `json:"auth"`
+	Limits      Limits            `json:"limits"`
+
+	// Warnings are what did not stop the configuration from loading but should be logged at every start.
+	Warnings []Problem `json:"-"`
+}
+
+// Main is section "main": the HTTP server.
+type Main struct {
+	// Addr is the host:port to listen on. Required.
+	Addr string `json:"addr"`
+	// HTTPSCertFile and HTTPSKeyFile are PEM files; both are set (HTTPS) or none (HTTP).
+	HTTPSCertFile string `json:"https-cert-file"`
+	HTTPSKeyFile  string `json:"https-key-file"`
+	// JWTPublicKey is an Ed25519 public key, standard base64 of 32 bytes. It is empty only if Auth.Disabled.
+	JWTPublicKey string `json:"jwt-public-key"`
+	// User and Group are dropped to once the port is bound; empty: stay who we are.
+	User  string `json:"user"`
+	Group string `json:"group"`
+	// BackendURL is the cc-backend that knows the nodes of running jobs; empty: none. It may carry credentials.
+	BackendURL string `json:"backend-url"`
+	// Gzip lets answers be compressed for clients that accept it. Default false: it costs more than the query.
+	Gzip  bool  `json:"gzip"`
+	Debug Debug `json:"debug"`
+}
+
+// Metric is one entry of section "metrics".
+type Metric struct {
+	// Frequency is the interval between two samples in seconds, at least 1. Required.
+	Frequency int64 `json:"frequency"`
+	// Aggregation combines devices into their parent.
+	Aggregation Aggregation `json:"aggregation"`
+	// ExtraTags are tags that tell series of this metric apart besides those of the path; otherwise they are ignored.
+	ExtraTags []string `json:"extra-tags"`
+}
+
+// Aggregation is how the values of devices become the value of what holds them.
+type Aggregation string
+
+const (
+	NoAggregation  Aggregation = ""    // null in the file: devices are not combined
+	SumAggregation Aggregation = "sum" // such as power
+	AvgAggregation Aggregation = "avg" // such as temperature
+)
+
+// MetricStore is section "metric-store": memory, disk and subscriptions.
+type MetricStore struct {
+	// RetentionInMemory is how long samples stay in memory. Required, positive.
+	RetentionInMemory time.Duration `json:"retention-in-memory"`
+	// MemoryCap is in GB (10^9 bytes), 0 for none of its own: see [MemoryCap] for the cap in force.
+	MemoryCap int `json:"memory-cap"`
+	// CheckpointInterval is the time between two checkpoints. Default 10 minutes.
+	CheckpointInterval time.Duration `json:"checkpoint-interval"`
+	// NumWorkers is how many goroutines write checkpoints; 0 or less: as many as fit the machine.
+	NumWorkers    int            `json:"num-workers"`
+	Checkpoints   Checkpoints    `json:"checkpoints"`
+	Cleanup       Cleanup        `json:"cleanup"`
+	Debug         Debug          `json:"debug"`
+	Subscriptions []Subscription `json:"nats-subscriptions"` // as in the file; see [Config.Subjects]
+}
+
+// Checkpoints is "metric-store.checkpoints". Its file-format is accepted and has no effect.
+type Checkpoints struct {
+	// Directory is relative to the working directory. Default ./var/checkpoints.
+	Directory string `json:"directory"`
+	// MaxWALSize is the journal's size in bytes that starts a checkpoint before its time; 0: the journal's own default.
+	MaxWALSize int64 `json:"max-wal-size"`
+}
+
+// Cleanup is "metric-store.cleanup": what happens to data that leaves the retention.
+type Cleanup struct {
+	Mode CleanupMode `json:"mode"` // default CleanupDelete
+	// Directory is where CleanupArchive writes. Required by that mode.
+	Directory string `json:"directory"`
+}
+
+// CleanupMode is what happens to data that leaves the retention.
+type CleanupMode string
+
+const (
+	CleanupDelete  CleanupMode = "delete"
+	CleanupArchive CleanupMode = "archive"
+)
+
+// Debug is a "debug" object. Keys that it does not know are warned of, not refused.
+type Debug struct {
+	// Gops starts the agent of github.com/google/gops.
+	Gops bool `json:"gops"`
+}
+
+// Subscription is one entry of "metric-store.nats-subscriptions".
+type Subscription struct {
+	// SubscribeTo is a NATS subject, wildcards allowed. Required.
+	SubscribeTo string `json:"subscribe-to"`
+	// ClusterTag is the cluster of lines that name none; empty: such lines are refused.
+	ClusterTag string `json:"cluster-tag"`
+	// Authorization is never empty after loading. Default AuthorizationHeader.
+	Authorization Authorization `json:"authorization"`
+}
+
+// Authorization is how the right to write is checked for the messages of a subscription.
+type Authorization string
+
+const (
+	// AuthorizationHeader wants a token in each message's Authorization header.
+	AuthorizationHeader Authorization = "header"
+	// AuthorizationTrusted checks nothing: whoever may publish on the broker may write.
+	AuthorizationTrusted Authorization = "trusted"
+)
+
+// NATS is section "nats": the server that messages come from. At most one of Address and Embedded is set.
+type NATS struct {
+	// Address is one URL or several, separated by commas; empty: no external server. It may carry credentials.
+	Address  string `json:"address"`
+	Username string `json:"username"`
+	Password Secret `json:"password"`
+	// CredsFilePath and NkeySeedFile are files with other kinds of credentials.
+	CredsFilePath string `json:"creds-file-path"`
+	NkeySeedFile  string `json:"nkey-seed-file"`
+	// Embedded runs a server inside this process instead; nil: none.
+	Embedded *EmbeddedNATS `json:"embedded"`
+}
+
+// EmbeddedNATS is "nats.embedded".
+type EmbeddedNATS struct {
+	// Listen is the host:port of the server; port 0 takes a free one. Required.
+	Listen string `json:"listen"`
+}
+
+// Auth is section "auth".
+type Auth struct {
+	// Disabled makes everyone an administrator.
+	Disabled bool `json:"disabled"`
+	// RequireExpiry refuses tokens without "exp".
+	RequireExpiry bool `json:"require-expiry"`
+	// UsersRead is "" (users and managers read their own jobs only) or UsersReadAll.
+	UsersRead string `json:"users-read"`
+	// AuditLog is the file that refusals are appended to; empty: stderr.
+	AuditLog string `json:"audit-log"`
+}
+
+// UsersReadAll lets the roles user and manager query everything.
+const UsersReadAll = "all"
+
+// Limits is section "limits": what one request, and one line, may cost. All are at least 1.
+type Limits struct {
+	BodyBytes      int64 `json:"body-bytes"`       // of a request, after decompression. Default 64 MiB
+	ValuesPerQuery int64 `json:"values-per-query"` // default 20,000,000
+	Hosts          int   `json:"hosts"`            // in the store. Default 20,000
+	DevicesPerHost int   `json:"devices-per-host"` // default 16,384
+	NameBytes      int   `json:"name-bytes"`       // of a cluster, host, metric, type or id, at most 65,535. Default 256
+}
+
+// Secret is a string that formatting, logging and marshalling hide; convert it to string where it is used.
+type Secret string
+
+// Format implements [fmt.Formatter] for every verb.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(hidden)) }
+
+// MarshalText implements [encoding.TextMarshaler], which encoding/json and log/slog follow.
+func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+
+const hidden = "[hidden]"
+
+// Subject is one NATS subject to subscribe to.
+type Subject struct {
+	Subject string
+	// ClusterTag is the cluster of lines that name none. It is empty where the configuration gives none, or several
+	// different ones for this subject: then each line needs a cluster of its own.
+	ClusterTag    string
+	Authorization Authorization
+}
+
+// Subjects are the configured subscriptions, one per subject, in the file's order.
+func (c *Config) Subjects() []Subject {
+	var subjects []Subject
+	for _, s := range c.MetricStore.Subscriptions {
+		i := slices.IndexFunc(subjects, func(known Subject) bool { return known.Subject == s.SubscribeTo })
+		switch {
+		case i < 0:
+			subjects = append(subjects, Subject{s.SubscribeTo, s.ClusterTag, s.Authorization})
+		case subjects[i].ClusterTag != s.ClusterTag:
+			subjects[i].ClusterTag = ""
+		}
+	}
+	return subjects
+}
+
+// defaults is the configuration that a file is read over.
+func defaults() *Config {
+	return &Config{
+		MetricStore: MetricStore{
+			CheckpointInterval: 10 * time.Minute,
+			Checkpoints:        Checkpoints{Directory: "./var/checkpoints"},
+			Cleanup:            Cleanup{Mode: CleanupDelete},
+		},
+		Limits: Limits{
+			BodyBytes:      64 << 20,
+			ValuesPerQuery: 20_000_000,
+			Hosts:          20_000,
+			DevicesPerHost: 16_384,
+			NameBytes:      256,
+		},
+	}
+}

@@ -1,0 +1,182 @@
+package configs
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// decoder writes a tree over a Config and reports what does not fit.
+//
+// It is encoding/json with the answers that an operator needs: the path of everything wrong instead of the first
+// offset, and the nearest key for an unknown one. As there, null leaves the default, and a key in other letter case
+// is taken.
+type decoder struct {
+	found *findings
+}
+
+// config decodes the top level, where an unknown section is not an error.
+func (d decoder) config(root node, c *Config) {
+	fields := fieldsOf(reflect.ValueOf(c).Elem())
+	for _, m := range root.members {
+		if field, known := fields[m.key]; known {
+			d.child(m.key, root, m.value, field)
+			continue
+		}
+		message := "unknown section, ignored"
+		if !d.found.warnings.full() {
+			message += didYouMean(m.key, slices.Sorted(maps.Keys(fields)))
+		}
+		d.warn(joinKey("", m.key), m.value, message)
+	}
+}
+
+// child decodes a member of an object, which a section file may have put there.
+func (d decoder) child(path string, parent, n node, v reflect.Value) {
+	if n.file != parent.file {
+		d.found.files[path] = n.file
+	}
+	d.value(path, n, v)
+}
+
+func (d decoder) value(path string, n node, v reflect.Value) {
+	switch {
+	case n.kind == isNull:
+	case v.Type() == reflect.TypeFor[time.Duration]():
+		d.duration(path, n, v)
+	case v.Kind() == reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(path, n, v.Elem())
+	case v.Kind() == reflect.Struct && d.is(isObject, path, n, "an object"):
+		d.object(path, n, v)
+	case v.Kind() == reflect.Map && d.is(isObject, path, n, "an object"):
+		d.table(path, n, v)
+	case v.Kind() == reflect.Slice && d.is(isArray, path, n, "an array"):
+		v.Set(reflect.MakeSlice(v.Type(), len(n.items), len(n.items)))
+		for i, item := range n.items {
+			d.value(joinIndex(path, i), item, v.Index(i))
+		}
+	case v.Kind() == reflect.String && d.is(isString, path, n, "a string"):
+		v.SetString(n.text)
+	case v.Kind() == reflect.Bool && d.is(isBool, path, n, "true or false"):
+		v.SetBool(n.truth)
+	case v.CanInt() && d.is(isNumber, path, n, "a whole number"):
+		d.integer(path, n, v)
+	}
+}
+
+func (d decoder) is(want kind, path string, n node, name string) bool {
+	if n.kind != want {
+		d.found.wrongType(path, n, name)
+	}
+	return n.kind == want
+}
+
+func (d decoder) object(path string, n node, v reflect.Value) {
+	fields := fieldsOf(v)
+	given := map[string]bool{}
+	for _, m := range n.members {
+		at := joinKey(path, m.key)
+		key, known := knownKey(m.key, fields)
+		note, accepted := withoutEffect[at]
+		switch {
+		case known && given[key]:
+			d.fail(at, m.value, fmt.Sprintf("duplicate key, stands here as %s as well", quote(key)))
+		case known:
+			given[key] = true
+			if key != m.key {
+				d.warn(at, m.value, fmt.Sprintf("taken for %s", quote(key)))
+			}
+			d.child(joinKey(path, key), n, m.value, fields[key])
+		case accepted:
+			if note != "" && !m.value.isZero() {
+				d.warn(at, m.value, note)
+			}
+		case v.Type() == reflect.TypeFor[Debug]():
+			d.warn(at, m.value, "unknown key, ignored")
+		default:
+			message := "unknown key"
+			if !d.found.problems.full() {
+				message += suggestion(at, m.key, slices.Sorted(maps.Keys(fields)))
+			}
+			d.fail(at, m.value, message)
+		}
+	}
+}
+
+// table decodes an object whose keys are names.
+func (d decoder) table(path string, n node, v reflect.Value) {
+	v.Set(reflect.MakeMapWithSize(v.Type(), len(n.members)))
+	for _, m := range n.members {
+		element := reflect.New(v.Type().Elem()).Elem()
+		d.child(joinKey(path, m.key), n, m.value, element)
+		v.SetMapIndex(reflect.ValueOf(m.key), element)
+	}
+}
+
+func (d decoder) integer(path string, n node, v reflect.Value) {
+	i, err := strconv.ParseInt(n.text, 10, v.Type().Bits())
+	if err != nil {
+		d.fail(path, n, "must be a whole number of at most 19 digits, found "+quote(n.text))
+		return
+	}
+	v.SetInt(i)
+}
+
+// duration leaves the default for an empty string, as if the key were not there.
+func (d decoder) duration(path string, n node, v reflect.Value) {
+	if !d.is(isString, path, n, `a duration in quotes, such as "48h" or "10m"`) || n.text == "" {
+		return
+	}
+	t, err := time.ParseDuration(n.text)
+	switch {
+	case err != nil:
+		d.fail(path, n, fmt.Sprintf(`%s is no duration: write hours, minutes and seconds, such as "48h", "10m" or "1h30m"`,
+			quote(n.text)))
+	case t <= 0:
+		d.fail(path, n, "must be longer than 0")
+	default:
+		v.SetInt(int64(t))
+	}
+}
+
+func (d decoder) fail(path string, n node, message string) {
+	d.found.problems.add(Problem{File: n.file, Key: path, Message: message})
+}
+
+func (d decoder) warn(path string, n node, message string) {
+	d.found.warnings.add(Problem{File: n.file, Key: path, Message: message})
+}
+
+// fieldsOf are the fields of a struct by their key.
+func fieldsOf(v reflect.Value) map[string]reflect.Value {
+	fields := map[string]reflect.Value{}
+	for f, value := range v.Fields() {
+		if key := f.Tag.Get("json"); key != "-" {
+			fields[key] = value
+		}
+	}
+	return fields
+}
+
+func isSection(key string) bool {
+	_, known := fieldsOf(reflect.ValueOf(Config{}))[key]
+	return known
+}
+
+// knownKey is the key of fields that key stands for: itself, or else the one that differs in letter case only.
+func knownKey(key string, fields map[string]reflect.Value) (string, bool) {
+	if _, exact := fields[key]; exact {
+		return key, true
+	}
+	for known := range fields {
+		if strings.EqualFold(known, key) {
+			return known, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,143 @@
+package configs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+)
+
+// Load reads the configuration in path and in the files that its "<section>-file" keys name. Every error that it
+// returns is of type [Errors].
+//
+// Any section may stand in a file of its own: "metrics-file": "x.json" says that x.json, relative to the working
+// directory, holds what would stand under "metrics". Where both are given they are merged by the section's keys. A
+// key that both have is taken from the file, and warned of. (cc-metric-store takes one of the two at random.)
+func Load(path string) (*Config, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, Errors{{File: path, Message: err.Error()}}
+	}
+	return Parse(path, data)
+}
+
+// Parse is [Load] for a text that is already in memory; name stands for its file in problems. Section files are read
+// as Load reads them.
+func Parse(name string, data []byte) (*Config, error) {
+	found := &findings{unusable: map[string]bool{}, files: map[string]string{}}
+	config := defaults()
+	if root, ok := parseTree(name, "", data, found); ok {
+		if root.kind == isObject {
+			d := decoder{found}
+			d.config(withSectionFiles(root, found), config)
+			c := checker{config: config, found: found, file: name}
+			c.all()
+		} else {
+			found.wrongType("", root, "an object")
+		}
+	}
+	if problems := found.problems.list(name); len(problems) > 0 {
+		return nil, Errors(problems)
+	}
+	config.Warnings = found.warnings.list(name)
+	return config, nil
+}
+
+const fileSuffix = "-file"
+
+// withSectionFiles replaces the "<section>-file" members of a configuration by what the files hold.
+func withSectionFiles(root node, found *findings) node {
+	sections := slices.DeleteFunc(slices.Clone(root.members), func(m member) bool {
+		section, isFile := strings.CutSuffix(m.key, fileSuffix)
+		return isFile && isSection(section)
+	})
+	for _, m := range root.members {
+		section, isFile := strings.CutSuffix(m.key, fileSuffix)
+		if !isFile || !isSection(section) || m.value.isZero() {
+			continue
+		}
+		content, ok := sectionFile(m, section, found)
+		if !ok {
+			found.unusable[section] = true
+			continue
+		}
+		i := slices.IndexFunc(sections, func(s member) bool { return s.key == section })
+		if i < 0 {
+			sections = append(sections, member{section, content})
+			continue
+		}
+		sections[i].value = merge(section, sections[i].value, content, found)
+	}
+	root.members = sections
+	return root
+}
+
+// sectionFile reads the file that m names.
+func sectionFile(m member, section string, found *findings) (content node, ok bool) {
+	if m.value.kind != isString {
+		found.wrongType(m.key, m.value, "a string, the name of a file")
+		return node{}, false
+	}
+	data, err := readFile(m.value.text)
+	if err != nil {
+		message := fmt.Sprintf("%s: %v", quote(m.value.text), err)
+		found.problems.add(Problem{File: m.value.file, Key: m.key, Message: message})
+		return node{}, false
+	}
+	content, ok = parseTree(m.value.text, section, data, found)
+	if ok && content.kind != isObject {
+		found.wrongType(section, content, "an object")
+		return node{}, false
+	}
+	return content, ok
+}
+
+// merge is a section that stands in the main file, in inline, and in one of its own, in file.
+func merge(section string, inline, file node, found *findings) node {
+	if inline.kind != isObject {
+		if inline.kind != isNull {
+			found.wrongType(section, inline, "an object")
+		}
+		return file
+	}
+	at := make(map[string]int, len(inline.members))
+	for i, m := range inline.members {
+		at[m.key] = i
+	}
+	merged := inline
+	merged.members = slices.Clone(inline.members)
+	for _, m := range file.members {
+		i, both := at[m.key]
+		if !both {
+			merged.members = append(merged.members, m)
+			continue
+		}
+		merged.members[i] = m
+		found.warnings.add(Problem{
+			File: inline.file, Key: joinKey(section, m.key),
+			Message: "stands in " + printable(file.file) + " as well, which counts",
+		})
+	}
+	return merged
+}
+
+// readFile reads no more than the largest configuration and one byte. Its errors don't name the file.
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, withoutPath(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	return data, withoutPath(err)
+}
+
+func withoutPath(err error) error {
+	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
+		return pathError.Err
+	}
+	return err
+}

@@ -1,0 +1,305 @@
+package configs_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ringstore/ringstore/configs"
+)
+
+const key = "X4Ll/9q96zb4edW1GpcGU4Ir0druT+/WLevbfAkSD0w="
+
+// The least that loads, section by section.
+const (
+	mainSection    = `"main": {"addr": ":8082", "jwt-public-key": "` + key + `"}`
+	metricsSection = `"metrics": {"cpu_load": {"frequency": 60, "aggregation": null}}`
+	storeSection   = `"metric-store": {"retention-in-memory": "48h"}`
+)
+
+// minimal is the least that loads, with sections added, or put in place of its own of the same name.
+func minimal(sections ...string) string {
+	all := []string{mainSection, metricsSection, storeSection}
+	for _, s := range sections {
+		name, _, _ := strings.Cut(s, ":")
+		all = slices.DeleteFunc(all, func(other string) bool { return strings.HasPrefix(other, name+":") })
+		all = append(all, s)
+	}
+	return "{" + strings.Join(all, ",\n") + "}"
+}
+
+func inMain(members string) string {
+	return minimal(`"main": {"addr": ":8082", "jwt-public-key": "` + key + `", ` + members + `}`)
+}
+
+func inStore(members string) string {
+	return minimal(`"metric-store": {"retention-in-memory": "48h", ` + members + `}`)
+}
+
+func inMetric(members string) string { return minimal(`"metrics": {"cpu_load": {` + members + `}}`) }
+
+// subscribed has these subscriptions, and a server for them.
+func subscribed(subscriptions string) string {
+	return minimal(`"metric-store": {"retention-in-memory": "48h", "nats-subscriptions": [`+subscriptions+`]}`,
+		`"nats": {"address": "nats://localhost:4222"}`)
+}
+
+func linesOf(problems []configs.Problem) []string {
+	var lines []string
+	for _, p := range problems {
+		lines = append(lines, p.String())
+	}
+	return lines
+}
+
+func compareLines(t *testing.T, text string, got, want []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%.300s\n got:\n  %s\nwant:\n  %s", text, strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+	}
+}
+
+// refused checks that a configuration is refused with exactly these lines.
+func refused(t *testing.T, text string, want ...string) {
+	t.Helper()
+	config, err := configs.Parse("config.json", []byte(text))
+	problems, _ := errors.AsType[configs.Errors](err)
+	if config != nil || problems == nil {
+		t.Errorf("%.300s\nloaded; want %q", text, want)
+		return
+	}
+	compareLines(t, text, linesOf(problems), want)
+	if got := err.Error(); got != strings.Join(want, "\n") {
+		t.Errorf("Error() is not one line per problem: %q", got)
+	}
+}
+
+// loaded checks that a configuration loads with exactly these warnings.
+func loaded(t *testing.T, text string, warnings ...string) *configs.Config {
+	t.Helper()
+	config, err := configs.Parse("config.json", []byte(text))
+	if err != nil {
+		t.Errorf("%.300s\nrefused: %v", text, err)
+		return &configs.Config{}
+	}
+	compareLines(t, text, linesOf(config.Warnings), warnings)
+	return config
+}
+
+// No string that can hold a secret is in an error or a warning, nor in a printed configuration.
+func TestSecretsAreHidden(t *testing.T) {
+	const secret = "hunter2"
+	for _, text := range []string{
+		minimal(`"nats": {"address": "nats://u:` + secret + `@", "password": "` + secret + `"}`),
+		minimal(`"nats": {"address": "ftp://u:` + secret + `@h", "password": {"` + `x": "` + secret + `"}}`),
+		minimal(`"main": {"addr": ":1", "jwt-public-key": "` + secret + `"}`),
+		inMain(`"backend-url": "://u:` + secret + `@h", "user": 5`),
+		subscribed(`{"subscribe-to": "a", "authorization": "` + secret + `"}`),
+		minimal(`"auth": {"users-read": "` + secret + `"}`),
+		minimal(`"nats": {"address": "nats://h", "password": "` + secret + `", "pasword": "` + secret + `"}`),
+	} {
+		_, err := configs.Parse("config.json", []byte(text))
+		if err == nil {
+			t.Errorf("loaded: %s", text)
+		} else if strings.Contains(err.Error(), secret) {
+			t.Errorf("%s\nshows the secret: %v", text, err)
+		}
+	}
+
+	config := loaded(t, minimal(`"nats": {"address": "nats://h", "password": "`+secret+`"}`),
+		"config.json: nats: username and password are used only if both are given")
+	if string(config.NATS.Password) != secret {
+		t.Errorf("the password is %q", string(config.NATS.Password))
+	}
+	var printed strings.Builder
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		fmt.Fprintf(&printed, verb, config.NATS)
+	}
+	text, err := json.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed.Write(text)
+	slog.New(slog.NewTextHandler(&printed, nil)).Info("config", "nats", config.NATS, "password", config.NATS.Password)
+	if strings.Contains(printed.String(), secret) || strings.Contains(printed.String(), fmt.Sprintf("%x", secret)) {
+		t.Errorf("printed: %s", &printed)
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	f := func(text string, want ...string) { t.Helper(); loaded(t, text, want...) }
+	const noToken = "config.json: auth.disabled: nobody is asked for a token: whoever reaches this server is an administrator"
+
+	f(minimal())
+	f(minimal(`"metrcs": {"a": 1}`), `config.json: metrcs: unknown section, ignored; did you mean "metrics"?`)
+	f(minimal(`"cron": {}, "ui-file": "no such file"`), "config.json: cron: unknown section, ignored", "config.json: ui-file: unknown section, ignored")
+	f(minimal(`"auth": {"disabled": true}`), noToken)
+	f(minimal(`"main": {"addr": ":1"}`, `"auth": {"disabled": true}`), noToken)
+	f(minimal(`"auth": {"users-read": "all"}`), "config.json: auth.users-read: the roles user and manager may query every job's data")
+	f(minimal(`"main": {"addr": ":1", "jwt-public-key": "kzfYrYy+TzpanWZHJ5qSdMj5uKUWgq74BWhQG6copP0="}`),
+		"config.json: main.jwt-public-key: is the demonstration key of ClusterCockpit: its private half is public, so anyone can write tokens for it")
+	f(subscribed(`{"subscribe-to": "hpc", "authorization": "trusted"}`), "config.json: metric-store.nats-subscriptions[0].authorization: "+
+		`messages are not asked for a token: whoever may publish to "hpc" may write`)
+	f(inStore(`"nats-subscriptions": [{"subscribe-to": "hpc"}]`),
+		"config.json: metric-store.nats-subscriptions: have no effect without nats.address or nats.embedded")
+	f(minimal(`"nats": {"embedded": {"listen": "127.0.0.1:0"}}`), "config.json: nats.embedded: runs for nothing without metric-store.nats-subscriptions")
+	f(subscribed(`{"subscribe-to": "hpc.>"}, {"subscribe-to": "hpc.fritz"}`), "config.json: metric-store.nats-subscriptions[1].subscribe-to: "+
+		"overlaps with metric-store.nats-subscriptions[0]: messages that match both arrive twice")
+	f(subscribed(`{"subscribe-to": "a.*.c"}, {"subscribe-to": "a.b"}, {"subscribe-to": "a.b.d"}, {"subscribe-to": "a"}`))
+	f(inMain(`"backend-url": "monitoring:8080"`), "config.json: main.backend-url: cannot be asked: not an absolute URL such as https://monitoring.example.org")
+	f(inMain(`"debug": {"dump-to-file": "x", "gops": true, "pprof": true}`),
+		"config.json: main.debug.dump-to-file: has no effect; /api/debug shows the same", "config.json: main.debug.pprof: unknown key, ignored")
+	f(inStore(`"checkpoints": {"file-format": "json", "interval": "12h"}, "cleanup": {"interval": "48h"}`),
+		`config.json: metric-store.checkpoints.interval: has no effect; write "checkpoint-interval" in "metric-store"`,
+		`config.json: metric-store.cleanup.interval: has no effect; cleaning up goes by "retention-in-memory"`)
+	f(minimal(`"main": {"Addr": ":1", "jwt-public-key": "`+key+`"}`), `config.json: main.Addr: taken for "addr"`)
+}
+
+// What cc-metric-store 1.5 starts with, everything its structs know included, loads without a word but for its key.
+func TestPeerConfigLoads(t *testing.T) {
+	config := loaded(t, `{
+		"main": {
+			"addr": "0.0.0.0:8082", "https-cert-file": "", "https-key-file": "", "jwt-public-key": "`+key+`",
+			"user": "", "group": "", "backend-url": "", "debug": {"dump-to-file": "", "gops": false}
+		},
+		"metrics": {
+			"cpu_load": {"frequency": 60, "aggregation": null},
+			"clock": {"frequency": 10, "aggregation": "avg"},
+			"flops_any": {"frequency": 60, "aggregation": "sum"},
+			"mem_used": {"frequency": 60, "aggregation": ""},
+			"no_aggregation": {"frequency": 60}
+		},
+		"nats": {"address": "nats://0.0.0.0:4222", "username": "root", "password": "root", "creds-file-path": "", "nkey-seed-file": ""},
+		"metric-store": {
+			"num-workers": -1, "checkpoint-interval": "12h", "memory-cap": 100, "retention-in-memory": "48h",
+			"checkpoints": {"file-format": "wal", "directory": "./var/cp", "max-wal-size": 0},
+			"debug": {"dump-to-file": "", "gops": false},
+			"cleanup": {"mode": "archive", "directory": "./var/archive"},
+			"nats-subscriptions": [
+				{"subscribe-to": "hpc-nats", "cluster-tag": "fritz"},
+				{"subscribe-to": "hpc-nats", "cluster-tag": "alex"}
+			]
+		}
+	}`)
+	want := &configs.Config{
+		Main: configs.Main{Addr: "0.0.0.0:8082", JWTPublicKey: key},
+		Metrics: map[string]configs.Metric{
+			"cpu_load":       {Frequency: 60},
+			"clock":          {Frequency: 10, Aggregation: configs.AvgAggregation},
+			"flops_any":      {Frequency: 60, Aggregation: configs.SumAggregation},
+			"mem_used":       {Frequency: 60},
+			"no_aggregation": {Frequency: 60},
+		},
+		MetricStore: configs.MetricStore{
+			RetentionInMemory: 48 * time.Hour, CheckpointInterval: 12 * time.Hour, MemoryCap: 100, NumWorkers: -1,
+			Checkpoints: configs.Checkpoints{Directory: "./var/cp"},
+			Cleanup:     configs.Cleanup{Mode: configs.CleanupArchive, Directory: "./var/archive"},
+			Subscriptions: []configs.Subscription{
+				{SubscribeTo: "hpc-nats", ClusterTag: "fritz", Authorization: configs.AuthorizationHeader},
+				{SubscribeTo: "hpc-nats", ClusterTag: "alex", Authorization: configs.AuthorizationHeader},
+			},
+		},
+		NATS:   configs.NATS{Address: "nats://0.0.0.0:4222", Username: "root", Password: "root"},
+		Limits: configs.Limits{BodyBytes: 64 << 20, ValuesPerQuery: 20_000_000, Hosts: 20_000, DevicesPerHost: 16_384, NameBytes: 256},
+	}
+	if !reflect.DeepEqual(config, want) {
+		t.Errorf("\n got %+v\nwant %+v", config, want)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	config := loaded(t, inStore(`"checkpoint-interval": "", "checkpoints": {"directory": ""}, "cleanup": {"mode": "", "directory": null}, "debug": null`))
+	want := configs.MetricStore{
+		RetentionInMemory: 48 * time.Hour, CheckpointInterval: 10 * time.Minute,
+		Checkpoints: configs.Checkpoints{Directory: "./var/checkpoints"},
+		Cleanup:     configs.Cleanup{Mode: configs.CleanupDelete},
+	}
+	if !reflect.DeepEqual(config.MetricStore, want) {
+		t.Errorf("\n got %+v\nwant %+v", config.MetricStore, want)
+	}
+}
+
+func TestAdditions(t *testing.T) {
+	config := loaded(t, minimal(
+		`"main": {"addr": "[::1]:http", "jwt-public-key": "`+key+`", "gzip": true, "debug": {"gops": true}}`,
+		`"metrics": {"net": {"frequency": 1, "extra-tags": ["device", "unit"]}}`,
+		`"nats": {"embedded": {"listen": "127.0.0.1:4222"}}`,
+		`"metric-store": {"retention-in-memory": "1h30m", "nats-subscriptions": [{"subscribe-to": "a"}]}`,
+		`"auth": {"require-expiry": true, "audit-log": "audit"}`,
+		`"limits": {"body-bytes": 9007199254740993, "values-per-query": 2, "hosts": 3, "devices-per-host": 4, "name-bytes": 6}`,
+	))
+	want := &configs.Config{
+		Main:    configs.Main{Addr: "[::1]:http", JWTPublicKey: key, Gzip: true, Debug: configs.Debug{Gops: true}},
+		Metrics: map[string]configs.Metric{"net": {Frequency: 1, ExtraTags: []string{"device", "unit"}}},
+		MetricStore: configs.MetricStore{
+			RetentionInMemory: 90 * time.Minute, CheckpointInterval: 10 * time.Minute,
+			Checkpoints:   configs.Checkpoints{Directory: "./var/checkpoints"},
+			Cleanup:       configs.Cleanup{Mode: configs.CleanupDelete},
+			Subscriptions: []configs.Subscription{{SubscribeTo: "a", Authorization: configs.AuthorizationHeader}},
+		},
+		NATS:   configs.NATS{Embedded: &configs.EmbeddedNATS{Listen: "127.0.0.1:4222"}},
+		Auth:   configs.Auth{RequireExpiry: true, AuditLog: "audit"},
+		Limits: configs.Limits{BodyBytes: 1<<53 + 1, ValuesPerQuery: 2, Hosts: 3, DevicesPerHost: 4, NameBytes: 6},
+	}
+	if !reflect.DeepEqual(config, want) {
+		t.Errorf("\n got %+v\nwant %+v", config, want)
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for _, address := range []string{"nats://h:4222", "h:4222", "h", "tls://a:1, nats://b:2", "nats://u:p@h", "wss://h/path", "nats://[::1]:4222"} {
+		loaded(t, minimal(`"nats": {"address": "`+address+`"}`))
+	}
+}
+
+func TestSubjects(t *testing.T) {
+	f := func(subscriptions string, want ...configs.Subject) {
+		t.Helper()
+		config, err := configs.Parse("config.json", []byte(subscribed(subscriptions)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := config.Subjects(); !slices.Equal(got, want) {
+			t.Errorf("%s\n got %+v\nwant %+v", subscriptions, got, want)
+		}
+	}
+	const header, trusted = configs.AuthorizationHeader, configs.AuthorizationTrusted
+
+	f(``)
+	f(`{"subscribe-to": "b", "cluster-tag": "x"}, {"subscribe-to": "a", "authorization": "trusted"}`,
+		configs.Subject{"b", "x", header}, configs.Subject{"a", "", trusted})
+	f(`{"subscribe-to": "a", "cluster-tag": "x"}, {"subscribe-to": "a", "cluster-tag": "y"}, {"subscribe-to": "a", "cluster-tag": "z"}`,
+		configs.Subject{"a", "", header})
+	f(`{"subscribe-to": "a", "cluster-tag": "x", "authorization": "trusted"}, {"subscribe-to": "a", "authorization": "trusted"}`,
+		configs.Subject{"a", "", trusted})
+}
+
+func TestExamples(t *testing.T) {
+	trusted := `config-nats.json: metric-store.nats-subscriptions[0].authorization: messages are not asked for a token: ` +
+		`whoever may publish to "hpc-collectors" may write`
+	for name, warnings := range map[string][]string{"config.json": nil, "config-nats.json": {trusted}} {
+		config, err := configs.Load(name)
+		if err != nil {
+			t.Errorf("%v", err)
+			continue
+		}
+		compareLines(t, name, linesOf(config.Warnings), warnings)
+	}
+	examples, err := filepath.Glob("*.json")
+	if err != nil || len(examples) < 5 {
+		t.Fatalf("examples: %q, %v", examples, err)
+	}
+	for _, name := range examples {
+		if data, err := os.ReadFile(name); err != nil || !json.Valid(data) {
+			t.Errorf("%s: is no JSON, %v", name, err)
+		}
+	}
+}

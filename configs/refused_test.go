@@ -1,0 +1,228 @@
+package configs_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/ringstore/ringstore/configs"
+)
+
+func TestRefusedText(t *testing.T) {
+	f := func(text, want string) { t.Helper(); refused(t, text, want) }
+
+	f("", "config.json:1:1: unexpected end of JSON input")
+	f("  \n  ", "config.json:2:2: unexpected end of JSON input")
+	f("null", "config.json: must be an object, found null")
+	f("[]", "config.json: must be an object, found an array")
+	f("{\n  \"main\": {\n    \"addr\" \"x\"\n  }\n}", `config.json:3:12: invalid character '"' after object key`)
+	f("{\n  \"main\": {},\n}", "config.json:3:1: invalid character '}' looking for beginning of object key string")
+	f("{}\n{}", "config.json:2:1: invalid character '{' after top-level value")
+	f(`{"main": {"addr": "`, "config.json:1:19: unexpected end of JSON input")
+	f("\ufeff{}", "config.json:1:1: invalid character 'ï' looking for beginning of value")
+	f(strings.Repeat("[", 33)+strings.Repeat("]", 33), "config.json:1:33: nested deeper than 32 levels")
+	f(strings.Repeat("[", 20_000), "config.json:1:10001: invalid character '[' exceeded max depth")
+	f(strings.Repeat(" ", 1<<20+1), "config.json: larger than 1048576 bytes")
+	f(minimal(`"main": {"addr": ":1",`+"\n"+`"addr": ":2", "jwt-public-key": "`+key+`"}`),
+		"config.json: main.addr: duplicate key, in lines 3 and 4")
+	f(minimal(`"other": [1, {"a": 1, "a": 2}]`), "config.json: other[1].a: duplicate key, in lines 4 and 4")
+	f("{"+mainSection+", "+metricsSection+","+storeSection+",\n"+mainSection+"}",
+		"config.json: main: duplicate key, in lines 1 and 2")
+}
+
+func TestRefusedTypes(t *testing.T) {
+	f := func(text string, want ...string) { t.Helper(); refused(t, text, want...) }
+
+	f(minimal(`"main": 1`), "config.json: main: must be an object, found a number")
+	f(minimal(`"metrics": []`), "config.json: metrics: must be an object, found an array")
+	f(minimal(`"metrics": {"a": 1}`), "config.json: metrics.a: must be an object, found a number")
+	f(minimal(`"metric-store": "48h"`), "config.json: metric-store: must be an object, found a string")
+	f(inMain(`"user": 0`), "config.json: main.user: must be a string, found a number")
+	f(inMain(`"gzip": "true"`), "config.json: main.gzip: must be true or false, found a string")
+	f(inMain(`"debug": true`), "config.json: main.debug: must be an object, found a boolean")
+	f(inStore(`"memory-cap": "100"`), "config.json: metric-store.memory-cap: must be a whole number, found a string")
+	f(inStore(`"memory-cap": 1.5`), `config.json: metric-store.memory-cap: must be a whole number of at most 19 digits, found "1.5"`)
+	f(inStore(`"memory-cap": 99999999999999999999`),
+		`config.json: metric-store.memory-cap: must be a whole number of at most 19 digits, found "99999999999999999999"`)
+	f(inStore(`"nats-subscriptions": {}`), "config.json: metric-store.nats-subscriptions: must be an array, found an object")
+	f(inStore(`"nats-subscriptions": ["hpc"]`), "config.json: metric-store.nats-subscriptions[0]: must be an object, found a string")
+	f(inMetric(`"frequency": "60"`), "config.json: metrics.cpu_load.frequency: must be a whole number, found a string")
+	f(inMetric(`"frequency": 60, "aggregation": false`), "config.json: metrics.cpu_load.aggregation: must be a string, found a boolean")
+	f(inMetric(`"frequency": 60, "extra-tags": "device"`), "config.json: metrics.cpu_load.extra-tags: must be an array, found a string")
+	f(inMetric(`"frequency": 60, "extra-tags": [1]`), "config.json: metrics.cpu_load.extra-tags[0]: must be a string, found a number")
+	f(minimal(`"nats": {"embedded": "127.0.0.1:4222"}`), "config.json: nats.embedded: must be an object, found a string")
+}
+
+func TestRefusedKeys(t *testing.T) {
+	f := func(text string, want ...string) { t.Helper(); refused(t, text, want...) }
+
+	f(inMain(`"adr": ":1"`), `config.json: main.adr: unknown key; did you mean "addr"?`)
+	f(inMain(`"https_cert_file": ""`), `config.json: main.https_cert_file: unknown key; did you mean "https-cert-file"?`)
+	f(inMain(`"db": "./var/job.db"`), "config.json: main.db: unknown key; known here: "+
+		"addr, backend-url, debug, group, gzip, https-cert-file, https-key-file, jwt-public-key, user")
+	f(inMain(`"disable-authentication": true`), `config.json: main.disable-authentication: unknown key; `+
+		`authentication is switched off with "auth": {"disabled": true}`)
+	f(inMain(`"a.b\n": 1, "": 1`), `config.json: main["a.b\n"]: unknown key; known here: `+
+		"addr, backend-url, debug, group, gzip, https-cert-file, https-key-file, jwt-public-key, user",
+		`config.json: main[""]: unknown key; known here: addr, backend-url, debug, group, gzip, https-cert-file, https-key-file, jwt-public-key, user`)
+	f(inMetric(`"frequencey": 60`), `config.json: metrics.cpu_load.frequencey: unknown key; did you mean "frequency"?`,
+		"config.json: metrics.cpu_load.frequency: must be at least 1 and at most 31536000 seconds")
+	f(inStore(`"retention": "48h"`), `config.json: metric-store.retention: unknown key; known here: checkpoint-interval, `+
+		"checkpoints, cleanup, debug, memory-cap, nats-subscriptions, num-workers, retention-in-memory")
+	f(inStore(`"checkpoints": {"dir": "x"}`), `config.json: metric-store.checkpoints.dir: unknown key; known here: directory, max-wal-size`)
+	f(inStore(`"cleanup": {"modus": "delete"}`), `config.json: metric-store.cleanup.modus: unknown key; did you mean "mode"?`)
+	f(subscribed(`{"subscribe-to": "hpc", "cluster": "fritz"}`),
+		"config.json: metric-store.nats-subscriptions[0].cluster: unknown key; known here: authorization, cluster-tag, subscribe-to")
+	f(minimal(`"nats": {"subscriptions": []}`), "config.json: nats.subscriptions: unknown key; "+
+		`subscriptions stand in "metric-store", as "nats-subscriptions"`)
+	f(minimal(`"auth": {"disable": true}`), `config.json: auth.disable: unknown key; did you mean "disabled"?`)
+	f(minimal(`"limits": {"host": 1}`), `config.json: limits.host: unknown key; did you mean "hosts"?`)
+	f(minimal(`"main": {"addr": ":1", "Addr": ":2", "jwt-public-key": "`+key+`"}`),
+		`config.json: main.Addr: duplicate key, stands here as "addr" as well`)
+}
+
+func TestRefusedMain(t *testing.T) {
+	f := func(text string, want ...string) { t.Helper(); refused(t, text, want...) }
+	const neitherKey = `config.json: main.jwt-public-key: missing: give the issuer's Ed25519 public key ("ringstore key FILE" ` +
+		`prints it), or switch authentication off with "auth": {"disabled": true}`
+	const notBase64 = "config.json: main.jwt-public-key: must be standard base64 of 32 bytes, which this is not " +
+		`("ringstore key FILE" prints the right form)`
+
+	f(minimal(`"main": {}`), `config.json: main.addr: missing: the address to listen on, such as "0.0.0.0:8082"`, neitherKey)
+	f(minimal(`"main": {"addr": ":1", "jwt-public-key": null}`), neitherKey)
+	f(minimal(`"main": {"addr": ":1"}`, `"auth": {"disabled": false}`), neitherKey)
+	f(minimal(`"main": {"addr": ":1", "jwt-public-key": "X4Ll_9q96zb4edW1GpcGU4Ir0druT-_WLevbfAkSD0w="}`), notBase64)
+	f(minimal(`"main": {"addr": ":1", "jwt-public-key": "`+strings.TrimSuffix(key, "=")+`"}`), notBase64)
+	f(minimal(`"main": {"addr": ":1", "jwt-public-key": "-----BEGIN PUBLIC KEY-----"}`), notBase64)
+	f(minimal(`"main": {"addr": ":1", "jwt-public-key": "AAAA"}`, `"auth": {"disabled": true}`),
+		"config.json: main.jwt-public-key: must be standard base64 of the 32 bytes of an Ed25519 public key, found 3 bytes "+
+			`("ringstore key FILE" prints the right form)`)
+	f(minimal(`"main": {"addr": "localhost", "jwt-public-key": "`+key+`"}`),
+		`config.json: main.addr: must be host:port, such as "127.0.0.1:8080", or "[::1]:8080"`)
+	f(minimal(`"main": {"addr": "localhost:70000", "jwt-public-key": "`+key+`"}`),
+		"config.json: main.addr: the port must be a number from 0 to 65535, or the name of a service")
+	f(inMain(`"https-cert-file": "c.pem"`), "config.json: main.https-key-file: missing: main.https-cert-file is set, and HTTPS needs both")
+	f(inMain(`"https-key-file": "k.pem"`), "config.json: main.https-cert-file: missing: main.https-key-file is set, and HTTPS needs both")
+	f(minimal(`"auth": {"users-read": "none"}`), `config.json: auth.users-read: must be "all" or left out`)
+}
+
+func TestRefusedMetrics(t *testing.T) {
+	f := func(text string, want ...string) { t.Helper(); refused(t, text, want...) }
+	const missing = `config.json: metrics: missing: the metrics to keep, such as {"cpu_load": {"frequency": 60, "aggregation": null}}`
+	long := strings.Repeat("m", 257)
+
+	f("{"+mainSection+","+storeSection+"}", missing)
+	f(minimal(`"metrics": {}`), missing)
+	f(minimal(`"metrics": null`), missing)
+	for _, frequency := range []string{"0", "-1", "31536001", "9223372036854775807", "null"} {
+		f(inMetric(`"frequency": `+frequency), "config.json: metrics.cpu_load.frequency: must be at least 1 and at most 31536000 seconds")
+	}
+	f(inMetric(`"frequency": 1, "aggregation": "max"`), `config.json: metrics.cpu_load.aggregation: must be "sum", "avg" or null, found "max"`)
+	f(inMetric(`"frequency": 1, "aggregation": "SUM"`), `config.json: metrics.cpu_load.aggregation: must be "sum", "avg" or null, found "SUM"`)
+	f(minimal(`"metrics": {"": {"frequency": 1}}`), `config.json: metrics[""]: the name is empty`)
+	f(minimal(`"metrics": {"a\u0000b": {"frequency": 1}}`), `config.json: metrics["a\x00b"]: the name holds a control character`)
+	f(minimal(`"metrics": {"`+long+`": {"frequency": 1}}`), `config.json: metrics["`+long[:64]+
+		`"...]: the name is 257 bytes long, limits.name-bytes is 256`)
+	f(inMetric(`"frequency": 1, "extra-tags": ["a"`+strings.Repeat(`, "a"`, 16)+`]`),
+		"config.json: metrics.cpu_load.extra-tags: must be at most 16 tags")
+	f(inMetric(`"frequency": 1, "extra-tags": ["device", "", "type-id", "device"]`),
+		"config.json: metrics.cpu_load.extra-tags[1]: the tag is empty",
+		`config.json: metrics.cpu_load.extra-tags[2]: "type-id" tells series apart already`,
+		`config.json: metrics.cpu_load.extra-tags[3]: "device" stands here twice`)
+}
+
+func TestRefusedStore(t *testing.T) {
+	f := func(text string, want ...string) { t.Helper(); refused(t, text, want...) }
+	const missing = `config.json: metric-store.retention-in-memory: missing: how long samples stay in memory, such as "48h"`
+	retention := func(value string) string { return minimal(`"metric-store": {"retention-in-memory": ` + value + `}`) }
+
+	f("{"+mainSection+","+metricsSection+"}", missing)
+	f(retention(`""`), missing)
+	f(retention("null"), missing)
+	f(retention("172800"), `config.json: metric-store.retention-in-memory: must be a duration in quotes, such as "48h" or "10m", found a number`)
+	f(retention(`"2d"`), `config.json: metric-store.retention-in-memory: "2d" is no duration: write hours, minutes and seconds, `+
+		`such as "48h", "10m" or "1h30m"`)
+	f(retention(`"0s"`), "config.json: metric-store.retention-in-memory: must be longer than 0")
+	f(retention(`"-48h"`), "config.json: metric-store.retention-in-memory: must be longer than 0")
+	f(inStore(`"checkpoint-interval": "0h"`), "config.json: metric-store.checkpoint-interval: must be longer than 0")
+	f(inStore(`"memory-cap": -1`), "config.json: metric-store.memory-cap: must be between 0 and 1000000 GB")
+	f(inStore(`"memory-cap": 100000000000`), "config.json: metric-store.memory-cap: must be between 0 and 1000000 GB")
+	f(inStore(`"checkpoints": {"max-wal-size": -1}`), "config.json: metric-store.checkpoints.max-wal-size: must be 0 or a number of bytes")
+	f(inStore(`"cleanup": {"mode": "keep"}`), `config.json: metric-store.cleanup.mode: must be "delete" or "archive", found "keep"`)
+	f(inStore(`"cleanup": {"mode": "archive"}`), `config.json: metric-store.cleanup.directory: missing: where mode "archive" writes`)
+	for _, limit := range []string{"body-bytes", "values-per-query", "hosts", "devices-per-host", "name-bytes"} {
+		f(minimal(`"limits": {"`+limit+`": 0}`), "config.json: limits."+limit+": must be at least 1")
+	}
+	f(minimal(`"limits": {"name-bytes": 65536}`), "config.json: limits.name-bytes: must be at most 65535")
+}
+
+func TestRefusedNATS(t *testing.T) {
+	f := func(text string, want ...string) { t.Helper(); refused(t, text, want...) }
+	const at = "config.json: metric-store.nats-subscriptions"
+	const badURL = "config.json: nats.address: must be the URL of a NATS server, such as nats://localhost:4222, or several with commas between"
+
+	f(subscribed(`{}`), at+"[0].subscribe-to: missing: the NATS subject")
+	f(subscribed(`null`), at+"[0].subscribe-to: missing: the NATS subject")
+	f(subscribed(`{"subscribe-to": "ok"}, {"subscribe-to": "two words"}`),
+		at+`[1].subscribe-to: "two words" is no NATS subject: words between dots, without spaces, ">" only as the last`)
+	for _, subject := range []string{"a..b", ".", "a.", "a.>.b", `a\tb`, `a\u0007`} {
+		if config, err := configs.Parse("c", []byte(subscribed(`{"subscribe-to": "`+subject+`"}`))); err == nil {
+			t.Errorf("subject %q was taken: %v", subject, config.Subjects())
+		}
+	}
+	for _, tag := range []string{"..", ".", "a/b", `a\\b`, `a\u0000`, strings.Repeat("c", 257)} {
+		if _, err := configs.Parse("c", []byte(subscribed(`{"subscribe-to": "a", "cluster-tag": "`+tag+`"}`))); err == nil {
+			t.Errorf("cluster-tag %q was taken", tag)
+		}
+	}
+	f(subscribed(`{"subscribe-to": "a", "authorization": "Bearer eyJhbGciOi"}`), at+`[0].authorization: must be "header" or "trusted"`)
+	f(subscribed(`{"subscribe-to": "a", "cluster-tag": "x"}, {"subscribe-to": "a", "cluster-tag": "x"}`),
+		at+"[1]: the same as metric-store.nats-subscriptions[0]")
+	f(subscribed(`{"subscribe-to": "a", "cluster-tag": "x"}, {"subscribe-to": "b"}, {"subscribe-to": "a", "authorization": "trusted"}`),
+		at+"[2].authorization: differs from that of metric-store.nats-subscriptions[0], which has the same subject")
+	f(subscribed(`{"subscribe-to": "a"}`+strings.Repeat(`, {"subscribe-to": "a"}`, 1000)), at+": must be at most 1000")
+
+	f(minimal(`"nats": {"address": "nats://h:4222", "embedded": {"listen": "127.0.0.1:0"}}`),
+		"config.json: nats.embedded: cannot stand beside nats.address: messages come from one server")
+	f(minimal(`"nats": {"embedded": {}}`), `config.json: nats.embedded.listen: missing: the address to listen on, such as "127.0.0.1:4222"`)
+	f(minimal(`"nats": {"embedded": {"listen": "4222"}}`), `config.json: nats.embedded.listen: must be host:port, such as "127.0.0.1:8080", or "[::1]:8080"`)
+	f(minimal(`"nats": {"address": "https://h:4222"}`), badURL)
+	f(minimal(`"nats": {"address": "nats://"}`), badURL)
+	f(minimal(`"nats": {"address": "nats://a,,nats://b"}`), badURL)
+	f(minimal(`"nats": {"address": "nats://user:pass%zz@h"}`), badURL)
+}
+
+// Everything that is wrong is reported at once, and what follows from something reported is not.
+func TestRefusedAtOnce(t *testing.T) {
+	refused(t, `{
+		"main": {"addr": 8082, "jwt-public-key": "AAAA", "users": "x"},
+		"metrics": {"b": {"frequency": 0, "aggregation": "max"}, "a": {"frequency": "60"}},
+		"metric-store": {"retention-in-memory": "2d", "cleanup": [], "nats-subscriptions": [{"subscribe-to": 5}]},
+		"nats": 4
+	}`,
+		"config.json: main.addr: must be a string, found a number",
+		`config.json: main.users: unknown key; did you mean "user"?`,
+		"config.json: metrics.a.frequency: must be a whole number, found a string",
+		`config.json: metric-store.retention-in-memory: "2d" is no duration: write hours, minutes and seconds, such as "48h", "10m" or "1h30m"`,
+		"config.json: metric-store.cleanup: must be an object, found an array",
+		"config.json: metric-store.nats-subscriptions[0].subscribe-to: must be a string, found a number",
+		"config.json: nats: must be an object, found a number",
+		"config.json: main.jwt-public-key: must be standard base64 of the 32 bytes of an Ed25519 public key, found 3 bytes "+
+			`("ringstore key FILE" prints the right form)`,
+		"config.json: metrics.b.frequency: must be at least 1 and at most 31536000 seconds",
+		`config.json: metrics.b.aggregation: must be "sum", "avg" or null, found "max"`,
+	)
+}
+
+func TestManyProblemsAreBounded(t *testing.T) {
+	var members []string
+	for i := range 5000 {
+		members = append(members, fmt.Sprintf(`"m%d": {"frequency": 0}`, i))
+	}
+	_, err := configs.Parse("config.json", []byte(minimal(`"metrics": {`+strings.Join(members, ",")+`}`)))
+	problems, _ := errors.AsType[configs.Errors](err)
+	if want := "config.json: 4900 more of the kind are not shown"; len(problems) != 101 || problems[100].String() != want {
+		t.Fatalf("%d problems, the last: %v", len(problems), problems[max(0, len(problems)-1):])
+	}
+}
