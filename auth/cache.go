@@ -1,0 +1,97 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"sync"
+	"time"
+)
+
+const (
+	// cacheSize is the most verdicts kept.
+	cacheSize = 4096
+	// cacheAge is the longest that a verdict is believed.
+	cacheAge = time.Minute
+)
+
+// A Cache is an Authenticator that remembers what another has accepted, by the token's SHA-256: verifying costs
+// tens of microseconds, and a collector sends the same token every few seconds. A verdict is believed for a minute
+// at most, not beyond the token's exp, and not before the moment it was reached, should the clock be set back (the
+// token's nbf and iat held at that moment). Refusals are not remembered, so a flood of bad tokens displaces nothing.
+type Cache struct {
+	next Authenticator
+	now  func() time.Time
+
+	// Two generations in place of a list in order of use: what is used moves to the young one, and when that is
+	// full or a minute old it becomes the old one, whose remainder goes.
+	mu         sync.RWMutex
+	young, old map[digest]verdict
+	turned     time.Time
+}
+
+type digest [sha256.Size]byte
+
+// A verdict holds in [from, until).
+type verdict struct {
+	principal   *Principal
+	from, until time.Time
+}
+
+func (v verdict) holds(now time.Time) bool { return !now.Before(v.from) && now.Before(v.until) }
+
+// NewCache wraps next; now is the clock, nil means time.Now.
+func NewCache(next Authenticator, now func() time.Time) *Cache {
+	if now == nil {
+		now = time.Now
+	}
+	return &Cache{next: next, now: now, young: make(map[digest]verdict)}
+}
+
+// Authenticate answers from memory, or asks the wrapped Authenticator.
+func (c *Cache) Authenticate(ctx context.Context, token string) (*Principal, error) {
+	if len(token) > maxToken { // not worth a hash
+		return c.next.Authenticate(ctx, token)
+	}
+	key := digest(sha256.Sum256([]byte(token)))
+	now := c.now().Round(0) // the wall clock, which is what exp is about
+	if p := c.lookup(key, now); p != nil {
+		return p, nil
+	}
+	p, err := c.next.Authenticate(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	v := verdict{principal: p, from: now, until: now.Add(cacheAge)}
+	if !p.Expires.IsZero() && p.Expires.Before(v.until) {
+		v.until = p.Expires
+	}
+	if v.holds(now) { // not so within the leeway after exp
+		c.store(key, v, now)
+	}
+	return p, nil
+}
+
+func (c *Cache) lookup(key digest, now time.Time) *Principal {
+	c.mu.RLock()
+	v, young := c.young[key]
+	if !young {
+		v = c.old[key] // the zero verdict, where there is none, never holds
+	}
+	c.mu.RUnlock()
+	if !v.holds(now) {
+		return nil
+	}
+	if !young {
+		c.store(key, v, now)
+	}
+	return v.principal
+}
+
+func (c *Cache) store(key digest, v verdict, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if age := now.Sub(c.turned); len(c.young) >= cacheSize/2 || age >= cacheAge || age < 0 {
+		c.old, c.young, c.turned = c.young, make(map[digest]verdict), now
+	}
+	c.young[key] = v
+}

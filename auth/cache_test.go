@@ -1,0 +1,184 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// counted counts what reaches the Authenticator behind the cache.
+type counted struct {
+	Authenticator
+	calls atomic.Int64
+}
+
+func (c *counted) Authenticate(ctx context.Context, token string) (*Principal, error) {
+	c.calls.Add(1)
+	return c.Authenticator.Authenticate(ctx, token)
+}
+
+func TestCacheBelievesAVerdictOnlySoLong(t *testing.T) {
+	key := newKey("cc-backend")
+	const plain = `{"sub":"alice"}`
+
+	// At each step the clock is set to noon plus the seconds, and the token shown; behind tells whether the verifier
+	// is asked, and want what comes out.
+	type step struct {
+		at     int64
+		behind bool
+		want   Reason
+	}
+	f := func(name, claims string, steps ...step) {
+		t.Helper()
+		clock := newClock()
+		verifier := &counted{Authenticator: newIssuer(t, Ed25519Config{Now: clock.now}, key)}
+		cache := NewCache(verifier, clock.now)
+		token := sign(key, goodHeader, claims)
+		for i, s := range steps {
+			clock.set(noon + s.at)
+			before := verifier.calls.Load()
+			p, err := cache.Authenticate(t.Context(), token)
+			if code(err) != s.want || (p == nil) != (err != nil) || err == nil && p.Subject != "alice" {
+				t.Errorf("%s, step %d: %v, %v; want %q", name, i, p, err, s.want)
+			}
+			if behind := verifier.calls.Load() > before; behind != s.behind {
+				t.Errorf("%s, step %d: verified %t, want %t", name, i, behind, s.behind)
+			}
+		}
+	}
+	f("a minute, however often it is used", plain,
+		step{0, true, ""}, step{0, false, ""}, step{30, false, ""}, step{59, false, ""}, step{60, true, ""}, step{119, false, ""}, step{120, true, ""})
+	f("exp comes first; the leeway is not cached", `{"sub":"alice","exp":1800000010}`,
+		step{0, true, ""}, step{9, false, ""}, step{10, true, ""}, step{11, true, ""}, step{39, true, ""}, step{40, true, Expired}, step{41, true, Expired})
+	f("refusals are not remembered", `{"sub":"alice","nbf":1800000035}`,
+		step{0, true, NotYetValid}, step{4, true, NotYetValid}, step{5, true, ""}, step{6, false, ""})
+	f("a clock set back before nbf", `{"sub":"alice","nbf":1800000000}`,
+		step{0, true, ""}, step{-31, true, NotYetValid}, step{1, false, ""})
+	f("a clock set back, and on", plain,
+		step{0, true, ""}, step{-1, true, ""}, step{-1, false, ""}, step{58, false, ""}, step{59, true, ""})
+	f("bad claims", `{"sub":""}`, step{0, true, BadClaims}, step{0, true, BadClaims})
+	f("exp in the year 9999", `{"sub":"alice","exp":253402300799}`, step{0, true, ""}, step{59, false, ""}, step{60, true, ""})
+}
+
+// One token's verdict is not another's, however alike they look.
+func TestCacheTellsTokensApart(t *testing.T) {
+	key := newKey("cc-backend")
+	cache := NewCache(newIssuer(t, Ed25519Config{}, key), newClock().now)
+	good := sign(key, goodHeader, goodClaims)
+	if _, err := cache.Authenticate(t.Context(), good); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{
+		"", good + " ", good + "=", " " + good, good[:len(good)-1], strings.ToLower(good), good + "\x00",
+		sign(newKey("wrong"), goodHeader, goodClaims), strings.Repeat(good, 100),
+	} {
+		if p, err := cache.Authenticate(t.Context(), bad); err == nil {
+			t.Errorf("%.40q...: accepted as %v", bad, p)
+		}
+	}
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	clock := newClock()
+	key := newKey("cc-backend")
+	verifier := &counted{Authenticator: newIssuer(t, Ed25519Config{Now: clock.now}, key)}
+	cache := NewCache(verifier, clock.now)
+	token := func(i int) string { return sign(key, goodHeader, fmt.Sprintf(`{"sub":"s%d","exp":1800000600}`, i)) }
+	show := func(token string) {
+		t.Helper()
+		if _, err := cache.Authenticate(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(cache.young) + len(cache.old); n > cacheSize {
+			t.Fatalf("%d verdicts", n)
+		}
+	}
+	const tokens = cacheSize + cacheSize/4
+	first := token(0)
+	for i := range tokens {
+		show(token(i))
+		show(first) // in use all the while, so it stays
+	}
+	if n := verifier.calls.Load(); n != tokens {
+		t.Errorf("%d verifications of %d tokens", n, tokens)
+	}
+	// Two minutes on, nothing of this is left once anybody comes.
+	clock.advance(cacheAge)
+	show(first)
+	clock.advance(cacheAge)
+	show(first)
+	if n := len(cache.young) + len(cache.old); n > 2 {
+		t.Errorf("%d verdicts after two minutes", n)
+	}
+}
+
+func TestCacheRefusesFloodsWithoutKeepingThem(t *testing.T) {
+	cache := NewCache(newIssuer(t, Ed25519Config{}, newKey("cc-backend")), newClock().now)
+	wrong := newKey("wrong")
+	for i := range 100 {
+		_, err := cache.Authenticate(t.Context(), sign(wrong, goodHeader, fmt.Sprintf(`{"sub":"s%d"}`, i)))
+		if code(err) != BadSignature {
+			t.Fatal(err)
+		}
+	}
+	if n := len(cache.young) + len(cache.old); n != 0 {
+		t.Errorf("%d verdicts kept", n)
+	}
+}
+
+func TestCacheUnderConcurrentUse(t *testing.T) {
+	clock := newClock()
+	key := newKey("cc-backend")
+	cache := NewCache(newIssuer(t, Ed25519Config{Now: clock.now}, key), clock.now)
+	tokens := make([]string, 8)
+	for i := range tokens {
+		tokens[i] = sign(key, goodHeader, fmt.Sprintf(`{"sub":"s%d"}`, i))
+	}
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for i := range 400 {
+				n := (i + g) % len(tokens)
+				p, err := cache.Authenticate(t.Context(), tokens[n])
+				if err != nil || p.Subject != fmt.Sprint("s", n) {
+					t.Error(p, err)
+				}
+				clock.advance(time.Second)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func BenchmarkCacheHit(b *testing.B) {
+	key := newKey("cc-backend")
+	cache := NewCache(newIssuer(b, Ed25519Config{}, key), nil)
+	token := sign(key, goodHeader, goodClaims)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := cache.Authenticate(b.Context(), token); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkVerify(b *testing.B) {
+	key := newKey("cc-backend")
+	issuer := newIssuer(b, Ed25519Config{}, key)
+	f := func(name, token string) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = issuer.Authenticate(b.Context(), token)
+			}
+		})
+	}
+	f("good", sign(key, goodHeader, goodClaims))
+	f("forged", sign(newKey("wrong"), goodHeader, goodClaims))
+	f("expired", sign(key, goodHeader, `{"sub":"alice","exp":1}`))
+	f("16KiB", strings.Repeat("A", maxToken))
+}

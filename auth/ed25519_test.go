@@ -1,0 +1,231 @@
+package auth
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ringstore/ringstore/auth/authtest"
+)
+
+func TestTokensWithoutExpiry(t *testing.T) {
+	key := newKey("cc-backend")
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	issuer := newIssuer(t, Ed25519Config{Log: logger}, key)
+	show := func(issuer *Ed25519, claims string) error {
+		t.Helper()
+		token := sign(key, goodHeader, claims)
+		_, err := issuer.Authenticate(t.Context(), token)
+		if strings.Contains(log.String(), token) {
+			t.Error("the token is in the log")
+		}
+		return err
+	}
+	warnings := func(want int) {
+		t.Helper()
+		if got := strings.Count(log.String(), "level=WARN"); got != want {
+			t.Errorf("%d warnings, want %d:\n%s", got, want, log.String())
+		}
+	}
+
+	strict := newIssuer(t, Ed25519Config{Log: logger, RequireExpiry: true}, key)
+	if err := show(strict, `{"sub":"alice"}`); code(err) != NoExpiry {
+		t.Errorf("with RequireExpiry: %v", err)
+	}
+	if err := show(strict, `{"sub":"alice","exp":1800000600}`); err != nil {
+		t.Error(err)
+	}
+	warnings(0)
+
+	for range 3 {
+		if err := show(issuer, `{"sub":"alice"}`); err != nil {
+			t.Error(err)
+		}
+	}
+	warnings(1)
+	if !strings.Contains(log.String(), "subject=alice") {
+		t.Errorf("the warning does not name the subject: %s", log.String())
+	}
+	if err := show(issuer, `{"sub":"bob","exp":1800000600}`); err != nil {
+		t.Error(err)
+	}
+	warnings(1)
+
+	// A forger can warn of nobody.
+	_, err := issuer.Authenticate(t.Context(), sign(newKey("wrong"), goodHeader, `{"sub":"mallory"}`))
+	if code(err) != BadSignature {
+		t.Error(err)
+	}
+	warnings(1)
+
+	// However many subjects there are, a bounded number is named, and one line says that this was the last.
+	for i := range maxWarned + 10 {
+		issuer.warnOnce(fmt.Sprint("s", i))
+	}
+	warnings(maxWarned + 1)
+	if err := show(issuer, `{"sub":"zoe"}`); err != nil {
+		t.Error(err)
+	}
+	if len(issuer.warned) != maxWarned {
+		t.Errorf("%d subjects remembered", len(issuer.warned))
+	}
+}
+
+func TestLeeway(t *testing.T) {
+	key := newKey("cc-backend")
+	f := func(leeway time.Duration, claims string, want Reason) {
+		t.Helper()
+		issuer := newIssuer(t, Ed25519Config{Leeway: leeway}, key)
+		if _, err := issuer.Authenticate(t.Context(), sign(key, goodHeader, claims)); code(err) != want {
+			t.Errorf("leeway %s, %s: %v, want %q", leeway, claims, err, want)
+		}
+	}
+	f(0, `{"sub":"a","exp":1799999971}`, "")
+	f(0, `{"sub":"a","exp":1799999970}`, Expired)
+	f(-1, `{"sub":"a","exp":1800000001,"nbf":1800000000,"iat":1800000000}`, "")
+	f(-1, `{"sub":"a","exp":1800000000}`, Expired)
+	f(-1, `{"sub":"a","nbf":1800000001}`, NotYetValid)
+	f(-1, `{"sub":"a","iat":1800000001}`, IssuedInFuture)
+	f(5*time.Minute, `{"sub":"a","exp":1799999701,"nbf":1800000300,"iat":1800000300}`, "")
+	f(5*time.Minute, `{"sub":"a","exp":1799999700}`, Expired)
+}
+
+func TestKeysAreCheckedAtConstruction(t *testing.T) {
+	key := publicKey(newKey("cc-backend"))
+	f := func(name string, want string, keys ...ed25519.PublicKey) {
+		t.Helper()
+		issuer, err := NewEd25519(Ed25519Config{Keys: keys})
+		if issuer != nil || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, %v; want an error with %q", name, issuer, err, want)
+		}
+	}
+	f("none", "0 keys")
+	f("five", "5 keys", key, key, key, key, key)
+	f("nil", "key 1: an Ed25519 public key has 32 bytes, not 0", nil)
+	f("31 bytes", "not 31", key[:31])
+	f("a private key", "not 64", ed25519.PublicKey(newKey("cc-backend")))
+	f("the second is all zeros", "key 2: weak Ed25519 key: all zeros", key, make(ed25519.PublicKey, 32))
+}
+
+// The key of the documentation works, with a warning at every start.
+func TestPublishedKeyIsWarnedOf(t *testing.T) {
+	key, err := base64.StdEncoding.DecodeString(publishedKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	if _, err := NewEd25519(Ed25519Config{Keys: []ed25519.PublicKey{key}, Log: slog.New(slog.NewTextHandler(&log, nil))}); err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(log.String(), "private key is published"); n != 1 {
+		t.Errorf("%d warnings: %s", n, log.String())
+	}
+}
+
+// Whoever holds the slice that the keys came in cannot change what is trusted.
+func TestKeysAreCopied(t *testing.T) {
+	key := newKey("cc-backend")
+	keys := []ed25519.PublicKey{bytes.Clone(publicKey(key))}
+	issuer, err := NewEd25519(Ed25519Config{Keys: keys, Now: newClock().now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(keys[0], publicKey(newKey("mallory")))
+	if _, err := issuer.Authenticate(t.Context(), sign(key, goodHeader, goodClaims)); err != nil {
+		t.Error(err)
+	}
+	if _, err := issuer.Authenticate(t.Context(), sign(newKey("mallory"), goodHeader, goodClaims)); code(err) != BadSignature {
+		t.Error(err)
+	}
+}
+
+func TestWithAClockOfItsOwn(t *testing.T) {
+	other := authtest.NewIssuer("other")
+	issuer, err := NewEd25519(Ed25519Config{Keys: []ed25519.PublicKey{other.PublicKey()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().Unix()
+	f := func(claims map[string]any, want Reason) {
+		t.Helper()
+		if _, err := issuer.Authenticate(t.Context(), other.Token(claims)); code(err) != want {
+			t.Errorf("%v: %v, want %q", claims, err, want)
+		}
+	}
+	f(map[string]any{"sub": "a", "iat": now, "exp": now + 600}, "")
+	f(map[string]any{"sub": "a", "iat": now - 600, "exp": now - 60}, Expired)
+	f(map[string]any{"sub": "a", "nbf": now + 600}, NotYetValid)
+	f(map[string]any{"roles": []string{"admin"}}, BadClaims)
+}
+
+// Wycheproof's vectors (C2SP) through the verifier below the claims. They lie beside the project, not in it.
+func TestWycheproofEd25519(t *testing.T) {
+	dir := os.Getenv("RINGSTORE_DATA")
+	if dir == "" {
+		dir = filepath.Join("..", "..", "shared", "data")
+	}
+	file := filepath.Join(dir, "wycheproof", "ed25519_test.json")
+	data, err := os.ReadFile(file)
+	if os.IsNotExist(err) {
+		t.Skipf("no %s: set RINGSTORE_DATA to the folder that holds wycheproof/", file)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors struct {
+		NumberOfTests int
+		TestGroups    []struct {
+			PublicKey    struct{ Pk string }
+			PublicKeyDer string
+			PublicKeyPem string
+			Tests        []struct {
+				TcID            int
+				Comment, Result string
+				Msg, Sig        string
+			}
+		}
+	}
+	if err := json.Unmarshal(data, &vectors); err != nil {
+		t.Fatal(err)
+	}
+	unhex := func(s string) []byte {
+		b, err := hex.DecodeString(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	ran := 0
+	for _, group := range vectors.TestGroups {
+		raw := unhex(group.PublicKey.Pk)
+		for _, form := range [][]byte{raw, unhex(group.PublicKeyDer), []byte(group.PublicKeyPem)} {
+			if key, format, err := ParsePublicKey(form); err != nil || !bytes.Equal(key, raw) {
+				t.Errorf("key %s as %s: %x, %v", group.PublicKey.Pk, format, key, err)
+			}
+		}
+		issuer, err := NewEd25519(Ed25519Config{Keys: []ed25519.PublicKey{raw}})
+		if err != nil {
+			t.Errorf("key %s: %v", group.PublicKey.Pk, err)
+			continue
+		}
+		for _, v := range group.Tests {
+			ran++
+			if got := issuer.signed(string(unhex(v.Msg)), unhex(v.Sig)); got != (v.Result == "valid") {
+				t.Errorf("%d %s: got %t, want %s", v.TcID, v.Comment, got, v.Result)
+			}
+		}
+	}
+	if ran == 0 || ran != vectors.NumberOfTests {
+		t.Errorf("%d of %d vectors ran", ran, vectors.NumberOfTests)
+	}
+}

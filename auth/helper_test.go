@@ -1,0 +1,78 @@
+package auth
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// noon is when the tests happen.
+const noon = 1_800_000_000
+
+const (
+	goodHeader = `{"alg":"EdDSA","typ":"JWT"}`
+	goodClaims = `{"sub":"alice","roles":["user"],"iat":1799999990,"exp":1800000600}`
+)
+
+// clock is an injected clock that the test sets.
+type clock struct{ nanos atomic.Int64 }
+
+func newClock() *clock {
+	c := new(clock)
+	c.set(noon)
+	return c
+}
+
+func (c *clock) now() time.Time          { return time.Unix(0, c.nanos.Load()) }
+func (c *clock) set(seconds int64)       { c.nanos.Store(seconds * 1e9) }
+func (c *clock) advance(d time.Duration) { c.nanos.Add(int64(d)) }
+
+func newKey(seed string) ed25519.PrivateKey {
+	sum := sha256.Sum256([]byte(seed))
+	return ed25519.NewKeyFromSeed(sum[:])
+}
+
+func publicKey(key ed25519.PrivateKey) ed25519.PublicKey { return key.Public().(ed25519.PublicKey) }
+
+func b64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
+
+// sign makes a token of any header and payload, be they JSON or not.
+func sign(key ed25519.PrivateKey, header, payload string) string {
+	text := b64(header) + "." + b64(payload)
+	return text + "." + b64(string(ed25519.Sign(key, []byte(text))))
+}
+
+// newIssuer trusts the keys, at noon unless the configuration has another clock.
+func newIssuer(t testing.TB, c Ed25519Config, keys ...ed25519.PrivateKey) *Ed25519 {
+	t.Helper()
+	for _, key := range keys {
+		c.Keys = append(c.Keys, publicKey(key))
+	}
+	if c.Now == nil {
+		c.Now = newClock().now
+	}
+	issuer, err := NewEd25519(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return issuer
+}
+
+// code is the reason code in err, "" for nil, and a text that is no code for an error of another type.
+func code(err error) Reason {
+	if err == nil {
+		return ""
+	}
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		return r.Code
+	}
+	if d, ok := errors.AsType[*Denied](err); ok {
+		return d.Code
+	}
+	return Reason(fmt.Sprintf("%T: %v", err, err))
+}

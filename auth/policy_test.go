@@ -1,0 +1,155 @@
+package auth
+
+import (
+	"slices"
+	"testing"
+)
+
+var allActions = []Action{
+	Query, Healthcheck, Write, Free, Debug, Status, Snapshot, Profile, Metrics, OpenAPI, Whoami, OwnJobs,
+}
+
+// The role table of DESIGN.md again, said in words rather than in cells: may is what a set of roles may do, and
+// needsJobs tells a query that waits for a job source from one that nothing could help.
+func naive(roles []string, a Action) (may, needsJobs bool) {
+	has := func(names ...string) bool {
+		return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(roles, n) })
+	}
+	switch a {
+	case Query:
+		if has("admin") || has("support") || (len(roles) == 1 && has("api")) {
+			return true, false
+		}
+		return false, has("manager") || has("user")
+	case Healthcheck, Metrics, OpenAPI:
+		return has("admin", "api", "support"), false
+	case Write:
+		return has("admin", "api"), false
+	case Whoami, OwnJobs:
+		return true, false
+	default:
+		return has("admin"), false
+	}
+}
+
+func TestRoleTable(t *testing.T) {
+	names := []string{"admin", "api", "support", "manager", "user"}
+	for set := range 1 << len(names) {
+		var roles Roles
+		var held []string
+		for i, name := range names {
+			if set>>i&1 == 1 {
+				role, ok := ParseRole(name)
+				if !ok {
+					t.Fatalf("%s is no role", name)
+				}
+				roles |= role
+				held = append(held, name)
+			}
+		}
+		if !slices.Equal(roles.Names(), held) {
+			t.Errorf("%v are named %v", held, roles.Names())
+		}
+		p := &Principal{Subject: "s", Roles: roles}
+		for _, a := range allActions {
+			may, needsJobs := naive(held, a)
+			for _, usersReadAll := range []bool{false, true} {
+				var want Reason
+				switch {
+				case may, needsJobs && usersReadAll:
+				case needsJobs:
+					want = NoJobSource
+				default:
+					want = InsufficientRole
+				}
+				err := Policy{UsersReadAll: usersReadAll}.Decide(p, a)
+				if got := code(err); got != want {
+					t.Errorf("[%s] %s, users read all %t: got %q, want %q", roles, a, usersReadAll, got, want)
+				}
+			}
+		}
+	}
+}
+
+// Cells that someone could get wrong in both the table and its naive twin.
+func TestRoleTableByHand(t *testing.T) {
+	f := func(roles Roles, a Action, want Reason) {
+		t.Helper()
+		if got := code(Policy{}.Decide(&Principal{Roles: roles}, a)); got != want {
+			t.Errorf("[%s] %s: got %q, want %q", roles, a, got, want)
+		}
+	}
+	f(0, Query, InsufficientRole)
+	f(0, Whoami, "")
+	f(User, Query, NoJobSource)
+	f(User, Write, InsufficientRole)
+	f(User, Healthcheck, InsufficientRole)
+	f(Manager, Query, NoJobSource)
+	f(Manager|User, Query, NoJobSource)
+	f(API, Query, "")
+	f(API, Write, "")
+	f(API, Free, InsufficientRole)
+	f(API, Profile, InsufficientRole)
+	f(API|User, Query, NoJobSource)
+	f(API|Manager, Query, NoJobSource)
+	f(API|User, Write, "")
+	f(API|User, Healthcheck, "")
+	f(API|Support, Query, "")
+	f(API|Admin, Query, "")
+	f(API|Support|User, Query, "")
+	f(Support, Write, InsufficientRole)
+	f(Support|User, Query, "")
+	f(Admin|User, Query, "")
+	f(Admin, Profile, "")
+	f(Support, Debug, InsufficientRole)
+}
+
+func TestNobodyAndNothingAreDenied(t *testing.T) {
+	admin := &Principal{Roles: Admin | API | Support | Manager | User}
+	f := func(p *Principal, a Action) {
+		t.Helper()
+		if got := code(Policy{UsersReadAll: true}.Decide(p, a)); got != InsufficientRole {
+			t.Errorf("%v may do action %d: %q", p, a, got)
+		}
+	}
+	for _, a := range allActions {
+		f(nil, a)
+	}
+	f(admin, 0)
+	f(admin, OwnJobs+1)
+	f(admin, 255)
+}
+
+func TestActionsHaveNames(t *testing.T) {
+	seen := map[string]Action{"": 0}
+	for _, a := range allActions {
+		if other, twice := seen[a.String()]; twice {
+			t.Errorf("action %d is named %q, as is %d", a, a, other)
+		}
+		seen[a.String()] = a
+	}
+	if len(table) != len(allActions)+1 || len(actionNames) != len(table) {
+		t.Errorf("%d actions, %d rows in the table, %d names", len(allActions), len(table), len(actionNames))
+	}
+	if s := Action(200).String(); s != "" {
+		t.Errorf("action 200 is named %q", s)
+	}
+}
+
+func TestRoleNamesAreExact(t *testing.T) {
+	for _, name := range []string{"", "Admin", "ADMIN", " admin", "admin,api", "root", "aPi", "uſer", "none"} {
+		if role, ok := ParseRole(name); ok || role != 0 {
+			t.Errorf("%q is the role %s", name, role)
+		}
+	}
+}
+
+// A client learns the same from every refusal, and from every denial.
+func TestPublicWordsTellNothing(t *testing.T) {
+	if a, b := (&Refusal{Code: Expired, Detail: "x"}).Public(), (&Refusal{Code: Missing}).Public(); a != b || a == "" {
+		t.Errorf("%q and %q", a, b)
+	}
+	if a, b := (&Denied{Free, NoJobSource}).Public(), (&Denied{Query, InsufficientRole}).Public(); a != b || a == "" {
+		t.Errorf("%q and %q", a, b)
+	}
+}
