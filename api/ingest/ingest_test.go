@@ -1,0 +1,296 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/ringstore/ringstore/memstore"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const now = 1_795_308_600
+
+// direct is a Writer that keeps no journal.
+type direct struct{ *memstore.Store }
+
+func (d direct) Write(_ context.Context, batch []memstore.Sample) ([]memstore.Refusal, error) {
+	return d.Store.Write(batch), nil
+}
+
+func newIngester(t testing.TB, extra map[string][]string, metrics ...string) (*Ingester, *memstore.Store) {
+	t.Helper()
+	clock := func() time.Time { return time.Unix(now, 0) }
+	o := memstore.Options{Retention: time.Hour, Now: clock, Limits: memstore.Limits{Hosts: 100, DevicesPerHost: 50}}
+	for _, name := range metrics {
+		o.Metrics = append(o.Metrics, memstore.Metric{Name: name, Frequency: 5 * time.Second, Aggregation: memstore.AggregateSum})
+	}
+	s, err := memstore.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return New(Options{Store: s, Writer: direct{s}, ExtraTags: extra, Now: clock}), s
+}
+
+// at returns the value of a selection at a moment, and whether there is one.
+func at(s *memstore.Store, sel memstore.Selection, seconds int64) (float64, bool) {
+	d, err := s.Read(context.Background(), sel, memstore.Range{From: seconds, To: seconds + 5, Pad: true})
+	if err != nil || len(d.Values) == 0 {
+		return 0, false
+	}
+	return d.Values[0], d.Values[0] == d.Values[0]
+}
+
+func TestReport(t *testing.T) {
+	f := func(name, cluster, batch string, want Report) {
+		t.Run(name, func(t *testing.T) {
+			g, _ := newIngester(t, map[string][]string{"kept": {"device"}}, "load", "kept")
+			got, err := g.Batch(t.Context(), Source{Cluster: cluster, Transport: "http"}, []byte(batch))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("got  %+v\nwant %+v", got, want)
+			}
+		})
+	}
+	rejected := func(accepted int, bad ...Rejected) Report {
+		return Report{Accepted: accepted, Rejected: bad, RejectedTotal: len(bad)}
+	}
+	const good = "load,cluster=a,hostname=n1 value=1 1795308600\n"
+	f("nothing", "", "", Report{})
+	f("comments and empty lines", "", "\n# hello\n\n", Report{})
+	f("no newline at the end", "", strings.TrimSpace(good), Report{Accepted: 1})
+	f("no timestamp means now", "", "load,cluster=a,hostname=n1 value=1", Report{Accepted: 1})
+	f("the good lines of a bad batch", "", good+"load,cluster=a,hostname=n1 value=\n"+good,
+		rejected(2, Rejected{2, "the line ends where a field is expected"}))
+	f("no cluster", "", "load,hostname=n1 value=1", rejected(0, Rejected{1, "no cluster: neither a tag nor a default"}))
+	f("default cluster", "a", "load,hostname=n1 value=1", Report{Accepted: 1})
+	f("no hostname", "a", good+"load,type=node value=1", rejected(1, Rejected{2, "no hostname tag"}))
+	f("unknown metrics are skipped", "a", "nope,hostname=n1 value=1\n"+good+"nope,hostname=n1 value=2\n", Report{Accepted: 1, Unknown: 2})
+	f("a host that leaves its directory", "a", "load,hostname=.. value=1", rejected(0, Rejected{1, `bad name: host may not be ".."`}))
+	f("a cluster with a slash", "", "load,cluster=a/b,hostname=n value=1", rejected(0, Rejected{1, "bad name: cluster holds a slash"}))
+	f("too old and too new", "a", "load,hostname=n value=1 1\nload,hostname=n value=1 1795309999\n", rejected(0,
+		Rejected{1, string(memstore.RefusedOld)}, Rejected{2, string(memstore.RefusedFuture)}))
+	f("apart by an ignored tag", "a", "load,hostname=n,device=x value=1\nload,hostname=n,device=y value=1\nload,hostname=n,device=x value=1 1795308595\n",
+		Report{Accepted: 3, Duplicates: 1})
+	f("apart by an extra tag", "a", "kept,hostname=n,device=x value=1\nkept,hostname=n,device=y value=1\n", Report{Accepted: 2})
+}
+
+// The answer names the first hundred bad lines, wherever in the work they
+// were found to be bad.
+func TestReportsTheFirstHundred(t *testing.T) {
+	g, _ := newIngester(t, nil, "load")
+	var batch strings.Builder
+	for i := range 200 {
+		if i%2 == 0 {
+			fmt.Fprintf(&batch, "load,cluster=a,hostname=.. value=%d\n", i)
+		} else {
+			fmt.Fprintf(&batch, "load,cluster=a,hostname=n value=x\n")
+		}
+	}
+	report, err := g.Batch(t.Context(), Source{}, []byte(batch.String()))
+	if err != nil || report.RejectedTotal != 200 || len(report.Rejected) != 100 {
+		t.Fatalf("%d of %d, %v", len(report.Rejected), report.RejectedTotal, err)
+	}
+	for _, r := range report.Rejected {
+		if r.Line > 100 {
+			t.Errorf("line %d is named, and one before it is not", r.Line)
+		}
+	}
+}
+
+func TestExtraTagsAreASubtype(t *testing.T) {
+	g, s := newIngester(t, map[string][]string{"net": {"device", "port"}}, "net")
+	batch := "net,cluster=a,hostname=n,device=mlx5_0,port=1 value=1\n" +
+		"net,cluster=a,hostname=n,port=2,device=mlx5_0 value=2\n" +
+		"net,cluster=a,hostname=n,stype=network,stype-id=ib0,port=2 value=4\n"
+	if _, err := g.Batch(t.Context(), Source{}, []byte(batch)); err != nil {
+		t.Fatal(err)
+	}
+	f := func(subtype, id string, want float64) {
+		sel := memstore.Selection{Cluster: "a", Host: "n", Metric: "net", Type: "node", Subtype: subtype, SubtypeIDs: []string{id}}
+		if v, ok := at(s, sel, now); !ok || v != want {
+			t.Errorf("%s %s is %v, %t; want %v", subtype, id, v, ok, want)
+		}
+	}
+	f("device,port", "mlx5_0,1", 1)
+	f("device,port", "mlx5_0,2", 2)
+	f("network,port", "ib0,2", 4)
+}
+
+// TestCollectorSample stores what a real collector sent, and finds every line.
+func TestCollectorSample(t *testing.T) {
+	sample, err := os.ReadFile("../lineprotocol/testdata/collector-sample.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var metrics []string
+	seen := map[string]bool{}
+	for line := range strings.Lines(string(sample)) {
+		name, _, _ := strings.Cut(line, ",")
+		if !seen[name] {
+			seen[name] = true
+			metrics = append(metrics, name)
+		}
+	}
+	g, s := newIngester(t, nil, metrics...)
+	report, err := g.Stream(t.Context(), Source{Transport: "http"}, bytes.NewReader(sample))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bytes.Count(sample, []byte("\n"))
+	if report.Accepted != lines || report.RejectedTotal+report.Unknown+report.Duplicates != 0 {
+		t.Fatalf("of %d lines: %+v", lines, report)
+	}
+	for line := range strings.Lines(string(sample)) {
+		var value float64
+		var ns int64
+		key, rest, _ := strings.Cut(strings.TrimSpace(line), " value=")
+		if _, err := fmt.Sscanf(strings.NewReplacer("i ", " ", "u ", " ").Replace(rest), "%g %d", &value, &ns); err != nil {
+			t.Fatal(line, err)
+		}
+		sel := memstore.Selection{Cluster: "testcluster", Host: "vm"}
+		for i, part := range strings.Split(key, ",") {
+			name, v, _ := strings.Cut(part, "=")
+			switch {
+			case i == 0:
+				sel.Metric = name
+			case name == "type":
+				sel.Type = v
+			case name == "type-id":
+				sel.TypeIDs = []string{v}
+			case name == "stype":
+				sel.Subtype = v
+			case name == "stype-id":
+				sel.SubtypeIDs = []string{v}
+			}
+		}
+		if got, ok := at(s, sel, ns/1e9); !ok || got != value {
+			t.Errorf("%s: stored %v (%t), sent %v", key, got, ok, value)
+		}
+	}
+}
+
+// However a stream arrives, it is stored as the same bytes in one batch are.
+func TestStreamIsBatch(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	var batch bytes.Buffer
+	for batch.Len() < 3*chunkBytes {
+		switch r.IntN(40) {
+		case 0:
+			batch.WriteString("load,cluster=a,hostname=n value=\n")
+		case 1:
+			batch.WriteString("load,cluster=a,hostname=" + strings.Repeat("x", 70_000+r.IntN(500_000)) + " value=1\n")
+		case 2:
+			batch.WriteString("\n# comment\n")
+		default:
+			fmt.Fprintf(&batch, "load,cluster=a,hostname=n%d,type=hwthread,type-id=%d value=%d %d\n", r.IntN(50), r.IntN(9), r.IntN(100), now-r.IntN(600))
+		}
+	}
+	store := func(in func(g *Ingester) (Report, error)) (Report, []memstore.HostDump) {
+		g, s := newIngester(t, nil, "load")
+		report, err := in(g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []memstore.HostDump
+		_ = s.Dump(func(h memstore.HostDump) error { all = append(all, h); return nil })
+		return report, all
+	}
+	want, hosts := store(func(g *Ingester) (Report, error) { return g.Batch(t.Context(), Source{}, batch.Bytes()) })
+	for name, wrap := range map[string]func(io.Reader) io.Reader{
+		"whole":      func(r io.Reader) io.Reader { return r },
+		"halves":     iotest.HalfReader,
+		"data + EOF": iotest.DataErrReader,
+		"no newline": func(io.Reader) io.Reader { return bytes.NewReader(bytes.TrimRight(batch.Bytes(), "\n")) },
+	} {
+		got, dumped := store(func(g *Ingester) (Report, error) {
+			return g.Stream(t.Context(), Source{}, wrap(bytes.NewReader(batch.Bytes())))
+		})
+		if !reflect.DeepEqual(got, want) || len(dumped) != len(hosts) {
+			t.Errorf("%s: got %d stored, %d rejected, %d hosts; want %d, %d, %d", name, got.Accepted, got.RejectedTotal, len(dumped), want.Accepted, want.RejectedTotal, len(hosts))
+		}
+	}
+}
+
+func TestStreamPassesOnErrors(t *testing.T) {
+	g, _ := newIngester(t, nil, "load")
+	broken := errors.New("the line went dead")
+	if _, err := g.Stream(t.Context(), Source{}, iotest.ErrReader(broken)); !errors.Is(err, broken) {
+		t.Errorf("a reader's error: %v", err)
+	}
+	g.Writer = full{}
+	report, err := g.Batch(t.Context(), Source{}, []byte("load,cluster=a,hostname=n value=1"))
+	if !errors.Is(err, errFull) || report.Accepted != 0 {
+		t.Errorf("a writer's error: %v, %+v", err, report)
+	}
+}
+
+var errFull = errors.New("no space left on device")
+
+type full struct{}
+
+func (full) Write(context.Context, []memstore.Sample) ([]memstore.Refusal, error) {
+	return nil, errFull
+}
+
+// Keys without end cost no more memory than the cache's limit.
+func TestCacheIsBounded(t *testing.T) {
+	g, _ := newIngester(t, nil, "load")
+	g.cache.limit = 64 << 10
+	for i := range 5000 {
+		line := fmt.Sprintf("load,cluster=a,hostname=n,noise=%d value=1", i)
+		if report, err := g.Batch(t.Context(), Source{}, []byte(line)); err != nil || report.Accepted != 1 {
+			t.Fatal(report, err)
+		}
+		if g.cache.bytes > g.cache.limit+1024 {
+			t.Fatalf("%d bytes after %d keys", g.cache.bytes, i)
+		}
+	}
+}
+
+// A series that left the store is found anew by the lines that come after.
+func TestSeriesThatLeft(t *testing.T) {
+	g, s := newIngester(t, nil, "load")
+	line := []byte("load,cluster=a,hostname=n value=1")
+	for range 3 {
+		if report, err := g.Batch(t.Context(), Source{}, line); err != nil || report.Accepted != 1 {
+			t.Fatal(report, err)
+		}
+		if n := s.Free([][]string{{"a"}}, now); n != 1 {
+			t.Fatalf("freed %d", n)
+		}
+	}
+}
+
+func FuzzBatch(f *testing.F) {
+	f.Add([]byte("load,cluster=a,hostname=n value=1 1795308600\nload value=\n"))
+	f.Add([]byte("load,hostname=n,type=hwthread,type-id=3,unit=\\ x value=1i\n\xff"))
+	f.Add([]byte("load,hostname=n value=\"a\nb\",value=2"))
+	f.Fuzz(func(t *testing.T, batch []byte) {
+		g, s := newIngester(t, nil, "load")
+		report, err := g.Stream(t.Context(), Source{Cluster: "c"}, bytes.NewReader(batch))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := report.Accepted + report.RejectedTotal + report.Unknown; n > bytes.Count(batch, []byte("\n"))+1 {
+			t.Errorf("%d lines of %d", n, bytes.Count(batch, []byte("\n"))+1)
+		}
+		if report.Accepted > 0 != (s.Size().Series > 0) {
+			t.Errorf("%d accepted, %d series", report.Accepted, s.Size().Series)
+		}
+	})
+}
