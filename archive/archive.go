@@ -50,8 +50,9 @@ type Archive struct {
 
 	checkpointing sync.Mutex // one checkpoint at a time
 
-	gate   sync.RWMutex // writers share it, Close takes it alone
-	closed bool
+	gate     sync.RWMutex // writers share it, Close takes it alone
+	closed   bool
+	restored bool // before that a checkpoint would replace what is not read yet
 }
 
 // Open makes the directory and takes it for this process; the error names the
@@ -152,8 +153,8 @@ func (a *Archive) Run(ctx context.Context) {
 	}
 }
 
-// Close lets the writes in flight finish, writes a last checkpoint and gives
-// the directory back. A second Close does nothing.
+// Close lets the writes in flight finish, writes a last checkpoint, if Restore
+// had come to its end, and gives the directory back. A second Close does nothing.
 func (a *Archive) Close() error {
 	a.gate.Lock()
 	if a.closed {
@@ -161,6 +162,11 @@ func (a *Archive) Close() error {
 		return nil
 	}
 	a.closed = true
+	restored := a.restored
 	a.gate.Unlock()
-	return errors.Join(a.Checkpoint(), a.lock.Close())
+	var err error
+	if restored {
+		err = a.Checkpoint()
+	}
+	return errors.Join(err, a.lock.Close())
 }

@@ -100,6 +100,9 @@ func TestRestart(t *testing.T) {
 	dir := t.TempDir()
 	s := newStore(t)
 	a := open(t, dir, s)
+	if r, err := a.Restore(t.Context()); err != nil || r != (Restored{}) {
+		t.Fatalf("of an empty directory: %+v, %v", r, err)
+	}
 	fill(t, a, s, 3)
 	want := contents(s)
 	if err := a.Close(); err != nil {
@@ -123,12 +126,37 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// A start that is broken off before all is read must not put what it has read
+// in the place of what is there.
+func TestCloseBeforeRestore(t *testing.T) {
+	dir := t.TempDir()
+	s := newStore(t)
+	a := open(t, dir, s)
+	fill(t, a, s, 2)
+	if err := errors.Join(a.Checkpoint(), a.Close()); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := a.checkpoints()
+	b := open(t, dir, newStore(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.Restore(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("restore: %v", err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if after, _ := b.checkpoints(); !slices.Equal(before, after) {
+		t.Errorf("before %v, after %v", before, after)
+	}
+}
+
 func TestRestoreUnderAnotherConfiguration(t *testing.T) {
 	dir := t.TempDir()
 	s := newStore(t)
 	a := open(t, dir, s)
 	fill(t, a, s, 1)
-	if err := a.Close(); err != nil {
+	if err := errors.Join(a.Checkpoint(), a.Close()); err != nil {
 		t.Fatal(err)
 	}
 	again := newStore(t, memstore.Metric{Name: "load", Frequency: 2 * time.Minute})

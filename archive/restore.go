@@ -60,6 +60,9 @@ func (a *Archive) Restore(ctx context.Context) (Restored, error) {
 			return total, fmt.Errorf("restore: %w", err)
 		}
 	}
+	a.gate.Lock()
+	defer a.gate.Unlock()
+	a.restored = true
 	return total, nil
 }
 

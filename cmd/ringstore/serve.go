@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/google/gops/agent"
+
+	"github.com/ringstore/ringstore/configs"
+)
+
+// runServe runs the server until ctx ends, which is how it is told to stop.
+func runServe(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
+	flags := newFlags("ringstore", stderr)
+	config := flags.String("config", "./config.json", "configuration `file`")
+	level := flags.String("loglevel", "info", "least `level` to log: debug, info, warn, err or crit")
+	date := flags.Bool("logdate", false, "put the date and time before each log line")
+	dev := flags.Bool("dev", false, "development: log as if -loglevel were debug")
+	gops := flags.Bool("gops", false, "listen for github.com/google/gops on loopback")
+	cleanup := flags.Bool("cleanup-checkpoints", false, "drop from the checkpoints what is older than the retention, and exit")
+	showVersion := flags.Bool("version", false, "print the version and exit")
+	if err := parseFlags(flags, args, 0); err != nil {
+		return err
+	}
+	if *showVersion {
+		fmt.Fprintln(stdout, "ringstore", version())
+		return nil
+	}
+	if *dev {
+		*level = "debug"
+	}
+	log, err := newLogger(stderr, *level, *date)
+	if err != nil {
+		return usageError{err}
+	}
+	cfg, err := configs.Load(*config)
+	if err != nil {
+		return usageError{err}
+	}
+	if *cleanup {
+		return cleanCheckpoints(ctx, cfg, log)
+	}
+	if *gops || cfg.Main.Debug.Gops {
+		if err := agent.Listen(agent.Options{ConfigDir: ""}); err != nil {
+			return fmt.Errorf("gops: %w", err)
+		}
+		defer agent.Close()
+	}
+	s, err := start(ctx, cfg, log, stderr)
+	if err != nil {
+		if ctx.Err() != nil {
+			log.Info("told to stop while starting")
+			return nil
+		}
+		return err
+	}
+	err = s.wait(ctx)
+	log.Info("stopping")
+	if stopErr := s.stop(); stopErr != nil {
+		return stopErr
+	}
+	return err
+}
+
+// runCheckConfig checks a configuration and prints what is wrong or odd.
+func runCheckConfig(_ context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
+	flags := newFlags("check-config", stderr)
+	config := flags.String("config", "./config.json", "configuration `file`")
+	if err := parseFlags(flags, args, 0); err != nil {
+		return err
+	}
+	cfg, err := configs.Load(*config)
+	if err != nil {
+		return usageError{err}
+	}
+	if _, err := newAuthenticator(cfg, nil); err != nil {
+		return usageError{fmt.Errorf("%s: %w", *config, err)}
+	}
+	for _, w := range cfg.Warnings {
+		fmt.Fprintln(stderr, "warning:", w)
+	}
+	fmt.Fprintf(stdout, "%s is good\n", *config)
+	return nil
+}

@@ -1,0 +1,371 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ringstore/ringstore/api/ingest"
+	"github.com/ringstore/ringstore/api/nats"
+	"github.com/ringstore/ringstore/api/rest"
+	"github.com/ringstore/ringstore/archive"
+	"github.com/ringstore/ringstore/auth"
+	"github.com/ringstore/ringstore/configs"
+	"github.com/ringstore/ringstore/memstore"
+)
+
+// drainTime bounds how long requests and messages in flight may take once the
+// service is told to stop.
+const drainTime = 20 * time.Second
+
+// auditEvery is how often audit lines that were held back are summed up.
+const auditEvery = time.Second
+
+// errRestoring is what clients are told until the store is there.
+var errRestoring = errors.New("restoring what was stored before the last stop")
+
+// service is a running RingStore. It is opened all or nothing by start, and
+// closed by stop.
+type service struct {
+	cfg           *configs.Config
+	log           *slog.Logger
+	registry      *prometheus.Registry
+	authenticator auth.Authenticator
+
+	store    *memstore.Store
+	listener net.Listener
+	server   *rest.Server
+	handler  http.Handler // the server's, set before it serves
+	audit    *auth.Audit
+	auditTo  io.Closer // nil if that is stderr
+	archive  *archive.Archive
+	ingester *ingest.Ingester
+	nats     *nats.Subscriber // nil without a NATS server
+
+	ready   atomic.Bool
+	ended   chan error // the HTTP server's end, if it ends by itself
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+// start opens the service and returns once it is ready. Its order is what makes
+// it safe: the port is taken and privileges are dropped before a file is made;
+// the port answers while the store is restored; NATS comes last.
+func start(ctx context.Context, cfg *configs.Config, log *slog.Logger, stderr io.Writer) (_ *service, err error) {
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s := &service{cfg: cfg, log: log, registry: prometheus.NewRegistry(), ended: make(chan error, 1), cancel: cancel}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.stop())
+		}
+	}()
+	for _, w := range cfg.Warnings {
+		log.Warn("configuration", "problem", w.String())
+	}
+	limitMemory(cfg, log)
+	if s.authenticator, err = newAuthenticator(cfg, log); err != nil {
+		return nil, err
+	}
+	if s.store, err = newStore(cfg); err != nil {
+		return nil, err
+	}
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	if err := dropPrivileges(cfg.Main.User, cfg.Main.Group); err != nil {
+		return nil, err
+	}
+	if err := s.openFiles(stderr); err != nil {
+		return nil, err
+	}
+	if err := s.serve(background); err != nil {
+		return nil, err
+	}
+	if err := s.restore(ctx); err != nil {
+		return nil, err
+	}
+	s.running.Go(func() { s.archive.Run(background) })
+	if err := s.subscribe(); err != nil {
+		return nil, err
+	}
+	s.ready.Store(true)
+	log.Info("ready", "version", version(), "addr", s.listener.Addr().String())
+	return s, nil
+}
+
+// limitMemory tells the runtime how much memory there is, unless GOMEMLIMIT does.
+func limitMemory(cfg *configs.Config, log *slog.Logger) {
+	limit, reason := configs.MemoryCap(cfg.MetricStore.MemoryCap)
+	if limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(limit)
+	}
+	log.Info("memory cap", "bytes", limit, "reason", reason)
+}
+
+// newAuthenticator returns what tells tokens apart, nil if authentication is
+// disabled.
+func newAuthenticator(cfg *configs.Config, log *slog.Logger) (auth.Authenticator, error) {
+	if cfg.Auth.Disabled {
+		return nil, nil
+	}
+	key, err := base64.StdEncoding.DecodeString(cfg.Main.JWTPublicKey)
+	if err != nil {
+		return nil, fmt.Errorf("main.jwt-public-key: %w", err)
+	}
+	issuer, err := auth.NewEd25519(auth.Ed25519Config{
+		Keys:          []ed25519.PublicKey{key},
+		RequireExpiry: cfg.Auth.RequireExpiry,
+		Log:           log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("main.jwt-public-key: %w", err)
+	}
+	return auth.NewCache(issuer, nil), nil
+}
+
+func newStore(cfg *configs.Config) (*memstore.Store, error) {
+	aggregations := map[configs.Aggregation]memstore.Aggregation{
+		configs.NoAggregation:  memstore.AggregateNone,
+		configs.SumAggregation: memstore.AggregateSum,
+		configs.AvgAggregation: memstore.AggregateAvg,
+	}
+	o := memstore.Options{
+		Retention: cfg.MetricStore.RetentionInMemory,
+		Limits: memstore.Limits{
+			Hosts:          cfg.Limits.Hosts,
+			DevicesPerHost: cfg.Limits.DevicesPerHost,
+			NameBytes:      cfg.Limits.NameBytes,
+		},
+	}
+	for name, m := range cfg.Metrics {
+		o.Metrics = append(o.Metrics, memstore.Metric{
+			Name:        name,
+			Frequency:   time.Duration(m.Frequency) * time.Second,
+			Aggregation: aggregations[m.Aggregation],
+		})
+	}
+	return memstore.New(o)
+}
+
+// listen takes the port and reads the certificate, both of which may need the
+// privileges that are dropped next.
+func (s *service) listen() (err error) {
+	late := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) })
+	s.server, err = rest.NewServer(late, rest.ServerOptions{
+		CertFile: s.cfg.Main.HTTPSCertFile,
+		KeyFile:  s.cfg.Main.HTTPSKeyFile,
+		Log:      s.log,
+	})
+	if err != nil {
+		return err
+	}
+	if s.listener, err = net.Listen("tcp", s.cfg.Main.Addr); err != nil {
+		return fmt.Errorf("main.addr: %w", err)
+	}
+	return nil
+}
+
+// openFiles opens the audit log and takes the directory of the archive.
+func (s *service) openFiles(stderr io.Writer) (err error) {
+	to := stderr
+	if path := s.cfg.Auth.AuditLog; path != "" {
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+		if err != nil {
+			return fmt.Errorf("auth.audit-log: %w", err)
+		}
+		to, s.auditTo = f, f
+	}
+	s.audit = auth.NewAudit(to, nil)
+	if s.cfg.MetricStore.Cleanup.Mode == configs.CleanupArchive {
+		s.log.Warn("cleanup.mode \"archive\" is not supported yet: samples older than the retention are deleted")
+	}
+	s.archive, err = archive.Open(archiveOptions(s.cfg, s.store, s.log))
+	return err
+}
+
+func archiveOptions(cfg *configs.Config, store *memstore.Store, log *slog.Logger) archive.Options {
+	return archive.Options{
+		Dir:      cfg.MetricStore.Checkpoints.Directory,
+		Store:    store,
+		Interval: cfg.MetricStore.CheckpointInterval,
+		Logger:   log,
+	}
+}
+
+// serve opens the HTTP door, which answers 503 until the service is ready.
+func (s *service) serve(background context.Context) (err error) {
+	if err := s.observe(); err != nil {
+		return err
+	}
+	extraTags := make(map[string][]string)
+	for name, m := range s.cfg.Metrics {
+		extraTags[name] = m.ExtraTags
+	}
+	s.ingester = ingest.New(ingest.Options{
+		Store:      s.store,
+		Writer:     s.archive,
+		ExtraTags:  extraTags,
+		Registerer: s.registry,
+	})
+	s.handler, err = rest.New(rest.Options{
+		Store:         s.store,
+		Freer:         s.archive,
+		Ingester:      s.ingester,
+		Authenticator: s.authenticator,
+		Policy:        s.policy(),
+		Audit:         s.audit,
+		AuthDisabled:  s.cfg.Auth.Disabled,
+		Ready: func() error {
+			if !s.ready.Load() {
+				return errRestoring
+			}
+			return nil
+		},
+		Limits: rest.Limits{
+			BodyBytes:      s.cfg.Limits.BodyBytes,
+			ValuesPerQuery: int(s.cfg.Limits.ValuesPerQuery),
+		},
+		Gzip:     s.cfg.Main.Gzip,
+		Registry: s.registry,
+		Log:      s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.running.Go(func() { s.ended <- s.server.Serve(s.listener) })
+	s.running.Go(func() { s.flushAudit(background) })
+	return nil
+}
+
+func (s *service) policy() auth.Policy {
+	return auth.Policy{UsersReadAll: s.cfg.Auth.UsersRead == configs.UsersReadAll}
+}
+
+func (s *service) restore(ctx context.Context) error {
+	begin := time.Now()
+	r, err := s.archive.Restore(ctx)
+	if err != nil {
+		return err
+	}
+	s.log.Info("restored", "hosts", r.Hosts, "samples", r.Samples.Stored, "refused", r.Samples.Refused,
+		"of_unknown_metrics", r.Samples.Unknown, "took", time.Since(begin))
+	return nil
+}
+
+// subscribe opens the NATS door, if the configuration has one.
+func (s *service) subscribe() (err error) {
+	c := s.cfg.NATS
+	o := nats.Options{
+		Address:       c.Address,
+		Username:      c.Username,
+		Password:      string(c.Password),
+		CredsFile:     c.CredsFilePath,
+		NkeySeedFile:  c.NkeySeedFile,
+		Ingester:      s.ingester,
+		Authenticator: s.authenticator,
+		Policy:        s.policy(),
+		Audit:         s.audit,
+		MaxBody:       s.cfg.Limits.BodyBytes,
+		Log:           s.log,
+		Registerer:    s.registry,
+	}
+	if c.Embedded != nil {
+		o.Listen = c.Embedded.Listen
+	}
+	for _, sub := range s.cfg.Subjects() {
+		authorization := nats.Authorization(sub.Authorization)
+		if s.cfg.Auth.Disabled {
+			authorization = nats.Trusted
+		}
+		o.Subjects = append(o.Subjects, nats.Subject{
+			Subject: sub.Subject, ClusterTag: sub.ClusterTag, Authorization: authorization,
+		})
+	}
+	if o.Address == "" && o.Listen == "" || len(o.Subjects) == 0 {
+		return nil
+	}
+	s.nats, err = nats.Subscribe(o)
+	return err
+}
+
+func (s *service) flushAudit(ctx context.Context) {
+	tick := time.NewTicker(auditEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := s.audit.Flush(); err != nil {
+				s.log.Error("audit log", "error", err)
+			}
+		}
+	}
+}
+
+// wait returns when ctx ends, or with an error when the HTTP server does.
+func (s *service) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-s.ended:
+		return fmt.Errorf("the HTTP server ended: %w", err)
+	}
+}
+
+// stop closes the doors, lets what is in flight finish, and writes the last
+// checkpoint. What start had not opened it passes over.
+func (s *service) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	var errs []error
+	if s.nats != nil {
+		errs = append(errs, s.nats.Close(ctx))
+	}
+	if s.server != nil {
+		errs = append(errs, s.server.Shutdown(ctx))
+	}
+	s.cancel()
+	s.running.Wait()
+	if s.archive != nil {
+		errs = append(errs, s.archive.Close())
+	}
+	if s.audit != nil {
+		errs = append(errs, s.audit.Close())
+	}
+	if s.auditTo != nil {
+		errs = append(errs, s.auditTo.Close())
+	}
+	if s.listener != nil && s.handler == nil {
+		errs = append(errs, s.listener.Close()) // never handed to the server
+	}
+	return errors.Join(errs...)
+}
+
+// cleanCheckpoints does what -cleanup-checkpoints asks for: a checkpoint
+// without what is older than the retention takes the place of the last one.
+func cleanCheckpoints(ctx context.Context, cfg *configs.Config, log *slog.Logger) error {
+	store, err := newStore(cfg)
+	if err != nil {
+		return err
+	}
+	a, err := archive.Open(archiveOptions(cfg, store, log))
+	if err != nil {
+		return err
+	}
+	_, err = a.Restore(ctx)
+	return errors.Join(err, a.Close())
+}
