@@ -1,10 +1,14 @@
 package memstore
 
+import "math"
+
 // Free forgets, in the subtree that a path names, the samples of all slots at
 // or before to (Unix seconds), and returns how many series lost some. A path
 // is a cluster, a host, and devices as [Store.Tree] names them; each element
 // may name several, and "*" names all.
 func (s *Store) Free(path [][]string, to int64) int {
+	const forever = math.MaxInt64 / 2000 // seconds that are milliseconds, too
+	to = min(max(to, -forever), forever)
 	var n int
 	for _, h := range s.allHosts() {
 		if len(path) > 0 && !named(path[0], h.cluster) || len(path) > 1 && !named(path[1], h.name) {

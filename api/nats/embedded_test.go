@@ -1,0 +1,186 @@
+package nats
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+
+	natsgo "github.com/nats-io/nats.go"
+)
+
+// mayNot asserts that the server denies what f asks for.
+func mayNot(t *testing.T, address, what string, f func(*natsgo.Conn) error, options ...natsgo.Option) {
+	t.Helper()
+	denied := make(chan error, 10)
+	c := connect(t, address, append(options, natsgo.ErrorHandler(func(_ *natsgo.Conn, _ *natsgo.Subscription, err error) {
+		denied <- err
+	}))...)
+	if err := f(c); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, what+" is denied", func() bool { return len(denied) > 0 })
+	if err := <-denied; !errors.Is(err, natsgo.ErrPermissionViolation) {
+		t.Errorf("%s: %v", what, err)
+	}
+}
+
+func TestNobodyCanReadAtTheEmbeddedServer(t *testing.T) {
+	h := newHouse(t)
+	s := h.subscribe("")
+	var read [][]byte
+	listen := func(m *natsgo.Msg) { read = append(read, m.Data) }
+	subjects := []string{">", "*", "_INBOX.>", "_INBOX.*.*", "$SYS.>", "hpc.>", "hpc.*", subject}
+	for _, to := range subjects {
+		mayNot(t, addressOf(s), "subscribing to "+to, func(c *natsgo.Conn) error {
+			_, err := c.Subscribe(to, listen)
+			return err
+		})
+		mayNot(t, addressOf(s), "joining a queue on "+to, func(c *natsgo.Conn) error {
+			_, err := c.QueueSubscribe(to, "workers", listen)
+			return err
+		})
+	}
+	mayNot(t, addressOf(s), "asking for an answer", func(c *natsgo.Conn) error {
+		_, err := c.SubscribeSync(c.NewRespInbox())
+		return err
+	})
+	// Everybody who asked is still connected; nobody may hear this.
+	publish(t, connect(t, addressOf(s)), bearer("secret"))
+	eventually(t, "it is stored", func() bool { return h.stored("secret") })
+	if len(read) != 0 {
+		t.Errorf("%d messages were read", len(read))
+	}
+	if n := s.embedded.server.NumSubscriptions(); n != 1 {
+		t.Errorf("%d subscriptions, want only our own", n)
+	}
+}
+
+func TestPublishersReachOnlyTheConfiguredSubjects(t *testing.T) {
+	h := newHouse(t)
+	s := h.subscribe("")
+	for _, to := range []string{"hpc", "hpc.metrics.more", "other", "_INBOX.x", "$SYS.REQ.SERVER.PING", "$JS.API.INFO"} {
+		mayNot(t, addressOf(s), "publishing to "+to, func(c *natsgo.Conn) error { return c.Publish(to, nil) })
+	}
+}
+
+// Our own credential is worth nothing to somebody who comes over TCP.
+func TestTheOwnCredentialCannotComeFromOutside(t *testing.T) {
+	h := newHouse(t)
+	s := h.subscribe("")
+	own := natsgo.UserInfo(s.embedded.own.user, s.embedded.own.password)
+	mayNot(t, addressOf(s), "subscribing", func(c *natsgo.Conn) error {
+		_, err := c.Subscribe(subject, func(*natsgo.Msg) {})
+		return err
+	}, own)
+
+	h = newHouse(t)
+	h.options.Username, h.options.Password = "collector", "open sesame"
+	s = h.subscribe("")
+	own = natsgo.UserInfo(s.embedded.own.user, s.embedded.own.password)
+	if c, err := natsgo.Connect(addressOf(s), own); err == nil {
+		c.Close()
+		t.Error("connected instead of the publishers' password")
+	}
+
+	// From inside, by hand: the library would write on while the server says no.
+	c, err := s.embedded.server.InProcessConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	answers := bufio.NewScanner(c)
+	answers.Scan() // INFO
+	if _, err := c.Write([]byte("CONNECT {\"user\":\"collector\",\"pass\":\"open sesame\"}\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	answers.Scan()
+	mustContain(t, "the answer to the publishers' password from inside", answers.Text(), "-ERR 'Authorization Violation'")
+}
+
+// A publisher whose flush was answered has nothing more to send.
+func TestWhatTheEmbeddedServerTookIsStoredWhenItCloses(t *testing.T) {
+	h := newHouse(t)
+	s := h.subscribe("")
+	hosts := hostNames(2000)
+	publish(t, connect(t, addressOf(s)), bearers(hosts)...)
+	h.close(s)
+	if got := len(h.hosts()); got != len(hosts) {
+		t.Errorf("%d of %d stored", got, len(hosts))
+	}
+}
+
+func TestPublishersNeedThePasswordIfThereIsOne(t *testing.T) {
+	h := newHouse(t)
+	h.options.Username, h.options.Password = "collector", "open sesame"
+	s := h.subscribe("")
+	f := func(user, password string, want error) {
+		t.Helper()
+		c, err := natsgo.Connect(addressOf(s), natsgo.UserInfo(user, password))
+		if !errors.Is(err, want) {
+			t.Errorf("%q %q: %v, want %v", user, password, err, want)
+		}
+		if err == nil {
+			publish(t, c, bearer("h"))
+			c.Close()
+		}
+	}
+	f("", "", natsgo.ErrAuthorization)
+	f("collector", "", natsgo.ErrAuthorization)
+	f("collector", "open sesame ", natsgo.ErrAuthorization)
+	f("", "open sesame", natsgo.ErrAuthorization)
+	f("Collector", "open sesame", natsgo.ErrAuthorization)
+	f("collector", "open sesame", nil)
+	eventually(t, "the good one is stored", func() bool { return h.stored("h") })
+	mustNotContain(t, "the log", h.log.String(), "open sesame")
+	mayNot(t, addressOf(s), "subscribing with the password", func(c *natsgo.Conn) error {
+		_, err := c.Subscribe(">", func(*natsgo.Msg) {})
+		return err
+	}, natsgo.UserInfo("collector", "open sesame"))
+}
+
+// The server quotes input that it does not understand.
+func TestTheServersComplaintsHoldNoCredentials(t *testing.T) {
+	h := newHouse(t)
+	s := h.subscribe("")
+	for _, input := range []string{
+		"CONNECT {\"user\":\"u\",\"pass\":\"hunter2\"}\r\nWHAT hunter2\r\n",
+		"hunter2\r\n",
+		"CONNECT {\"pass\":\"hunter2" + strings.Repeat("2", maxControlLine) + "\"}\r\n",
+	} {
+		c, err := net.Dial("tcp", s.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Write([]byte(input)); err != nil {
+			t.Fatal(err)
+		}
+		for b := make([]byte, 1024); err == nil; {
+			_, err = c.Read(b) // until the server hangs up
+		}
+		_ = c.Close()
+	}
+	h.close(s)
+	mustContain(t, "the log", h.log.String(), "ERROR")
+	mustNotContain(t, "the log", h.log.String(), "hunter2")
+}
+
+func TestTheEmbeddedServerWarnsOfWhatIsOpen(t *testing.T) {
+	f := func(listen, user string, want, not string) {
+		t.Helper()
+		h := newHouse(t)
+		h.options.Listen, h.options.Username = listen, user
+		h.close(h.subscribe(""))
+		mustContain(t, "the log for "+listen, h.log.String(), want)
+		mustNotContain(t, "the log for "+listen, h.log.String(), not)
+	}
+	f("127.0.0.1:0", "", "without a password", "without TLS")
+	f("localhost:0", "", "without a password", "without TLS")
+	f("127.0.0.1:0", "u", "listens", "WARN")
+	f("0.0.0.0:0", "u", "without TLS", "without a password")
+	f(":0", "u", "without TLS", "without a password")
+}

@@ -1,0 +1,172 @@
+package nats
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/gzip"
+	natsgo "github.com/nats-io/nats.go"
+)
+
+func zip(t testing.TB, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := z.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestBodies(t *testing.T) {
+	const limit = 1 << 16
+	h := newHouse(t)
+	h.options.MaxBody = limit
+	c := connect(t, addressOf(h.subscribe("")))
+	authorization := []string{"Authorization", "Bearer " + token("api")}
+
+	bad := func(reason, host, body string, header ...string) {
+		t.Helper()
+		before := h.sum("ringstore_nats_failed_total", subject, reason)
+		publish(t, c, message(body, append(header, authorization...)...))
+		eventually(t, host+" is refused", func() bool { return h.sum("ringstore_nats_failed_total", subject, reason) == before+1 })
+		if h.stored(host) {
+			t.Errorf("%s: stored", host)
+		}
+	}
+	good := func(host, body string, header ...string) {
+		t.Helper()
+		publish(t, c, message(body, append(header, authorization...)...))
+		eventually(t, host+" is stored", func() bool { return h.stored(host) })
+	}
+	const encoding = "Content-Encoding"
+	// full is a batch of n bytes.
+	full := func(host string, n int) string {
+		first := line(host)
+		return first + strings.Repeat("\n", n-len(first))
+	}
+	zipped := zip(t, line("corrupt"))
+
+	bad("content_encoding", "br", line("br"), encoding, "br")
+	bad("content_encoding", "both", zip(t, line("both")), encoding, "gzip", encoding, "identity")
+	bad("content_encoding", "both-cases", zip(t, line("both-cases")), encoding, "gzip", "content-encoding", "br")
+	bad("content_encoding", "not-gzip", line("not-gzip"), encoding, "gzip")
+	bad("content_encoding", "corrupt", zipped[:len(zipped)-9]+"xxxxxxxxx", encoding, "gzip")
+	bad("content_encoding", "nothing", "", encoding, "gzip")
+	bad("too_large", "long", full("long", limit+1))
+	mustContain(t, "the log", h.log.String(), "NATS messages not stored")
+
+	good("plain", line("plain"))
+	good("identity", line("identity"), encoding, "identity")
+	good("gzip", zip(t, line("gzip")), encoding, "gzip")
+	good("gzip-in-other-case", zip(t, line("gzip-in-other-case")), "content-encoding", "GZip")
+	good("x-gzip", zip(t, line("x-gzip")), encoding, "x-gzip")
+	good("two-members", zip(t, "\n")+zip(t, line("two-members")), encoding, "gzip")
+	good("at-the-limit", full("at-the-limit", limit))
+	good("at-the-limit-in-gzip", zip(t, full("at-the-limit-in-gzip", limit)), encoding, "gzip")
+	if got := h.sum("ringstore_nats_failed_total"); got != 7 {
+		t.Errorf("%v failed, want the 7 bad ones", got)
+	}
+}
+
+func TestABombCostsNoMoreThanTheLimit(t *testing.T) {
+	h := newHouse(t)
+	h.options.MaxBody = 1 << 16
+	c := connect(t, addressOf(h.subscribe("")))
+	bomb := zip(t, strings.Repeat("\n", 32<<20))
+	publish(t, c, message(bomb, "Content-Encoding", "gzip", "Authorization", "Bearer "+token("api")))
+	eventually(t, "it is cut off", func() bool { return h.sum("ringstore_nats_failed_total", subject, "too_large") == 1 })
+}
+
+func TestTheBodyOfARefusedMessageIsNotLookedAt(t *testing.T) {
+	h := newHouse(t)
+	c := connect(t, addressOf(h.subscribe("")))
+	publish(t, c, message("not gzip", "Content-Encoding", "gzip"))
+	eventually(t, "it is refused", func() bool { return h.sum("ringstore_nats_refused_total", subject, "missing") == 1 })
+	if h.sum("ringstore_nats_failed_total") != 0 {
+		t.Error("unpacked nevertheless")
+	}
+}
+
+func TestGoodLinesAreStoredBesideBadOnes(t *testing.T) {
+	h := newHouse(t)
+	s := h.subscribe("")
+	c := connect(t, addressOf(s))
+	long := strings.Repeat("long", 10_000)
+	body := line("h1") + "rubbish\n" + "load,hostname=" + long + " value=x\n" + line("h2")
+	publish(t, c, message(body, "Authorization", "Bearer "+token("api")))
+	eventually(t, "the good ones are stored", func() bool { return h.stored("h1") && h.stored("h2") })
+	h.close(s)
+	if got := h.sum("ringstore_nats_rejected_lines_total", subject); got != 2 {
+		t.Errorf("%v lines rejected", got)
+	}
+	if got := h.sum("ringstore_nats_messages_total", subject); got != 1 {
+		t.Errorf("%v messages", got)
+	}
+	if got := h.sum("ringstore_nats_bytes_total", subject); got != float64(len(body)) {
+		t.Errorf("%v bytes", got)
+	}
+	if got := h.sum("ringstore_ingest_samples_total", "nats"); got != 2 {
+		t.Errorf("%v samples", got)
+	}
+	mustContain(t, "the log", h.log.String(), "NATS messages with bad lines")
+	mustNotContain(t, "the log", h.log.String(), long[:1000])
+}
+
+func TestAStoreThatFailsIsCountedAndTold(t *testing.T) {
+	h := newHouse(t)
+	h.gate.fail(errors.New("disk full"))
+	c := connect(t, addressOf(h.subscribe("")))
+	publish(t, c, bearers(hostNames(50))...)
+	eventually(t, "all are counted", func() bool { return h.sum("ringstore_nats_failed_total", subject, "store") == 50 })
+	mustContain(t, "the log", h.log.String(), "disk full")
+	if n := strings.Count(h.log.String(), "disk full"); n > 5 {
+		t.Errorf("%d lines of the log", n)
+	}
+	h.gate.fail(nil)
+	publish(t, c, bearer("h"))
+	eventually(t, "it goes on", func() bool { return h.stored("h") })
+}
+
+// nats.go refuses to send such headers, other clients may.
+func TestHeadersThatCannotBeReadAreNoHeaders(t *testing.T) {
+	h := newHouse(t)
+	c := connect(t, addressOf(h.subscribe("")), natsgo.Name("raw"))
+	for _, header := range []string{
+		"HTTP/1.1\r\nAuthorization: Bearer " + token("api") + "\r\n\r\n",
+		"NATS/1.0\r\nAuthorization Bearer " + token("api") + "\r\n\r\n",
+		"NATS/1.0\r\nAuthorization : Bearer " + token("api") + "\r\n\r\n",
+	} {
+		before := h.sum("ringstore_nats_refused_total", subject, "missing")
+		raw(t, c.ConnectedAddr(), header, line("h"))
+		eventually(t, "it is refused", func() bool { return h.sum("ringstore_nats_refused_total", subject, "missing") == before+1 })
+	}
+	raw(t, c.ConnectedAddr(), "NATS/1.0\r\nAuthorization:Bearer "+token("api")+"\r\n\r\n", line("tight"))
+	eventually(t, "a header without a space is stored", func() bool { return h.stored("tight") })
+	if h.stored("h") {
+		t.Error("stored")
+	}
+}
+
+// BenchmarkMessage is one host's batch, checking included, without the broker.
+func BenchmarkMessage(b *testing.B) {
+	const lines = 678
+	h := newHouse(b)
+	s := h.subscribe("")
+	var body strings.Builder
+	for i := range lines {
+		fmt.Fprintf(&body, "load,hostname=h,type=hwthread,type-id=%d value=%d\n", i, i)
+	}
+	m := message(body.String(), "Authorization", "Bearer "+token("api"))
+	b.SetBytes(int64(len(m.Data)))
+	for b.Loop() {
+		s.handle(s.feeds[0], m)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*lines), "ns/sample")
+}

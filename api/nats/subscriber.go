@@ -1,0 +1,260 @@
+package nats
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	natsgo "github.com/nats-io/nats.go"
+)
+
+// turn is how often held back log lines are summed up.
+const turn = 5 * time.Second
+
+// Subscriber takes messages until it is closed. What it receives waits in the
+// client library, bounded per subject, until one of a few workers is free.
+type Subscriber struct {
+	o        Options
+	feeds    []*feed
+	counters *counters
+	embedded *embedded // nil with a server elsewhere
+
+	disconnected, complaints *note
+	unzippers                sync.Pool // of *gzip.Reader
+
+	link   atomic.Pointer[link] // replaced only by supervise
+	jobs   chan job             // unbuffered: what was taken is with a worker
+	ctx    context.Context      // of the work; done when Close gives up waiting
+	cancel context.CancelFunc
+
+	stop       chan struct{} // Close has begun
+	drained    chan struct{} // no more jobs will come
+	supervisor sync.WaitGroup
+	workers    sync.WaitGroup
+	closing    sync.Once
+	closed     error
+}
+
+type job struct {
+	feed *feed
+	msg  *natsgo.Msg
+}
+
+// Subscribe connects, or starts the embedded server, and takes messages from
+// then on. A server that cannot be reached or refuses us is not an error: it
+// is tried again, forever. Errors are about the options, files, the metrics'
+// registration, and the address to listen on; then nothing is left running.
+//
+// The embedded server starts to listen when our own subscriptions stand, so
+// what a publisher could send is received.
+func Subscribe(o Options) (*Subscriber, error) {
+	if err := o.complete(); err != nil {
+		return nil, fmt.Errorf("nats: %w", err)
+	}
+	s := &Subscriber{
+		o:            o,
+		disconnected: newNote(o.Log, slog.LevelWarn, 1, "NATS not connected, trying again"),
+		complaints:   newNote(o.Log, slog.LevelError, 10, "NATS server complains"),
+		jobs:         make(chan job),
+		stop:         make(chan struct{}),
+		drained:      make(chan struct{}),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.counters = newCounters(s.Connected)
+	for _, subject := range o.Subjects {
+		s.feeds = append(s.feeds, newFeed(subject, s.counters, o.Log))
+	}
+	if err := s.open(); err != nil {
+		return nil, fmt.Errorf("nats: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Subscriber) open() error {
+	if s.o.Registerer != nil {
+		if err := s.o.Registerer.Register(s.counters); err != nil {
+			return fmt.Errorf("metrics: %w", err)
+		}
+	}
+	s.warn()
+	for range s.o.Workers {
+		s.workers.Go(s.work)
+	}
+	if err := s.connect(); err != nil {
+		_ = s.Close(context.Background())
+		if s.o.Registerer != nil {
+			s.o.Registerer.Unregister(s.counters)
+		}
+		return err
+	}
+	s.supervisor.Go(s.supervise)
+	return nil
+}
+
+func (s *Subscriber) connect() (err error) {
+	if s.o.Listen != "" {
+		if s.embedded, err = startEmbedded(s.o); err != nil {
+			return err
+		}
+	}
+	l, err := s.dial()
+	if err != nil {
+		return err
+	}
+	s.link.Store(l)
+	if l.conn.IsConnected() {
+		err = l.conn.FlushTimeout(5 * time.Second) // then the server knows the subscriptions
+	}
+	switch {
+	case s.embedded == nil:
+		return nil
+	case err != nil:
+		return fmt.Errorf("subscribing at the embedded server: %w", err)
+	default:
+		return s.embedded.listen()
+	}
+}
+
+// warn says at start what is not as safe as it could be.
+func (s *Subscriber) warn() {
+	for _, f := range s.feeds {
+		if f.Authorization == Trusted {
+			s.o.Log.Warn("NATS subject is trusted: whoever may publish there may write, without a token", "subject", f.Subject.Subject)
+		}
+	}
+	for _, pair := range overlaps(s.o.Subjects) {
+		s.o.Log.Warn("NATS subjects overlap: a message that matches both is handled twice", "subject", pair[0], "other", pair[1])
+	}
+}
+
+// Addr is the address that the embedded server listens on, nil without one.
+func (s *Subscriber) Addr() net.Addr {
+	if s.embedded == nil {
+		return nil
+	}
+	return s.embedded.addr
+}
+
+// Connected tells whether a server is connected.
+func (s *Subscriber) Connected() bool {
+	l := s.link.Load()
+	return l != nil && l.conn.IsConnected()
+}
+
+// take hands a message to a worker. It blocks while all are busy, and what
+// comes meanwhile waits in the library, subject by subject.
+func (s *Subscriber) take(f *feed, m *natsgo.Msg) {
+	select {
+	case s.jobs <- job{f, m}:
+	case <-s.ctx.Done():
+		f.drop(1)
+	}
+}
+
+func (s *Subscriber) work() {
+	for {
+		select {
+		case j := <-s.jobs:
+			s.handle(j.feed, j.msg)
+		case <-s.drained:
+			return
+		}
+	}
+}
+
+// supervise sums up the log and replaces a link that is gone for good.
+func (s *Subscriber) supervise() {
+	tick := time.NewTicker(turn)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-tick.C:
+			s.turn()
+		case <-s.link.Load().gone:
+			s.onDisconnect(nil, s.link.Load().conn.LastError())
+			s.redial()
+		}
+	}
+}
+
+// redial makes a new link after a while. If that fails the old one stays, and
+// is seen to be gone again.
+func (s *Subscriber) redial() {
+	select {
+	case <-s.stop:
+		return
+	case <-time.After(s.o.ReconnectWait):
+	}
+	l, err := s.dial()
+	if err != nil {
+		s.onDisconnect(nil, err)
+		return
+	}
+	s.link.Store(l)
+}
+
+func (s *Subscriber) turn() {
+	if l := s.link.Load(); l != nil {
+		l.countDropped()
+	}
+	for _, n := range s.notes() {
+		n.turn()
+	}
+}
+
+func (s *Subscriber) notes() []*note {
+	notes := []*note{s.disconnected, s.complaints}
+	for _, f := range s.feeds {
+		notes = append(notes, f.notes()...)
+	}
+	if s.embedded != nil {
+		notes = append(notes, s.embedded.log.notes()...)
+	}
+	return notes
+}
+
+func (s *Subscriber) stopping() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// Close takes no more messages, handles those that were received, and ends the
+// connection and the embedded server. When ctx is done before that, it gives
+// up what is left and says so; either way nothing runs any more when it
+// returns. A second Close waits for the first and returns the same.
+func (s *Subscriber) Close(ctx context.Context) error {
+	s.closing.Do(func() { s.closed = s.close(ctx) })
+	return s.closed
+}
+
+func (s *Subscriber) close(ctx context.Context) error {
+	defer s.cancel()
+	giveUp := context.AfterFunc(ctx, s.cancel)
+	close(s.stop)
+	s.supervisor.Wait()
+	if s.embedded != nil {
+		// First, so that publishers keep for later what they send from now on.
+		s.embedded.shutdown()
+	}
+	if l := s.link.Load(); l != nil {
+		l.drain(s.ctx)
+		l.close()
+	}
+	close(s.drained)
+	s.workers.Wait()
+	s.turn()
+	if !giveUp() {
+		return fmt.Errorf("nats: closed before all messages were handled: %w", context.Cause(ctx))
+	}
+	return nil
+}

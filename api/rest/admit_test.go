@@ -1,0 +1,394 @@
+package rest_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ringstore/ringstore/api/ingest"
+	"github.com/ringstore/ringstore/api/rest"
+	"github.com/ringstore/ringstore/auth"
+	"github.com/ringstore/ringstore/auth/authtest"
+)
+
+// endpoints are one request for each action.
+var endpoints = []struct{ name, method, path, body string }{
+	{"query", "GET", "/api/query", `{}`},
+	{"healthcheck", "GET", "/api/healthcheck", `{}`},
+	{"write", "POST", "/api/write", ``},
+	{"free", "POST", "/api/free?to=1", ``},
+	{"debug", "GET", "/api/debug", ``},
+	{"metrics", "GET", "/metrics", ``},
+	{"profile", "GET", "/debug/pprof/cmdline", ``},
+}
+
+func TestRoleTable(t *testing.T) {
+	const table = `
+		roles          query healthcheck write free debug metrics profile
+		admin          200   200         200   200  200   200     200
+		api            200   200         200   403  403   200     403
+		support        200   200         403   403  403   200     403
+		manager        403   403         403   403  403   403     403
+		user           403   403         403   403  403   403     403
+		-              403   403         403   403  403   403     403
+		Admin          403   403         403   403  403   403     403
+		user,api       403   200         200   403  403   200     403
+		manager,api    403   200         200   403  403   200     403
+		support,api    200   200         200   403  403   200     403
+		admin,user     200   200         200   200  200   200     200`
+	d := open(t)
+	rows := strings.Split(strings.TrimSpace(table), "\n")
+	for _, row := range rows[1:] {
+		cells := strings.Fields(row)
+		var roles []string
+		if cells[0] != "-" {
+			roles = strings.Split(cells[0], ",")
+		}
+		for i, e := range endpoints {
+			for _, slash := range []string{"", "/"} {
+				path, query, _ := strings.Cut(e.path, "?")
+				got := d.send(t, e.method, path+slash+"?"+query, e.body, "Authorization", "Bearer "+d.token(roles...))
+				if fmt.Sprint(got.status) != cells[i+1] {
+					t.Errorf("%s: %s%s: %d, want %s", cells[0], path, slash, got.status, cells[i+1])
+				}
+				if got.status == 403 {
+					if c := got.header.Get("WWW-Authenticate"); c != `Bearer error="insufficient_scope"` {
+						t.Errorf("%s: %s: WWW-Authenticate: %s", cells[0], path, c)
+					}
+					got.failure(t)
+				}
+			}
+		}
+	}
+}
+
+func TestUsersMayReadIfThePolicySaysSo(t *testing.T) {
+	d := open(t, func(o *rest.Options) { o.Policy.UsersReadAll = true })
+	if got := d.send(t, "GET", "/api/query", `{}`, "Authorization", "Bearer "+d.token("user")); got.status != 200 {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	if got := d.send(t, "POST", "/api/write", ``, "Authorization", "Bearer "+d.token("user")); got.status != 403 {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}
+
+func TestBadTokensAreRefused(t *testing.T) {
+	d := open(t)
+	good := d.token("admin")
+	claims := func(change map[string]any) string {
+		c := map[string]any{"sub": "tester", "roles": []string{"admin"}, "exp": now + 3600}
+		for k, v := range change {
+			c[k] = v
+			if v == nil {
+				delete(c, k)
+			}
+		}
+		return d.issuer.Token(c)
+	}
+	hs256, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"sub": "tester", "roles": []string{"admin"}, "exp": now + 3600}).
+		SignedString([]byte(d.issuer.PublicKey()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	withAlg := func(alg string) string {
+		parts := strings.Split(good, ".")
+		parts[0] = base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"` + alg + `","typ":"JWT"}`))
+		return strings.Join(parts, ".")
+	}
+	const none, invalid = `Bearer realm="ringstore"`, `Bearer error="invalid_token"`
+	f := func(name, authorization, xAuthToken, challenge string) {
+		t.Helper()
+		for _, e := range endpoints {
+			got := d.send(t, e.method, e.path, e.body, "Authorization", authorization, "X-Auth-Token", xAuthToken)
+			if got.status != 401 || got.header.Get("WWW-Authenticate") != challenge {
+				t.Errorf("%s: %s: %d, WWW-Authenticate: %s", name, e.path, got.status, got.header.Get("WWW-Authenticate"))
+			}
+			if fail := got.failure(t); fail.Error != "a valid bearer token is required" {
+				t.Errorf("%s: %s: the client is told %q", name, e.path, fail.Error)
+			}
+		}
+	}
+	f("none", "", "", none)
+	f("empty", "Bearer ", "", none)
+	f("another scheme", "Basic dGVzdGVyOnNlY3JldA==", "", none)
+	f("garbage", "Bearer garbage", "", invalid)
+	f("garbage in the other header", "", "garbage", invalid)
+	f("two that differ", "Bearer "+good, claims(map[string]any{"sub": "other"}), invalid)
+	f("wrong key", "Bearer "+authtest.NewIssuer("other").Token(map[string]any{"sub": "tester", "roles": []string{"admin"}, "exp": now + 3600}), "", invalid)
+	f("alg none", "Bearer "+withAlg("none"), "", invalid)
+	f("alg none, unsigned", "Bearer "+withAlg("none")[:strings.LastIndex(withAlg("none"), ".")+1], "", invalid)
+	f("alg in another case", "Bearer "+withAlg("eddsa"), "", invalid)
+	f("HS256 with the public key", "Bearer "+hs256, "", invalid)
+	f("expired", "Bearer "+claims(map[string]any{"exp": now - 3600}), "", invalid)
+	f("exp 0", "Bearer "+claims(map[string]any{"exp": 0}), "", invalid)
+	f("not yet valid", "Bearer "+claims(map[string]any{"nbf": now + 3600}), "", invalid)
+	f("issued in the future", "Bearer "+claims(map[string]any{"iat": now + 3600}), "", invalid)
+	f("truncated", "Bearer "+good[:len(good)-10], "", invalid)
+	f("100 kB long", "Bearer "+strings.Repeat("A", 100_000), "", invalid)
+	f("roles as a string", "Bearer "+claims(map[string]any{"roles": "admin"}), "", invalid)
+	f("empty sub", "Bearer "+claims(map[string]any{"sub": ""}), "", invalid)
+	f("no sub", "Bearer "+claims(map[string]any{"sub": nil}), "", invalid)
+	if strings.Contains(d.log.String(), good) || strings.Contains(d.audit.String(), good) || strings.Contains(d.audit.String(), "garbage") {
+		t.Error("a log holds a token")
+	}
+}
+
+func TestGoodTokensAreAccepted(t *testing.T) {
+	d := open(t)
+	f := func(authorization, xAuthToken string) {
+		t.Helper()
+		if got := d.send(t, "GET", "/api/query", `{}`, "Authorization", authorization, "X-Auth-Token", xAuthToken); got.status != 200 {
+			t.Errorf("%.20q, %.20q: %d %s", authorization, xAuthToken, got.status, got.body)
+		}
+	}
+	token := d.token("api")
+	f("Bearer "+token, "")
+	f("bearer "+token, "")
+	f("BEARER  "+token, "")
+	f("", token)
+	f("Bearer "+token, token)
+}
+
+func TestRefusalsAreAuditedAndCounted(t *testing.T) {
+	d := open(t)
+	d.send(t, "POST", "/api/free?to=1", `[["*"]]`, "Authorization", "Bearer "+d.token("user"))
+	d.send(t, "POST", "/api/free?to=1", `[["*"]]`, "Authorization", "")
+	d.send(t, "POST", "/api/free?to=1", `[["*"]]`)
+	type event struct {
+		Transport, Peer, Issuer, Subject, Action, Code string
+		Roles                                          []string
+	}
+	var got []string
+	for line := range strings.Lines(d.audit.String()) {
+		var e event
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		got = append(got, fmt.Sprint(e))
+	}
+	want := []string{
+		fmt.Sprint(event{"http", "127.0.0.1", "jwt-public-key", "tester", "free", "insufficient_role", []string{"user"}}),
+		fmt.Sprint(event{"http", "127.0.0.1", "", "", "free", "missing", []string{}}),
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("audited:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	metrics := d.send(t, "GET", "/metrics", "").body
+	for _, want := range []string{
+		`ringstore_auth_refusals_total{reason="insufficient_role",transport="http"} 1`,
+		`ringstore_auth_refusals_total{reason="missing",transport="http"} 1`,
+		`ringstore_http_requests_total{code="2xx",route="free"} 1`,
+		`ringstore_http_requests_total{code="4xx",route="free"} 2`,
+		`ringstore_http_request_duration_seconds_count{route="free"} 3`,
+	} {
+		if !strings.Contains(metrics, want+"\n") {
+			t.Errorf("/metrics lacks %s:\n%s", want, metrics)
+		}
+	}
+}
+
+// faultyAuthenticator has a fault of its own, which is no refusal.
+type faultyAuthenticator struct{}
+
+func (faultyAuthenticator) Authenticate(context.Context, string) (*auth.Principal, error) {
+	return nil, errors.New("the key server at 192.0.2.1 is down")
+}
+
+// nopIngester is for options that are only looked at.
+type nopIngester struct{}
+
+func (nopIngester) Stream(context.Context, ingest.Source, io.Reader) (ingest.Report, error) {
+	return ingest.Report{}, nil
+}
+
+func TestFaultsOfTheAuthenticatorAreOurs(t *testing.T) {
+	d := open(t, func(o *rest.Options) { o.Authenticator = faultyAuthenticator{} })
+	got := d.send(t, "GET", "/api/query", `{}`)
+	if got.status != 500 || got.failure(t).Error != "internal error" {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	if d.audit.String() != "" {
+		t.Errorf("audited: %s", d.audit)
+	}
+}
+
+func TestWithoutAuthEverybodyIsAdmin(t *testing.T) {
+	d := open(t, func(o *rest.Options) { o.AuthDisabled, o.Authenticator = true, nil })
+	for _, e := range endpoints { // from loopback
+		if got := d.send(t, e.method, e.path, e.body, "Authorization", ""); got.status != 200 {
+			t.Errorf("%s: %d %s", e.name, got.status, got.body)
+		}
+	}
+	for _, e := range endpoints {
+		f := func(peer string, status int) {
+			t.Helper()
+			req := httptest.NewRequestWithContext(t.Context(), e.method, e.path, strings.NewReader(e.body))
+			req.RemoteAddr = peer
+			got := httptest.NewRecorder()
+			d.Config.Handler.ServeHTTP(got, req)
+			if got.Code != status {
+				t.Errorf("%s from %s: %d, want %d", e.name, peer, got.Code, status)
+			}
+		}
+		far := 200
+		if e.name == "profile" {
+			far = 403
+		}
+		f("127.0.0.1:1", 200)
+		f("[::1]:1", 200)
+		f("[::ffff:127.0.0.1]:1", 200)
+		f("192.0.2.1:1", far)
+		f("[2001:db8::1]:1", far)
+		f("", far)
+	}
+}
+
+func TestPathsAndMethods(t *testing.T) {
+	d := open(t)
+	f := func(method, path string, status int, allow string) {
+		t.Helper()
+		got := d.send(t, method, path, "")
+		if got.status != status || got.header.Get("Allow") != allow {
+			t.Errorf("%s %s: %d, Allow: %s", method, path, got.status, got.header.Get("Allow"))
+		}
+		if status >= 400 && method != "HEAD" {
+			got.failure(t)
+		}
+	}
+	f("GET", "/", 404, "")
+	f("GET", "/api", 404, "")
+	f("GET", "/api/nope", 404, "")
+	f("GET", "//api/query", 404, "")
+	f("GET", "/api/query//", 404, "")
+	f("GET", "/api/../api/query", 404, "")
+	f("GET", "/api/query/x", 404, "")
+	f("PUT", "/api/query", 405, "GET, POST")
+	f("HEAD", "/api/query", 405, "GET, POST")
+	f("GET", "/api/write", 405, "POST")
+	f("PUT", "/api/write/", 405, "POST")
+	f("GET", "/api/free", 405, "POST")
+	f("DELETE", "/api/debug", 405, "GET, POST")
+	f("PATCH", "/api/healthcheck/", 405, "GET, POST")
+	f("POST", "/-/healthy", 405, "GET, HEAD")
+	f("POST", "/metrics", 405, "GET, HEAD")
+	f("POST", "/debug/pprof/heap", 405, "GET, HEAD")
+	f("GET", "/debug/pprof", 200, "")
+	f("GET", "/debug/pprof/", 200, "")
+	f("GET", "/debug/pprof/goroutine", 200, "")
+	f("HEAD", "/-/healthy", 200, "")
+}
+
+func TestProbesNeedNoToken(t *testing.T) {
+	d := open(t)
+	for _, path := range []string{"/-/healthy", "/-/healthy/", "/-/ready", "/-/ready/"} {
+		if got := d.send(t, "GET", path, "", "Authorization", ""); got.status != 200 || got.body != "ok\n" {
+			t.Errorf("%s: %d %s", path, got.status, got.body)
+		}
+	}
+}
+
+func TestNothingButHealthyBeforeReady(t *testing.T) {
+	d := open(t, func(o *rest.Options) { o.Ready = func() error { return errors.New("restoring") } })
+	paths := []string{"/-/ready", "/-/ready/", "/nope", "/-/healthy/x"}
+	for _, e := range endpoints {
+		paths = append(paths, e.path)
+	}
+	for _, path := range paths {
+		for _, authorization := range []string{"", "Bearer garbage", "Bearer " + d.token("admin")} {
+			got := d.send(t, "GET", path, "", "Authorization", authorization)
+			if fail := got.failure(t); got.status != 503 || got.header.Get("Retry-After") == "" || fail.Error != "not ready: restoring" {
+				t.Errorf("%s: %d %s", path, got.status, got.body)
+			}
+		}
+	}
+	for _, path := range []string{"/-/healthy", "/-/healthy/"} {
+		if got := d.send(t, "GET", path, ""); got.status != 200 {
+			t.Errorf("%s: %d %s", path, got.status, got.body)
+		}
+	}
+}
+
+func TestRequestIDs(t *testing.T) {
+	d := open(t)
+	uuid := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+	f := func(given string, taken bool) {
+		t.Helper()
+		got := d.send(t, "GET", "/-/healthy", "", "X-Request-Id", given).header.Get("X-Request-Id")
+		if taken && got != given || !taken && !uuid.MatchString(got) {
+			t.Errorf("%q: %q", given, got)
+		}
+		if !strings.Contains(d.log.String(), "id="+got) {
+			t.Errorf("%q is not in the log", got)
+		}
+	}
+	f("", false)
+	f("job-17_a.B", true)
+	f(strings.Repeat("x", 64), true)
+	f(strings.Repeat("x", 65), false)
+	f("a b", false)
+	f(`a"b`, false)
+	f("ä", false)
+}
+
+func TestAnswersAreGzipOnlyIfConfigured(t *testing.T) {
+	f := func(configured bool, accept, encoding, vary string) {
+		t.Helper()
+		d := open(t, func(o *rest.Options) { o.Gzip = configured })
+		fill(t, d)
+		d.Client().CloseIdleConnections()
+		got := d.send(t, "GET", "/api/query", largeQuery(3), "Accept-Encoding", accept)
+		if e := got.header.Get("Content-Encoding"); e != encoding || got.header.Get("Vary") != vary {
+			t.Errorf("%t, %q: Content-Encoding: %q, Vary: %q", configured, accept, e, got.header.Get("Vary"))
+		}
+		if encoding == "gzip" {
+			got.body, got.header = gunzipped(t, got.body), nil
+		}
+		if a := got.answer(t); len(a.Results) != 3 || len(a.Results[2][0].Data) != 3600 {
+			t.Errorf("%t, %q: %d results", configured, accept, len(a.Results))
+		}
+	}
+	f(false, "gzip", "", "")
+	f(true, "identity", "", "Accept-Encoding")
+	f(true, "gzip", "gzip", "Accept-Encoding")
+	f(true, "zstd, gzip;q=0.5", "gzip", "Accept-Encoding")
+	f(true, "gzip;q=0", "", "Accept-Encoding")
+	f(true, "zstd", "", "Accept-Encoding")
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	d := open(t)
+	full := rest.Options{Store: d.store, Freer: storage{d.store}, Ingester: nopIngester{}, AuthDisabled: true}
+	f := func(name string, change func(*rest.Options)) {
+		t.Helper()
+		o := full
+		change(&o)
+		if _, err := rest.New(o); (err == nil) != (name == "full") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	f("full", func(*rest.Options) {})
+	f("no store", func(o *rest.Options) { o.Store = nil })
+	f("no freer", func(o *rest.Options) { o.Freer = nil })
+	f("no ingester", func(o *rest.Options) { o.Ingester = nil })
+	f("nobody asks for tokens", func(o *rest.Options) { o.AuthDisabled = false })
+	taken := prometheus.NewRegistry()
+	if _, err := rest.New(rest.Options{Store: d.store, Freer: storage{d.store}, Ingester: nopIngester{}, AuthDisabled: true, Registry: taken}); err != nil {
+		t.Fatal(err)
+	}
+	f("counters that are there", func(o *rest.Options) { o.Registry = taken })
+}
+
+func slogTo(b *syncBuffer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}

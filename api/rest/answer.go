@@ -1,0 +1,105 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"net/http"
+	"strconv"
+)
+
+const contentJSON = "application/json"
+
+// answerBytes is how much of an answer is gathered before it is sent.
+const answerBytes = 64 << 10
+
+// answer is a JSON answer that is written while it is made. Nothing is sent
+// before answerBytes are there or the answer ends, so until then it may still
+// become an error.
+type answer struct {
+	buf  []byte
+	w    http.ResponseWriter
+	ctx  context.Context
+	sent bool
+}
+
+// answering calls f to make an answer and sends it. It ends early when the
+// client has gone.
+func (h *Handler) answering(w http.ResponseWriter, r *http.Request, f func(*answer) error) error {
+	buf := h.buffers.Get().(*[]byte)
+	defer h.buffers.Put(buf)
+	a := &answer{buf: (*buf)[:0], w: w, ctx: r.Context()}
+	if err := f(a); err != nil {
+		return err
+	}
+	a.buf = append(a.buf, '\n')
+	if !a.sent {
+		w.Header().Set("Content-Length", strconv.Itoa(len(a.buf)))
+	}
+	err := a.send()
+	*buf = a.buf
+	return err
+}
+
+// more sends what has been gathered, if that is enough. It has to be called
+// every few kilobytes.
+func (a *answer) more() error {
+	if len(a.buf) < answerBytes {
+		return a.ctx.Err()
+	}
+	return a.send()
+}
+
+func (a *answer) send() error {
+	if err := a.ctx.Err(); err != nil {
+		return err
+	}
+	if !a.sent {
+		a.w.Header().Set("Content-Type", contentJSON)
+	}
+	a.sent = true
+	_, err := a.w.Write(a.buf)
+	a.buf = a.buf[:0]
+	return err
+}
+
+func (a *answer) raw(s string) { a.buf = append(a.buf, s...) }
+
+func (a *answer) string(s string) { a.buf = appendString(a.buf, s) }
+
+func (a *answer) int(v int64) { a.buf = strconv.AppendInt(a.buf, v, 10) }
+
+func (a *answer) float(v float64) { a.buf = appendFloat(a.buf, v) }
+
+// comma separates the elements of a list; first is cleared by the first one.
+func (a *answer) comma(first *bool) {
+	if !*first {
+		a.buf = append(a.buf, ',')
+	}
+	*first = false
+}
+
+func appendString(dst []byte, s string) []byte {
+	quoted, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // no string fails
+	}
+	return append(dst, quoted...)
+}
+
+// appendFloat appends the shortest number that reads back as v, null where
+// JSON has none.
+func appendFloat(dst []byte, v float64) []byte {
+	const exact = 1 << 53
+	if i := int64(v); float64(i) == v && -exact < i && i < exact && (i != 0 || !math.Signbit(v)) {
+		return strconv.AppendInt(dst, i, 10)
+	}
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return append(dst, "null"...)
+	}
+	format := byte('f')
+	if size := math.Abs(v); size != 0 && (size < 1e-6 || size >= 1e21) {
+		format = 'e'
+	}
+	return strconv.AppendFloat(dst, v, format, -1, 64)
+}

@@ -1,0 +1,227 @@
+package rest_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/ringstore/ringstore/api/ingest"
+	"github.com/ringstore/ringstore/api/rest"
+	"github.com/ringstore/ringstore/archive"
+	"github.com/ringstore/ringstore/auth"
+	"github.com/ringstore/ringstore/auth/authtest"
+	"github.com/ringstore/ringstore/memstore"
+	"github.com/ringstore/ringstore/memstore/synthetic"
+)
+
+// BenchmarkHTTPWrite writes the synthetic cluster over loopback: 20 hosts, 4
+// writers, one host's interval of 678 shuffled lines in a request, with a real
+// token, archive and store. One operation is one request.
+//
+// The process is its own client, so cpu-ns/sample, the CPU time of the whole
+// process per sample, has the client's part in it. The same requests go to a
+// handler that reads and discards them first: that is client-cpu-ns/sample,
+// which includes net/http on both sides. server-cpu-ns/sample is the difference:
+// everything that this project adds.
+func BenchmarkHTTPWrite(b *testing.B) {
+	clock := new(latest)
+	lines := newPush(b, clock)
+	token, handler := benchDoor(b, clock)
+
+	discarded := lines.measure(b, token, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(http.StatusOK)
+	}))
+	b.ResetTimer()
+	stored := lines.measure(b, token, handler)
+	b.StopTimer()
+
+	samples := float64(b.N * lines.perBody)
+	b.ReportMetric(float64(stored.Nanoseconds())/samples, "cpu-ns/sample")
+	b.ReportMetric(float64(discarded.Nanoseconds())/samples, "client-cpu-ns/sample")
+	b.ReportMetric(float64((stored-discarded).Nanoseconds())/samples, "server-cpu-ns/sample")
+}
+
+// benchDoor returns the handler as cmd puts it together, and a token for it.
+func benchDoor(b *testing.B, clock *latest) (token string, h http.Handler) {
+	b.Helper()
+	aggregations := map[string]memstore.Aggregation{"sum": memstore.AggregateSum, "avg": memstore.AggregateAvg}
+	o := memstore.Options{Retention: 24 * time.Hour, Now: clock.now}
+	for _, m := range synthetic.New(0, 0).Metrics() {
+		o.Metrics = append(o.Metrics, memstore.Metric{Name: m.Name, Frequency: m.Frequency, Aggregation: aggregations[m.Aggregation]})
+	}
+	store, err := memstore.New(o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	disk, err := archive.Open(archive.Options{Dir: b.TempDir(), Store: store})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := disk.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	if _, err := disk.Restore(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	issuer := authtest.NewIssuer("bench")
+	verifier, err := auth.NewEd25519(auth.Ed25519Config{Keys: []ed25519.PublicKey{issuer.PublicKey()}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	registry := prometheus.NewRegistry()
+	handler, err := rest.New(rest.Options{
+		Store:         store,
+		Freer:         disk,
+		Ingester:      ingest.New(ingest.Options{Store: store, Writer: disk, Now: clock.now, Registerer: registry}),
+		Authenticator: auth.NewCache(verifier, nil),
+		Audit:         auth.NewAudit(io.Discard, nil),
+		Registry:      registry,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return issuer.Token(map[string]any{
+		"sub": "bench", "roles": []string{"api"}, "exp": time.Now().Add(time.Hour).Unix(),
+	}), handler
+}
+
+// latest is a clock that stands at the latest sample.
+type latest struct{ unix atomic.Int64 }
+
+func (l *latest) now() time.Time { return time.Unix(l.unix.Load(), 0) }
+
+func (l *latest) reach(unix int64) {
+	for was := l.unix.Load(); was < unix && !l.unix.CompareAndSwap(was, unix); was = l.unix.Load() {
+	}
+}
+
+const (
+	benchWriters  = 4
+	benchHosts    = 20
+	benchVariants = 8             // intervals of a host that differ in values and order
+	stamp         = 1_700_000_040 // of the first interval; as many digits as all that follow
+)
+
+// push is what the writers send: per host some intervals, which are sent in
+// turn with later and later timestamps.
+type push struct {
+	clock   *latest
+	bodies  [benchHosts][benchVariants][]byte
+	perBody int          // samples
+	step    atomic.Int64 // the last one sent, in all runs
+}
+
+func newPush(b *testing.B, clock *latest) *push {
+	b.Helper()
+	c := synthetic.New(benchHosts, 1)
+	p := &push{clock: clock, perBody: len(c.Series())}
+	values := make([]float64, p.perBody)
+	for host := range benchHosts {
+		for v := range benchVariants {
+			c.Step(host, v, values)
+			p.bodies[host][v] = c.AppendLines(nil, host, values, c.Order(host, v), stamp)
+		}
+	}
+	return p
+}
+
+// measure sends b.N requests and returns the CPU time that the process took.
+func (p *push) measure(b *testing.B, token string, handler http.Handler) time.Duration {
+	b.Helper()
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	transport := &http.Transport{MaxIdleConnsPerHost: benchWriters, DisableCompression: true}
+	defer transport.CloseIdleConnections()
+	w := writer{push: p, client: &http.Client{Transport: transport}, url: server.URL + "/api/write/", token: token}
+
+	first := p.step.Load() + 1
+	p.step.Add(int64((b.N + benchHosts - 1) / benchHosts))
+	begin := processTime(b)
+	g, ctx := errgroup.WithContext(b.Context())
+	for n := range benchWriters {
+		g.Go(func() error { return w.run(ctx, n, first, b.N) })
+	}
+	if err := g.Wait(); err != nil {
+		b.Fatal(err)
+	}
+	return processTime(b) - begin
+}
+
+// writer sends the requests of its own hosts.
+type writer struct {
+	*push
+	client *http.Client
+	url    string
+	token  string
+}
+
+// run sends those of n requests, a step's hosts after each other, that belong
+// to a writer.
+func (w writer) run(ctx context.Context, number int, first int64, n int) error {
+	for i := range n {
+		host, step := i%benchHosts, first+int64(i/benchHosts)
+		if host%benchWriters != number {
+			continue
+		}
+		body := w.bodies[host][step%benchVariants]
+		at := stamp + 60*step
+		restamp(body, at)
+		w.clock.reach(at)
+		if err := w.post(ctx, body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restamp gives every line of a body another timestamp of ten digits.
+func restamp(body []byte, unix int64) {
+	digits := strconv.AppendInt(nil, unix, 10)
+	for end := bytes.IndexByte(body, '\n'); end >= 0; end = bytes.IndexByte(body, '\n') {
+		copy(body[end-len(digits):], digits)
+		body = body[end+1:]
+	}
+}
+
+func (w writer) post(ctx context.Context, body []byte) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Authorization", "Bearer "+w.token)
+	resp, err := w.client.Do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 2000))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", resp.Status, text)
+	}
+	return err
+}
+
+// processTime is the CPU time of this process, getrusage(2).
+func processTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

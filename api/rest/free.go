@@ -1,0 +1,81 @@
+package rest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+)
+
+// maxSelectors bounds one /api/free: each walks the store.
+const maxSelectors = 10_000
+
+// selector is a path into the store, each element one name, several, or "*".
+type selector [][]string
+
+func (s *selector) UnmarshalJSON(data []byte) error {
+	var elements []element
+	if err := json.Unmarshal(data, &elements); err != nil {
+		return badRequest(`a selector is a list of names and lists of names, as ["alpha", ["n1", "n2"]]`)
+	}
+	if len(elements) == 0 || slices.ContainsFunc(elements, func(e element) bool { return len(e) == 0 }) {
+		return badRequest(`an empty selector would be everything: say so with ["*"]`)
+	}
+	for _, e := range elements {
+		*s = append(*s, e)
+	}
+	return nil
+}
+
+// element is a name or a list of names.
+type element []string
+
+func (e *element) UnmarshalJSON(data []byte) error {
+	if len(data) > 0 && data[0] == '[' {
+		return json.Unmarshal(data, (*[]string)(e))
+	}
+	var name *string
+	if err := json.Unmarshal(data, &name); err != nil || name == nil {
+		return err
+	}
+	*e = element{*name}
+	return nil
+}
+
+// free answers /api/free: it forgets the slots at or before ?to= (Unix
+// seconds) of the subtrees that a list of selectors names.
+func (h *Handler) free(w http.ResponseWriter, r *http.Request) error {
+	raw := r.URL.Query().Get("to")
+	if raw == "" {
+		return badRequest("'to' is a required query parameter")
+	}
+	to, err := strconv.ParseInt(raw, 10, 64)
+	if err != nil {
+		return badRequest("'to' is not a number of seconds")
+	}
+	var selectors []selector
+	if err := h.decodeBody(w, r, &selectors, false); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if len(selectors) > maxSelectors {
+		return badRequest("there are more than %d selectors", maxSelectors)
+	}
+	// A null among the selectors has not been through UnmarshalJSON's checks.
+	if slices.ContainsFunc(selectors, func(s selector) bool { return len(s) == 0 }) {
+		return badRequest(`an empty selector would be everything: say so with ["*"]`)
+	}
+	var freed int
+	for _, s := range selectors {
+		n, err := h.Freer.Free(r.Context(), s, to)
+		if err != nil {
+			return unavailable(err)
+		}
+		freed += n
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, err = fmt.Fprintf(w, "buffers freed: %d\n", freed)
+	return err
+}

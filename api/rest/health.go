@@ -1,0 +1,82 @@
+package rest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+
+	"github.com/ringstore/ringstore/memstore"
+)
+
+// healthRequest is the body of /api/healthcheck. Other members are refused.
+type healthRequest struct {
+	Cluster string   `json:"cluster"`
+	Nodes   []string `json:"nodes"`
+	Metrics []string `json:"metric-names"`
+}
+
+// healthcheck answers /api/healthcheck: for each node its state, and JSON text
+// that says what is wrong,
+//
+//	{"h1": {"State": "partial", "HealthMetrics": "{\"degraded\":[],\"missing\":[\"ipc\"]}"}}
+func (h *Handler) healthcheck(w http.ResponseWriter, r *http.Request) error {
+	var req healthRequest
+	err := h.decodeBody(w, r, &req, true)
+	if errors.Is(err, io.EOF) {
+		return badRequest("the body is empty, nodes and metric-names are wanted")
+	}
+	if err != nil {
+		return err
+	}
+	for i, metric := range req.Metrics {
+		if err := checkMetric(fmt.Sprintf("metric-names[%d]", i), metric); err != nil {
+			return err
+		}
+	}
+	slices.Sort(req.Nodes)
+	nodes := slices.Compact(req.Nodes)
+	if n := h.Limits.ValuesPerQuery; len(nodes) > n/max(1, len(req.Metrics)) {
+		return badRequest("more than %d metrics of nodes are asked for", n)
+	}
+	return h.answering(w, r, func(a *answer) error {
+		return a.object(slices.Values(nodes), func(node string) error {
+			return a.health(h.Store.Health(req.Cluster, node, req.Metrics), len(req.Metrics))
+		})
+	})
+}
+
+func (a *answer) health(health memstore.Health, metrics int) error {
+	a.raw(`{"State":`)
+	a.string(state(health, metrics))
+	a.raw(`,"HealthMetrics":`)
+	var text []byte
+	if health.Known {
+		var err error
+		text, err = json.Marshal(struct {
+			Degraded []string `json:"degraded"`
+			Missing  []string `json:"missing"`
+		}{append([]string{}, health.Degraded...), append([]string{}, health.Missing...)})
+		if err != nil {
+			return err
+		}
+	}
+	a.string(string(text))
+	a.raw("}")
+	return nil
+}
+
+// state sums up the health of a host that was asked about some metrics.
+func state(health memstore.Health, metrics int) string {
+	bad := len(health.Degraded) + len(health.Missing)
+	switch {
+	case health.Known && bad == 0:
+		return "full"
+	case !health.Known || bad == metrics:
+		return "failed"
+	default:
+		return "partial"
+	}
+}

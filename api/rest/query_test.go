@@ -1,0 +1,506 @@
+package rest_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ringstore/ringstore/api/rest"
+	"github.com/ringstore/ringstore/memstore"
+)
+
+func TestBadQueriesAreRefused(t *testing.T) {
+	d := open(t)
+	f := func(body string, text string) {
+		t.Helper()
+		got := d.send(t, "POST", "/api/query", body)
+		if fail := got.failure(t); got.status != 400 || !strings.Contains(fail.Error, text) {
+			t.Errorf("%.80s: %d %s, want 400 with %s", body, got.status, got.body, text)
+		}
+		if len(got.body) > 2000 {
+			t.Errorf("%.80s: the error has %d bytes", body, len(got.body))
+		}
+	}
+	f(``, "empty")
+	f(`   `, "empty")
+	f(`{`, "too early")
+	f(`{"cluster":"alpha"`, "too early")
+	f(`{"cluster":alpha}`, "byte 12")
+	f(`[]`, "the body: an object is wanted, not array")
+	f(`"alpha"`, "the body: an object is wanted, not string")
+	f(`{} {}`, "goes on")
+	f(`{} x`, "goes on")
+	f(`{"cluster":1}`, "cluster: a string is wanted, not number")
+	f(`{"from":"now"}`, "from: a whole number is wanted, not string")
+	f(`{"from":1.5}`, "from: a whole number is wanted, not number 1.5")
+	f(`{"to":1e300}`, "to: a whole number is wanted")
+	f(`{"to":9223372036854775808}`, "to: a whole number is wanted")
+	f(`{"to":1`+strings.Repeat("0", 1<<20)+`}`, "to: a whole number is wanted")
+	f(`{"with-data":"yes"}`, "with-data: true or false is wanted, not string")
+	f(`{"for-all-nodes":"cpu_load"}`, "for-all-nodes: a list is wanted, not string")
+	f(`{"for-all-nodes":["`+strings.Repeat("x", 257)+`"]}`, "for-all-nodes[0]: is longer than 256")
+	f(`{"queries":{}}`, "queries: a list is wanted")
+	f(`{"queries":"x"}`, "queries: a list is wanted")
+	f(`{"queries":[1]}`, "queries[0]: an object is wanted, not number")
+	f(`{"queries":[{},{"metric":1}]}`, "queries[1].metric: a string is wanted, not number")
+	f(`{"queries":[{"host":{}}]}`, "queries[0].host: a string is wanted, not object")
+	f(`{"queries":[{"type-ids":"0"}]}`, "queries[0].type-ids: a list is wanted, not string")
+	f(`{"queries":[{"type-ids":[0]}]}`, "queries[0].type-ids")
+	f(`{"queries":[{"scale-by":"2"}]}`, "queries[0].scale-by: a number is wanted, not string")
+	f(`{"queries":[{"resolution":"60"}]}`, "queries[0].resolution: a whole number is wanted, not string")
+	f(`{"queries":[{"resample":"median"}]}`, "queries[0].resample")
+	f(`{"queries":[{"metric":"`+strings.Repeat("x", 257)+`"}]}`, "queries[0].metric: is longer than 256")
+	f(`{"queries":[`+strings.Repeat(`{},`, 100_000)+`{}]}`, "more than 100000")
+	f(`{"x":`+strings.Repeat("[", 1_000_000), "depth")
+	f(`{"queries":`+strings.Repeat("[", 1_000_000), "depth")
+	f(strings.Repeat(`{"queries":`, 500_000), "depth")
+}
+
+func TestOversizedQueriesAreRefused(t *testing.T) {
+	d := open(t)
+	body := `{"x":"` + strings.Repeat("x", 8<<20) + `"}`
+	if got := d.send(t, "POST", "/api/query", body); got.status != 413 {
+		t.Errorf("plain: %d %s", got.status, got.body)
+	}
+	if got := d.send(t, "POST", "/api/query", gzipped(body), "Content-Encoding", "gzip"); got.status != 413 {
+		t.Errorf("gzip: %d %s", got.status, got.body)
+	}
+}
+
+func TestValuesPerQueryAreLimited(t *testing.T) {
+	const limit = 100
+	d := open(t, func(o *rest.Options) { o.Limits.ValuesPerQuery = limit })
+	d.write(t, "cpu_load,hostname=n1 value=1 {0}", "cpu_load,hostname=n2 value=1 {0}")
+	f := func(request string, ok bool) {
+		t.Helper()
+		got := d.send(t, "POST", "/api/query", atBase(request))
+		switch {
+		case ok && got.status != 200:
+			t.Errorf("%.100s: %d %s", request, got.status, got.body)
+		case !ok && (got.status != 400 || !strings.Contains(got.failure(t).Error, "more than 100 values")):
+			t.Errorf("%.100s: %d %.100s", request, got.status, got.body)
+		}
+	}
+	const cpu = `{"metric":"cpu_load","host":"n1"}`
+	f(`{"cluster":"alpha","from":{0},"to":{6000},"queries":[`+cpu+`]}`, true)
+	f(`{"cluster":"alpha","from":{0},"to":{6060},"queries":[`+cpu+`]}`, false)
+	f(`{"cluster":"alpha","from":{0},"to":{3000},"queries":[`+cpu+`,`+cpu+`]}`, true)
+	f(`{"cluster":"alpha","from":{0},"to":{3060},"queries":[`+cpu+`,`+cpu+`]}`, false)
+	f(`{"cluster":"alpha","from":{0},"to":{3000},"for-all-nodes":["cpu_load"]}`, true)
+	f(`{"cluster":"alpha","from":{0},"to":{3060},"for-all-nodes":["cpu_load"]}`, false)
+	f(`{"cluster":"alpha","from":{0},"to":{3000},"for-all-nodes":["cpu_load"],"queries":[`+cpu+`]}`, false)
+	// The range is clamped to what is retained: three days and a little.
+	f(`{"cluster":"alpha","from":0,"to":99999999999,"queries":[`+cpu+`]}`, false)
+	f(`{"cluster":"alpha","from":0,"to":1000,"queries":[`+cpu+`]}`, true)
+	f(`{"cluster":"alpha","from":-9223372036854775808,"to":9223372036854775807,"queries":[`+cpu+`]}`, false)
+	// A coarser resolution is made of all values.
+	f(`{"cluster":"alpha","from":{0},"to":{6060},"queries":[{"metric":"cpu_load","host":"n1","resolution":600}]}`, false)
+	// Each device counts, and what cannot be answered counts one.
+	threads := func(n int) string { return strings.TrimSuffix(strings.Repeat(`"0",`, n), ",") }
+	devices := `{"cluster":"alpha","from":{0},"to":{%d},"queries":[{"metric":"ipc","host":"n1","type":"hwthread","type-ids":[%s],"aggreg":%t}]}`
+	f(fmt.Sprintf(devices, 600, threads(10), false), true)
+	f(fmt.Sprintf(devices, 600, threads(11), false), false)
+	f(fmt.Sprintf(devices, 600, threads(11), true), false)
+	f(fmt.Sprintf(devices, 0, threads(101), false), false)
+	parts := `{"cluster":"alpha","from":{0},"to":{60},"queries":[{"metric":"ipc","host":"n1","type":"hwthread","type-ids":[%s],"subtype":"s","subtype-ids":[%s]}]}`
+	f(fmt.Sprintf(parts, threads(10), threads(10)), true)
+	f(fmt.Sprintf(parts, threads(10), threads(11)), false)
+	f(`{"from":1,"to":0,"queries":[`+strings.Repeat(`{},`, 99)+`{}]}`, true)
+	f(`{"from":1,"to":0,"queries":[`+strings.Repeat(`{},`, 100)+`{}]}`, false)
+}
+
+func TestTheDefaultLimitClampsBeforeItCounts(t *testing.T) {
+	d := open(t)
+	d.write(t, "cpu_load,hostname=n1 value=7 {0}")
+	a := d.send(t, "GET", "/api/query", `{"cluster":"alpha","from":0,"to":99999999999,"queries":[{"metric":"cpu_load","host":"n1"}]}`).answer(t)
+	e := a.Results[0][0]
+	if len(e.Data) == 0 || len(e.Data) > 73*60 || e.From < now-73*3600 || *e.Avg != 7 {
+		t.Errorf("%d values from %d on, average %s", len(e.Data), e.From, show(e.Avg))
+	}
+}
+
+func TestQueriesSelect(t *testing.T) {
+	d := open(t)
+	d.write(t,
+		"flops_any,hostname=n1,type=hwthread,type-id=0 value=1 {0}",
+		"flops_any,hostname=n1,type=hwthread,type-id=1 value=10 {0}",
+		"file_bw,hostname=n1,type=node,stype=filesystem,stype-id=/home value=100 {0}",
+		"file_bw,hostname=n1,type=node,stype=filesystem,stype-id=/work value=1000 {0}",
+		"acc_power,hostname=n1,type=accelerator,type-id=0,stype=engine,stype-id=a value=1 {0}",
+		"acc_power,hostname=n1,type=accelerator,type-id=0,stype=engine,stype-id=b value=2 {0}",
+		"acc_power,hostname=n1,type=accelerator,type-id=1,stype=engine,stype-id=a value=4 {0}",
+		"acc_power,hostname=n1,type=accelerator,type-id=1,stype=engine,stype-id=b value=8 {0}",
+		"cpu_load,hostname=n1,type=hwthread,type-id=0 value=1 {0}",
+		"cpu_load,hostname=n1,type=hwthread,type-id=1 value=1 {0}",
+	)
+	// want is the average of each entry.
+	f := func(query, want string) {
+		t.Helper()
+		a := d.send(t, "POST", "/api/query", atBase(`{"cluster":"alpha","from":{0},"to":{60},"queries":[`+query+`]}`)).answer(t)
+		var got []string
+		for _, e := range a.Results[0] {
+			if e.Error != nil {
+				got = append(got, *e.Error)
+				continue
+			}
+			got = append(got, show(e.Avg))
+		}
+		if s := strings.Join(got, " "); s != want {
+			t.Errorf("%s: %s, want %s", query, s, want)
+		}
+	}
+	f(`{"metric":"flops_any","host":"n1"}`, "11")
+	f(`{"metric":"flops_any","host":"n1","type":null}`, "11")
+	f(`{"metric":"flops_any","host":"n1","aggreg":true}`, "11")
+	f(`{"metric":"flops_any","host":"n1","type":"node"}`, "11")
+	f(`{"metric":"flops_any","host":"n1","type":"node","type-ids":["0","1"]}`, "11")
+	f(`{"metric":"flops_any","host":"n1","type":"hwthread"}`, "")
+	f(`{"metric":"flops_any","host":"n1","type":"hwthread","aggreg":true}`, "")
+	f(`{"metric":"flops_any","host":"n1","type":"hwthread","type-ids":["1","2","0"]}`, "10 1")
+	f(`{"metric":"flops_any","host":"n1","type":"hwthread","type-ids":["1","2","0"],"aggreg":true}`, "11")
+	f(`{"metric":"file_bw","host":"n1"}`, "1100")
+	f(`{"metric":"file_bw","host":"n1","type":"node","subtype":"filesystem","subtype-ids":["/work","/home","/tmp"]}`, "1000 100")
+	f(`{"metric":"file_bw","host":"n1","type":"node","type-ids":["0","1"],"subtype":"filesystem","subtype-ids":["/work"]}`, "1000")
+	f(`{"metric":"file_bw","host":"n1","type":"node","subtype":"filesystem","subtype-ids":["/work","/home"],"aggreg":true}`, "1100")
+	f(`{"metric":"file_bw","host":"n1","subtype":"filesystem","subtype-ids":["/work"]}`, "1100")
+	f(`{"metric":"acc_power","host":"n1","type":"accelerator","type-ids":["0","1"]}`, "3 12")
+	f(`{"metric":"acc_power","host":"n1","type":"accelerator","type-ids":["0","1"],"subtype":"engine","subtype-ids":["a","b"]}`, "1 2 4 8")
+	f(`{"metric":"acc_power","host":"n1","type":"accelerator","type-ids":["0","1"],"subtype":"engine","subtype-ids":["b"],"aggreg":true}`, "10")
+	f(`{"metric":"flops_any","host":"n1","scale-by":2}`, "22")
+	f(`{"metric":"flops_any","host":"n1","scale-by":0}`, "11")
+	f(`{"metric":"flops_any","host":"n1","scale-by":null}`, "11")
+	f(`{"metric":"flops_any","host":"nope"}`, "")
+	f(`{"metric":"cpu_load","host":"n1"}`, "no aggregation is configured for the metric cpu_load: it is held by hwthread 0, hwthread 1")
+	f(`{"metric":"nope","host":"n1"}`, "unknown metric: nope")
+	f(`{"metric":"n\"o\n\u0000<p>\ud800e","host":"n1"}`, "unknown metric: n\"o\n\u0000<p>\ufffde")
+	f(`null`, "unknown metric: ")
+}
+
+func TestAnswersHaveTheMembersAskedFor(t *testing.T) {
+	d := open(t)
+	d.write(t, "cpu_load,hostname=n1 value=2 {0}", "cpu_load,hostname=n1 value=4 {120}")
+	f := func(options, want string) {
+		t.Helper()
+		got := d.send(t, "GET", "/api/query", atBase(`{"cluster":"alpha","from":{-60},"to":{240}`+options+`,"queries":[{"metric":"cpu_load","host":"n1"}]}`))
+		if want = `{"results":[[` + atBase(want) + `]]}` + "\n"; got.status != 200 || got.body != want {
+			t.Errorf("%s: %s\nwant %s", options, got.body, want)
+		}
+		if got.header.Get("Content-Type") != "application/json" {
+			t.Errorf("Content-Type: %s", got.header.Get("Content-Type"))
+		}
+	}
+	f(``, `{"data":[null,2,null,4,null],"from":{-60},"to":{240},"resolution":60,"avg":3,"min":2,"max":4}`)
+	f(`,"unknown":[{}],"with-stats":true,"with-data":null`, `{"data":[null,2,null,4,null],"from":{-60},"to":{240},"resolution":60,"avg":3,"min":2,"max":4}`)
+	f(`,"with-padding":false`, `{"data":[2,null,4],"from":{0},"to":{180},"resolution":60,"avg":3,"min":2,"max":4}`)
+	f(`,"with-stats":false,"with-padding":false`, `{"data":[2,null,4],"from":{0},"to":{180},"resolution":60,"avg":0,"min":0,"max":0}`)
+	f(`,"with-data":false`, `{"from":{-60},"to":{240},"resolution":60,"avg":3,"min":2,"max":4}`)
+	f(`,"from":{240},"with-padding":false`, `{"from":{240},"to":{240},"resolution":60,"avg":null,"min":null,"max":null}`)
+	f(`,"from":{300}`, `{"error":"invalid time range: from is after to","from":0,"to":0,"resolution":0,"avg":0,"min":0,"max":0}`)
+}
+
+func TestForAllNodesFollowsExplicitQueries(t *testing.T) {
+	d := open(t)
+	d.write(t, "cpu_load,hostname=n1 value=1 {0}", `cpu_load,hostname=n"2 value=2 {0}`, "mem_used,hostname=n1 value=3 {0}")
+	got := d.send(t, "POST", "/api/query/", atBase(`{"cluster":"alpha","from":{0},"to":{60},"with-data":false,
+		"queries":[{"metric":"mem_used","host":"n1"}],"for-all-nodes":["cpu_load","mem_used"]}`))
+	entry := func(v int) string {
+		return fmt.Sprintf(`{"from":{0},"to":{60},"resolution":60,"avg":%d,"min":%d,"max":%d}`, v, v, v)
+	}
+	want := `{"queries":[` +
+		`{"metric":"cpu_load","host":"n\"2","resolution":0,"aggreg":false},` +
+		`{"metric":"mem_used","host":"n\"2","resolution":0,"aggreg":false},` +
+		`{"metric":"cpu_load","host":"n1","resolution":0,"aggreg":false},` +
+		`{"metric":"mem_used","host":"n1","resolution":0,"aggreg":false}],` +
+		`"results":[[` + entry(3) + `],[` + entry(2) + `],[],[` + entry(1) + `],[` + entry(3) + `]]}` + "\n"
+	if got.body != atBase(want) {
+		t.Errorf("%s\nwant\n%s", got.body, atBase(want))
+	}
+	if got := d.send(t, "POST", "/api/query", `{"cluster":"nope","for-all-nodes":["cpu_load"]}`); got.body != `{"results":[]}`+"\n" {
+		t.Errorf("no hosts: %s", got.body)
+	}
+}
+
+func TestResampling(t *testing.T) {
+	d := open(t)
+	var lines []string
+	for i := range 1200 {
+		lines = append(lines, fmt.Sprintf("fast,hostname=n1 value=%d {%d}", i, i))
+	}
+	d.write(t, lines...)
+	f := func(resample string, first, last float64) {
+		t.Helper()
+		a := d.send(t, "POST", "/api/query", atBase(`{"cluster":"alpha","from":{0},"to":{1200},"queries":[
+			{"metric":"fast","host":"n1","resolution":60,"resample":"`+resample+`"}]}`)).answer(t)
+		e := a.Results[0][0]
+		if n := len(e.Data); n != 20 || e.Resolution != 60 || *e.Data[0] != first || *e.Data[n-1] != last {
+			t.Errorf("%s: %d values, resolution %d", resample, n, e.Resolution)
+		}
+		if *e.Min != first || *e.Max != last {
+			t.Errorf("%s: statistics are not those of the values: %s, %s", resample, show(e.Min), show(e.Max))
+		}
+	}
+	f("average", 29.5, 1169.5)
+	f("min", 0, 1140)
+	f("max", 59, 1199)
+	f("lttb", 0, 1199)
+	f("", 0, 1199)
+}
+
+func TestNumbersAreExact(t *testing.T) {
+	d := open(t)
+	f := func(v float64, want string) {
+		t.Helper()
+		d.write(t, fmt.Sprintf("cpu_load,hostname=n1 value=%v {0}", v))
+		got := d.send(t, "POST", "/api/query", atBase(`{"cluster":"alpha","from":{0},"to":{60},"queries":[{"metric":"cpu_load","host":"n1"}]}`))
+		if want := `{"data":[` + want + `],`; !strings.Contains(got.body, want) {
+			t.Errorf("%v: %s, want %s", v, got.body, want)
+		}
+		if e := got.answer(t).Results[0][0]; math.Float64bits(*e.Data[0]) != math.Float64bits(v) {
+			t.Errorf("%v reads back as %v", v, *e.Data[0])
+		}
+	}
+	f(0, "0")
+	f(math.Copysign(0, -1), "-0")
+	f(1, "1")
+	f(-12, "-12")
+	f(0.1, "0.1")
+	f(0.0004, "0.0004")
+	f(123456.789, "123456.789")
+	f(1e15, "1000000000000000")
+	f(1<<53, "9007199254740992")
+	f(1e20, "100000000000000000000")
+	f(1e21, "1e+21")
+	f(1e-6, "0.000001")
+	f(1e-7, "1e-07")
+	f(math.MaxFloat64, "1.7976931348623157e+308")
+	f(math.SmallestNonzeroFloat64, "5e-324")
+	f(1.0/3, "0.3333333333333333")
+}
+
+func TestInfinitiesAreNull(t *testing.T) {
+	d := open(t)
+	d.write(t, "cpu_load,hostname=n1 value=1e308 {0}", "cpu_load,hostname=n1 value=-1e308 {60}", "cpu_load,hostname=n1 value=1 {120}")
+	got := d.send(t, "POST", "/api/query", atBase(`{"cluster":"alpha","from":{0},"to":{180},"queries":[{"metric":"cpu_load","host":"n1","scale-by":10}]}`))
+	if want := `"data":[null,null,10]`; !strings.Contains(got.body, want) || !strings.Contains(got.body, `"min":null,"max":null`) {
+		t.Errorf("%s, want %s", got.body, want)
+	}
+}
+
+// faultyStore answers some reads with an error that nobody expected, or with
+// a panic.
+type faultyStore struct {
+	rest.Reader
+	err   error
+	after int // reads that go well
+	reads int
+}
+
+func (s *faultyStore) Read(ctx context.Context, sel memstore.Selection, r memstore.Range) (memstore.Data, error) {
+	s.reads++
+	switch {
+	case s.reads <= s.after:
+		return s.Reader.Read(ctx, sel, r)
+	case s.err != nil:
+		return memstore.Data{}, s.err
+	}
+	panic("secret of the panic")
+}
+
+func TestInnerErrorsStayInside(t *testing.T) {
+	d := open(t, func(o *rest.Options) {
+		o.Store = &faultyStore{Reader: o.Store, err: fmt.Errorf("bad block at /var/lib/secret")}
+	})
+	got := d.send(t, "POST", "/api/query", `{"queries":[{"metric":"cpu_load","host":"n1"}]}`)
+	if e := got.answer(t).Results[0][0]; e.Error == nil || *e.Error != "internal error" {
+		t.Errorf("%s", got.body)
+	}
+	if !strings.Contains(d.log.String(), "bad block") {
+		t.Errorf("the log does not tell: %s", d.log)
+	}
+}
+
+func TestPanicsAreRecovered(t *testing.T) {
+	for _, compressed := range []bool{false, true} {
+		d := open(t, func(o *rest.Options) {
+			o.Store = &faultyStore{Reader: o.Store}
+			o.Gzip = compressed
+		})
+		got := d.send(t, "POST", "/api/query", `{"queries":[{"metric":"cpu_load","host":"n1"}]}`)
+		if got.status != 500 || got.failure(t).Error != "internal error" || strings.Contains(got.body, "secret") {
+			t.Errorf("gzip %t: %d %s", compressed, got.status, got.body)
+		}
+		log := d.log.String()
+		if !strings.Contains(log, "secret of the panic") || !strings.Contains(log, "query_test.go") || !strings.Contains(log, "level=ERROR") {
+			t.Errorf("the log does not tell: %s", log)
+		}
+		if token := d.token("admin"); strings.Contains(log, token) || strings.Contains(log, "Bearer") {
+			t.Error("the log holds the token")
+		}
+	}
+}
+
+// An answer that cannot be finished must not look finished.
+func TestBrokenAnswersBreakOff(t *testing.T) {
+	f := func(compressed string, fault error) {
+		t.Helper()
+		d := open(t, func(o *rest.Options) {
+			o.Store = &faultyStore{Reader: o.Store, after: 5, err: fault}
+			o.Gzip = true
+		})
+		fill(t, d)
+		req, _ := http.NewRequestWithContext(t.Context(), "POST", d.URL+"/api/query", strings.NewReader(largeQuery(10)))
+		req.Header.Set("Authorization", "Bearer "+d.token("admin"))
+		req.Header.Set("Accept-Encoding", compressed)
+		resp, err := d.Client().Do(req)
+		if err != nil {
+			return // broken off before its header is fine too
+		}
+		_, err = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if err == nil {
+			t.Errorf("%s: status %d and an end", compressed, resp.StatusCode)
+		}
+	}
+	f("identity", nil)
+	f("identity", context.DeadlineExceeded)
+	f("gzip", nil)
+	f("gzip", context.DeadlineExceeded)
+}
+
+// slowStore takes its time.
+type slowStore struct {
+	rest.Reader
+	time time.Duration
+}
+
+func (s slowStore) Read(ctx context.Context, sel memstore.Selection, r memstore.Range) (memstore.Data, error) {
+	time.Sleep(s.time)
+	return s.Reader.Read(ctx, sel, r)
+}
+
+// The stall is the client's, not ours.
+func TestQueriesMayTakeLongerThanAStall(t *testing.T) {
+	d := open(t, func(o *rest.Options) {
+		o.Stall = 250 * time.Millisecond
+		o.Store = slowStore{o.Store, 300 * time.Millisecond}
+	})
+	fill(t, d)
+	a := d.send(t, "POST", "/api/query", largeQuery(2)).answer(t)
+	if len(a.Results) != 2 || len(a.Results[1]) != 1 || a.Results[1][0].Error != nil {
+		t.Errorf("%d results", len(a.Results))
+	}
+}
+
+// fill gives host n1 an hour of a metric that has a sample a second.
+func fill(t testing.TB, d *door) {
+	var b strings.Builder
+	for i := range 3600 {
+		fmt.Fprintf(&b, "fast,hostname=n1 value=%v {%d}\n", math.Sqrt(float64(i)), i)
+	}
+	d.write(t, b.String())
+}
+
+// largeQuery asks for that hour, about 60 kB, n times.
+func largeQuery(n int) string {
+	q := strings.TrimSuffix(strings.Repeat(`{"metric":"fast","host":"n1"},`, n), ",")
+	return atBase(`{"cluster":"alpha","from":{0},"to":{3600},"queries":[` + q + `]}`)
+}
+
+// A reader whose client goes away stops reading.
+type countingStore struct {
+	rest.Reader
+	mu    sync.Mutex
+	reads int
+	done  chan error // what the first read that failed said
+}
+
+func (s *countingStore) Read(ctx context.Context, sel memstore.Selection, r memstore.Range) (memstore.Data, error) {
+	data, err := s.Reader.Read(ctx, sel, r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads++
+	if err != nil {
+		select {
+		case s.done <- err:
+		default:
+		}
+	}
+	return data, err
+}
+
+func TestQueriesStopWhenTheClientGoes(t *testing.T) {
+	var store *countingStore
+	ended := make(chan struct{})
+	d := open(t, func(o *rest.Options) {
+		store = &countingStore{Reader: o.Store, done: make(chan error, 1)}
+		o.Store = store
+		o.Limits.ValuesPerQuery = math.MaxInt
+	})
+	fill(t, d)
+	inner := d.Config.Handler
+	d.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(ended)
+		inner.ServeHTTP(w, r)
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	const queries = 20_000
+	req, _ := http.NewRequestWithContext(ctx, "POST", d.URL+"/api/query", strings.NewReader(largeQuery(queries)))
+	req.Header.Set("Authorization", "Bearer "+d.token("admin"))
+	resp, err := d.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(resp.Body, make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	resp.Body.Close()
+	<-ended
+	store.mu.Lock()
+	defer store.mu.Unlock()
+	if store.reads >= queries {
+		t.Error("everything was read for nobody")
+	}
+	if log := d.log.String(); strings.Contains(log, "level=WARN") || strings.Contains(log, "level=ERROR") {
+		t.Errorf("a client that goes is no reason to worry: %s", log)
+	}
+}
+
+// FuzzQuery: whatever the body, the answer is JSON and one of these statuses.
+func FuzzQuery(f *testing.F) {
+	for _, seed := range []string{
+		``, `{}`, `null`, `[]`, `{"queries":[]}`, `{"queries":null,"for-all-nodes":null}`,
+		`{"cluster":"alpha","from":1700000400,"to":1700001000,"queries":[{"metric":"cpu_load","host":"n1"}]}`,
+		`{"cluster":"alpha","from":0,"to":9223372036854775807,"queries":[{"metric":"cpu_load","host":"n1","resolution":-9223372036854775808}]}`,
+		`{"cluster":"alpha","from":-9223372036854775808,"to":1700001000,"queries":[{"metric":"cpu_load","host":"n1","resolution":9223372036854775800,"scale-by":-1e308}]}`,
+		`{"cluster":"alpha","from":1700000000,"to":1700100000,"queries":[{"metric":"flops_any","host":"n1","type":"hwthread","type-ids":["0","0"],"aggreg":true,"resolution":600,"resample":"average"}]}`,
+		`{"cluster":"alpha","to":1700001000,"for-all-nodes":["cpu_load","nope","\u0000\"\\"]}`,
+		`{"Cluster":"alpha","QUERIES":[{"type":"node","subtype":"s","subtype-ids":["a"]}]}`,
+		`{"queries":[[[[[]]]]]}`, `{"queries":[{}`, "\xff", `{"cluster":"\ud800"}`,
+	} {
+		f.Add(seed)
+	}
+	d := open(f, func(o *rest.Options) { o.Limits.ValuesPerQuery, o.Log = 20_000, nil })
+	d.write(f, "cpu_load,hostname=n1 value=1 {0}", "flops_any,hostname=n1,type=hwthread,type-id=0 value=1 {0}")
+	token := d.token("support")
+	f.Fuzz(func(t *testing.T, body string) {
+		req := httptest.NewRequestWithContext(t.Context(), "POST", "/api/query", strings.NewReader(body))
+		req.Header.Set("Authorization", "Bearer "+token)
+		got := httptest.NewRecorder()
+		d.Config.Handler.ServeHTTP(got, req)
+		if got.Code != 200 && got.Code != 400 {
+			t.Fatalf("status %d: %s", got.Code, got.Body)
+		}
+		if !json.Valid(got.Body.Bytes()) {
+			t.Fatalf("not JSON: %.300q", got.Body)
+		}
+	})
+}

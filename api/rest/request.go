@@ -1,0 +1,241 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+
+	"github.com/ringstore/ringstore/memstore"
+)
+
+const (
+	// maxQueries bounds the memory that a body of jsonBytes is blown up to: the
+	// shortest query is two bytes there and over a hundred here.
+	maxQueries = 100_000
+	// maxMetricName bounds what an answer repeats of its question, once per
+	// host. No metric has a longer name.
+	maxMetricName = 256
+)
+
+// request is the body of /api/query. Members that it does not have are
+// ignored.
+type request struct {
+	Cluster     string          `json:"cluster"`
+	Queries     json.RawMessage `json:"queries"`
+	ForAllNodes []string        `json:"for-all-nodes"`
+	From        int64           `json:"from"` // Unix seconds
+	To          int64           `json:"to"`
+	WithStats   bool            `json:"with-stats"`
+	WithData    bool            `json:"with-data"`
+	WithPadding bool            `json:"with-padding"`
+
+	queries []query  // decoded Queries
+	hosts   []string // that ForAllNodes is about
+}
+
+// query is one question of a request.
+type query struct {
+	Metric     string   `json:"metric"`
+	Host       string   `json:"host"`
+	Resolution int64    `json:"resolution"` // seconds; 0: the metric's frequency
+	ScaleBy    float64  `json:"scale-by"`   // 0: 1
+	Aggregate  bool     `json:"aggreg"`
+	Type       string   `json:"type"` // empty: the host
+	TypeIDs    []string `json:"type-ids"`
+	Subtype    string   `json:"subtype"`
+	SubtypeIDs []string `json:"subtype-ids"`
+	Resample   string   `json:"resample"`
+
+	resample memstore.Resample // decoded Resample
+}
+
+// readRequest reads and checks the body of a query and looks the hosts up that
+// it is about.
+func (h *Handler) readRequest(w http.ResponseWriter, r *http.Request) (*request, error) {
+	req := &request{WithStats: true, WithData: true, WithPadding: true}
+	err := h.decodeBody(w, r, req, false)
+	if errors.Is(err, io.EOF) {
+		return nil, badRequest("the body is empty, a query is wanted")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if req.queries, err = decodeQueries(req.Queries); err != nil {
+		return nil, err
+	}
+	req.Queries = nil
+	for i, metric := range req.ForAllNodes {
+		if err := checkMetric(fmt.Sprintf("for-all-nodes[%d]", i), metric); err != nil {
+			return nil, err
+		}
+	}
+	if len(req.ForAllNodes) > 0 {
+		req.hosts = h.Store.Hosts(req.Cluster)
+	}
+	return req, h.affordable(req)
+}
+
+func decodeQueries(list json.RawMessage) ([]query, error) {
+	if len(list) == 0 || string(list) == "null" {
+		return nil, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(list))
+	if open, err := d.Token(); err != nil || open != json.Delim('[') {
+		return nil, badRequest("queries: a list is wanted")
+	}
+	var queries []query
+	for d.More() {
+		if len(queries) == maxQueries {
+			return nil, badRequest("queries: there are more than %d", maxQueries)
+		}
+		where := fmt.Sprintf("queries[%d]", len(queries))
+		var q query
+		if err := d.Decode(&q); err != nil {
+			return nil, jsonFailure(where, err)
+		}
+		if err := q.check(where); err != nil {
+			return nil, err
+		}
+		queries = append(queries, q)
+	}
+	return queries, nil
+}
+
+func (q *query) check(where string) error {
+	switch q.Resample {
+	case "", "lttb":
+		q.resample = memstore.LTTB
+	case "average":
+		q.resample = memstore.ResampleAverage
+	case "max":
+		q.resample = memstore.ResampleMax
+	case "min":
+		q.resample = memstore.ResampleMin
+	default:
+		return badRequest(`%s.resample: "average", "max", "min" or "lttb" is wanted`, where)
+	}
+	return checkMetric(where+".metric", q.Metric)
+}
+
+func checkMetric(where, name string) error {
+	if len(name) > maxMetricName {
+		return badRequest("%s: is longer than %d bytes", where, maxMetricName)
+	}
+	return nil
+}
+
+// generated walks the queries that for-all-nodes stands for. What it yields is
+// valid until the next one.
+func (req *request) generated() iter.Seq[*query] {
+	return func(yield func(*query) bool) {
+		var q query
+		for _, q.Host = range req.hosts {
+			for _, q.Metric = range req.ForAllNodes {
+				if !yield(&q) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// all walks the queries in the order of their results.
+func (req *request) all() iter.Seq[*query] {
+	return func(yield func(*query) bool) {
+		for i := range req.queries {
+			if !yield(&req.queries[i]) {
+				return
+			}
+		}
+		req.generated()(yield)
+	}
+}
+
+func (req *request) timeRange(q *query) memstore.Range {
+	return memstore.Range{
+		From: req.From, To: req.To,
+		Resolution: q.Resolution, Resample: q.resample, Pad: req.WithPadding,
+	}
+}
+
+// affordable refuses a request before it costs anything: the values that it
+// reads are counted, and at least one for each selection. 400 and not 413,
+// which speaks of the size of the body.
+func (h *Handler) affordable(req *request) error {
+	left := h.Limits.ValuesPerQuery
+	charge := func(times int, q *query) bool {
+		points := max(1, h.Store.Points(q.Metric, req.timeRange(q)))
+		if times > left/points {
+			return false
+		}
+		left -= times * points
+		return true
+	}
+	ok := true
+	for i := range req.queries {
+		ok = ok && charge(req.queries[i].devices(), &req.queries[i])
+	}
+	for _, metric := range req.ForAllNodes {
+		ok = ok && charge(len(req.hosts), &query{Metric: metric})
+	}
+	if !ok {
+		return badRequest("the queries read more than %d values: ask for fewer series or a shorter time", h.Limits.ValuesPerQuery)
+	}
+	return nil
+}
+
+// devices returns how many places of the store the query names.
+func (q *query) devices() int {
+	ids, subtypes := len(q.TypeIDs), len(q.SubtypeIDs)
+	switch {
+	case q.Type == "":
+		return 1
+	case q.Type == "node":
+		ids = 1
+	}
+	if q.Subtype == "" {
+		subtypes = 1
+	}
+	return max(1, ids*subtypes)
+}
+
+// selections walks what a query selects, one for each entry of its result: one
+// for the host or, if so asked, for all devices together, else one for each
+// device. A subtype counts below a type only.
+func (q *query) selections(cluster string) iter.Seq[memstore.Selection] {
+	sel := memstore.Selection{Cluster: cluster, Host: q.Host, Metric: q.Metric, Type: q.Type}
+	return func(yield func(memstore.Selection) bool) {
+		if q.Type == "" {
+			yield(sel)
+			return
+		}
+		sel.TypeIDs, sel.Subtype, sel.SubtypeIDs = q.TypeIDs, q.Subtype, q.SubtypeIDs
+		if q.Aggregate {
+			yield(sel)
+			return
+		}
+		ids := q.TypeIDs
+		if q.Type == "node" {
+			ids = []string{""}
+		}
+		for i := range ids {
+			sel.TypeIDs = ids[i : i+1]
+			if q.Subtype == "" {
+				if !yield(sel) {
+					return
+				}
+				continue
+			}
+			for j := range q.SubtypeIDs {
+				sel.SubtypeIDs = q.SubtypeIDs[j : j+1]
+				if !yield(sel) {
+					return
+				}
+			}
+		}
+	}
+}

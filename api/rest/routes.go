@@ -1,0 +1,121 @@
+package rest
+
+import (
+	"io"
+	"net/http"
+	"net/http/pprof"
+	"slices"
+	"strings"
+
+	"github.com/gorilla/mux"
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/klauspost/compress/gzip"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/ringstore/ringstore/auth"
+)
+
+// route is a path, who may use it, and what answers. What serve returns as an
+// error is answered by [Handler.fail].
+type route struct {
+	name    string // in counters and log lines
+	path    string // with or without a trailing slash
+	prefix  bool   // and all below it
+	methods []string
+	action  auth.Action // 0: open to everybody
+	serve   func(w http.ResponseWriter, r *http.Request) error
+}
+
+const healthyPath = "/-/healthy"
+
+func (h *Handler) routes() []route {
+	get := []string{http.MethodGet, http.MethodHead}
+	ask := []string{http.MethodGet, http.MethodPost}
+	post := []string{http.MethodPost}
+	metrics := promhttp.HandlerFor(h.Registry, promhttp.HandlerOpts{DisableCompression: true})
+	return []route{
+		{name: "query", path: "/api/query", methods: ask, action: auth.Query, serve: h.query},
+		{name: "write", path: "/api/write", methods: post, action: auth.Write, serve: h.write},
+		{name: "free", path: "/api/free", methods: post, action: auth.Free, serve: h.free},
+		{name: "debug", path: "/api/debug", methods: ask, action: auth.Debug, serve: h.debug},
+		{name: "healthcheck", path: "/api/healthcheck", methods: ask, action: auth.Healthcheck, serve: h.healthcheck},
+		{name: "metrics", path: "/metrics", methods: get, action: auth.Metrics, serve: foreign(metrics.ServeHTTP)},
+		{name: "healthy", path: healthyPath, methods: get, serve: well},
+		{name: "ready", path: "/-/ready", methods: get, serve: well},
+		{name: "pprof", path: "/debug/pprof/cmdline", methods: get, action: auth.Profile, serve: foreign(pprof.Cmdline)},
+		{name: "pprof", path: "/debug/pprof/profile", methods: get, action: auth.Profile, serve: foreign(pprof.Profile)},
+		{name: "pprof", path: "/debug/pprof/symbol", methods: ask, action: auth.Profile, serve: foreign(pprof.Symbol)},
+		{name: "pprof", path: "/debug/pprof/trace", methods: get, action: auth.Profile, serve: foreign(pprof.Trace)},
+		{name: "pprof", path: "/debug/pprof", prefix: true, methods: get, action: auth.Profile, serve: foreign(pprof.Index)},
+	}
+}
+
+// newRouter sends each path to its route. Nothing is redirected: clients that
+// POST do not follow.
+func (h *Handler) newRouter() (http.Handler, error) {
+	compress := func(handler http.Handler) http.HandlerFunc { return handler.ServeHTTP }
+	if h.Gzip {
+		var err error
+		compress, err = gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.EnableZstd(false))
+		if err != nil {
+			return nil, err
+		}
+	}
+	router := mux.NewRouter().SkipClean(true)
+	for _, rt := range h.routes() {
+		handler := h.guard(rt, compress(h.run(rt)))
+		router.Path(rt.path).Handler(handler)
+		if rt.prefix {
+			router.PathPrefix(rt.path + "/").Handler(handler)
+		} else {
+			router.Path(rt.path + "/").Handler(handler)
+		}
+	}
+	router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		h.fail(w, &failure{status: http.StatusNotFound, public: "no such path"})
+	})
+	return router, nil
+}
+
+// guard lets through what a route is for and from whom it may come.
+func (h *Handler) guard(rt route, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		exchangeOf(w).route = rt.name
+		if !slices.Contains(rt.methods, r.Method) {
+			w.Header().Set("Allow", strings.Join(rt.methods, ", "))
+			h.fail(w, &failure{status: http.StatusMethodNotAllowed, public: "this path is for " + strings.Join(rt.methods, " and ")})
+			return
+		}
+		if err := h.admit(r, rt.action); err != nil {
+			h.fail(w, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (h *Handler) run(rt route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := rt.serve(w, r); err != nil {
+			h.fail(w, err)
+		}
+	})
+}
+
+// foreign makes a route of a handler that answers its own errors.
+func foreign(f http.HandlerFunc) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		f(w, r)
+		return nil
+	}
+}
+
+// well answers /-/healthy and, because restoring was asked about before it,
+// /-/ready.
+func well(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, err := io.WriteString(w, "ok\n")
+	return err
+}
+
+func isHealthy(r *http.Request) bool { return strings.TrimSuffix(r.URL.Path, "/") == healthyPath }

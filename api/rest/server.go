@@ -1,0 +1,93 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// ServerOptions say how a [Server] listens and logs.
+type ServerOptions struct {
+	CertFile, KeyFile string       // PEM; both or neither: HTTPS or HTTP
+	Log               *slog.Logger // nil means none
+}
+
+// The time that a connection may take before a request is there. Once it is,
+// bodies and answers take as long as they move on: see [Options.Stall].
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	headerBytes   = 256 << 10
+)
+
+// Server serves a handler on listeners that its caller opened.
+type Server struct{ http http.Server }
+
+// NewServer returns a server. It reads the certificate at once, so that this
+// may be done before privileges are dropped.
+func NewServer(handler http.Handler, o ServerOptions) (*Server, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    headerBytes,
+		ErrorLog:          log.New(serverLog{o.Log}, "", 0),
+	}}
+	if o.CertFile == "" && o.KeyFile == "" {
+		return s, nil
+	}
+	cert, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("HTTPS certificate %q with key %q: %w", o.CertFile, o.KeyFile, err)
+	}
+	s.http.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	return s, nil
+}
+
+// Serve answers what comes in on l, which it closes, until Shutdown is called;
+// then it returns nil at once, while Shutdown waits for what is in flight.
+func (s *Server) Serve(l net.Listener) error {
+	var err error
+	if s.http.TLSConfig != nil {
+		err = s.http.ServeTLS(l, "", "")
+	} else {
+		err = s.http.Serve(l)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown closes the listeners and waits until what is in flight is answered.
+// When ctx ends before, it breaks off the rest and returns ctx's error. It may
+// be called again.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(err, s.http.Close())
+	}
+	return nil
+}
+
+// serverLog takes what net/http logs by itself: warnings, but for handshakes,
+// which anybody can make fail.
+type serverLog struct{ log *slog.Logger }
+
+func (l serverLog) Write(line []byte) (int, error) {
+	level := slog.LevelWarn
+	if bytes.Contains(line, []byte("TLS handshake error")) {
+		level = slog.LevelDebug
+	}
+	l.log.Log(context.Background(), level, string(bytes.TrimSpace(line)))
+	return len(line), nil
+}

@@ -1,0 +1,42 @@
+package rest
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/ringstore/ringstore/api/ingest"
+)
+
+// write answers /api/write: line protocol, with ?cluster= for lines that name
+// none. 200 without a body says that every line is stored.
+func (h *Handler) write(w http.ResponseWriter, r *http.Request) error {
+	b, err := h.open(w, r, h.Limits.BodyBytes)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	src := ingest.Source{Cluster: r.URL.Query().Get("cluster"), Transport: transport}
+	report, err := h.Ingester.Stream(r.Context(), src, b)
+	if err != nil {
+		return submissionFailure(err, report)
+	}
+	if n := report.RejectedTotal; n > 0 {
+		f := badRequest("%d lines were not stored, %d samples were", n, report.Accepted)
+		f.report = &report
+		return f
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// submissionFailure tells an error of the body from one of the store, and what
+// had been stored before it.
+func submissionFailure(err error, report ingest.Report) error {
+	f, ok := errors.AsType[*failure](err)
+	if !ok {
+		f = unavailable(err)
+	}
+	told := *f
+	told.report = &report
+	return &told
+}

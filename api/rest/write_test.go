@@ -1,0 +1,317 @@
+package rest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ringstore/ringstore/api/ingest"
+	"github.com/ringstore/ringstore/api/rest"
+	"github.com/ringstore/ringstore/memstore"
+)
+
+const goodLine = "cpu_load,hostname=n1 value=1 {0}\n"
+
+func TestBadLinesAreNamedAndGoodOnesStored(t *testing.T) {
+	d := open(t)
+	f := func(path, body string, accepted int, rejected ...int) {
+		t.Helper()
+		for _, path := range []string{strings.Replace(path, "write", "write/", 1), path} {
+			got := d.send(t, "POST", path, atBase(body))
+			if len(rejected) == 0 {
+				if got.status != 200 || got.body != "" {
+					t.Errorf("%q: %d %s", body, got.status, got.body)
+				}
+				continue
+			}
+			fail := got.failure(t)
+			if got.status != 400 || fail.Accepted == nil || *fail.Accepted != accepted || len(fail.Rejected) != len(rejected) {
+				t.Errorf("%q: %d %s", body, got.status, got.body)
+				continue
+			}
+			for i, r := range fail.Rejected {
+				if r.Line != rejected[i] || r.Reason == "" {
+					t.Errorf("%q: %+v, want line %d", body, r, rejected[i])
+				}
+			}
+		}
+	}
+	f("/api/write?cluster=alpha", "", 0)
+	f("/api/write?cluster=alpha", "\n\n# nothing\n", 0)
+	f("/api/write?cluster=alpha", goodLine, 1)
+	f("/api/write?cluster=alpha", strings.TrimSuffix(goodLine, "\n"), 1)
+	f("/api/write", "cpu_load,cluster=beta,hostname=n1 value=1 {0}", 1)
+	f("/api/write", goodLine, 0, 1)
+	f("/api/write?cluster=..", goodLine, 0, 1)
+	f("/api/write?cluster=alpha", "no_such_metric,hostname=n1 value=1 {0}", 0)
+	f("/api/write?cluster=alpha", goodLine+"broken\n"+goodLine+"cpu_load value=1 {0}\n"+goodLine, 3, 2, 4)
+	f("/api/write?cluster=alpha", "broken", 0, 1)
+	f("/api/write?cluster=alpha", goodLine+`cpu_load,hostname=n1 value=1 {999999}`, 1, 2)
+	f("/api/write?cluster=alpha", goodLine+`cpu_load,hostname=n1 value=1 {-999999}`, 1, 2)
+	f("/api/write?cluster=alpha", goodLine+`cpu_load,hostname=n1,type="}{" value=x {0}`, 1, 2)
+
+	got := d.send(t, "POST", "/api/write?cluster=alpha", strings.Repeat("broken\n", 500)).failure(t)
+	if len(got.Rejected) != 100 || got.Rejected[99].Line != 100 || !strings.Contains(got.Error, "500 lines") {
+		t.Errorf("of 500 bad lines %d are told: %s", len(got.Rejected), got.Error)
+	}
+}
+
+func TestBodiesMayBeGzip(t *testing.T) {
+	d := open(t)
+	f := func(encoding, body string, status int, text string) {
+		t.Helper()
+		got := d.send(t, "POST", "/api/write?cluster=alpha", body, "Content-Encoding", encoding)
+		if got.status != status || status != 200 && !strings.Contains(got.failure(t).Error, text) {
+			t.Errorf("%s: %d %s, want %d %s", encoding, got.status, got.body, status, text)
+		}
+	}
+	line := atBase(goodLine)
+	f("gzip", gzipped(line), 200, "")
+	f("GZIP", gzipped(line), 200, "")
+	f("x-gzip", gzipped(line), 200, "")
+	f("identity", line, 200, "")
+	f("gzip", gzipped(line)+gzipped(line), 200, "")
+	f("gzip", gzipped(""), 200, "")
+	f("gzip", line, 400, "not gzip")
+	f("gzip", "", 400, "not gzip")
+	f("gzip", gzipped(strings.Repeat(line, 1000))[:60], 400, "damaged")
+	f("gzip", gzipped(line)+"x", 400, "damaged")
+	f("gzip", strings.Replace(gzipped(line), gzipped(line)[len(gzipped(line))-5:], "xxxxx", 1), 400, "damaged")
+	f("", gzipped(line), 400, "")
+	f("deflate", line, 415, "gzip")
+	f("zstd", line, 415, "gzip")
+	f("gzip, gzip", gzipped(gzipped(line)), 415, "gzip")
+	// Questions may be gzip too.
+	got := d.send(t, "GET", "/api/query", gzipped(atBase(`{"cluster":"alpha","from":{0},"to":{60},"queries":[{"metric":"cpu_load","host":"n1"}]}`)), "Content-Encoding", "gzip")
+	if a := got.answer(t); len(a.Results[0]) != 1 || *a.Results[0][0].Avg != 1 {
+		t.Errorf("query: %s", got.body)
+	}
+}
+
+func TestBodiesAreLimited(t *testing.T) {
+	line := atBase(goodLine)
+	limit := int64(100 * len(line))
+	d := open(t, func(o *rest.Options) { o.Limits.BodyBytes = limit })
+	f := func(lines int, chunked, compressed bool, status int) {
+		t.Helper()
+		text := strings.Repeat(line, lines)
+		headers := []string{"Content-Type", "text/plain"}
+		if compressed {
+			text = gzipped(text)
+			headers = append(headers, "Content-Encoding", "gzip")
+		}
+		got := d.sendBody(t, "/api/write?cluster=alpha", text, chunked, headers...)
+		if got.status != status {
+			t.Errorf("%d lines, chunked %t, gzip %t: %d %s, want %d", lines, chunked, compressed, got.status, got.body, status)
+		}
+	}
+	// A body that says at once that it is too large is not begun with.
+	f(5_000, false, false, 413)
+	if n := d.store.Size().Series; n > 0 {
+		t.Errorf("%d series of a body that was too large", n)
+	}
+	for _, chunked := range []bool{false, true} {
+		for _, compressed := range []bool{false, true} {
+			f(100, chunked, compressed, 200)
+			f(101, chunked, compressed, 413)
+			f(10_000, chunked, compressed, 413)
+		}
+	}
+}
+
+// A quarter of a gigabyte in a few kilobytes of gzip must not cost that much.
+// Newlines are white space to JSON and empty lines to line protocol, so nothing
+// but the limit ends it.
+func TestGzipBombsCostLittle(t *testing.T) {
+	d := open(t, func(o *rest.Options) { o.Limits.BodyBytes = 16 << 20 })
+	bomb := strings.Repeat(gzipped(strings.Repeat("\n", 1<<20)), 256)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for _, path := range []string{"/api/write?cluster=alpha", "/api/query", "/api/free?to=1", "/api/healthcheck"} {
+		if got := d.send(t, "POST", path, bomb, "Content-Encoding", "gzip"); got.status != 413 {
+			t.Errorf("%s: %d %.100s", path, got.status, got.body)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; used > 128<<20 {
+		t.Errorf("%d MiB were allocated", used>>20)
+	}
+}
+
+// faultyWriter has a disk that does not work.
+type faultyWriter struct {
+	storage
+	err error
+}
+
+func (w faultyWriter) Write(context.Context, []memstore.Sample) ([]memstore.Refusal, error) {
+	return nil, w.err
+}
+
+func (w faultyWriter) Free(context.Context, [][]string, int64) (int, error) { return 0, w.err }
+
+func TestErrorsOfTheWriterAreUnavailable(t *testing.T) {
+	f := func(err error, text string) {
+		t.Helper()
+		d := open(t, func(o *rest.Options) {
+			w := faultyWriter{err: err}
+			o.Ingester = ingest.New(ingest.Options{Store: o.Store.(*memstore.Store), Writer: w, Now: clock})
+			o.Freer = w
+		})
+		for _, path := range []string{"/api/write?cluster=alpha", "/api/free?to=1"} {
+			body := atBase(goodLine)
+			if strings.Contains(path, "free") {
+				body = `[["*"]]`
+			}
+			got := d.send(t, "POST", path, body)
+			if fail := got.failure(t); got.status != 503 || fail.Error != text || got.header.Get("Retry-After") == "" {
+				t.Errorf("%s: %d %s, want %s", path, got.status, got.body, text)
+			}
+			if fail := got.failure(t); strings.Contains(path, "write") && (fail.Accepted == nil || *fail.Accepted != 0) {
+				t.Errorf("%s: %s", path, got.body)
+			}
+		}
+		if log := d.log.String(); strings.Count(log, "level=WARN") != 2 || !strings.Contains(log, err.Error()) {
+			t.Errorf("the log does not tell: %s", log)
+		}
+	}
+	f(fmt.Errorf("write /var/lib/secret: %w", syscall.ENOSPC), "the disk is full")
+	f(fmt.Errorf("sync: %w", syscall.EIO), "the disk cannot be written")
+	f(errors.New("journal: /var/lib/secret is closed"), "the store cannot be written")
+}
+
+// A client that disconnects in the middle of a body loses what it had not
+// sent, and is no reason to worry.
+func TestClientsMayGoInTheMiddleOfABody(t *testing.T) {
+	d := open(t)
+	conn, err := net.Dial("tcp", d.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := atBase(goodLine)
+	fmt.Fprintf(conn, "POST /api/write?cluster=alpha HTTP/1.1\r\nHost: x\r\nX-Auth-Token: %s\r\nContent-Length: 100000\r\n\r\n%s%s",
+		d.token("api"), line, line[:10])
+	_ = conn.(*net.TCPConn).CloseWrite()
+	got, err := io.ReadAll(conn)
+	conn.Close()
+	if err != nil || !strings.Contains(string(got), "400 Bad Request") || !strings.Contains(string(got), "broke off") {
+		t.Errorf("%v %s", err, got)
+	}
+	d.Close() // waits until the request is logged
+	if log := d.log.String(); strings.Contains(log, "level=ERROR") || strings.Contains(log, "level=WARN") || !strings.Contains(log, "status=400") {
+		t.Errorf("log: %s", log)
+	}
+}
+
+func TestSlowBodiesAreCutOff(t *testing.T) {
+	d := open(t, func(o *rest.Options) { o.Stall = 300 * time.Millisecond })
+	head := func(length int) string {
+		return fmt.Sprintf("POST /api/write?cluster=alpha HTTP/1.1\r\nHost: x\r\nX-Auth-Token: %s\r\nContent-Length: %d\r\n\r\n", d.token("api"), length)
+	}
+	t.Run("silent", func(t *testing.T) {
+		conn := d.dial(t)
+		fmt.Fprint(conn, head(100_000), atBase(goodLine))
+		got, _ := io.ReadAll(conn)
+		if !strings.Contains(string(got), "408 Request Timeout") {
+			t.Errorf("%s", got)
+		}
+	})
+	t.Run("a trickle", func(t *testing.T) {
+		conn := d.dial(t)
+		fmt.Fprint(conn, head(100_000))
+		var trickle sync.WaitGroup
+		defer trickle.Wait()
+		stop := make(chan struct{})
+		defer close(stop)
+		trickle.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(10 * time.Millisecond):
+					if _, err := conn.Write([]byte("\n")); err != nil {
+						return
+					}
+				}
+			}
+		})
+		got, _ := io.ReadAll(conn)
+		if !strings.Contains(string(got), "408 Request Timeout") {
+			t.Errorf("%s", got)
+		}
+	})
+	t.Run("refused without being read", func(t *testing.T) {
+		conn := d.dial(t)
+		fmt.Fprint(conn, "POST /api/write HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+		got, _ := io.ReadAll(conn)
+		if !strings.Contains(string(got), "401 Unauthorized") {
+			t.Errorf("%s", got)
+		}
+	})
+	t.Run("steady", func(t *testing.T) { // longer than the stall in all, but moving on
+		conn := d.dial(t)
+		block := strings.Repeat("#"+strings.Repeat("x", 1022)+"\n", 4)
+		fmt.Fprint(conn, head(40*len(block)))
+		for range 40 {
+			time.Sleep(10 * time.Millisecond)
+			fmt.Fprint(conn, block)
+		}
+		_ = conn.(*net.TCPConn).CloseWrite()
+		got, _ := io.ReadAll(conn)
+		if !strings.Contains(string(got), "200 OK") {
+			t.Errorf("%s", got)
+		}
+	})
+}
+
+func TestSlowReadersAreCutOff(t *testing.T) {
+	ended := make(chan struct{}, 1)
+	d := open(t, func(o *rest.Options) {
+		o.Stall = 50 * time.Millisecond
+		o.Limits.ValuesPerQuery = 1 << 40
+	})
+	fill(t, d)
+	watch(d, ended)
+	conn := d.dial(t)
+	body := largeQuery(20_000)
+	fmt.Fprintf(conn, "POST /api/query HTTP/1.1\r\nHost: x\r\nX-Auth-Token: %s\r\nContent-Length: %d\r\n\r\n%s", d.token("api"), len(body), body)
+	<-ended // although nothing was read
+}
+
+func TestReadsAndWritesGoTogether(t *testing.T) {
+	d := open(t)
+	var clients sync.WaitGroup
+	for c := range 4 {
+		clients.Go(func() {
+			for i := range 50 {
+				line := fmt.Sprintf("flops_any,hostname=n%d,type=hwthread,type-id=%d value=1 {%d}", i%3, c, 60*i)
+				if got := d.send(t, "POST", "/api/write?cluster=alpha", atBase(line)); got.status != 200 {
+					t.Errorf("write: %d %s", got.status, got.body)
+				}
+			}
+		})
+		clients.Go(func() {
+			for i := range 50 {
+				d.send(t, "GET", "/api/query", atBase(`{"cluster":"alpha","from":{0},"to":{3000},"for-all-nodes":["flops_any"]}`)).answer(t)
+				d.send(t, "GET", "/api/debug", "")
+				d.send(t, "GET", "/api/healthcheck", `{"cluster":"alpha","nodes":["n1"],"metric-names":["flops_any"]}`)
+				if i%10 == 9 {
+					d.send(t, "POST", "/api/free?to="+atBase("{300}"), `[["alpha"]]`)
+				}
+			}
+		})
+	}
+	clients.Wait()
+	got := d.send(t, "GET", "/api/query", atBase(`{"cluster":"alpha","from":{600},"to":{3000},"queries":[{"metric":"flops_any","host":"n1"}]}`)).answer(t)
+	if e := got.Results[0][0]; e.Max == nil || *e.Max != 4 {
+		t.Errorf("four writers' threads make %s", show(e.Max))
+	}
+}

@@ -1,0 +1,52 @@
+package codec
+
+import "math"
+
+// shape is the form chosen for a column, and what it takes.
+type shape struct {
+	form    byte
+	decimal decimal
+	pattern pattern
+	bits    int
+}
+
+// patchBits is about what a patch takes.
+const patchBits = 72
+
+// choose finds the form of a column and prepares it: the integers are in e.ints,
+// e.model is fitted to them. It looks at a few samples to tell the domain, and
+// fits one model, two where a dictionary looks better.
+func (e *Encoder) choose(samples []float64) shape {
+	var s shape
+	if d, ok := e.decimals(samples); ok {
+		s.form, s.decimal = formDecimal, d
+		e.fit(e.ints, false)
+	} else {
+		s.form, s.pattern = formPattern, e.patterns(samples)
+		e.fit(e.ints, true)
+	}
+	s.bits = e.model.bits + patchBits*len(e.patches)
+	if e.findDistinct(samples, s.bits) {
+		e.patches = e.patches[:0]
+		e.takeIndexes()
+		e.fit(e.ints, false)
+		s.form = formDictionary
+		s.bits = e.distinct.bits + e.model.bits
+	}
+	return s
+}
+
+// xlog returns 16*n*log2(n), rounded.
+func xlog(n uint32) uint64 {
+	if n < uint32(len(xlogx)) {
+		return uint64(xlogx[n])
+	}
+	return uint64(16*nlog2n(int(n)) + 0.5)
+}
+
+func nlog2n(n int) float64 {
+	if n == 0 {
+		return 0
+	}
+	return float64(n) * math.Log2(float64(n))
+}
