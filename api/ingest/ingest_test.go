@@ -232,6 +232,9 @@ func TestStreamPassesOnErrors(t *testing.T) {
 	if _, err := g.Stream(t.Context(), Source{}, iotest.ErrReader(broken)); !errors.Is(err, broken) {
 		t.Errorf("a reader's error: %v", err)
 	}
+	if _, err := g.Stream(t.Context(), Source{}, io.MultiReader(strings.NewReader("load,cluster=a,hostname=n value=1"), iotest.ErrReader(io.ErrUnexpectedEOF))); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a body that broke off: %v", err)
+	}
 	g.Writer = full{}
 	report, err := g.Batch(t.Context(), Source{}, []byte("load,cluster=a,hostname=n value=1"))
 	if !errors.Is(err, errFull) || report.Accepted != 0 {

@@ -25,12 +25,12 @@ func (p *pieces) next() ([]byte, error) {
 	for {
 		p.held = copy(p.buf, p.buf[p.begin:p.held])
 		p.begin = 0
-		if p.err == nil {
+		for p.err == nil && p.held < len(p.buf) {
 			var n int
-			n, p.err = io.ReadFull(p.r, p.buf[p.held:])
+			n, p.err = p.r.Read(p.buf[p.held:])
 			p.held += n
 		}
-		if p.err != nil && !errors.Is(p.err, io.EOF) && !errors.Is(p.err, io.ErrUnexpectedEOF) {
+		if p.err != nil && !errors.Is(p.err, io.EOF) {
 			return nil, p.err
 		}
 		piece := p.cut()
