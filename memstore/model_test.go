@@ -95,8 +95,13 @@ func TestModel(t *testing.T) {
 	names := []string{"load", "power", "ipc"}
 	hosts := []string{"n1", "n2"}
 	devices := []Device{
-		{}, {Subtype: "network", SubtypeID: "eth0"}, {Subtype: "network", SubtypeID: "lo"},
-		thread("0"), thread("1"), {"hwthread", "1", "part", "a"}, {"hwthread", "2", "part", "a"}, {"hwthread", "2", "part", "b"},
+		{},
+		{Subtype: "network", SubtypeID: "eth0"},
+		{Subtype: "network", SubtypeID: "lo"},
+		thread("0"), thread("1"),
+		{"hwthread", "1", "part", "a"},
+		{"hwthread", "2", "part", "a"},
+		{"hwthread", "2", "part", "b"},
 		{Type: "accelerator", TypeID: "00000000:49:00.0"},
 	}
 	pick := func(r *rand.Rand, list []string) []string {

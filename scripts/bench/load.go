@@ -1,0 +1,107 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ringstore/ringstore/memstore/synthetic"
+)
+
+// requestTime bounds one request.
+const requestTime = 2 * time.Minute
+
+func newClient(connections int) *http.Client {
+	return &http.Client{
+		Timeout:   requestTime,
+		Transport: &http.Transport{MaxIdleConnsPerHost: connections, DisableCompression: true},
+	}
+}
+
+// load writes every interval in turn. The requests of an interval are there
+// before the first is sent, and answered before the next interval begins.
+func (b *bench) load(ctx context.Context, url string) error {
+	bodies := make([][]byte, (b.hosts+b.batch-1)/b.batch)
+	values := make([]float64, len(b.cluster.Series()))
+	for step := range b.steps {
+		for i := range bodies {
+			bodies[i] = b.render(bodies[i][:0], i, step, values)
+		}
+		if err := b.push(ctx, url, bodies); err != nil {
+			return fmt.Errorf("interval %d: %w", step, err)
+		}
+	}
+	return nil
+}
+
+// render appends the lines of one request.
+func (b *bench) render(dst []byte, request, step int, values []float64) []byte {
+	first := request * b.batch
+	for host := first; host < min(first+b.batch, b.hosts); host++ {
+		var order []int
+		if b.shuffle {
+			order = b.cluster.Order(host, step)
+		}
+		b.cluster.Step(host, step, values)
+		dst = b.cluster.AppendLines(dst, host, values, order, b.at(step).Unix())
+	}
+	return dst
+}
+
+// at returns the moment of a step.
+func (b *bench) at(step int) time.Time {
+	return b.end.Add(time.Duration(step-b.steps+1) * synthetic.Frequency)
+}
+
+// push sends all bodies, as many at a time as there are writers.
+func (b *bench) push(ctx context.Context, url string, bodies [][]byte) error {
+	var next atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	for range b.writers {
+		g.Go(func() error {
+			for {
+				i := next.Add(1) - 1
+				if i >= int64(len(bodies)) {
+					return nil
+				}
+				if err := b.post(ctx, url+"/api/write/?cluster="+synthetic.Name, bodies[i]); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return g.Wait()
+}
+
+func (b *bench) post(ctx context.Context, url string, body []byte) error {
+	answer, err := b.send(ctx, url, body)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, 2000))
+	if err != nil {
+		return err
+	}
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", answer.Status, text)
+	}
+	return nil
+}
+
+// send does a POST with the token. The answer's body has to be closed.
+func (b *bench) send(ctx context.Context, url string, body []byte) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Authorization", "Bearer "+b.token)
+	r.Header.Set("Accept-Encoding", "identity")
+	return b.client.Do(r)
+}

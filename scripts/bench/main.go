@@ -1,0 +1,133 @@
+// Command bench measures what a metric store costs: it starts the server,
+// writes the synthetic cluster of package synthetic to it over HTTP, asks for
+// some of it, stops and restarts it, and prints a table.
+//
+//	go run ./scripts/bench                                the figures of 20 hosts for a day
+//	go run ./scripts/bench -hosts 1000 -steps 30          those of 1,000 hosts
+//	go run ./scripts/bench -peer ./cc-metric-store        beside those of another program
+//
+// The peer is any program that takes the configuration of cc-metric-store and
+// the flag -config. All times are CPU time of the server's process unless the
+// table says otherwise, in ticks of 10 ms. It needs Linux's /proc.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// options are the flags.
+type options struct {
+	peer    string
+	hosts   int
+	steps   int
+	writers int
+	batch   int
+	shuffle bool
+	query   bool
+	seed    uint64
+	timeout time.Duration
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func parseOptions(args []string, stderr io.Writer) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&o.peer, "peer", "", "`program` to measure as well, with the same load")
+	flags.IntVar(&o.hosts, "hosts", 20, "hosts of the cluster, 678 series each")
+	flags.IntVar(&o.steps, "steps", 1440, "intervals of 60 s, the last one is now")
+	flags.IntVar(&o.writers, "writers", 4, "requests in flight")
+	flags.IntVar(&o.batch, "batch", 1, "hosts in one request")
+	flags.BoolVar(&o.shuffle, "shuffle", true, "permute the lines of each interval, as collectors do")
+	flags.BoolVar(&o.query, "query", true, "ask for a day of 4 hosts, 208 series each")
+	flags.Uint64Var(&o.seed, "seed", 1, "of the data")
+	flags.DurationVar(&o.timeout, "timeout", 30*time.Minute, "give up after this time")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("there are no operands, but %q", flags.Args())
+	}
+	for _, n := range []struct {
+		flag  string
+		value int
+	}{{"hosts", o.hosts}, {"steps", o.steps}, {"writers", o.writers}, {"batch", o.batch}} {
+		if n.value < 1 {
+			return o, fmt.Errorf("-%s must be at least 1", n.flag)
+		}
+	}
+	return o, nil
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	o, err := parseOptions(args, stderr)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "ringstore-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+
+	programs, err := programs(ctx, o, dir)
+	if err != nil {
+		return err
+	}
+	var all []figures
+	for i, p := range programs {
+		fmt.Fprintf(stderr, "measuring %s\n", p.name)
+		f, err := measure(ctx, o, p, filepath.Join(dir, fmt.Sprint(i)))
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		all = append(all, f)
+	}
+	return report(stdout, o, all)
+}
+
+// program is something to measure.
+type program struct{ name, path string }
+
+// programs builds ours and finds the peer.
+func programs(ctx context.Context, o options, dir string) ([]program, error) {
+	ours := program{"ringstore", filepath.Join(dir, "ringstore")}
+	build := exec.CommandContext(ctx, "go", "build", "-o", ours.path, "github.com/ringstore/ringstore/cmd/ringstore")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("building ringstore: %w\n%s", err, out)
+	}
+	if o.peer == "" {
+		return []program{ours}, nil
+	}
+	path, err := exec.LookPath(o.peer)
+	if err != nil {
+		return nil, fmt.Errorf("-peer: %w", err)
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, fmt.Errorf("-peer: %w", err)
+	}
+	return []program{ours, {filepath.Base(path), path}}, nil
+}

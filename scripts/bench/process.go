@@ -1,0 +1,66 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// tick is the unit of times in /proc/PID/stat: USER_HZ is 100 on every
+// architecture that Go runs on.
+const tick = 10 * time.Millisecond
+
+// cpuTime is what a process has used in user and kernel mode; proc_pid_stat(5),
+// fields utime and stime.
+func cpuTime(pid int) (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	name := bytes.LastIndexByte(stat, ')')          // may hold spaces
+	fields := strings.Fields(string(stat[name+1:])) // from field 3 on
+	const utime, stime = 14 - 3, 15 - 3
+	if len(fields) <= stime {
+		return 0, fmt.Errorf("/proc/%d/stat has too few fields", pid)
+	}
+	user, err1 := strconv.ParseInt(fields[utime], 10, 64)
+	kernel, err2 := strconv.ParseInt(fields[stime], 10, 64)
+	return time.Duration(user+kernel) * tick, errors.Join(err1, err2)
+}
+
+// residentMemory is VmRSS of proc_pid_status(5) in bytes.
+func residentMemory(pid int) (int64, error) {
+	name := fmt.Sprintf("/proc/%d/status", pid)
+	status, err := os.ReadFile(name)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "VmRSS:" {
+			kib, err := strconv.ParseInt(fields[1], 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, fmt.Errorf("%s has no VmRSS", name)
+}
+
+// diskUsage is the sum of the sizes of all files below a directory, in bytes.
+func diskUsage(dir string) (sum int64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			sum += info.Size()
+		}
+		return err
+	})
+	return sum, err
+}
