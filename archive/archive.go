@@ -33,8 +33,8 @@ type Options struct {
 // subdir holds our files, apart from those of cc-metric-store in Dir.
 const subdir = "ringstore"
 
-// expireEvery is how often samples older than the retention are looked for.
-const expireEvery = time.Minute
+// maintainEvery is how often the store does what time asks for.
+const maintainEvery = 10 * time.Second
 
 // ErrClosed is the error of writes after [Archive.Close].
 var ErrClosed = errors.New("the archive is closed")
@@ -115,7 +115,7 @@ func (a *Archive) Write(ctx context.Context, batch []memstore.Sample) ([]memstor
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return a.store.Write(batch), nil
+	return a.store.Write(batch)
 }
 
 // Free forgets samples; see [memstore.Store.Free].
@@ -131,20 +131,22 @@ func (a *Archive) Free(ctx context.Context, path [][]string, to int64) (int, err
 	return a.store.Free(path, to), nil
 }
 
-// Run writes checkpoints at the interval and forgets what is older than the
-// retention, until ctx ends. A checkpoint that fails is logged, and tried again
+// Run writes checkpoints at the interval and maintains the store, until ctx
+// ends. A checkpoint that fails is logged, and tried again
 // at the next interval.
 func (a *Archive) Run(ctx context.Context) {
 	checkpoints := time.NewTicker(a.interval)
 	defer checkpoints.Stop()
-	expiries := time.NewTicker(expireEvery)
-	defer expiries.Stop()
+	maintenance := time.NewTicker(maintainEvery)
+	defer maintenance.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-expiries.C:
-			a.store.Expire()
+		case <-maintenance.C:
+			if err := a.store.Maintain(); err != nil {
+				a.log.Error("blocks in memory cannot be read", "error", err)
+			}
 		case <-checkpoints.C:
 			if err := a.Checkpoint(); err != nil {
 				a.log.Error("checkpoint failed", "error", err)

@@ -49,6 +49,10 @@ func (a *Archive) Restore(ctx context.Context) (Restored, error) {
 	for _, name := range names {
 		path := filepath.Join(a.dir, name)
 		err := a.restoreFile(ctx, path, &total)
+		if errors.Is(err, memstore.ErrMemory) {
+			a.log.Error("not all of the checkpoint fits into the memory", "error", err)
+			break
+		}
 		if err == nil {
 			break
 		}
@@ -90,16 +94,17 @@ func (a *Archive) restoreFile(ctx context.Context, path string, total *Restored)
 	}
 	defer f.Close()
 	total.Files++
-	return readCheckpoint(ctx, path, f, func(h memstore.HostDump) {
-		r := a.store.Restore(h)
+	return readCheckpoint(ctx, path, f, func(h memstore.HostDump) error {
+		r, err := a.store.Restore(h)
 		total.Hosts++
 		total.Samples.Stored += r.Stored
 		total.Samples.Refused += r.Refused
 		total.Samples.Unknown += r.Unknown
+		return err
 	})
 }
 
-func readCheckpoint(ctx context.Context, path string, f io.Reader, use func(memstore.HostDump)) error {
+func readCheckpoint(ctx context.Context, path string, f io.Reader, use func(memstore.HostDump) error) error {
 	r := bufio.NewReaderSize(f, 1<<20)
 	damage := func(offset int64, err error) error { return &DamageError{path, offset, err} }
 	head := make([]byte, len(magic))
@@ -128,23 +133,23 @@ func readCheckpoint(ctx context.Context, path string, f io.Reader, use func(mems
 		if payload, err = readInto(payload[:0], r, int(length)); err != nil {
 			return errors.Join(append(damages, damage(offset, readError(err)))...)
 		}
-		if err := useRecord(payload, sum, use); err != nil {
+		h, err := parseRecord(payload, sum)
+		if err == nil {
+			if err := use(h); err != nil {
+				return errors.Join(append(damages, err)...)
+			}
+		} else {
 			damages = append(damages, damage(offset, err))
 		}
 		offset += recordHead + int64(length)
 	}
 }
 
-func useRecord(payload []byte, sum uint32, use func(memstore.HostDump)) error {
+func parseRecord(payload []byte, sum uint32) (memstore.HostDump, error) {
 	if crc32.Checksum(payload, castagnoli) != sum {
-		return errors.New("the checksum is wrong")
+		return memstore.HostDump{}, errors.New("the checksum is wrong")
 	}
-	h, err := parseHost(payload)
-	if err != nil {
-		return err
-	}
-	use(h)
-	return nil
+	return parseHost(payload)
 }
 
 func checkEnd(r io.Reader, sum, records uint32, damage func(error) error) error {

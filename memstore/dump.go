@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"errors"
+	"fmt"
 	"math"
 )
 
@@ -31,7 +32,11 @@ type SeriesDump struct {
 // belongs to it; writes go on meanwhile, and a host is dumped as of one moment.
 func (s *Store) Dump(f func(HostDump) error) error {
 	for _, h := range s.allHosts() {
-		if d := h.dump(); len(d.Series) > 0 {
+		d, err := h.dump()
+		if err != nil {
+			return err
+		}
+		if len(d.Series) > 0 {
 			if err := f(d); err != nil {
 				return err
 			}
@@ -40,7 +45,7 @@ func (s *Store) Dump(f func(HostDump) error) error {
 	return nil
 }
 
-func (h *host) dump() HostDump {
+func (h *host) dump() (HostDump, error) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	d := HostDump{Cluster: h.cluster, Host: h.name}
@@ -49,21 +54,39 @@ func (h *host) dump() HostDump {
 			d.Lanes = append(d.Lanes, LaneDump{l.frequency, l.grid})
 		}
 	}
+	var rd reader
 	for sr := range h.tree.all() {
-		if sr.ring.n == 0 {
+		if sr.empty() {
 			continue
 		}
-		values := make([]float64, sr.ring.n)
-		sr.ring.copyRange(values, sr.ring.first)
+		values, err := rd.all(sr)
+		if err != nil {
+			return d, fmt.Errorf("%s/%s %s %s: %w", h.cluster, h.name, sr.metric.Name, sr.level.device, err)
+		}
 		d.Series = append(d.Series, SeriesDump{
 			Metric:    sr.metric.Name,
-			Device:    sr.device,
+			Device:    sr.level.device,
 			Frequency: sr.lane.frequency,
-			Start:     sr.lane.time(sr.ring.first) + sr.phase.offset,
+			Start:     sr.lane.time(max(sr.first, sr.lane.oldest())) + sr.phase.offset,
 			Values:    values,
 		})
 	}
-	return d
+	return d, nil
+}
+
+// all returns what is held of a series from its first sample to its last; the
+// host is locked.
+func (rd *reader) all(sr *Series) ([]float64, error) {
+	defer rd.reset()
+	first := max(sr.first, sr.lane.oldest())
+	g := grid{lane: sr.lane, first: first, n: int(sr.last + 1 - first)}
+	for _, seg := range sr.lane.overlapping(first, sr.last+1) {
+		rd.add(g, seg, sr.column)
+	}
+	rd.spans = append(rd.spans, span{0, len(rd.pieces)})
+	values := make([]float64, g.n)
+	_, err := rd.decode(values, 0)
+	return values, err
 }
 
 // Restored counts what [Store.Restore] did with a dump's samples.
@@ -75,13 +98,15 @@ type Restored struct {
 
 // Restore puts a dump's samples back. A series whose metric has another
 // frequency now falls on the new grid.
-func (s *Store) Restore(d HostDump) Restored {
+func (s *Store) Restore(d HostDump) (Restored, error) {
 	var r Restored
 	grids := make(map[int64]int64, len(d.Lanes))
 	for _, l := range d.Lanes {
 		grids[l.Frequency] = l.Grid
 	}
-	for _, sd := range d.Series {
+	all := make([]*Series, len(d.Series))
+	begin, end, step := int64(math.MaxInt64), int64(math.MinInt64), int64(math.MaxInt64)
+	for i, sd := range d.Series {
 		sr, err := s.Series(Key{Cluster: d.Cluster, Host: d.Host, Metric: sd.Metric, Device: sd.Device})
 		switch {
 		case errors.Is(err, ErrUnknownMetric):
@@ -94,17 +119,41 @@ func (s *Store) Restore(d HostDump) Restored {
 		if grid, ok := grids[sr.lane.frequency]; ok {
 			sr.host.setGrid(sr.lane, grid)
 		}
-		batch := make([]Sample, 0, len(sd.Values))
-		for i, v := range sd.Values {
-			if !math.IsNaN(v) {
-				batch = append(batch, Sample{Series: sr, Time: sd.Start + int64(i)*sd.Frequency, Value: v})
+		all[i] = sr
+		begin, end = min(begin, sd.Start), max(end, sd.Start+int64(len(sd.Values))*sd.Frequency)
+		step = min(step, sr.lane.window*sr.lane.frequency)
+	}
+	// A window's time of all series after the other's, as they came.
+	for t := begin; t < end; t += step {
+		for i, sd := range d.Series {
+			if all[i] == nil {
+				continue
+			}
+			stored, refused, err := s.restore(all[i], sd, t, t+step)
+			r.Stored, r.Refused = r.Stored+stored, r.Refused+refused
+			if err != nil {
+				return r, err
 			}
 		}
-		refused := len(s.Write(batch))
-		r.Refused += refused
-		r.Stored += len(batch) - refused
 	}
-	return r
+	return r, nil
+}
+
+// restore stores what a dumped series holds of the time [from, to).
+func (s *Store) restore(sr *Series, d SeriesDump, from, to int64) (stored, refused int, err error) {
+	first := max(floorDiv(from-d.Start+d.Frequency-1, d.Frequency), 0)
+	end := min(floorDiv(to-d.Start+d.Frequency-1, d.Frequency), int64(len(d.Values)))
+	var batch []Sample
+	for i := first; i < end; i++ {
+		if v := d.Values[i]; v == v {
+			batch = append(batch, Sample{Series: sr, Time: d.Start + i*d.Frequency, Value: v})
+		}
+	}
+	bad, err := s.Write(batch)
+	if err != nil {
+		return 0, len(batch), err
+	}
+	return len(batch) - len(bad), len(bad), nil
 }
 
 func samples(values []float64) (n int) {

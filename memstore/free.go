@@ -1,15 +1,22 @@
 package memstore
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
-// Free forgets, in the subtree that a path names, the samples of all slots at
-// or before to (Unix seconds), and returns how many series lost some. A path
-// is a cluster, a host, and devices as [Store.Tree] names them; each element
-// may name several, and "*" names all.
+// latest is a time in seconds that is later than that of any sample.
+const latest = 1 << 50
+
+// Free forgets, in the subtree that a path names, the windows that end at or
+// before to (Unix seconds), and returns how many windows of series it forgot. A
+// window of a series ends with the last sample, if that lies in it. A path is a
+// cluster, a host, and devices as [Store.Tree] names them; each element may
+// name several, and "*" names all.
 func (s *Store) Free(path [][]string, to int64) int {
-	const forever = math.MaxInt64 / 2000 // seconds that are milliseconds, too
-	to = min(max(to, -forever), forever)
 	var n int
+	// A time that no sample can have, early or late, must not overflow below.
+	to = min(max(to, -latest), latest)
 	for _, h := range s.allHosts() {
 		if len(path) > 0 && !named(path[0], h.cluster) || len(path) > 1 && !named(path[1], h.name) {
 			continue
@@ -19,36 +26,102 @@ func (s *Store) Free(path [][]string, to int64) int {
 			below = path[2:]
 		}
 		h.mu.Lock()
+		chosen := make(map[*lane]map[uint32]*Series)
 		h.tree.visit(below, func(sr *Series) {
-			// A slot is freed by the time of its samples, which lies at its phase.
-			first := floorDiv(to*1000-sr.lane.grid-sr.phase.offset, sr.lane.frequency) + 1
-			if sr.ring.dropBefore(first) {
-				n++
+			if chosen[sr.lane] == nil {
+				chosen[sr.lane] = make(map[uint32]*Series)
 			}
+			chosen[sr.lane][sr.column] = sr
 		})
-		h.shrink()
+		for l, columns := range chosen {
+			n += s.freeColumns(l, columns, to)
+		}
+		h.shrink(s)
 		h.mu.Unlock()
 		s.removeIfEmpty(h)
 	}
 	return n
 }
 
-// Expire forgets what is older than the retention.
-func (s *Store) Expire() {
-	oldest := s.now().UnixMilli() - s.retention
-	for _, h := range s.allHosts() {
-		h.mu.Lock()
-		for sr := range h.tree.all() {
-			sr.ring.dropBefore(sr.lane.nearest(oldest, sr.phase.offset))
+// freeColumns forgets columns of the windows of a lane that end at or before to.
+func (s *Store) freeColumns(l *lane, columns map[uint32]*Series, to int64) (n int) {
+	over := make(map[uint32]*Series, len(columns))
+	for _, g := range slices.Clone(l.segments) {
+		clear(over)
+		for id, sr := range columns {
+			if last, ok := g.lastOf(sr); ok && l.time(last)+sr.phase.offset <= to*1000+999 {
+				over[id] = sr
+			}
 		}
-		h.shrink()
-		h.mu.Unlock()
-		s.removeIfEmpty(h)
+		if len(over) == 0 {
+			continue
+		}
+		n += len(over)
+		s.books.add(-g.bytes())
+		g.free(over)
+		s.books.add(g.bytes())
+		if g.sealed == nil && g.rows == nil {
+			s.drop(l, g)
+		}
+	}
+	for _, sr := range columns {
+		sr.recount()
+	}
+	return n
+}
+
+// lastOf returns the last slot of a segment that a series may have a sample in,
+// and whether it holds the series at all.
+func (g *segment) lastOf(sr *Series) (slot int64, ok bool) {
+	if !g.holds(sr.column) {
+		return 0, false
+	}
+	if g.sealed != nil {
+		return min(g.end()-1, sr.last), true
+	}
+	for i, row := range slices.Backward(g.rows) {
+		if int(sr.column) < len(row) && row[sr.column] == row[sr.column] {
+			return g.first + int64(i), true
+		}
+	}
+	return 0, false
+}
+
+// free forgets columns of a segment, and all of it if none are left, which
+// leaves neither a block nor rows.
+func (g *segment) free(columns map[uint32]*Series) {
+	g.version++ // a seal in progress would bring them back
+	if g.sealed != nil {
+		g.sealed = g.sealed.Without(func(id uint32) bool { return columns[id] != nil })
+		return
+	}
+	rows, left := make([][]float64, len(g.rows)), false
+	for i, row := range g.rows {
+		rows[i] = slices.Clone(row) // a seal in progress may read the old one
+		for id := range rows[i] {
+			if columns[uint32(id)] != nil {
+				rows[i][id] = math.NaN()
+			}
+			left = left || rows[i][id] == rows[i][id]
+		}
+	}
+	g.rows, g.closed, g.reopened = rows, false, g.reopened || g.closed
+	if !left {
+		g.rows = nil
 	}
 }
 
-// shrink takes out what holds no sample any more; the host is locked.
-func (h *host) shrink() { h.devices -= h.tree.prune() }
+// recount sets the series' first and last slot by the segments that still hold
+// it.
+func (sr *Series) recount() {
+	first, last := int64(math.MaxInt64), int64(math.MinInt64)
+	for _, g := range sr.lane.segments {
+		if slot, ok := g.lastOf(sr); ok {
+			first, last = min(first, max(g.first, sr.first)), slot
+		}
+	}
+	sr.first, sr.last = first, last
+}
 
 func (s *Store) removeIfEmpty(h *host) {
 	h.mu.RLock()

@@ -20,11 +20,9 @@ func (s *Store) Health(cluster, hostname string, metrics []string) Health {
 	newest := make(map[string]int64)
 	h.mu.RLock()
 	for sr := range h.tree.all() {
-		if sr.ring.n == 0 {
-			continue
+		if !sr.empty() {
+			newest[sr.metric.Name] = max(newest[sr.metric.Name], sr.newestTime())
 		}
-		last := sr.lane.time(sr.ring.last()) + sr.phase.offset
-		newest[sr.metric.Name] = max(newest[sr.metric.Name], last)
 	}
 	h.mu.RUnlock()
 	now := s.now().UnixMilli()

@@ -16,7 +16,8 @@ type host struct {
 	gone    bool // out of the store's map
 	lanes   []*lane
 	tree    level
-	devices int // levels that hold a series
+	devices int       // levels that hold a series
+	sealing []sealing // closed segments, for whoever unlocks the host
 }
 
 // level is a node of a host's tree: the host itself, a device (type and id) or
@@ -49,7 +50,7 @@ func (s *Store) hostOrNew(cluster, name string) (*host, error) {
 }
 
 // seriesOrNew returns nil without an error if the host has left the store.
-func (h *host) seriesOrNew(m *metric, d Device, maxDevices int) (*Series, error) {
+func (h *host) seriesOrNew(s *Store, m *metric, d Device) (*Series, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.gone {
@@ -57,17 +58,21 @@ func (h *host) seriesOrNew(m *metric, d Device, maxDevices int) (*Series, error)
 	}
 	l := h.level(d)
 	if l == nil || len(l.series) == 0 {
-		if h.devices >= maxDevices {
-			return nil, fmt.Errorf("%w: %d devices of one host", ErrLimit, maxDevices)
+		if most := s.limits.DevicesPerHost; h.devices >= most {
+			return nil, fmt.Errorf("%w: %d devices of one host", ErrLimit, most)
 		}
 		l = h.addLevel(d)
+		s.books.add(levelBytes)
 		h.devices++
 	}
 	if sr := l.get(m); sr != nil {
 		return sr, nil
 	}
-	sr := &Series{metric: m, host: h, device: d, lane: h.lane(m.frequency)}
+	sr := &Series{metric: m, host: h, level: l, lane: h.lane(m.frequency, s.retention)}
+	sr.noSamples()
+	sr.lane.addColumn(sr)
 	l.put(sr)
+	s.books.add(seriesBytes)
 	return sr, nil
 }
 
@@ -149,24 +154,29 @@ func (l *level) walk(yield func(*Series) bool) bool {
 	return true
 }
 
-// prune takes out the series that hold no sample, and levels that hold no
-// series, and returns how many devices went.
-func (l *level) prune() (devices int) {
+// shrink takes out the series that hold no sample any more, and the levels that
+// hold no series; the host is locked.
+func (h *host) shrink(s *Store) { h.devices -= h.tree.prune(s) }
+
+func (l *level) prune(s *Store) (devices int) {
 	had := len(l.series) > 0
 	l.series = slices.DeleteFunc(l.series, func(sr *Series) bool {
-		if sr.ring.n == 0 {
-			sr.gone.Store(true)
-			return true
+		if !sr.empty() && sr.last >= sr.lane.oldest() {
+			return false
 		}
-		return false
+		sr.gone.Store(true)
+		sr.lane.removeColumn(sr)
+		s.books.add(-seriesBytes)
+		return true
 	})
 	if had && len(l.series) == 0 {
 		devices++
 	}
 	for d, c := range l.children {
-		devices += c.prune()
+		devices += c.prune(s)
 		if len(c.series) == 0 && len(c.children) == 0 {
 			delete(l.children, d)
+			s.books.add(-levelBytes)
 		}
 	}
 	return devices

@@ -20,6 +20,11 @@ func clockAt(seconds int64) func() time.Time {
 
 func newStore(t testing.TB, now func() time.Time) *Store {
 	t.Helper()
+	return newStoreFor(t, now, 48*time.Hour)
+}
+
+func newStoreFor(t testing.TB, now func() time.Time, retention time.Duration) *Store {
+	t.Helper()
 	s, err := New(Options{
 		Metrics: []Metric{
 			{Name: "load", Frequency: time.Minute},
@@ -27,7 +32,7 @@ func newStore(t testing.TB, now func() time.Time) *Store {
 			{Name: "ipc", Frequency: time.Minute, Aggregation: AggregateAvg},
 			{Name: "fast", Frequency: time.Second, Aggregation: AggregateSum},
 		},
-		Retention: 48 * time.Hour,
+		Retention: retention,
 		Now:       now,
 	})
 	if err != nil {
@@ -50,8 +55,8 @@ func put(t testing.TB, s *Store, sr *Series, at float64, values ...float64) {
 	t.Helper()
 	for i, v := range values {
 		ms := int64(at*1000) + int64(i)*sr.metric.frequency
-		if refused := s.Write([]Sample{{sr, ms, v}}); len(refused) > 0 {
-			t.Fatalf("sample %d: %s", i, refused[0].Reason)
+		if refused, err := s.Write([]Sample{{sr, ms, v}}); err != nil || len(refused) > 0 {
+			t.Fatalf("sample %d: %v, %v", i, refused, err)
 		}
 	}
 }
@@ -79,4 +84,20 @@ func read(t testing.TB, s *Store, sel Selection, r Range) Data {
 		t.Fatal(err)
 	}
 	return d
+}
+
+func count(values []float64) (n int) {
+	for _, v := range values {
+		if v == v {
+			n++
+		}
+	}
+	return n
+}
+
+func maintain(t testing.TB, s *Store) {
+	t.Helper()
+	if err := s.Maintain(); err != nil {
+		t.Error(err)
+	}
 }

@@ -76,17 +76,31 @@ func (m model) want(sel Selection, aggregation Aggregation, from, n int64) ([]fl
 	return values, nil
 }
 
-func (m model) dropBefore(minute int64, of func(Key) bool) {
+// forget deletes the slots that f names, and the series that had no others.
+func (m model) forget(f func(k Key, minute int64) bool) {
 	for k, slots := range m {
-		for slot := range slots {
-			if of(k) && slot < minute {
-				delete(slots, slot)
+		for minute := range slots {
+			if f(k, minute) {
+				delete(slots, minute)
 			}
 		}
 		if len(slots) == 0 {
 			delete(m, k)
 		}
 	}
+}
+
+// segmentOf returns the segment of the store that covers a minute of a host.
+func segmentOf(s *Store, host string, minute int64) *segment {
+	h := s.host("alpha", host)
+	if h == nil {
+		return nil
+	}
+	l := h.lanes[0]
+	if i, ok := l.find(base/60 + minute); ok {
+		return l.segments[i]
+	}
+	return nil
 }
 
 // TestModel holds the store against the model under random operations.
@@ -113,43 +127,73 @@ func TestModel(t *testing.T) {
 		}
 		return some
 	}
-	for seed := range uint64(60) {
+	for seed := range uint64(150) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		minute := int64(0)
-		s := newStore(t, func() time.Time { return time.Unix(base+minute*60, 0) })
+		hours := []int64{2, 4, 12, 48}[seed%4] // short retentions have short windows
+		s := newStoreFor(t, func() time.Time { return time.Unix(base+minute*60, 0) }, time.Duration(hours)*time.Hour)
 		m := model{}
-		for step := range 400 {
+		for step := range 600 {
 			fail := func(format string, args ...any) {
 				t.Fatalf("seed %d step %d: %s", seed, step, fmt.Sprintf(format, args...))
 			}
 			switch op := r.IntN(20); {
 			case op < 12:
 				k := Key{"alpha", hosts[r.IntN(2)], names[r.IntN(3)], devices[r.IntN(len(devices))]}
-				at := minute - int64(r.ExpFloat64()*20)
+				at := minute - int64(r.ExpFloat64()*10*float64(hours))
 				v := float64(r.IntN(64))
 				sr, err := s.Series(k)
 				if err != nil {
 					fail("%v", err)
 				}
-				refused := s.Write([]Sample{{sr, (base + at*60) * 1000, v}})
-				if len(refused) > 0 != (at < minute-48*60) {
+				refused, err := s.Write([]Sample{{sr, (base + at*60) * 1000, v}})
+				if err != nil || len(refused) > 0 != (at < minute-hours*60) {
 					fail("minute %d at %d: refused %v", at, minute, refused)
+				}
+				if len(refused) > 0 {
+					break
 				}
 				if m[k] == nil {
 					m[k] = map[int64]float64{}
 				}
 				m[k][at] = v
 			case op == 12:
-				minute += int64(r.ExpFloat64() * 200)
-				s.Expire()
-				m.dropBefore(minute-48*60, func(Key) bool { return true })
+				minute += int64(r.ExpFloat64() * 4 * float64(hours))
+				maintain(t, s)
+				m.forget(func(k Key, at int64) bool {
+					held := segmentOf(s, k.Host, at) != nil
+					if !held && at >= minute-hours*60 {
+						fail("%v at %d is lost, the retention begins at %d", k, at, minute-hours*60)
+					}
+					return !held
+				})
 			case op == 13:
 				host, to := hosts[r.IntN(2)], minute-int64(r.IntN(60))
-				s.Free([][]string{{"alpha"}, {host}, {"hwthread1", "networklo"}}, base+to*60)
-				m.dropBefore(to+1, func(k Key) bool {
+				windows := map[*segment]map[Key]bool{}
+				m.forget(func(k Key, at int64) bool {
 					d := k.Device
-					return k.Host == host && (d.Type == "hwthread" && d.TypeID == "1" || d.SubtypeID == "lo")
+					if k.Host != host || !(d.Type == "hwthread" && d.TypeID == "1" || d.SubtypeID == "lo") {
+						return false
+					}
+					g := segmentOf(s, k.Host, at)
+					h := s.host("alpha", host)
+					last, _ := g.lastOf(h.level(d).get(s.metrics[k.Metric]))
+					if last > base/60+to {
+						return false
+					}
+					if windows[g] == nil {
+						windows[g] = map[Key]bool{}
+					}
+					windows[g][k] = true
+					return true
 				})
+				want := 0
+				for _, keys := range windows {
+					want += len(keys)
+				}
+				if n := s.Free([][]string{{"alpha"}, {host}, {"hwthread1", "networklo"}}, base+to*60); n != want {
+					fail("freed %d windows of series, want %d", n, want)
+				}
 			default:
 				sel := Selection{Cluster: "alpha", Host: hosts[r.IntN(2)], Metric: names[r.IntN(3)]}
 				switch r.IntN(4) {
@@ -158,7 +202,7 @@ func TestModel(t *testing.T) {
 				case 1:
 					sel.Type, sel.TypeIDs, sel.Subtype, sel.SubtypeIDs = "hwthread", []string{"1", "2"}, "part", pick(r, []string{"a", "b"})
 				}
-				from, n := minute-int64(r.IntN(120)), int64(r.IntN(100))
+				from, n := minute-int64(r.IntN(int(hours*60))), int64(r.IntN(100))
 				want, wantErr := m.want(sel, metrics[sel.Metric], from, n)
 				d, err := s.Read(context.Background(), sel, Range{From: base + from*60, To: base + (from+n)*60, Pad: true})
 				if !errors.Is(err, wantErr) {
@@ -166,6 +210,12 @@ func TestModel(t *testing.T) {
 				}
 				if limit := minute + 4 - from; n > limit { // what lies in the future is not answered
 					want = want[:min(int64(len(want)), limit)]
+				}
+				if err == nil {
+					d2, err := s.Read(context.Background(), sel, Range{From: base + from*60, To: base + (from+n)*60, StatsOnly: true})
+					if got, want := d2.Stats(), summarize(want); err != nil || !same([]float64{got.Avg, got.Min, got.Max}, []float64{want.Avg, want.Min, want.Max}) {
+						fail("%+v: statistics %v, %v; want %v", sel, got, err, want)
+					}
 				}
 				if err == nil && (!same(d.Values, want) || d.From != base+from*60 || d.To != d.From+int64(len(want))*60) {
 					fail("%+v from %d:\n got %v from %d\nwant %v from %d", sel, from, d.Values, d.From, want, base+from*60)
@@ -203,8 +253,8 @@ func TestConcurrentUse(t *testing.T) {
 			}
 			batch = append(batch, Sample{sr, (base - int64(r.IntN(3600))) * 1000, 1})
 		}
-		if refused := s.Write(batch); len(refused) > 0 {
-			t.Error(refused)
+		if refused, err := s.Write(batch); err != nil || len(refused) > 0 {
+			t.Error(refused, err)
 		}
 	})
 	each(func(r *rand.Rand) {
@@ -215,7 +265,7 @@ func TestConcurrentUse(t *testing.T) {
 	})
 	each(func(r *rand.Rand) { s.Free([][]string{{"*"}, {host(r)}}, base-int64(r.IntN(3600))) })
 	each(func(r *rand.Rand) {
-		s.Expire()
+		maintain(t, s)
 		s.Size()
 		s.Health("alpha", host(r), []string{"power", "load"})
 		if _, err := s.Tree(nil); err != nil {

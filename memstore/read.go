@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/ringstore/ringstore/memstore/codec"
 )
 
 // Selection names what one answer is made of: a metric of a host, of some of
@@ -29,6 +31,7 @@ type Range struct {
 	Resolution int64    // seconds between two points; 0 means the frequency
 	Resample   Resample // how a coarser resolution is made
 	Pad        bool     // answer all of the range, not only from the first sample to the last
+	StatsOnly  bool     // no values, only what they would be summed up to
 }
 
 // Data is the answer to one selection.
@@ -36,6 +39,8 @@ type Data struct {
 	Values     []float64 // NaN where there is no value; owned by the caller
 	From, To   int64     // Unix seconds: of Values[0], and of the end
 	Resolution int64     // seconds
+
+	stats *Stats // of the values, where these were not asked for
 }
 
 // Stats are the statistics of an answer's values. All are NaN if there are none.
@@ -50,7 +55,8 @@ var (
 
 // Read answers one selection. Slots of several series are aggregated by their
 // numbers; a slot is NaN where one of the series that have data in the range
-// has none.
+// has none. The host is locked while what is open is copied; blocks are decoded
+// after that.
 func (s *Store) Read(ctx context.Context, sel Selection, r Range) (Data, error) {
 	m := s.metrics[sel.Metric]
 	if m == nil {
@@ -67,19 +73,27 @@ func (s *Store) Read(ctx context.Context, sel Selection, r Range) (Data, error) 
 	if h == nil {
 		return Data{}, ErrNotFound
 	}
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	series := h.tree.match(m, sel)
-	switch {
-	case len(series) == 0:
-		return Data{}, ErrNotFound
-	case len(series) > 1 && m.Aggregation == AggregateNone:
-		return Data{}, fmt.Errorf("%w %s: it is held by %s", ErrAggregation, m.Name, names(series))
-	}
 	from, to := s.clamp(m, r)
-	g := gridOf(series, from, to)
-	values, lo, hi := g.gather(series, m.Aggregation)
-	return g.shape(values, lo, hi, step, r), nil
+	rd := s.readers.Get().(*reader)
+	defer s.readers.Put(rd)
+	defer rd.reset()
+	g, err := rd.collect(h, m, sel, from, to)
+	if err != nil {
+		return Data{}, err
+	}
+	if r.StatsOnly && step == 1 && len(rd.series) == 1 {
+		return rd.statsOnly(g, r)
+	}
+	values := make([]float64, g.n)
+	lo, hi, err := rd.gather(g, values, m.Aggregation)
+	if err != nil {
+		return Data{}, err
+	}
+	d := g.shape(values, lo, hi, step, r)
+	if r.StatsOnly {
+		d.stats, d.Values = new(summarize(d.Values)), nil
+	}
+	return d, nil
 }
 
 // Points returns how many values [Store.Read] would answer at the most, after
@@ -121,9 +135,8 @@ func (s *Store) clamp(m *metric, r Range) (from, to int64) {
 
 func slots(from, to, frequency int64) int64 { return (to - from + frequency - 1) / frequency }
 
-// match returns the series of a host that a selection names.
-func (host *level) match(m *metric, sel Selection) []*Series {
-	var found []*Series
+// match appends the series of a host that a selection names.
+func (host *level) match(found []*Series, m *metric, sel Selection) []*Series {
 	for d := range sel.devices() {
 		l := host
 		for _, step := range d.path() {
@@ -164,7 +177,7 @@ func (sel Selection) devices() func(yield func(Device) bool) {
 // topmost appends l's own series of a metric, or else those below it, in the
 // order of their devices.
 func (l *level) topmost(m *metric, found []*Series) []*Series {
-	if sr := l.get(m); sr != nil {
+	if sr := l.get(m); sr != nil && !sr.empty() {
 		return append(found, sr)
 	}
 	for _, c := range l.sorted() {
@@ -184,7 +197,7 @@ func names(series []*Series) string {
 		if i > 0 {
 			list = append(list, ", "...)
 		}
-		list = append(list, sr.device.String()...)
+		list = append(list, sr.level.device.String()...)
 	}
 	return string(list)
 }
@@ -207,80 +220,49 @@ func gridOf(series []*Series, from, to int64) grid {
 	return g
 }
 
-// gather aggregates the series into one value per slot. lo and hi bound the
-// values from the series' first sample to the last, where these are inside.
-func (g grid) gather(series []*Series, a Aggregation) (values []float64, lo, hi int) {
-	values = make([]float64, g.n)
-	if len(series) == 1 {
-		series[0].ring.copyRange(values, g.first)
-		lo, hi = g.extent(&series[0].ring)
-		return values, lo, hi
-	}
-	lo, hi = g.n, 0
-	part := make([]float64, g.n)
-	var parts int
-	for _, sr := range series {
-		sr.ring.copyRange(part, g.first)
-		if !slices.ContainsFunc(part, func(v float64) bool { return !math.IsNaN(v) }) {
-			continue
-		}
-		l, h := g.extent(&sr.ring)
-		lo, hi = min(lo, l), max(hi, h)
-		parts++
-		for i, v := range part {
-			values[i] += v
-		}
-	}
-	if parts == 0 {
-		for i := range values {
-			values[i] = math.NaN()
-		}
-		return values, 0, 0
-	}
-	if a == AggregateAvg {
-		for i := range values {
-			values[i] /= float64(parts)
-		}
-	}
-	return values, lo, hi
-}
-
-// extent returns where a ring begins and ends within the grid.
-func (g grid) extent(r *ring) (lo, hi int) {
-	end := r.first + int64(r.n)
-	lo = int(min(max(r.first-g.first, 0), int64(g.n)))
-	hi = int(min(max(end-g.first, 0), int64(g.n)))
+// extent returns where the slots [first, last] lie within the grid.
+func (g grid) extent(first, last int64) (lo, hi int) {
+	lo = int(min(max(first-g.first, 0), int64(g.n)))
+	hi = int(min(max(last+1-g.first, 0), int64(g.n)))
 	return lo, max(lo, hi)
 }
 
 // shape resamples what lies between lo and hi and pads it to the range, if so
 // asked.
 func (g grid) shape(values []float64, lo, hi, step int, r Range) Data {
-	before, after := lo, g.n-hi
-	points := values[lo:hi]
-	if !coarser(len(points), step) {
-		step = 1
-	} else {
-		points = r.Resample.apply(points, step)
-		before, after = (before+step/2)/step, (after+step/2)/step
+	if !coarser(hi-lo, step) {
+		d := g.frame(lo, hi, r)
+		if !r.Pad {
+			values = values[lo:hi]
+		}
+		d.Values = values
+		return d
 	}
-	switch {
-	case !r.Pad:
-		before = 0
-	case step == 1:
-		points = values
-	default:
-		points = pad(points, before, after)
+	before, after := 0, 0
+	if r.Pad {
+		before, after = (lo+step/2)/step, (g.n-hi+step/2)/step
 	}
+	points := pad(r.Resample.apply(values[lo:hi], step), before, after)
+	d := g.times(lo-before*step, len(points), step)
+	d.Values = points
+	return d
+}
+
+// frame returns an answer at the lane's frequency, without its values: all of
+// the grid if it is padded, else from lo to hi.
+func (g grid) frame(lo, hi int, r Range) Data {
+	if r.Pad {
+		lo, hi = 0, g.n
+	}
+	return g.times(lo, hi-lo, 1)
+}
+
+// times returns an answer of n points, each of some slots, that begins at a
+// slot of the grid.
+func (g grid) times(begin, n, step int) Data {
 	res := int64(step) * g.lane.frequency
-	start := g.lane.time(g.first+int64(lo)) + g.offset - int64(before)*res
-	from := floorDiv(start, 1000)
-	return Data{
-		Values:     points,
-		From:       from,
-		To:         from + int64(len(points))*res/1000,
-		Resolution: res / 1000,
-	}
+	from := floorDiv(g.lane.time(g.first+int64(begin))+g.offset, 1000)
+	return Data{From: from, To: from + int64(n)*res/1000, Resolution: res / 1000}
 }
 
 func pad(points []float64, before, after int) []float64 {
@@ -297,21 +279,19 @@ func pad(points []float64, before, after int) []float64 {
 
 // Stats returns the statistics of the values, NaN left out.
 func (d Data) Stats() Stats {
-	var n int
-	var sum float64
-	lo, hi := math.Inf(1), math.Inf(-1)
-	for _, v := range d.Values {
-		if math.IsNaN(v) {
-			continue
-		}
-		n++
-		sum += v
-		lo, hi = min(lo, v), max(hi, v)
+	if d.stats != nil {
+		return *d.stats
 	}
-	if n == 0 {
+	return summarize(d.Values)
+}
+
+func summarize(values []float64) Stats { return statsOf(codec.Summarize(values)) }
+
+func statsOf(c codec.Stats) Stats {
+	if c.Count == 0 {
 		return Stats{math.NaN(), math.NaN(), math.NaN()}
 	}
-	return Stats{Avg: sum / float64(n), Min: lo, Max: hi}
+	return Stats{Avg: c.Sum / float64(c.Count), Min: c.Min, Max: c.Max}
 }
 
 // Frequency returns the configured frequency of a metric.

@@ -38,7 +38,7 @@ func (r Resample) apply(values []float64, step int) []float64 {
 }
 
 func (r Resample) point(bucket []float64) float64 {
-	s := Data{Values: bucket}.Stats()
+	s := summarize(bucket)
 	switch r {
 	case ResampleMax:
 		return s.Max
@@ -87,7 +87,7 @@ func lttb(values []float64, n int) []float64 {
 // few makes one or two points of values, where no triangle can be spanned.
 func few(values []float64, n int) []float64 {
 	if n == 1 {
-		return []float64{Data{Values: values}.Stats().Avg}
+		return []float64{summarize(values).Avg}
 	}
 	return []float64{values[0], values[len(values)-1]}
 }

@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"sync/atomic"
 	"unicode"
@@ -27,14 +28,24 @@ type Key struct {
 type Series struct {
 	metric *metric
 	host   *host
-	device Device
+	level  *level
+	lane   *lane
 	gone   atomic.Bool
+	column uint32 // in the lane
 
 	// The rest is guarded by the host's lock.
-	lane  *lane
-	phase phase
-	ring  ring
+	phase       phase
+	first, last int64 // slots that ever had a sample; last < first: none had
 }
+
+// empty reports whether the series never had a sample, or lost all by Free.
+func (sr *Series) empty() bool { return sr.last < sr.first }
+
+// newestTime returns the moment of the newest sample, at its phase.
+func (sr *Series) newestTime() int64 { return sr.lane.time(sr.last) + sr.phase.offset }
+
+// noSamples makes a series empty.
+func (sr *Series) noSamples() { sr.first, sr.last = math.MaxInt64, math.MinInt64 }
 
 // Gone reports that the series has left the store.
 func (sr *Series) Gone() bool { return sr.gone.Load() }
@@ -44,7 +55,7 @@ func (sr *Series) Cluster() string { return sr.host.cluster }
 
 // Key returns the path of the series.
 func (sr *Series) Key() Key {
-	return Key{Cluster: sr.host.cluster, Host: sr.host.name, Metric: sr.metric.Name, Device: sr.device}
+	return Key{Cluster: sr.host.cluster, Host: sr.host.name, Metric: sr.metric.Name, Device: sr.level.device}
 }
 
 // Series returns the series of a key and makes it if it is not there. The
@@ -62,7 +73,7 @@ func (s *Store) Series(k Key) (*Series, error) {
 		if err != nil {
 			return nil, err
 		}
-		sr, err := h.seriesOrNew(m, k.Device, s.limits.DevicesPerHost)
+		sr, err := h.seriesOrNew(s, m, k.Device)
 		if err != nil || sr != nil {
 			return sr, err
 		}

@@ -19,9 +19,13 @@ import (
 // Options say what a store holds. Metrics and Retention are required.
 type Options struct {
 	Metrics   []Metric
-	Retention time.Duration    // how long samples are kept, by the clock
-	Limits    Limits           // zero fields mean the defaults
-	Now       func() time.Time // the server's clock; nil means time.Now
+	Retention time.Duration // how long samples are kept, by the clock
+	Limits    Limits        // zero fields mean the defaults
+
+	// MemoryLimit bounds what the store holds, in bytes by its own books; 0
+	// means no bound. Near it the oldest windows go, beyond it writes fail.
+	MemoryLimit int64
+	Now         func() time.Time // the server's clock; nil means time.Now
 }
 
 // Metric is one entry of the configuration's metrics section.
@@ -56,6 +60,9 @@ type Store struct {
 	retention int64 // milliseconds
 	limits    Limits
 	now       func() time.Time
+	books     books
+	sealers   sync.Pool // of *sealer
+	readers   sync.Pool // of *reader
 
 	mu       sync.RWMutex // guards the maps; taken before a host's lock
 	clusters map[string]map[string]*host
@@ -79,6 +86,9 @@ func New(o Options) (*Store, error) {
 		retention: o.Retention.Milliseconds(),
 		limits:    o.Limits.orDefaults(),
 		now:       o.Now,
+		books:     books{limit: o.MemoryLimit},
+		sealers:   newSealers(),
+		readers:   newReaders(),
 		clusters:  make(map[string]map[string]*host),
 	}
 	if s.now == nil {
@@ -145,20 +155,27 @@ func (s *Store) allHosts() []*host {
 
 // Size is what a store holds at a moment.
 type Size struct {
-	Hosts  int
-	Series int
-	Bytes  int64 // of sample data
+	Hosts, Series int
+	Blocks        int
+	BlockBytes    int64 // of sealed blocks, all included
+	Bytes         int64 // of all that the store keeps, by its books
+	Evicted       int64 // windows that went for want of memory, since the start
 }
 
 // Size counts what the store holds.
 func (s *Store) Size() Size {
-	var n Size
+	n := Size{Bytes: s.books.used.Load(), Evicted: s.books.evicted.Load()}
 	for _, h := range s.allHosts() {
 		h.mu.RLock()
 		n.Hosts++
-		for sr := range h.tree.all() {
-			n.Series++
-			n.Bytes += int64(8 * cap(sr.ring.buf))
+		for _, l := range h.lanes {
+			n.Series += len(l.columns) - len(l.vacant)
+			for _, g := range l.segments {
+				if g.sealed != nil {
+					n.Blocks++
+					n.BlockBytes += int64(len(g.sealed.Bytes()))
+				}
+			}
 		}
 		h.mu.RUnlock()
 	}

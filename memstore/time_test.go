@@ -40,7 +40,9 @@ func TestRefusals(t *testing.T) {
 			s := newStore(t, clockAt(base))
 			sr := series(t, s, "n1", "load", Device{})
 			var got RefusalReason
-			if refused := s.Write([]Sample{{sr, at * 1000, v}}); len(refused) > 0 {
+			if refused, err := s.Write([]Sample{{sr, at * 1000, v}}); err != nil {
+				t.Fatal(err)
+			} else if len(refused) > 0 {
 				got = refused[0].Reason
 			}
 			if got != want {
@@ -63,8 +65,8 @@ func TestRefusals(t *testing.T) {
 func TestRefusalsLeaveTheRest(t *testing.T) {
 	s := newStore(t, clockAt(base))
 	a, b := series(t, s, "n1", "load", Device{}), series(t, s, "n2", "load", Device{})
-	refused := s.Write([]Sample{{a, base * 1000, 1}, {a, 0, 2}, {b, base * 1000, 3}, {b, 1 << 60, 4}})
-	if len(refused) != 2 || refused[0] != (Refusal{1, RefusedOld}) || refused[1] != (Refusal{3, RefusedFuture}) {
+	refused, err := s.Write([]Sample{{a, base * 1000, 1}, {a, 0, 2}, {b, base * 1000, 3}, {b, 1 << 60, 4}})
+	if err != nil || len(refused) != 2 || refused[0] != (Refusal{1, RefusedOld}) || refused[1] != (Refusal{3, RefusedFuture}) {
 		t.Errorf("refused %v", refused)
 	}
 	d := read(t, s, Selection{Cluster: "alpha", Host: "n2", Metric: "load"}, Range{From: base, To: base + 60})
@@ -92,8 +94,9 @@ func TestJitterLosesNothing(t *testing.T) {
 				put(t, s, sr, base+phase+float64(i)*60+jitter, 1)
 				stored++
 			}
-			if sr.ring.n != 90 {
-				t.Fatalf("seed %d: %d slots for 90 samples", seed, sr.ring.n)
+			d := read(t, s, Selection{Cluster: "alpha", Host: "n1", Metric: "power", Type: "hwthread", TypeIDs: []string{d.TypeID}}, Range{From: base - 120, To: base + 95*60})
+			if n := count(d.Values); n != 90 {
+				t.Fatalf("seed %d: %d slots for 90 samples", seed, n)
 			}
 		}
 		if s.Size().Series != len(devices) {
@@ -112,19 +115,20 @@ func TestJitterLosesNothing(t *testing.T) {
 	}
 }
 
-func TestExpire(t *testing.T) {
+func TestRetention(t *testing.T) {
 	now := int64(base)
 	s := newStore(t, func() time.Time { return time.Unix(now, 0) })
-	old, young := series(t, s, "old", "load", Device{}), series(t, s, "young", "load", thread("3"))
+	old := series(t, s, "old", "load", Device{})
 	put(t, s, old, base-3600, 1, 2)
-	put(t, s, young, base, 5)
-	now += 47*3600 + 60
-	s.Expire()
+	now += 46 * 3600
+	young := series(t, s, "young", "load", thread("3"))
+	put(t, s, young, float64(now), 5)
+	maintain(t, s)
 	if got := s.Size(); got.Hosts != 2 || got.Series != 2 {
 		t.Errorf("a sample went before its time: %+v", got)
 	}
-	now += 60
-	s.Expire()
+	now += 7 * 3600 // a window of the old host ends at most four hours after its last sample
+	maintain(t, s)
 	if got := s.Hosts("alpha"); len(got) != 1 || got[0] != "young" {
 		t.Errorf("hosts after the retention of the old one: %v", got)
 	}

@@ -71,19 +71,33 @@ func (h *host) show(path []string) (*Level, error) {
 func (l *level) show() *Level {
 	shown := &Level{Metrics: make(map[string][]Window, len(l.series)), Children: make(map[string]*Level, len(l.children))}
 	for _, sr := range l.series {
-		if sr.ring.n == 0 {
-			continue
+		if windows := sr.windows(); len(windows) > 0 {
+			shown.Metrics[sr.metric.Name] = windows
 		}
-		shown.Metrics[sr.metric.Name] = []Window{{
-			Start: floorDiv(sr.lane.time(sr.ring.first)+sr.phase.offset, 1000),
-			Len:   sr.ring.n,
-			End:   floorDiv(sr.lane.time(sr.ring.last()+1)+sr.phase.offset, 1000),
-		}}
 	}
 	for d, c := range l.children {
 		shown.Children[d.last()] = c.show()
 	}
 	return shown
+}
+
+// windows returns the windows that hold the series, cut to its first and last
+// sample.
+func (sr *Series) windows() []Window {
+	var windows []Window
+	l := sr.lane
+	for _, g := range l.segments {
+		if !g.holds(sr.column) {
+			continue
+		}
+		first, end := max(g.first, sr.first), min(g.end(), sr.last+1)
+		windows = append(windows, Window{
+			Start: floorDiv(l.time(first)+sr.phase.offset, 1000),
+			Len:   int(end - first),
+			End:   floorDiv(l.time(end)+sr.phase.offset, 1000),
+		})
+	}
+	return windows
 }
 
 // sorted returns the levels below l in the order of their devices: numbers in

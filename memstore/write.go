@@ -1,10 +1,5 @@
 package memstore
 
-import (
-	"math"
-	"sync"
-)
-
 // Sample is one value of one series at one moment.
 type Sample struct {
 	Series *Series
@@ -27,40 +22,44 @@ const (
 	RefusedOld    RefusalReason = "the timestamp is older than the retention"
 	RefusedValue  RefusalReason = "the value is not a number"
 	RefusedLimit  RefusalReason = "a limit of hosts or devices is reached"
+
+	RefusedUnreadable RefusalReason = "what is stored of its time cannot be read"
 )
 
 // Write stores a batch and returns what it did not store, in the order of the
 // batch. Of several samples for one slot the last one stays. A host's lock is
-// taken once per run of samples of that host.
-func (s *Store) Write(batch []Sample) []Refusal {
-	var refused []Refusal
+// taken once per run of samples of that host; what a run completes is sealed
+// after the lock is given back. The error is [ErrMemory]: nothing was stored.
+func (s *Store) Write(batch []Sample) ([]Refusal, error) {
 	now := s.now().UnixMilli()
-	var locked *sync.RWMutex
-	for i := range batch {
-		sr := batch[i].Series
-		if mu := &sr.host.mu; mu != locked {
-			if locked != nil {
-				locked.Unlock()
-			}
-			mu.Lock()
-			locked = mu
-		}
-		if sr.Gone() {
-			locked.Unlock()
-			locked = nil
-			if reason := s.writeAgain(batch[i], now); reason != "" {
-				refused = append(refused, Refusal{i, reason})
-			}
-			continue
-		}
-		if reason := s.store(sr, batch[i].Time, batch[i].Value, now); reason != "" {
-			refused = append(refused, Refusal{i, reason})
+	if s.books.above(evictAbove) {
+		if s.evict(now); s.books.above(1) {
+			return nil, ErrMemory
 		}
 	}
-	if locked != nil {
-		locked.Unlock()
+	var refused []Refusal
+	for done := 0; done < len(batch); {
+		h := batch[done].Series.host
+		run := done
+		h.mu.Lock()
+		for ; run < len(batch) && batch[run].Series.host == h && !batch[run].Series.Gone(); run++ {
+			x := &batch[run]
+			if reason := s.store(h, x.Series, x.Time, x.Value, now); reason != "" {
+				refused = append(refused, Refusal{run, reason})
+			}
+		}
+		jobs := h.takeSealing()
+		h.mu.Unlock()
+		s.seal(h, jobs)
+		if run == done { // its series has left the store
+			if reason := s.writeAgain(batch[run], now); reason != "" {
+				refused = append(refused, Refusal{run, reason})
+			}
+			run++
+		}
+		done = run
 	}
-	return refused
+	return refused, nil
 }
 
 // writeAgain stores a sample whose series left the store after it was looked up.
@@ -70,33 +69,44 @@ func (s *Store) writeAgain(x Sample, now int64) RefusalReason {
 		if err != nil {
 			return RefusedLimit
 		}
-		sr.host.mu.Lock()
+		h := sr.host
+		h.mu.Lock()
 		if sr.Gone() {
-			sr.host.mu.Unlock()
+			h.mu.Unlock()
 			continue
 		}
-		reason := s.store(sr, x.Time, x.Value, now)
-		sr.host.mu.Unlock()
+		reason := s.store(h, sr, x.Time, x.Value, now)
+		jobs := h.takeSealing()
+		h.mu.Unlock()
+		s.seal(h, jobs)
 		return reason
 	}
 }
 
 // store puts one sample into its slot; the host is locked.
-func (s *Store) store(sr *Series, t int64, v float64, now int64) RefusalReason {
+func (s *Store) store(h *host, sr *Series, t int64, v float64, now int64) RefusalReason {
+	l := sr.lane
 	switch {
-	case t > now+ahead(sr.metric.frequency):
+	case t > now+ahead(l.frequency):
 		return RefusedFuture
 	case t < now-s.retention:
 		return RefusedOld
-	case math.IsNaN(v):
+	case v != v:
 		return RefusedValue
 	}
-	newest := sr.ring.n == 0 || t > sr.lane.time(sr.ring.last())+sr.phase.offset
-	slot := sr.phase.place(sr.lane, t, newest)
-	if newest && sr.ring.n > 0 {
-		sr.ring.dropBefore(sr.lane.nearest(now-s.retention, sr.phase.offset))
+	newest := sr.empty() || t > sr.newestTime()
+	slot := sr.phase.place(l, t, newest)
+	g, err := h.writable(s, l, slot, now)
+	if err != nil {
+		return RefusedUnreadable
 	}
-	sr.ring.set(slot, v)
+	if grown := g.set(slot, sr.column, len(l.columns), v); grown != 0 {
+		s.books.add(grown)
+	}
+	sr.first, sr.last = min(sr.first, slot), max(sr.last, slot)
+	if slot > l.newest {
+		h.advance(l, slot)
+	}
 	return ""
 }
 

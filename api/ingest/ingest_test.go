@@ -27,7 +27,7 @@ const now = 1_795_308_600
 type direct struct{ *memstore.Store }
 
 func (d direct) Write(_ context.Context, batch []memstore.Sample) ([]memstore.Refusal, error) {
-	return d.Store.Write(batch), nil
+	return d.Store.Write(batch)
 }
 
 func newIngester(t testing.TB, extra map[string][]string, metrics ...string) (*Ingester, *memstore.Store) {

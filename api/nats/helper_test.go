@@ -153,7 +153,7 @@ func (h *house) sum(name string, labels ...string) (sum float64) {
 type writer struct{ store *memstore.Store }
 
 func (w writer) Write(_ context.Context, batch []memstore.Sample) ([]memstore.Refusal, error) {
-	return w.store.Write(batch), nil
+	return w.store.Write(batch)
 }
 
 // gate is an ingester that can be made to hang.

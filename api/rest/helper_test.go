@@ -49,7 +49,7 @@ type door struct {
 type storage struct{ *memstore.Store }
 
 func (s storage) Write(_ context.Context, batch []memstore.Sample) ([]memstore.Refusal, error) {
-	return s.Store.Write(batch), nil
+	return s.Store.Write(batch)
 }
 
 func (s storage) Free(_ context.Context, path [][]string, to int64) (int, error) {

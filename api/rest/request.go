@@ -159,6 +159,7 @@ func (req *request) timeRange(q *query) memstore.Range {
 	return memstore.Range{
 		From: req.From, To: req.To,
 		Resolution: q.Resolution, Resample: q.resample, Pad: req.WithPadding,
+		StatsOnly: !req.WithData,
 	}
 }
 

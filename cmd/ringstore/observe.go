@@ -21,7 +21,7 @@ func (s *service) observe() error {
 		collectors.NewBuildInfoCollector(),
 		gauge("hosts", "Hosts that hold samples.", func() float64 { return float64(s.store.Size().Hosts) }),
 		gauge("series", "Series that hold samples.", func() float64 { return float64(s.store.Size().Series) }),
-		gauge("bytes", "Bytes of sample data in memory.", func() float64 { return float64(s.store.Size().Bytes) }),
+		gauge("bytes", "Bytes that the store holds, by its own books.", func() float64 { return float64(s.store.Size().Bytes) }),
 	} {
 		errs = append(errs, s.registry.Register(c))
 	}

@@ -1,0 +1,107 @@
+package block
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/ringstore/ringstore/memstore/codec"
+)
+
+// Column tells whose values a column holds.
+type Column struct {
+	ID     uint32 // the lane's number of the series
+	Offset int64  // of its samples from the slots' times, milliseconds
+}
+
+// Builder makes blocks. Its zero value needs a Reset; it keeps scratch memory
+// and is for one goroutine at a time.
+type Builder struct {
+	head    Header
+	encoder codec.Encoder
+	columns []Column
+	ends    []uint32
+	body    []byte
+	out     []byte
+}
+
+// Reset begins a block.
+func (w *Builder) Reset(h Header) {
+	w.head = h
+	w.columns, w.ends, w.body = w.columns[:0], w.ends[:0], w.body[:0]
+}
+
+// Add adds a column, unless all its values are NaN. The columns come in the
+// order of their ids, and have as many values as the block has slots. Only
+// merged blocks carry statistics: in short ones they are dear.
+func (w *Builder) Add(c Column, values []float64) {
+	if len(values) != w.head.Slots {
+		panic(fmt.Sprintf("block: a column of %d values in a block of %d slots", len(values), w.head.Slots))
+	}
+	for _, v := range values {
+		if v == v {
+			w.add(c, func(dst []byte) []byte {
+				if w.head.Generation == 0 {
+					return w.encoder.Append(dst, values)
+				}
+				return w.encoder.AppendWithStats(dst, values)
+			})
+			return
+		}
+	}
+}
+
+func (w *Builder) add(c Column, appendTo func([]byte) []byte) {
+	w.body = appendTo(w.body)
+	w.columns = append(w.columns, c)
+	w.ends = append(w.ends, uint32(len(w.body)))
+}
+
+// Finish returns the block, in one allocation of its size; nil if it has no
+// column.
+func (w *Builder) Finish() *Block {
+	if len(w.columns) == 0 {
+		return nil
+	}
+	dense, offsets := true, false
+	for i, c := range w.columns {
+		dense = dense && c.ID == uint32(i)
+		offsets = offsets || c.Offset != 0
+	}
+	var flags byte
+	if dense {
+		flags |= flagDense
+	}
+	if offsets {
+		flags |= flagOffsets
+	}
+	out := append(w.out[:0], magic...)
+	out = append(out, Version, flags, w.head.Generation)
+	out = binary.AppendUvarint(out, uint64(w.head.Slots))
+	out = binary.AppendUvarint(out, uint64(len(w.columns)))
+	out = binary.AppendUvarint(out, uint64(w.head.Frequency/1000))
+	out = binary.AppendUvarint(out, uint64(w.head.Grid))
+	out = binary.AppendVarint(out, w.head.First)
+	for _, end := range w.ends {
+		out = binary.LittleEndian.AppendUint32(out, end)
+	}
+	if !dense {
+		for _, c := range w.columns {
+			out = binary.LittleEndian.AppendUint32(out, c.ID)
+		}
+	}
+	if offsets {
+		for _, c := range w.columns {
+			out = binary.AppendVarint(out, c.Offset)
+		}
+	}
+	w.out = out // the head's scratch; the body is copied once, to where it stays
+	data := make([]byte, 0, len(out)+len(w.body)+crcSize)
+	data = append(append(data, out...), w.body...)
+	data = binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
+	b, err := parse(data, data[:len(data)-crcSize])
+	if err != nil {
+		panic("block: built a block that cannot be read: " + err.Error())
+	}
+	return b
+}

@@ -1,0 +1,194 @@
+package memstore
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+
+	"github.com/ringstore/ringstore/memstore/block"
+	"github.com/ringstore/ringstore/memstore/codec"
+)
+
+// reader is the work of one query: what its series hold of the asked slots, as
+// it was at one moment.
+type reader struct {
+	series  []*Series
+	spans   []span
+	bounds  []bounds  // of the series
+	pieces  []piece   // of the series, one after the other
+	copied  []float64 // what the pieces of open segments hold
+	part    []float64 // one series, while several are aggregated
+	decoder codec.Decoder
+}
+
+// span is where a series' pieces are among all of them.
+type span struct{ begin, end int }
+
+// bounds are the first and last slot of a series.
+type bounds struct{ first, last int64 }
+
+// piece is a run of slots of one series: in a block, or copied from rows.
+type piece struct {
+	at, n  int          // in the answer's grid
+	block  *block.Block // nil: copied from
+	column int          // of the block
+	from   int          // slot of the block, or index in reader.copied
+}
+
+func newReaders() sync.Pool { return sync.Pool{New: func() any { return new(reader) }} }
+
+// reset lets go of what a query used, but for the scratch memory.
+func (rd *reader) reset() {
+	clear(rd.series)
+	clear(rd.pieces)
+	rd.series, rd.spans, rd.bounds = rd.series[:0], rd.spans[:0], rd.bounds[:0]
+	rd.pieces, rd.copied = rd.pieces[:0], rd.copied[:0]
+}
+
+// collect finds the series of a selection and what they hold, under the lock.
+func (rd *reader) collect(h *host, m *metric, sel Selection, from, to int64) (grid, error) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	rd.series = h.tree.match(rd.series, m, sel)
+	switch {
+	case len(rd.series) == 0:
+		return grid{}, ErrNotFound
+	case len(rd.series) > 1 && m.Aggregation == AggregateNone:
+		return grid{}, fmt.Errorf("%w %s: it is held by %s", ErrAggregation, m.Name, names(rd.series))
+	}
+	g := gridOf(rd.series, from, to)
+	segments := g.lane.overlapping(g.first, g.first+int64(g.n))
+	for _, sr := range rd.series {
+		begin := len(rd.pieces)
+		for _, seg := range segments {
+			rd.add(g, seg, sr.column)
+		}
+		rd.spans = append(rd.spans, span{begin, len(rd.pieces)})
+		lo, hi := int64(0), int64(-1)
+		if !sr.empty() {
+			lo, hi = sr.first, sr.last
+		}
+		rd.bounds = append(rd.bounds, bounds{lo, hi})
+	}
+	return g, nil
+}
+
+// add notes what a segment holds of a column.
+func (rd *reader) add(g grid, seg *segment, column uint32) {
+	first, end := max(seg.first, g.first), min(seg.end(), g.first+int64(g.n))
+	p := piece{at: int(first - g.first), n: int(end - first)}
+	if seg.sealed != nil {
+		i, ok := seg.sealed.Find(column)
+		if !ok {
+			return
+		}
+		p.block, p.column, p.from = seg.sealed, i, int(first-seg.first)
+	} else {
+		p.from = len(rd.copied)
+		rd.copied = slices.Grow(rd.copied, p.n)[:p.from+p.n]
+		seg.copyColumn(rd.copied[p.from:], column, first)
+	}
+	rd.pieces = append(rd.pieces, p)
+}
+
+// gather aggregates the series into one value per slot. lo and hi bound the
+// values from the series' first sample to the last, where these are inside.
+func (rd *reader) gather(g grid, values []float64, a Aggregation) (lo, hi int, err error) {
+	if len(rd.series) == 1 {
+		_, err := rd.decode(values, 0)
+		lo, hi = g.extent(rd.bounds[0].first, rd.bounds[0].last)
+		return lo, hi, err
+	}
+	lo, hi = g.n, 0
+	rd.part = slices.Grow(rd.part[:0], g.n)[:g.n]
+	parts := 0
+	for i := range rd.series {
+		some, err := rd.decode(rd.part, i)
+		if err != nil {
+			return 0, 0, err
+		}
+		if !some {
+			continue
+		}
+		l, h := g.extent(rd.bounds[i].first, rd.bounds[i].last)
+		lo, hi = min(lo, l), max(hi, h)
+		parts++
+		for k, v := range rd.part {
+			values[k] += v
+		}
+	}
+	switch {
+	case parts == 0:
+		fillNaN(values)
+		return 0, 0, nil
+	case a == AggregateAvg:
+		for i := range values {
+			values[i] /= float64(parts)
+		}
+	}
+	return lo, hi, nil
+}
+
+// decode writes series i to all of dst, and reports whether it has a value.
+func (rd *reader) decode(dst []float64, i int) (some bool, err error) {
+	done := 0
+	for _, p := range rd.pieces[rd.spans[i].begin:rd.spans[i].end] {
+		fillNaN(dst[done:p.at])
+		done = p.at + p.n
+		if err := rd.piece(dst[p.at:done], p); err != nil {
+			return false, err
+		}
+	}
+	fillNaN(dst[done:])
+	return slices.ContainsFunc(dst, func(v float64) bool { return v == v }), nil
+}
+
+func (rd *reader) piece(dst []float64, p piece) error {
+	if p.block == nil {
+		copy(dst, rd.copied[p.from:])
+		return nil
+	}
+	return p.block.Decode(&rd.decoder, dst, p.column, p.from)
+}
+
+// statsOnly answers with the statistics of one series; those of a block that
+// lies in the range as a whole are read from its column's head.
+func (rd *reader) statsOnly(g grid, r Range) (Data, error) {
+	total := codec.Summarize(nil)
+	for _, p := range rd.pieces {
+		var part codec.Stats
+		var err error
+		if p.block != nil && p.n == p.block.Slots {
+			part, err = p.block.Stats(&rd.decoder, p.column)
+		} else {
+			rd.part = slices.Grow(rd.part[:0], p.n)[:p.n]
+			err = rd.piece(rd.part, p)
+			part = codec.Summarize(rd.part)
+		}
+		if err != nil {
+			return Data{}, err
+		}
+		total = sum(total, part)
+	}
+	lo, hi := g.extent(rd.bounds[0].first, rd.bounds[0].last)
+	d := g.frame(lo, hi, r)
+	d.stats = new(statsOf(total))
+	return d, nil
+}
+
+func sum(a, b codec.Stats) codec.Stats {
+	switch {
+	case a.Count == 0:
+		return b
+	case b.Count == 0:
+		return a
+	}
+	return codec.Stats{Count: a.Count + b.Count, Sum: a.Sum + b.Sum, Min: min(a.Min, b.Min), Max: max(a.Max, b.Max)}
+}
+
+func fillNaN(dst []float64) {
+	for i := range dst {
+		dst[i] = math.NaN()
+	}
+}
