@@ -3,55 +3,55 @@ package ingest
 import (
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/ringstore/ringstore/api/lineprotocol"
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// cacheBytes bounds the memory of the cache. A site's keys are about 170 bytes
-// each in it, so this is room for six million; past it the cache starts anew.
-const cacheBytes = 1 << 30
+// mostKeys bounds the cache: room for a site's keys several times over, in at
+// most 1 GiB. With more it starts anew.
+const mostKeys = 12 << 20
 
-// entryBytes is about what an entry costs beside its key.
-const entryBytes = 80
-
-// seriesCache knows the series of the keys that have been seen, by the cluster
-// that lines without one belong to.
+// seriesCache knows the series of the keys that have been seen.
 type seriesCache struct {
-	mu       sync.RWMutex
-	clusters map[string]map[string]*entry
-	spelled  map[*memstore.Series]*entry // series that a key with ignored tags led to
-	bytes    int
-	limit    int
+	hasher hasher
+
+	mu      sync.RWMutex
+	table   table
+	spelled map[*memstore.Series]fingerprint // series that a key with ignored tags led to
+	limit   int                              // keys
 }
 
 // entry is what is known of a key. It is only changed under the cache's lock.
 type entry struct {
-	series *memstore.Series // nil: the metric is not configured
-	shared bool             // other keys, with other ignored tags, lead to the series too
+	series *memstore.Series // nil if it is marked unknown
+	mark   mark             // plain, unknown or shared
+}
+
+func newCache() seriesCache {
+	return seriesCache{hasher: newHasher(), spelled: make(map[*memstore.Series]fingerprint), limit: mostKeys}
 }
 
 // series finds or makes the series of a key that the cache may not know; nil
 // if its metric is not configured.
-func (g *Ingester) series(cluster string, raw []byte) (*memstore.Series, error) {
-	if e, ok := g.cache.get(cluster, raw); ok {
+func (g *Ingester) series(cluster string, key fingerprint, raw []byte) (*memstore.Series, error) {
+	if e, ok := g.cache.get(key); ok {
 		return e.series, nil
 	}
 	parsed, err := lineprotocol.ParseKey(raw)
 	if err != nil {
 		return nil, err
 	}
-	key, ignored, err := g.seriesKey(parsed, cluster)
+	path, ignored, err := g.seriesKey(parsed, cluster)
 	if err != nil {
 		return nil, err
 	}
-	series, err := g.Store.Series(key)
+	series, err := g.Store.Series(path)
 	if err != nil && !errors.Is(err, memstore.ErrUnknownMetric) {
 		return nil, err
 	}
-	g.cache.add(cluster, string(raw), series, ignored)
+	g.cache.add(key, series, ignored)
 	return series, nil
 }
 
@@ -95,10 +95,10 @@ func join(list, name string) string {
 }
 
 // get returns the entry of a key whose series is still in the store.
-func (c *seriesCache) get(cluster string, raw []byte) (entry, bool) {
+func (c *seriesCache) get(key fingerprint) (entry, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	e := c.clusters[cluster][string(raw)]
+	e := c.table.find(key)
 	if e == nil || e.stale() {
 		return entry{}, false
 	}
@@ -109,38 +109,37 @@ func (e *entry) stale() bool { return e.series != nil && e.series.Gone() }
 
 // add makes or renews the entry of a key. ignored says that the key holds tags
 // that do not count.
-func (c *seriesCache) add(cluster, raw string, series *memstore.Series, ignored bool) {
+func (c *seriesCache) add(key fingerprint, series *memstore.Series, ignored bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.clusters == nil || c.bytes > c.limit {
-		c.clusters = make(map[string]map[string]*entry)
-		c.spelled = make(map[*memstore.Series]*entry)
-		c.bytes = 0
+	if c.table.used >= c.limit {
+		c.table = table{}
+		clear(c.spelled)
 	}
-	if c.clusters[cluster] == nil {
-		c.clusters[strings.Clone(cluster)] = make(map[string]*entry)
-	}
-	e := c.clusters[cluster][raw]
-	if e == nil {
-		e = new(entry)
-		c.clusters[cluster][raw] = e
-		c.bytes += len(raw) + entryBytes
-	}
+	e := c.table.insert(key)
 	e.series = series
+	switch {
+	case series == nil:
+		e.mark = unknown
+	case e.mark == unknown:
+		e.mark = plain
+	}
 	if ignored && series != nil {
-		c.spell(e)
+		c.spell(key, e)
 	}
 }
 
 // spell notes that a key with ignored tags leads to e's series, and marks all
 // of these once there are two.
-func (c *seriesCache) spell(e *entry) {
-	switch other := c.spelled[e.series]; other {
-	case nil:
-		c.spelled[e.series] = e
-		c.bytes += entryBytes
-	case e:
-	default:
-		e.shared, other.shared = true, true
+func (c *seriesCache) spell(key fingerprint, e *entry) {
+	other, known := c.spelled[e.series]
+	switch {
+	case !known:
+		c.spelled[e.series] = key
+	case other != key:
+		e.mark = shared
+		if o := c.table.find(other); o != nil {
+			o.mark = shared
+		}
 	}
 }

@@ -15,16 +15,23 @@ type chunk struct {
 	buf     []byte
 	scanner lineprotocol.Scanner
 	samples []memstore.Sample
-	lines   []int // of the samples
-	misses  []miss
+	lines   []int         // of the samples
+	raw     [][]byte      // their keys, until the series are found
+	keys    []fingerprint // the same, as the cache knows them
+	marks   []mark        // what the cache said of them
+	odd     bool          // some are not plain
 	seen    map[moment]struct{}
 }
 
-// miss is a line whose key was not in the cache.
-type miss struct {
-	key    []byte
-	sample int // its index among the samples
-}
+// mark is what the cache knows of a line's key, apart from the series.
+type mark uint8
+
+const (
+	plain   mark = iota
+	missing      // nothing, or a series that has left the store
+	unknown      // that its metric is not configured
+	shared       // that keys with other ignored tags lead to the series too
+)
 
 // moment is the place of a sample whose series has several spellings.
 type moment struct {
@@ -40,8 +47,11 @@ func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte
 	defer c.reset()
 
 	g.scan(src, c, piece, first, report)
-	g.resolve(src, c, report)
-	c.dropUnresolved()
+	g.lookUp(c)
+	if c.odd {
+		g.resolve(src, c, report)
+		c.dropUnresolved()
+	}
 	refused, err := g.Writer.Write(ctx, c.samples)
 	if err != nil {
 		return 0, fmt.Errorf("storing: %w", err)
@@ -53,11 +63,9 @@ func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte
 	return c.scanner.Lines(), nil
 }
 
-// scan makes a sample of each good line and looks its series up in the cache.
+// scan makes a sample of each good line, its series still to be found.
 func (g *Ingester) scan(src Source, c *chunk, piece []byte, first int, report *Report) {
-	g.cache.mu.RLock()
-	defer g.cache.mu.RUnlock()
-	entries := g.cache.clusters[src.Cluster]
+	cluster := g.cache.hasher.cluster(src.Cluster)
 	now := g.Now().UnixMilli()
 	c.scanner.Reset(piece)
 	for {
@@ -73,25 +81,33 @@ func (g *Ingester) scan(src Source, c *chunk, piece []byte, first int, report *R
 		if !l.HasTime {
 			l.Time = now
 		}
-		e := entries[string(l.Key)]
-		switch {
-		case e == nil || e.stale():
-			c.misses = append(c.misses, miss{l.Key, len(c.samples)})
-			c.add(nil, l, first)
-		case e.series == nil:
-			report.Unknown++
-		default:
-			if e.shared {
-				c.notice(moment{e.series, l.Time}, report)
-			}
-			c.add(e.series, l, first)
-		}
+		c.samples = append(c.samples, memstore.Sample{Time: l.Time, Value: l.Value})
+		c.lines = append(c.lines, first+l.Number)
+		c.raw = append(c.raw, l.Key)
+		c.keys = append(c.keys, g.cache.hasher.fingerprint(cluster, l.Key))
 	}
 }
 
-func (c *chunk) add(series *memstore.Series, l lineprotocol.Line, first int) {
-	c.samples = append(c.samples, memstore.Sample{Series: series, Time: l.Time, Value: l.Value})
-	c.lines = append(c.lines, first+l.Number)
+// lookUp finds the series in the cache. Its loops do nothing else: so short,
+// they let the processor wait for many places of memory at once, and waiting is
+// most of what finding a series costs.
+func (g *Ingester) lookUp(c *chunk) {
+	c.marks = slices.Grow(c.marks[:0], len(c.keys))[:len(c.keys)]
+	c.odd = false
+	g.cache.mu.RLock()
+	for i, key := range c.keys {
+		c.marks[i] = missing
+		if e := g.cache.table.find(key); e != nil {
+			c.samples[i].Series, c.marks[i] = e.series, e.mark
+		}
+	}
+	g.cache.mu.RUnlock()
+	for i := range c.samples {
+		if sr := c.samples[i].Series; sr != nil && sr.Gone() {
+			c.samples[i].Series, c.marks[i] = nil, missing
+		}
+		c.odd = c.odd || c.marks[i] != plain
+	}
 }
 
 // notice counts a line of a series with several spellings if another one had
@@ -107,33 +123,38 @@ func (c *chunk) notice(m moment, report *Report) {
 	c.seen[m] = struct{}{}
 }
 
-// resolve finds the series of the lines whose keys are new.
+// resolve finds the series of the keys that are new, and counts the lines that
+// have none, or have a twin.
 func (g *Ingester) resolve(src Source, c *chunk, report *Report) {
-	for _, m := range c.misses {
-		series, err := g.series(src.Cluster, m.key)
-		switch {
-		case err != nil:
-			report.reject(c.lines[m.sample], reason(err))
-		case series == nil:
+	for i, m := range c.marks {
+		switch m {
+		case unknown:
 			report.Unknown++
-		default:
-			c.samples[m.sample].Series = series
+		case missing:
+			series, err := g.series(src.Cluster, c.keys[i], c.raw[i])
+			switch {
+			case err != nil:
+				report.reject(c.lines[i], reason(err))
+			case series == nil:
+				report.Unknown++
+			}
+			c.samples[i].Series = series
 		}
 	}
-	// Only now is it known which series have several spellings.
-	for _, m := range c.misses {
-		s := c.samples[m.sample]
-		if e, ok := g.cache.get(src.Cluster, m.key); ok && e.shared {
-			c.notice(moment{s.Series, s.Time}, report)
+	// Only now is it known of the new ones which series have several spellings.
+	for i, m := range c.marks {
+		if m == missing {
+			e, _ := g.cache.get(c.keys[i])
+			m = e.mark
+		}
+		if m == shared {
+			c.notice(moment{c.samples[i].Series, c.samples[i].Time}, report)
 		}
 	}
 }
 
 // dropUnresolved closes the gaps that lines without a series left.
 func (c *chunk) dropUnresolved() {
-	if len(c.misses) == 0 {
-		return
-	}
 	kept := 0
 	for i, s := range c.samples {
 		if s.Series != nil {
@@ -147,9 +168,9 @@ func (c *chunk) dropUnresolved() {
 // reset forgets what the piece left, so that a pooled chunk holds on to nothing.
 func (c *chunk) reset() {
 	clear(c.samples[:cap(c.samples)])
-	clear(c.misses)
+	clear(c.raw)
 	clear(c.seen)
-	c.samples, c.lines, c.misses = c.samples[:0], c.lines[:0], c.misses[:0]
+	c.samples, c.lines, c.raw, c.keys = c.samples[:0], c.lines[:0], c.raw[:0], c.keys[:0]
 	c.scanner.Reset(nil)
 }
 

@@ -83,7 +83,7 @@ func New(o Options) *Ingester {
 	}
 	return &Ingester{
 		Options:  o,
-		cache:    seriesCache{limit: cacheBytes},
+		cache:    newCache(),
 		chunks:   sync.Pool{New: func() any { return new(chunk) }},
 		counters: newCounters(o.Registerer),
 	}

@@ -253,14 +253,14 @@ func (full) Write(context.Context, []memstore.Sample) ([]memstore.Refusal, error
 // Keys without end cost no more memory than the cache's limit.
 func TestCacheIsBounded(t *testing.T) {
 	g, _ := newIngester(t, nil, "load")
-	g.cache.limit = 64 << 10
+	g.cache.limit = 1000
 	for i := range 5000 {
 		line := fmt.Sprintf("load,cluster=a,hostname=n,noise=%d value=1", i)
 		if report, err := g.Batch(t.Context(), Source{}, []byte(line)); err != nil || report.Accepted != 1 {
 			t.Fatal(report, err)
 		}
-		if g.cache.bytes > g.cache.limit+1024 {
-			t.Fatalf("%d bytes after %d keys", g.cache.bytes, i)
+		if g.cache.table.used > g.cache.limit || len(g.cache.spelled) > g.cache.limit {
+			t.Fatalf("%d entries after %d keys", g.cache.table.used, i)
 		}
 	}
 }
