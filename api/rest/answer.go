@@ -3,7 +3,6 @@ package rest
 import (
 	"context"
 	"encoding/json"
-	"math"
 	"net/http"
 	"strconv"
 )
@@ -85,21 +84,4 @@ func appendString(dst []byte, s string) []byte {
 		panic(err) // no string fails
 	}
 	return append(dst, quoted...)
-}
-
-// appendFloat appends the shortest number that reads back as v, null where
-// JSON has none.
-func appendFloat(dst []byte, v float64) []byte {
-	const exact = 1 << 53
-	if i := int64(v); float64(i) == v && -exact < i && i < exact && (i != 0 || !math.Signbit(v)) {
-		return strconv.AppendInt(dst, i, 10)
-	}
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return append(dst, "null"...)
-	}
-	format := byte('f')
-	if size := math.Abs(v); size != 0 && (size < 1e-6 || size >= 1e21) {
-		format = 'e'
-	}
-	return strconv.AppendFloat(dst, v, format, -1, 64)
 }

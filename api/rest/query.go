@@ -2,6 +2,7 @@ package rest
 
 import (
 	"errors"
+	"math"
 	"net/http"
 	"slices"
 
@@ -133,12 +134,20 @@ func (a *answer) entry(req *request, data memstore.Data, scale float64) error {
 }
 
 func (a *answer) values(values []float64, scale float64) error {
-	a.raw(`"data":[`)
-	first := true
+	a.raw(`"data":`)
+	separator := byte('[')
 	for part := range slices.Chunk(values, 1024) {
-		for _, v := range part {
-			a.comma(&first)
-			a.float(v * scale)
+		begin, last := 0, uint64(0) // the text of the value before, and its bits
+		for i, v := range part {
+			a.buf = append(a.buf, separator)
+			separator = ','
+			at, bits := len(a.buf), math.Float64bits(v)
+			if i > 0 && bits == last { // as in a metric that rests
+				a.buf = append(a.buf, a.buf[begin:at-1]...)
+			} else {
+				a.buf = appendFloat(a.buf, v*scale)
+			}
+			begin, last = at, bits
 		}
 		if err := a.more(); err != nil {
 			return err

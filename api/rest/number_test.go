@@ -1,0 +1,104 @@
+package rest
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+)
+
+func TestNumbers(t *testing.T) {
+	f := func(v float64, want string) {
+		t.Helper()
+		if got := string(appendFloat(nil, v)); got != want {
+			t.Errorf("%g: %s, want %s", v, got, want)
+		}
+	}
+	f(0, "0")
+	f(math.Copysign(0, -1), "-0")
+	f(1, "1")
+	f(-1, "-1")
+	f(0.5, "0.5")
+	f(-0.25, "-0.25")
+	f(0.0004, "0.0004")
+	f(10011.979, "10011.979")
+	f(0.1+0.2, "0.3")
+	f(199.97809188009152, "199.978091880092")
+	f(123456789012345, "123456789012345")
+	f(1<<53-1, "9007199254740991")
+	f(1e15+0.5, "1000000000000000.5")
+	f(1e21, "1e+21")
+	f(0.00001, "0.00001")
+	f(0.000009, "0.000009")
+	f(0.0000009, "9e-07")
+	f(0.00001249588896365, "0.00001249588896365")
+	f(99999.99999999999, "100000")
+	f(9.9999999999999999, "10")
+	f(1.00000000000001, "1.00000000000001")
+	f(1e-300, "1e-300")
+	f(5e-324, "5e-324")
+	f(math.MaxFloat64, "1.7976931348623157e+308")
+	f(math.NaN(), "null")
+	f(math.Inf(1), "null")
+	f(math.Inf(-1), "null")
+}
+
+// A decimal of up to 15 digits comes out as it went in; of any number at least
+// 15 digits are right, and it is JSON.
+func TestNumbersReadBack(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	for range 300_000 {
+		text := fmt.Sprintf("%de%d", r.Int64N(int64(powers[1+r.IntN(15)])), r.IntN(25)-20)
+		v, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := appendFloat(nil, v)
+		if back, err := strconv.ParseFloat(string(got), 64); err != nil || back != v {
+			t.Fatalf("%s came out as %s", text, got)
+		}
+	}
+	for range 300_000 {
+		v := math.Float64frombits(r.Uint64())
+		if r.IntN(2) == 0 {
+			v = r.NormFloat64() * math.Pow(10, float64(r.IntN(40)-20))
+		}
+		got := appendFloat(nil, v)
+		var back any
+		if err := json.Unmarshal(got, &back); err != nil {
+			t.Fatalf("%g: %s: %v", v, got, err)
+		}
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			continue
+		}
+		if math.Abs(back.(float64)-v) > math.Abs(v)*6e-15 {
+			t.Fatalf("%g came out as %s", v, got)
+		}
+	}
+}
+
+func BenchmarkAppendFloat(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 1))
+	for name, next := range map[string]func() float64{
+		"constant": func() float64 { return 2400 },
+		"walk":     func() float64 { return math.Round(r.Float64()*10000) / 100 },
+		"noise":    func() float64 { return 2345.6 * (1 + 0.1*r.NormFloat64()) },
+	} {
+		values := make([]float64, 4096)
+		for i := range values {
+			values[i] = next()
+		}
+		b.Run(name, func(b *testing.B) {
+			var buf []byte
+			for b.Loop() {
+				buf = buf[:0]
+				for _, v := range values {
+					buf = appendFloat(buf, v)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(values)), "ns/value")
+		})
+	}
+}
