@@ -8,6 +8,9 @@ type phase struct {
 	late   int8  // or late
 }
 
+// steady reports that the newest sample lay where it should.
+func (p *phase) steady() bool { return p.early|p.late == 0 }
+
 // place returns the slot of a sample. newest says that it is later than all
 // before it: only those may move the phase, after two in a row on one side.
 func (p *phase) place(l *lane, t int64, newest bool) int64 {

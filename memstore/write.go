@@ -42,9 +42,13 @@ func (s *Store) Write(batch []Sample) ([]Refusal, error) {
 		h := batch[done].Series.host
 		run := done
 		h.mu.Lock()
+		var c cursor
 		for ; run < len(batch) && batch[run].Series.host == h && !batch[run].Series.Gone(); run++ {
 			x := &batch[run]
-			if reason := s.store(h, x.Series, x.Time, x.Value, now); reason != "" {
+			if c.store(x) {
+				continue
+			}
+			if reason := s.store(h, x.Series, x.Time, x.Value, now, &c); reason != "" {
 				refused = append(refused, Refusal{run, reason})
 			}
 		}
@@ -75,7 +79,7 @@ func (s *Store) writeAgain(x Sample, now int64) RefusalReason {
 			h.mu.Unlock()
 			continue
 		}
-		reason := s.store(h, sr, x.Time, x.Value, now)
+		reason := s.store(h, sr, x.Time, x.Value, now, new(cursor))
 		jobs := h.takeSealing()
 		h.mu.Unlock()
 		s.seal(h, jobs)
@@ -83,8 +87,10 @@ func (s *Store) writeAgain(x Sample, now int64) RefusalReason {
 	}
 }
 
-// store puts one sample into its slot; the host is locked.
-func (s *Store) store(h *host, sr *Series, t int64, v float64, now int64) RefusalReason {
+// store puts one sample into its slot, and leaves c there for those that follow;
+// the host is locked.
+func (s *Store) store(h *host, sr *Series, t int64, v float64, now int64, c *cursor) RefusalReason {
+	*c = cursor{}
 	l := sr.lane
 	switch {
 	case t > now+ahead(l.frequency):
@@ -107,7 +113,32 @@ func (s *Store) store(h *host, sr *Series, t int64, v float64, now int64) Refusa
 	if slot > l.newest {
 		h.advance(l, slot)
 	}
+	if newest && sr.phase.steady() && g.open() {
+		*c = cursor{lane: l, time: t, offset: sr.phase.offset, slot: slot, row: g.rows[slot-g.first]}
+	}
 	return ""
+}
+
+// cursor remembers where the sample before went: a collector sends all series of
+// a host at one time, and those with the same phase fall on the same row.
+type cursor struct {
+	lane         *lane
+	time, offset int64
+	slot         int64
+	row          []float64
+}
+
+// store puts a sample into the row, if all is as with the sample before and it
+// is the newest of its series.
+func (c *cursor) store(x *Sample) bool {
+	sr := x.Series
+	if x.Time != c.time || sr.lane != c.lane || sr.phase.offset != c.offset || sr.last >= c.slot ||
+		sr.last < sr.first || !sr.phase.steady() || int(sr.column) >= len(c.row) || x.Value != x.Value {
+		return false
+	}
+	c.row[sr.column] = x.Value
+	sr.last = c.slot
+	return true
 }
 
 // ahead is how far in the future a sample may lie, in milliseconds.

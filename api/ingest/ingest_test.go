@@ -33,7 +33,7 @@ func (d direct) Write(_ context.Context, batch []memstore.Sample) ([]memstore.Re
 func newIngester(t testing.TB, extra map[string][]string, metrics ...string) (*Ingester, *memstore.Store) {
 	t.Helper()
 	clock := func() time.Time { return time.Unix(now, 0) }
-	o := memstore.Options{Retention: time.Hour, Now: clock, Limits: memstore.Limits{Hosts: 100, DevicesPerHost: 50}}
+	o := memstore.Options{Retention: time.Hour, Now: clock, Limits: memstore.Limits{Hosts: 100, DevicesPerHost: 10_000}}
 	for _, name := range metrics {
 		o.Metrics = append(o.Metrics, memstore.Metric{Name: name, Frequency: 5 * time.Second, Aggregation: memstore.AggregateSum})
 	}

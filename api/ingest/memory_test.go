@@ -1,0 +1,46 @@
+package ingest
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+)
+
+// A series that appears once is cheap, on whatever it appears.
+func TestMemoryOfOneSample(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes 200,000 series")
+	}
+	const most = 600 // bytes
+	f := func(name string, hosts, devices int) {
+		t.Run(name, func(t *testing.T) {
+			g, s := newIngester(t, nil, "load")
+
+			heap := func() uint64 {
+				var m runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&m)
+				return m.HeapAlloc
+			}
+			before := heap()
+			var batch []byte
+			for h := range hosts {
+				batch = batch[:0]
+				for d := range devices {
+					batch = fmt.Appendf(batch, "load,cluster=a,hostname=node%04d,type=hwthread,type-id=%d value=%d.5\n", h, d, d)
+				}
+				if r, err := g.Batch(t.Context(), Source{}, batch); err != nil || r.Accepted != devices {
+					t.Fatal(r, err)
+				}
+			}
+			n := uint64(hosts * devices)
+			if got := (heap() - before) / n; got > most {
+				t.Errorf("%d bytes a series", got)
+			} else {
+				t.Logf("%d bytes a series, %d by the books", got, uint64(s.Size().Bytes)/n)
+			}
+			runtime.KeepAlive(g)
+		})
+	}
+	f("devices", 20, 10_000)
+}
