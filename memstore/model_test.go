@@ -127,7 +127,7 @@ func TestModel(t *testing.T) {
 		}
 		return some
 	}
-	for seed := range uint64(150) {
+	for seed := range uint64(80) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		minute := int64(0)
 		hours := []int64{2, 4, 12, 48}[seed%4] // short retentions have short windows

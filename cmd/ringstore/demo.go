@@ -76,6 +76,9 @@ func demo(ctx context.Context, addr, natsAddr, dir string, log *slog.Logger, std
 	}
 	cfg.Warnings = nil // they are about what the demo does on purpose
 	s, err := start(ctx, cfg, log, stderr)
+	if err != nil && ctx.Err() != nil { // Ctrl-C
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -93,12 +96,14 @@ func demo(ctx context.Context, addr, natsAddr, dir string, log *slog.Logger, std
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	c := demoCollectors{url: screen.URL + "/api/write/", client: client, token: screen.API, nats: conn}
-	if err := c.history(ctx, screen.Now); err != nil {
+	if err := c.history(ctx, screen.Now); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("demo history: %w", err)
 	}
+	pushCtx, stopPushing := context.WithCancel(ctx)
 	var pushing sync.WaitGroup
 	defer pushing.Wait()
-	pushing.Go(func() { c.run(ctx, func(err error) { log.Warn("demo push", "error", err) }) })
+	defer stopPushing()
+	pushing.Go(func() { c.run(pushCtx, func(err error) { log.Warn("demo push", "error", err) }) })
 	if err := screenText.Execute(stdout, screen); err != nil {
 		return err
 	}
@@ -166,7 +171,7 @@ Copy a line. A minute of one node's load:
 
 curl -s -H 'Authorization: Bearer {{.User}}' -d '{"cluster":"demo","from":{{.Before 60}},"to":{{.Before 0}},"queries":[{"metric":"cpu_load","host":"node01"}]}' {{.URL}}/api/query/
 
-The power of every node over the last hour, summed over its sockets, one value a minute:
+The power of two nodes over the last hour, summed over its sockets, one value a minute:
 
 curl -s -H 'Authorization: Bearer {{.User}}' -d '{"cluster":"demo","from":{{.Before 3600}},"to":{{.Before 0}},"queries":[{"metric":"cpu_power","host":"node01","resolution":60},{"metric":"cpu_power","host":"node02","resolution":60}]}' {{.URL}}/api/query/
 

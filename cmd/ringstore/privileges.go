@@ -32,7 +32,7 @@ func dropPrivileges(username, group string) error {
 			return fmt.Errorf("main.group: %w", err)
 		}
 	}
-	if uid == syscall.Getuid() && gid == syscall.Getgid() {
+	if (uid < 0 || uid == syscall.Getuid()) && (gid < 0 || gid == syscall.Getgid()) {
 		return nil
 	}
 	// The groups go first: only root may change them.

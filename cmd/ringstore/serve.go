@@ -34,9 +34,9 @@ func runServe(ctx context.Context, args []string, _ io.Reader, stdout, stderr io
 	if err != nil {
 		return usageError{err}
 	}
-	cfg, err := configs.Load(*config)
+	cfg, err := loadConfig(*config)
 	if err != nil {
-		return usageError{err}
+		return err
 	}
 	if *cleanup {
 		return cleanCheckpoints(ctx, cfg, log)
@@ -63,6 +63,18 @@ func runServe(ctx context.Context, args []string, _ io.Reader, stdout, stderr io
 	return err
 }
 
+// loadConfig reads a configuration and refuses one that cannot be used.
+func loadConfig(file string) (*configs.Config, error) {
+	cfg, err := configs.Load(file)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if _, err := newAuthenticator(cfg, nil); err != nil { // a weak key
+		return nil, usageError{fmt.Errorf("%s: %w", file, err)}
+	}
+	return cfg, nil
+}
+
 // runCheckConfig checks a configuration and prints what is wrong or odd.
 func runCheckConfig(_ context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
 	flags := newFlags("check-config", stderr)
@@ -70,12 +82,9 @@ func runCheckConfig(_ context.Context, args []string, _ io.Reader, stdout, stder
 	if err := parseFlags(flags, args, 0); err != nil {
 		return err
 	}
-	cfg, err := configs.Load(*config)
+	cfg, err := loadConfig(*config)
 	if err != nil {
-		return usageError{err}
-	}
-	if _, err := newAuthenticator(cfg, nil); err != nil {
-		return usageError{fmt.Errorf("%s: %w", *config, err)}
+		return err
 	}
 	for _, w := range cfg.Warnings {
 		fmt.Fprintln(stderr, "warning:", w)

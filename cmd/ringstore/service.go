@@ -55,6 +55,7 @@ type service struct {
 	ingester *ingest.Ingester
 	nats     *nats.Subscriber // nil without a NATS server
 
+	drain   time.Duration // drainTime
 	ready   atomic.Bool
 	ended   chan error // the HTTP server's end, if it ends by itself
 	cancel  context.CancelFunc
@@ -66,7 +67,10 @@ type service struct {
 // the port answers while the store is restored; NATS comes last.
 func start(ctx context.Context, cfg *configs.Config, log *slog.Logger, stderr io.Writer) (_ *service, err error) {
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &service{cfg: cfg, log: log, registry: prometheus.NewRegistry(), ended: make(chan error, 1), cancel: cancel}
+	s := &service{
+		cfg: cfg, log: log, registry: prometheus.NewRegistry(),
+		drain: drainTime, ended: make(chan error, 1), cancel: cancel,
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.stop())
@@ -206,7 +210,7 @@ func archiveOptions(cfg *configs.Config, store *memstore.Store, log *slog.Logger
 }
 
 // serve opens the HTTP door, which answers 503 until the service is ready.
-func (s *service) serve(background context.Context) (err error) {
+func (s *service) serve(background context.Context) error {
 	if err := s.observe(); err != nil {
 		return err
 	}
@@ -220,7 +224,7 @@ func (s *service) serve(background context.Context) (err error) {
 		ExtraTags:  extraTags,
 		Registerer: s.registry,
 	})
-	s.handler, err = rest.New(rest.Options{
+	handler, err := rest.New(rest.Options{
 		Store:         s.store,
 		Freer:         s.archive,
 		Ingester:      s.ingester,
@@ -245,8 +249,10 @@ func (s *service) serve(background context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	s.handler = handler
 	s.running.Go(func() { s.ended <- s.server.Serve(s.listener) })
 	s.running.Go(func() { s.flushAudit(background) })
+	s.log.Info("listening", "addr", s.listener.Addr().String())
 	return nil
 }
 
@@ -329,14 +335,14 @@ func (s *service) wait(ctx context.Context) error {
 // stop closes the doors, lets what is in flight finish, and writes the last
 // checkpoint. What start had not opened it passes over.
 func (s *service) stop() error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	ctx, cancel := context.WithTimeout(context.Background(), s.drain)
 	defer cancel()
 	var errs []error
 	if s.nats != nil {
-		errs = append(errs, s.nats.Close(ctx))
+		errs = append(errs, s.drained("nats", s.nats.Close(ctx)))
 	}
 	if s.server != nil {
-		errs = append(errs, s.server.Shutdown(ctx))
+		errs = append(errs, s.drained("http", s.server.Shutdown(ctx)))
 	}
 	s.cancel()
 	s.running.Wait()
@@ -353,6 +359,16 @@ func (s *service) stop() error {
 		errs = append(errs, s.listener.Close()) // never handed to the server
 	}
 	return errors.Join(errs...)
+}
+
+// drained makes a warning of what was still in flight when the time was over:
+// it was not acknowledged, and a client that stalls must not fail the stop.
+func (s *service) drained(transport string, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.log.Warn("broke off what was still in flight", "transport", transport, "after", s.drain)
+		return nil
+	}
+	return err
 }
 
 // cleanCheckpoints does what -cleanup-checkpoints asks for: a checkpoint
