@@ -1,0 +1,115 @@
+package rest_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ringstore/ringstore/api/ingest"
+
+	"github.com/ringstore/ringstore/api/rest"
+	"github.com/ringstore/ringstore/memstore"
+	"github.com/ringstore/ringstore/memstore/synthetic"
+)
+
+// BenchmarkQuery answers a request for a day of all series of four hosts, from
+// the handler to a writer that discards. Its figure is CPU time per value.
+func BenchmarkQuery(b *testing.B) {
+	const from = 1_795_200_000
+	c := synthetic.New(4, 1)
+	now := int64(from)
+	o := memstore.Options{Retention: 24 * time.Hour, Now: func() time.Time { return time.Unix(now, 0) }}
+	for _, m := range c.Metrics() {
+		o.Metrics = append(o.Metrics, memstore.Metric{Name: m.Name, Frequency: time.Minute})
+	}
+	s, err := memstore.New(o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	type query struct {
+		Metric  string   `json:"metric"`
+		Host    string   `json:"host"`
+		Type    string   `json:"type"`
+		TypeIDs []string `json:"type-ids"`
+	}
+	var queries []query
+	values := make([]float64, len(c.Series()))
+	series := make([]*memstore.Series, len(values))
+	for h := range c.Hosts() {
+		for i, d := range c.Series() {
+			k := memstore.Key{Cluster: "c", Host: c.Host(h), Metric: d.Metric}
+			if d.Type != "node" {
+				k.Device = memstore.Device{Type: d.Type, TypeID: d.TypeID}
+			}
+			if series[i], err = s.Series(k); err != nil {
+				b.Fatal(err)
+			}
+			queries = append(queries, query{d.Metric, c.Host(h), d.Type, []string{d.TypeID}})
+		}
+		for step := range 1440 {
+			now = from + int64(step)*60
+			c.Step(h, step, values)
+			batch := make([]memstore.Sample, len(values))
+			for i, v := range values {
+				batch[i] = memstore.Sample{Series: series[i], Time: now * 1000, Value: v}
+			}
+			if refused, err := s.Write(batch); err != nil || len(refused) > 0 {
+				b.Fatal(refused, err)
+			}
+		}
+	}
+	if err := s.Maintain(); err != nil {
+		b.Fatal(err)
+	}
+	body, err := json.Marshal(map[string]any{"cluster": "c", "from": from, "to": from + 86400, "queries": queries})
+	if err != nil {
+		b.Fatal(err)
+	}
+	h, err := rest.New(rest.Options{Store: s, Freer: nowhere{}, Ingester: nowhere{}, AuthDisabled: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	cpu := func() int64 {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return u.Utime.Nano() + u.Stime.Nano()
+	}
+	begin := cpu()
+	n := 0
+	for b.Loop() {
+		r := httptest.NewRequest("POST", "/api/query", strings.NewReader(string(body)))
+		w := discard{header: http.Header{}}
+		if h.ServeHTTP(&w, r); w.status != 0 && w.status != 200 {
+			b.Fatal(w.status)
+		}
+		n += 1440 * len(queries)
+	}
+	b.ReportMetric(float64(cpu()-begin)/float64(n), "cpu-ns/value")
+}
+
+// discard is a client that takes all and keeps nothing.
+type discard struct {
+	header http.Header
+	status int
+}
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) WriteHeader(status int)      { d.status = status }
+func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
+
+// nowhere stands where nothing is stored or freed.
+type nowhere struct{}
+
+func (nowhere) Free(context.Context, [][]string, int64) (int, error) { return 0, nil }
+
+func (nowhere) Stream(context.Context, ingest.Source, io.Reader) (ingest.Report, error) {
+	return ingest.Report{}, nil
+}
