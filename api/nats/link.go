@@ -84,7 +84,15 @@ func (s *Subscriber) connectOptions(l *link) []natsgo.Option {
 }
 
 func (s *Subscriber) onConnect(c *natsgo.Conn) {
-	s.o.Log.Info("NATS connected", "server", c.ConnectedUrlRedacted())
+	s.o.Log.Info("NATS connected", "server", s.serverName(c))
+}
+
+// serverName names the server for the log, without credentials.
+func (s *Subscriber) serverName(c *natsgo.Conn) string {
+	if s.embedded != nil {
+		return "embedded"
+	}
+	return c.ConnectedUrlRedacted()
 }
 
 // onDisconnect hears of lost connections and of attempts that failed.

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -28,7 +29,12 @@ const (
 )
 
 // Server serves a handler on listeners that its caller opened.
-type Server struct{ http http.Server }
+type Server struct {
+	http http.Server
+
+	mu     sync.Mutex
+	unused map[net.Conn]struct{} // connections that no request has come in on
+}
 
 // NewServer returns a server. It reads the certificate at once, so that this
 // may be done before privileges are dropped.
@@ -36,13 +42,15 @@ func NewServer(handler http.Handler, o ServerOptions) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{http.Server{
+	s := &Server{unused: make(map[net.Conn]struct{})}
+	s.http = http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    headerBytes,
 		ErrorLog:          log.New(serverLog{o.Log}, "", 0),
-	}}
+		ConnState:         s.track,
+	}
 	if o.CertFile == "" && o.KeyFile == "" {
 		return s, nil
 	}
@@ -69,10 +77,27 @@ func (s *Server) Serve(l net.Listener) error {
 	return err
 }
 
-// Shutdown closes the listeners and waits until what is in flight is answered.
-// When ctx ends before, it breaks off the rest and returns ctx's error. It may
-// be called again.
+// track keeps the connections that were opened and never used: clients make
+// some in reserve, and net/http would wait seconds for them.
+func (s *Server) track(c net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state == http.StateNew {
+		s.unused[c] = struct{}{}
+	} else {
+		delete(s.unused, c)
+	}
+}
+
+// Shutdown closes the listeners and the connections that were never used, and
+// waits until what is in flight is answered. When ctx ends before, it breaks off
+// the rest and returns ctx's error. It may be called again.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	for c := range s.unused {
+		_ = c.Close() // there is nothing in it to lose
+	}
+	s.mu.Unlock()
 	if err := s.http.Shutdown(ctx); err != nil {
 		return errors.Join(err, s.http.Close())
 	}

@@ -124,6 +124,35 @@ func TestShutdownFinishesWhatIsInFlight(t *testing.T) {
 	}
 }
 
+// A connection that was opened and never used does not hold a stop up: net/http
+// alone would wait longer than this context.
+func TestShutdownDoesNotWaitForTheUnused(t *testing.T) {
+	s, address, served := serve(t, http.NotFoundHandler(), rest.ServerOptions{})
+	unused, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unused.Close()
+	// Its answer says that the one opened before has been accepted.
+	used, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer used.Close()
+	_, _ = io.WriteString(used, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	if _, err := io.ReadFull(used, make([]byte, 12)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if err := <-served; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}
+
 func TestShutdownBreaksOffWhatTakesTooLong(t *testing.T) {
 	begun := make(chan struct{})
 	handler := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -27,7 +27,7 @@ func runDemo(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.
 	addr := flags.String("addr", "127.0.0.1:8082", "`address` of the HTTP server; another port is taken if this one is in use")
 	natsAddr := flags.String("nats", "127.0.0.1:4222", "`address` of the NATS server; the same")
 	dir := flags.String("dir", "", "data `directory`; without it a temporary one that is removed at the end")
-	level := flags.String("loglevel", "warn", "least `level` to log: debug, info, warn, err or crit")
+	level := flags.String("loglevel", "err", "least `level` to log: debug, info, warn, err or crit")
 	if err := parseFlags(flags, args, 0); err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func demo(ctx context.Context, addr, natsAddr, dir string, log *slog.Logger, std
 	var pushing sync.WaitGroup
 	defer pushing.Wait()
 	defer stopPushing()
-	pushing.Go(func() { c.run(pushCtx, func(err error) { log.Warn("demo push", "error", err) }) })
+	pushing.Go(func() { c.run(pushCtx, func(err error) { log.Error("demo push", "error", err) }) })
 	if err := screenText.Execute(stdout, screen); err != nil {
 		return err
 	}

@@ -337,28 +337,30 @@ func (s *service) wait(ctx context.Context) error {
 func (s *service) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.drain)
 	defer cancel()
-	var errs []error
+	var errs [5]error
+	var doors sync.WaitGroup
 	if s.nats != nil {
-		errs = append(errs, s.drained("nats", s.nats.Close(ctx)))
+		doors.Go(func() { errs[0] = s.drained("nats", s.nats.Close(ctx)) })
 	}
 	if s.server != nil {
-		errs = append(errs, s.drained("http", s.server.Shutdown(ctx)))
+		doors.Go(func() { errs[1] = s.drained("http", s.server.Shutdown(ctx)) })
 	}
+	doors.Wait()
 	s.cancel()
 	s.running.Wait()
 	if s.archive != nil {
-		errs = append(errs, s.archive.Close())
+		errs[2] = s.archive.Close()
 	}
 	if s.audit != nil {
-		errs = append(errs, s.audit.Close())
+		errs[3] = s.audit.Close()
 	}
 	if s.auditTo != nil {
-		errs = append(errs, s.auditTo.Close())
+		errs[4] = s.auditTo.Close()
 	}
 	if s.listener != nil && s.handler == nil {
-		errs = append(errs, s.listener.Close()) // never handed to the server
+		_ = s.listener.Close() // never handed to the server
 	}
-	return errors.Join(errs...)
+	return errors.Join(errs[:]...)
 }
 
 // drained makes a warning of what was still in flight when the time was over:
