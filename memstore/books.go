@@ -27,6 +27,7 @@ const (
 	levelBytes   = 360
 	seriesBytes  = 120
 	segmentBytes = 400
+	rowBytes     = 24
 )
 
 func (b *books) add(n int64) { b.used.Add(n) }

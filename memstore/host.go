@@ -3,6 +3,7 @@ package memstore
 import (
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
 )
@@ -17,6 +18,7 @@ type host struct {
 	lanes   []*lane
 	tree    level
 	devices int       // levels that hold a series
+	loose   bool      // a series may hold no sample
 	sealing []sealing // closed segments, for whoever unlocks the host
 }
 
@@ -46,6 +48,7 @@ func (s *Store) hostOrNew(cluster, name string) (*host, error) {
 	}
 	s.clusters[cluster][name] = h
 	s.hosts++
+	s.books.add(hostBytes)
 	return h, nil
 }
 
@@ -61,8 +64,7 @@ func (h *host) seriesOrNew(s *Store, m *metric, d Device) (*Series, error) {
 		if most := s.limits.DevicesPerHost; h.devices >= most {
 			return nil, fmt.Errorf("%w: %d devices of one host", ErrLimit, most)
 		}
-		l = h.addLevel(d)
-		s.books.add(levelBytes)
+		l = h.addLevel(s, d)
 		h.devices++
 	}
 	if sr := l.get(m); sr != nil {
@@ -70,6 +72,7 @@ func (h *host) seriesOrNew(s *Store, m *metric, d Device) (*Series, error) {
 	}
 	sr := &Series{metric: m, host: h, level: l, lane: h.lane(m.frequency, s.retention)}
 	sr.noSamples()
+	h.loose = true
 	sr.lane.addColumn(sr)
 	l.put(sr)
 	s.books.add(seriesBytes)
@@ -87,7 +90,7 @@ func (h *host) level(d Device) *level {
 	return l
 }
 
-func (h *host) addLevel(d Device) *level {
+func (h *host) addLevel(s *Store, d Device) *level {
 	l := &h.tree
 	for _, step := range d.path() {
 		next := l.children[step]
@@ -97,6 +100,7 @@ func (h *host) addLevel(d Device) *level {
 				l.children = make(map[Device]*level)
 			}
 			l.children[step] = next
+			s.books.add(levelBytes)
 		}
 		l = next
 	}
@@ -156,7 +160,13 @@ func (l *level) walk(yield func(*Series) bool) bool {
 
 // shrink takes out the series that hold no sample any more, and the levels that
 // hold no series; the host is locked.
-func (h *host) shrink(s *Store) { h.devices -= h.tree.prune(s) }
+func (h *host) shrink(s *Store) {
+	h.loose = false
+	h.devices -= h.tree.prune(s)
+	for _, l := range h.lanes {
+		l.trim()
+	}
+}
 
 func (l *level) prune(s *Store) (devices int) {
 	had := len(l.series) > 0
@@ -172,12 +182,16 @@ func (l *level) prune(s *Store) (devices int) {
 	if had && len(l.series) == 0 {
 		devices++
 	}
+	before := len(l.children)
 	for d, c := range l.children {
 		devices += c.prune(s)
 		if len(c.series) == 0 && len(c.children) == 0 {
 			delete(l.children, d)
 			s.books.add(-levelBytes)
 		}
+	}
+	if len(l.children) < before/2 { // a map does not give back what it has grown to
+		l.children = maps.Collect(maps.All(l.children))
 	}
 	return devices
 }
@@ -195,6 +209,7 @@ func (s *Store) remove(h *host) {
 	hosts := s.clusters[h.cluster]
 	delete(hosts, h.name)
 	s.hosts--
+	s.books.add(-hostBytes)
 	if len(hosts) == 0 {
 		delete(s.clusters, h.cluster)
 	}

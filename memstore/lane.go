@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"cmp"
 	"hash/fnv"
 	"math"
 	"slices"
@@ -25,7 +26,7 @@ type lane struct {
 	vacant   []uint32  // numbers that may be used again
 	segments []*segment
 	current  *segment // the open one that was written last
-	newest   int64    // slot, if there are segments
+	newest   int64    // slot that had a sample
 }
 
 // Windows are a tenth of the retention long, within bounds: long enough to
@@ -46,7 +47,7 @@ func (h *host) lane(frequency, retention int64) *lane {
 	l := &lane{
 		frequency: frequency,
 		window:    min(max(retention/frequency/windowsPerRetention, shortestWindow), longestWindow),
-		newest:    math.MinInt64,
+		newest:    math.MinInt64 / 2 / frequency, // before all samples, and its time does not overflow
 	}
 	l.shift = int64(h.hash() % uint32(l.window*mergedWindows))
 	h.lanes = append(h.lanes, l)
@@ -106,6 +107,20 @@ func (l *lane) addColumn(sr *Series) {
 func (l *lane) removeColumn(sr *Series) {
 	l.columns[sr.column] = nil
 	l.vacant = append(l.vacant, sr.column)
+}
+
+// trim gives back the numbers behind the last series, and lets the lowest of the
+// others be used first.
+func (l *lane) trim() {
+	n := len(l.columns)
+	for n > 0 && l.columns[n-1] == nil {
+		n--
+	}
+	if n < len(l.columns) {
+		l.columns = slices.Clone(l.columns[:n])
+		l.vacant = slices.Clone(slices.DeleteFunc(l.vacant, func(c uint32) bool { return int(c) >= n }))
+	}
+	slices.SortFunc(l.vacant, func(a, b uint32) int { return cmp.Compare(b, a) })
 }
 
 // oldest returns the first slot that a segment covers.

@@ -21,10 +21,12 @@ func (s *Store) Maintain() error {
 	for _, h := range s.allHosts() {
 		h.mu.Lock()
 		for _, l := range h.lanes {
-			s.expire(l, now)
+			h.loose = s.expire(l, now) || h.loose
 			h.closeQuiet(l, now)
 		}
-		h.shrink(s)
+		if h.loose {
+			h.shrink(s)
+		}
 		jobs := h.takeSealing()
 		h.mu.Unlock()
 		s.seal(h, jobs)
@@ -35,11 +37,14 @@ func (s *Store) Maintain() error {
 	return errors.Join(errs...)
 }
 
-// expire drops the segments of a lane that end before the retention begins.
-func (s *Store) expire(l *lane, now int64) {
+// expire drops the segments of a lane that end before the retention begins, and
+// reports whether there were any.
+func (s *Store) expire(l *lane, now int64) (some bool) {
 	for len(l.segments) > 0 && l.time(l.segments[0].end()) < now-s.retention {
 		s.drop(l, l.segments[0])
+		some = true
 	}
+	return some
 }
 
 // drop forgets a segment.

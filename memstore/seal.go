@@ -46,6 +46,7 @@ func (s *Store) seal(h *host, jobs []sealing) {
 			g.version++
 			if b == nil {
 				j.lane.remove(g)
+				h.loose = true
 				s.books.add(-segmentBytes)
 			} else {
 				s.books.add(int64(len(b.Bytes())))
@@ -164,6 +165,7 @@ func (w *sealer) merge(blocks []*block.Block) (*block.Block, error) {
 			if err := b.Decode(&w.decoder, w.all[at:at+int64(b.Slots)], next[i], 0); err != nil {
 				return nil, err
 			}
+			c.Offset = 0 // the last one's stays
 			if offsets[i] != nil {
 				c.Offset = offsets[i][next[i]]
 			}

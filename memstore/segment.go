@@ -1,7 +1,6 @@
 package memstore
 
 import (
-	"errors"
 	"math"
 	"slices"
 
@@ -30,12 +29,12 @@ func (g *segment) end() int64 { return g.first + int64(g.slots) }
 
 func (g *segment) open() bool { return g.sealed == nil && !g.closed }
 
-// set stores a value; the segment is open and covers the slot. It returns by
-// how many bytes the rows grew.
+// set stores a value; the segment is open and covers the slot. columns is how
+// many there are. It returns by how many bytes the rows grew.
 func (g *segment) set(slot int64, column uint32, columns int, v float64) (grown int64) {
 	row := g.rows[slot-g.first]
 	if int(column) >= len(row) {
-		wider := make([]float64, max(columns, int(column)+1))
+		wider := make([]float64, max(g.widthOf(slot, columns), int(column)+1))
 		for i := copy(wider, row); i < len(wider); i++ {
 			wider[i] = math.NaN()
 		}
@@ -47,8 +46,28 @@ func (g *segment) set(slot int64, column uint32, columns int, v float64) (grown 
 	return grown
 }
 
-// rowBytes returns the memory of the rows.
-func (g *segment) rowBytes() (n int64) {
+// widthOf returns how wide to make a row that is too narrow: a new one as the
+// one before it needs to be, so that series which are not sent any more take
+// nothing; another twice as wide as it was, or a little wider than all columns.
+func (g *segment) widthOf(slot int64, columns int) int {
+	i := slot - g.first
+	if n := len(g.rows[i]); n > 0 {
+		return min(2*n, columns+columns/8)
+	}
+	if i == 0 || g.rows[i-1] == nil {
+		return columns
+	}
+	before := g.rows[i-1]
+	n := len(before)
+	for n > 0 && before[n-1] != before[n-1] {
+		n--
+	}
+	return n
+}
+
+// rowBytes returns the memory of the rows, their slices included.
+func (g *segment) rowBytes() int64 {
+	n := int64(rowBytes * len(g.rows))
 	for _, row := range g.rows {
 		n += int64(8 * len(row))
 	}
@@ -84,8 +103,6 @@ const mostOpen = 4
 // head is sealed, as not all sources of a host send at the same time.
 const headGrace = 2
 
-var errUnreadable = errors.New("the block cannot be read")
-
 // writable returns the open segment for a slot: the current one, one that is
 // opened, or reopened.
 func (h *host) writable(s *Store, l *lane, slot, now int64) (*segment, error) {
@@ -99,7 +116,7 @@ func (h *host) writable(s *Store, l *lane, slot, now int64) (*segment, error) {
 		g := &segment{first: first, slots: int(l.window), rows: make([][]float64, l.window)}
 		g.reopened = slot < l.newest
 		l.segments = slices.Insert(l.segments, i, g)
-		s.books.add(segmentBytes + 24*l.window)
+		s.books.add(g.bytes())
 	}
 	g := l.segments[i]
 	if !g.open() {

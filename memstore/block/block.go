@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"math"
 	"slices"
 
 	"github.com/ringstore/ringstore/memstore/codec"
@@ -27,17 +26,23 @@ const (
 	flagDense   = 1 << 0 // the columns are 0, 1, 2, ...: no ids are written
 	flagOffsets = 1 << 1 // the columns' offsets follow
 	flagsKnown  = flagDense | flagOffsets
+
+	fixedSize = len(magic) + 3 // and version, flags, generation
+
+	// latest bounds the times of a block's slots, either side of 1970, in
+	// milliseconds: arithmetic with them does not overflow.
+	latest = 1 << 62
 )
 
 // Limits of what a block may say of itself; more is damage.
 const (
 	MaxSlots   = codec.MaxSlots
-	MaxColumns = 1 << 24
+	MaxColumns = 1 << 24 // and of their numbers
 )
 
 // Header tells what a block is a window of.
 type Header struct {
-	Frequency  int64 // distance of two slots, milliseconds
+	Frequency  int64 // distance of two slots, milliseconds; a whole number of seconds
 	Grid       int64 // slot n is at Grid + n*Frequency, Unix milliseconds; in [0, Frequency)
 	First      int64 // slot of the first value of each column
 	Slots      int   // values in each column
@@ -53,7 +58,7 @@ type Block struct {
 	ends    []byte // 4 bytes a column: where it ends in body
 	ids     []byte // 4 bytes a column, ascending; nil if dense
 	offsets []byte // varints; nil if all are 0
-	body    []byte
+	body    []byte // the columns, one behind the other
 }
 
 // CorruptError tells that bytes are not a sound block.
@@ -70,9 +75,10 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Open checks data, which must be one block to its last byte, and keeps it.
 // The columns' values are checked as they are decoded. The error is a
-// *CorruptError.
+// *CorruptError. Whatever the bytes say, what is allocated does not depend on
+// them.
 func Open(data []byte) (*Block, error) {
-	if len(data) < len(magic)+3+crcSize || string(data[:len(magic)]) != magic {
+	if len(data) < fixedSize+crcSize || string(data[:len(magic)]) != magic {
 		return nil, &CorruptError{0, "no block begins here"}
 	}
 	if v := data[len(magic)]; v != Version {
@@ -88,27 +94,28 @@ func Open(data []byte) (*Block, error) {
 
 func parse(data, content []byte) (*Block, error) {
 	flags := content[len(magic)+1]
+	if flags&^flagsKnown != 0 {
+		return nil, &CorruptError{len(magic) + 1, fmt.Sprintf("flags %#x are not known", flags&^flagsKnown)}
+	}
 	b := &Block{data: data}
 	b.Generation = content[len(magic)+2]
-	r := reader{rest: content[len(magic)+3:], size: len(content)}
+	r := reader{rest: content[fixedSize:], size: len(content)}
 	b.Slots = int(r.uvarint(1, MaxSlots, "slots"))
 	b.columns = int(r.uvarint(1, MaxColumns, "columns"))
-	b.Frequency = int64(r.uvarint(1, math.MaxInt64/1000, "frequency")) * 1000
-	b.Grid = int64(r.uvarint(0, uint64(max(b.Frequency, 1)-1), "grid"))
-	b.First = r.varint("first slot")
-	if flags&^flagsKnown != 0 {
-		r.fail("an unknown flag")
-	}
+	b.Frequency = int64(r.uvarint(1, latest/1000, "frequency")) * 1000
+	b.Grid = int64(r.uvarint(0, uint64(b.Frequency-1), "grid"))
+	most := latest/b.Frequency - 1 // a slot; the grid and an offset are less than one more
+	b.First = r.varint(-most, most-int64(b.Slots), "first slot")
 	b.ends = r.take(4*b.columns, "directory")
 	if flags&flagDense == 0 {
 		b.ids = r.take(4*b.columns, "column numbers")
 	}
 	if flags&flagOffsets != 0 {
-		b.offsets = r.varints(b.columns)
+		b.offsets = r.varints(b.columns, -b.Frequency/2, b.Frequency/2-1, "offset")
 	}
 	b.body = r.rest
 	if r.err == nil {
-		r.err = b.checkDirectory(len(content) - len(r.rest))
+		r.err = b.checkDirectory()
 	}
 	if r.err != nil {
 		return nil, r.err
@@ -116,27 +123,28 @@ func parse(data, content []byte) (*Block, error) {
 	return b, nil
 }
 
-func (b *Block) checkDirectory(at int) error {
-	last, lastID := uint32(0), int64(-1)
+func (b *Block) checkDirectory() error {
+	endsAt := b.bodyAt() - len(b.offsets) - len(b.ids) - len(b.ends)
+	idsAt := endsAt + len(b.ends)
+	last, next := uint32(0), uint32(0)
 	for i := range b.columns {
-		end := b.end(i)
-		if end <= last || int(end) > len(b.body) {
-			return &CorruptError{at, fmt.Sprintf("column %d ends where it cannot", i)}
+		end, id := b.end(i), b.ID(i)
+		if end <= last || int64(end) > int64(len(b.body)) {
+			return &CorruptError{endsAt + 4*i, fmt.Sprintf("column %d of %d ends where it cannot", i, b.columns)}
 		}
-		last = end
-		if b.ids != nil {
-			id := int64(b.ID(i))
-			if id <= lastID {
-				return &CorruptError{at, "the column numbers do not ascend"}
-			}
-			lastID = id
+		if id < next || id >= MaxColumns {
+			return &CorruptError{idsAt + 4*i, fmt.Sprintf("column %d of %d has a number that it cannot have", i, b.columns)}
 		}
+		last, next = end, id+1
 	}
 	if int(last) != len(b.body) {
-		return &CorruptError{at, "bytes behind the last column"}
+		return &CorruptError{b.bodyAt() + int(last), "bytes behind the last column"}
 	}
 	return nil
 }
+
+// bodyAt returns where the columns begin.
+func (b *Block) bodyAt() int { return len(b.data) - crcSize - len(b.body) }
 
 // Bytes returns all of the block. It is not to be written to.
 func (b *Block) Bytes() []byte { return b.data }
@@ -222,7 +230,7 @@ func (b *Block) Stats(d *codec.Decoder, i int) (codec.Stats, error) {
 }
 
 func (b *Block) corrupt(i int, err error) error {
-	at := len(b.data) - crcSize - len(b.body)
+	at := b.bodyAt()
 	if i > 0 {
 		at += int(b.end(i - 1))
 	}
@@ -257,34 +265,35 @@ func (b *Block) Without(drop func(id uint32) bool) *Block {
 	return w.Finish()
 }
 
-// reader takes fields off the front of a block's head.
+// reader takes fields off the front of a block's head. After an error it takes
+// nothing, and what it returns is the least that could be.
 type reader struct {
 	rest []byte
 	size int
 	err  error
 }
 
-func (r *reader) fail(reason string) {
+func (r *reader) fail(problem, what string) {
 	if r.err == nil {
-		r.err = &CorruptError{r.size - len(r.rest), reason}
+		r.err = &CorruptError{r.size - len(r.rest), problem + " " + what}
 	}
 }
 
 func (r *reader) uvarint(least, most uint64, what string) uint64 {
 	v, n := binary.Uvarint(r.rest)
 	if r.err != nil || n <= 0 || v < least || v > most {
-		r.fail("bad " + what)
+		r.fail("bad", what)
 		return least
 	}
 	r.rest = r.rest[n:]
 	return v
 }
 
-func (r *reader) varint(what string) int64 {
+func (r *reader) varint(least, most int64, what string) int64 {
 	v, n := binary.Varint(r.rest)
-	if r.err != nil || n <= 0 {
-		r.fail("bad " + what)
-		return 0
+	if r.err != nil || n <= 0 || v < least || v > most {
+		r.fail("bad", what)
+		return least
 	}
 	r.rest = r.rest[n:]
 	return v
@@ -292,7 +301,7 @@ func (r *reader) varint(what string) int64 {
 
 func (r *reader) take(n int, what string) []byte {
 	if r.err != nil || n > len(r.rest) {
-		r.fail("no room for the " + what)
+		r.fail("no room for the", what)
 		return nil
 	}
 	field := r.rest[:n:n]
@@ -301,10 +310,10 @@ func (r *reader) take(n int, what string) []byte {
 }
 
 // varints passes over n varints and returns their bytes.
-func (r *reader) varints(n int) []byte {
+func (r *reader) varints(n int, least, most int64, what string) []byte {
 	all := r.rest
-	for range n {
-		r.varint("offset")
+	for i := 0; i < n && r.err == nil; i++ {
+		r.varint(least, most, what)
 	}
 	return slices.Clip(all[:len(all)-len(r.rest)])
 }

@@ -58,7 +58,7 @@ func (w *Builder) add(c Column, appendTo func([]byte) []byte) {
 }
 
 // Finish returns the block, in one allocation of its size; nil if it has no
-// column.
+// column. It panics if the header or the columns are not what a block can hold.
 func (w *Builder) Finish() *Block {
 	if len(w.columns) == 0 {
 		return nil
@@ -102,6 +102,9 @@ func (w *Builder) Finish() *Block {
 	b, err := parse(data, data[:len(data)-crcSize])
 	if err != nil {
 		panic("block: built a block that cannot be read: " + err.Error())
+	}
+	if b.Header != w.head {
+		panic(fmt.Sprintf("block: a block cannot be of %+v", w.head))
 	}
 	return b
 }

@@ -1,0 +1,110 @@
+package memstore
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// recount is what the books should say: all that is in the store, counted anew.
+func recount(s *Store) (n int64) {
+	for _, h := range s.allHosts() {
+		n += hostBytes
+		h.mu.RLock()
+		n += recountLevel(&h.tree)
+		for _, l := range h.lanes {
+			for _, g := range l.segments {
+				n += segmentBytes
+				if g.sealed != nil {
+					n += int64(len(g.sealed.Bytes()))
+				}
+				for _, row := range g.rows {
+					n += 24 + 8*int64(len(row))
+				}
+			}
+		}
+		h.mu.RUnlock()
+	}
+	return n
+}
+
+func recountLevel(l *level) (n int64) {
+	n = seriesBytes * int64(len(l.series))
+	for _, c := range l.children {
+		n += levelBytes + recountLevel(c)
+	}
+	return n
+}
+
+func checkBooks(t *testing.T, s *Store, format string, args ...any) {
+	t.Helper()
+	if used, want := s.books.used.Load(), recount(s); used != want {
+		t.Fatalf("%s: the books say %d bytes, a recount %d", fmt.Sprintf(format, args...), used, want)
+	}
+}
+
+// The books never drift from what is there, whatever happens to a store; and an
+// empty one takes nothing.
+func TestBooks(t *testing.T) {
+	devices := []Device{
+		{},
+		{Subtype: "network", SubtypeID: "eth0"},
+		thread("0"), thread("1"),
+		{"hwthread", "1", "part", "a"},
+		{"hwthread", "2", "part", "a"},
+		{"hwthread", "2", "part", "b"},
+	}
+	for seed := range uint64(18) {
+		r := rand.New(rand.NewPCG(seed, 4))
+		minute := int64(0)
+		hours := []int64{2, 12, 48}[seed%3]
+		s := newStoreFor(t, func() time.Time { return time.Unix(base+minute*60, 0) }, time.Duration(hours)*time.Hour)
+		for step := range 400 {
+			host := fmt.Sprint("n", r.IntN(3))
+			op := r.IntN(20)
+			switch {
+			case op < 14:
+				k := Key{"alpha", host, []string{"load", "power"}[r.IntN(2)], devices[r.IntN(len(devices))]}
+				sr, err := s.Series(k)
+				if err != nil {
+					t.Fatal(err)
+				}
+				at := minute - int64(r.ExpFloat64()*10*float64(hours))
+				if _, err := s.Write([]Sample{{sr, (base + at*60) * 1000, r.Float64()}}); err != nil {
+					t.Fatal(err)
+				}
+			case op == 14:
+				s.Free([][]string{{"*"}, {host}, {"hwthread1", "networketh0"}}, base+(minute-int64(r.IntN(60)))*60)
+			case op == 15:
+				s.Free([][]string{{"*"}, {host}}, base+(minute-int64(r.IntN(600)))*60)
+			case op == 16:
+				s.books.limit = s.books.used.Load()
+				s.evict(0)
+				s.books.limit = 0
+			default:
+				minute += int64(r.ExpFloat64() * 4 * float64(hours))
+				maintain(t, s)
+			}
+			checkBooks(t, s, "seed %d step %d (operation %d)", seed, step, op)
+		}
+		minute += 60 * 1000
+		maintain(t, s)
+		maintain(t, s)
+		if n := s.books.used.Load(); n != 0 || len(s.allHosts()) > 0 {
+			t.Fatalf("seed %d: the books say %d bytes of an empty store", seed, n)
+		}
+	}
+}
+
+// Nor do they drift where writes, seals, merges, frees and evictions meet.
+func TestBooksConcurrently(t *testing.T) {
+	var now clock
+	now.Store(base)
+	s := newStoreFor(t, now.time, time.Hour)
+	busy(t, &now, s, func(r *rand.Rand) {
+		put(t, s, series(t, s, fmt.Sprint("n", 1+r.IntN(2)), "load", thread("9")), base, 1)
+		s.Free([][]string{{"*"}, {"n1", "n2"}, {"hwthread9"}}, now.Load())
+	})
+	checkBooks(t, s, "after all")
+}
