@@ -104,6 +104,18 @@ func (c checker) metrics() {
 			c.fail(path+".aggregation", `must be "sum", "avg" or null, found %s`, quote(string(m.Aggregation)))
 		}
 		c.extraTags(path+".extra-tags", m.ExtraTags)
+		if m.Precision != nil {
+			c.precision(path+".precision", *m.Precision)
+		}
+	}
+}
+
+// Fewer bits than leastPrecision are no measurement any more, more than mostPrecision are what a float64 has.
+const leastPrecision, mostPrecision = 8, 52
+
+func (c checker) precision(path string, bits int) {
+	if bits != 0 && (bits < leastPrecision || bits > mostPrecision) {
+		c.fail(path, "must be from %d to %d significant bits, or 0 to keep all", leastPrecision, mostPrecision)
 	}
 }
 
@@ -140,6 +152,7 @@ func (c checker) metricStore() {
 	if s.MemoryCap < 0 || s.MemoryCap > maxMemoryCap {
 		c.fail("metric-store.memory-cap", "must be between 0 and %d GB", maxMemoryCap)
 	}
+	c.precision("metric-store.precision", s.Precision)
 	checkpoints := &c.config.MetricStore.Checkpoints
 	checkpoints.Directory = cmp.Or(checkpoints.Directory, defaults().MetricStore.Checkpoints.Directory)
 	if checkpoints.MaxWALSize < 0 {

@@ -53,6 +53,8 @@ type Metric struct {
 	Aggregation Aggregation `json:"aggregation"`
 	// ExtraTags are tags that tell series of this metric apart besides those of the path; otherwise they are ignored.
 	ExtraTags []string `json:"extra-tags"`
+	// Precision replaces metric-store.precision for this metric; nil: it does not. See [Config.Precision].
+	Precision *int `json:"precision"`
 }
 
 // Aggregation is how the values of devices become the value of what holds them.
@@ -70,6 +72,8 @@ type MetricStore struct {
 	RetentionInMemory time.Duration `json:"retention-in-memory"`
 	// MemoryCap is in GB (10^9 bytes), 0 for none of its own: see [MemoryCap] for the cap in force.
 	MemoryCap int `json:"memory-cap"`
+	// Precision is how many significant bits of a value are kept, 0 for all; see [Config.Precision].
+	Precision int `json:"precision"`
 	// CheckpointInterval is the time between two checkpoints. Default 10 minutes.
 	CheckpointInterval time.Duration `json:"checkpoint-interval"`
 	// NumWorkers is how many goroutines write checkpoints; 0 or less: as many as fit the machine.
@@ -170,6 +174,15 @@ type Limits struct {
 	Hosts          int   `json:"hosts"`            // in the store. Default 20,000
 	DevicesPerHost int   `json:"devices-per-host"` // default 16,384
 	NameBytes      int   `json:"name-bytes"`       // of a cluster, host, metric, type or id, at most 65,535. Default 256
+}
+
+// Precision is how many significant bits of a metric's values are kept, 0 for all: the metric's own, or else that of
+// the store. Whole numbers and short decimals keep all of theirs in any case.
+func (c *Config) Precision(metric string) int {
+	if own := c.Metrics[metric].Precision; own != nil {
+		return *own
+	}
+	return c.MetricStore.Precision
 }
 
 // Secret is a string that formatting, logging and marshalling hide; convert it to string where it is used.

@@ -254,6 +254,25 @@ func TestAdditions(t *testing.T) {
 	}
 }
 
+// A metric's own precision wins, 0 among them; without one it is the store's.
+func TestPrecision(t *testing.T) {
+	f := func(store, metric string, want int) {
+		t.Helper()
+		config := loaded(t, minimal(`"metric-store": {"retention-in-memory": "48h"`+store+`}`,
+			`"metrics": {"cpu_load": {"frequency": 60`+metric+`}}`))
+		if got := config.Precision("cpu_load"); got != want {
+			t.Errorf("store %q, metric %q: %d bits, want %d", store, metric, got, want)
+		}
+	}
+	f(``, ``, 0)
+	f(`, "precision": 0`, ``, 0)
+	f(`, "precision": 8`, ``, 8)
+	f(``, `, "precision": 52`, 52)
+	f(`, "precision": 24`, `, "precision": 16`, 16)
+	f(`, "precision": 24`, `, "precision": 0`, 0)
+	f(`, "precision": 24`, `, "precision": null`, 24)
+}
+
 func TestAddresses(t *testing.T) {
 	for _, address := range []string{"nats://h:4222", "h:4222", "h", "tls://a:1, nats://b:2", "nats://u:p@h", "wss://h/path", "nats://[::1]:4222"} {
 		loaded(t, minimal(`"nats": {"address": "`+address+`"}`))

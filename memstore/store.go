@@ -33,6 +33,7 @@ type Metric struct {
 	Name        string
 	Frequency   time.Duration // distance of two slots, a whole number of seconds
 	Aggregation Aggregation
+	Precision   int // significant bits that samples are rounded to, as codec.Round does; 0 keeps all
 }
 
 // Aggregation says how the devices of a host are put together when a query
@@ -97,6 +98,9 @@ func New(o Options) (*Store, error) {
 	for i, m := range o.Metrics {
 		if m.Frequency < time.Second || m.Frequency%time.Second != 0 {
 			return nil, fmt.Errorf("memstore: metric %q: frequency %v is not a whole number of seconds", m.Name, m.Frequency)
+		}
+		if m.Precision < 0 || m.Precision > 52 {
+			return nil, fmt.Errorf("memstore: metric %q: a precision of %d bits", m.Name, m.Precision)
 		}
 		if s.metrics[m.Name] != nil {
 			return nil, fmt.Errorf("memstore: metric %q is there twice", m.Name)

@@ -1,5 +1,7 @@
 package memstore
 
+import "github.com/ringstore/ringstore/memstore/codec"
+
 // Sample is one value of one series at one moment.
 type Sample struct {
 	Series *Series
@@ -99,6 +101,9 @@ func (s *Store) store(h *host, sr *Series, t int64, v float64, now int64, c *cur
 		return RefusedOld
 	case v != v:
 		return RefusedValue
+	}
+	if bits := sr.metric.Precision; bits != 0 {
+		v = codec.Round(v, bits)
 	}
 	newest := sr.empty() || t > sr.newestTime()
 	slot := sr.phase.place(l, t, newest)

@@ -159,6 +159,7 @@ func newStore(cfg *configs.Config) (*memstore.Store, error) {
 			Name:        name,
 			Frequency:   time.Duration(m.Frequency) * time.Second,
 			Aggregation: aggregations[m.Aggregation],
+			Precision:   cfg.Precision(name),
 		})
 	}
 	return memstore.New(o)
