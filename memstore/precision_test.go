@@ -62,3 +62,36 @@ func TestPrecisionIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// However many samples of one moment come in one batch, each is rounded.
+func TestPrecisionOfBatches(t *testing.T) {
+	s, err := New(Options{
+		Metrics:   []Metric{{Name: "exact", Frequency: time.Minute}, {Name: "rounded", Frequency: time.Minute, Precision: 24}},
+		Retention: time.Hour,
+		Now:       clockAt(base + 60),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	threads := []string{"0", "1", "2", "3"}
+	want := map[string]float64{"exact": math.Pi, "rounded": float64(float32(math.Pi))}
+	for minute := range int64(2) {
+		var batch []Sample
+		for _, id := range threads {
+			for metric := range want {
+				batch = append(batch, Sample{series(t, s, "n1", metric, thread(id)), (base + 60*minute) * 1000, math.Pi})
+			}
+		}
+		if refused, err := s.Write(batch); err != nil || len(refused) > 0 {
+			t.Fatal(refused, err)
+		}
+	}
+	for _, id := range threads {
+		for metric, v := range want {
+			d := read(t, s, Selection{"alpha", "n1", metric, "hwthread", []string{id}, "", nil}, Range{From: base, To: base + 120, Pad: true})
+			if !same(d.Values, []float64{v, v}) {
+				t.Errorf("%s of thread %s: %v, want %v", metric, id, d.Values, v)
+			}
+		}
+	}
+}

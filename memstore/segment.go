@@ -48,7 +48,8 @@ func (g *segment) set(slot int64, column uint32, columns int, v float64) (grown 
 }
 
 // rowBytes returns the memory of the rows.
-func (g *segment) rowBytes() (n int64) {
+func (g *segment) rowBytes() int64 {
+	n := int64(24 * len(g.rows))
 	for _, row := range g.rows {
 		n += int64(8 * len(row))
 	}
@@ -99,7 +100,7 @@ func (h *host) writable(s *Store, l *lane, slot, now int64) (*segment, error) {
 		g := &segment{first: first, slots: int(l.window), rows: make([][]float64, l.window)}
 		g.reopened = slot < l.newest
 		l.segments = slices.Insert(l.segments, i, g)
-		s.books.add(segmentBytes + 24*l.window)
+		s.books.add(g.bytes())
 	}
 	g := l.segments[i]
 	if !g.open() {

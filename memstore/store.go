@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -25,8 +26,19 @@ type Options struct {
 	// MemoryLimit bounds what the store holds, in bytes by its own books; 0
 	// means no bound. Near it the oldest windows go, beyond it writes fail.
 	MemoryLimit int64
-	Now         func() time.Time // the server's clock; nil means time.Now
+
+	// Needed returns the moment, in Unix milliseconds, from which on running jobs
+	// need what a host holds: those windows stay past the retention, and go after
+	// all others for want of memory. [NotNeeded] if no job runs there, which is
+	// what a nil Needed says of every host. It is asked for every host every few
+	// seconds, with no lock held, and has to answer at once.
+	Needed func(cluster, host string) int64
+
+	Now func() time.Time // the server's clock; nil means time.Now
 }
+
+// NotNeeded is a moment after all others.
+const NotNeeded = math.MaxInt64
 
 // Metric is one entry of the configuration's metrics section.
 type Metric struct {
@@ -60,6 +72,7 @@ type Store struct {
 	metrics   map[string]*metric
 	retention int64 // milliseconds
 	limits    Limits
+	needed    func(cluster, host string) int64
 	now       func() time.Time
 	books     books
 	sealers   sync.Pool // of *sealer
@@ -86,6 +99,7 @@ func New(o Options) (*Store, error) {
 		metrics:   make(map[string]*metric, len(o.Metrics)),
 		retention: o.Retention.Milliseconds(),
 		limits:    o.Limits.orDefaults(),
+		needed:    o.Needed,
 		now:       o.Now,
 		books:     books{limit: o.MemoryLimit},
 		sealers:   newSealers(),
@@ -94,6 +108,9 @@ func New(o Options) (*Store, error) {
 	}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	if s.needed == nil {
+		s.needed = func(string, string) int64 { return NotNeeded }
 	}
 	for i, m := range o.Metrics {
 		if m.Frequency < time.Second || m.Frequency%time.Second != 0 {

@@ -184,6 +184,7 @@ func TestErrorsOfTheWriterAreUnavailable(t *testing.T) {
 		}
 	}
 	f(fmt.Errorf("write /var/lib/secret: %w", syscall.ENOSPC), "the disk is full")
+	f(fmt.Errorf("storing: %w", memstore.ErrMemory), "the memory for samples is full")
 	f(fmt.Errorf("sync: %w", syscall.EIO), "the disk cannot be written")
 	f(errors.New("journal: /var/lib/secret is closed"), "the store cannot be written")
 }
