@@ -1,7 +1,6 @@
 package memstore
 
 import (
-	"errors"
 	"math"
 	"slices"
 
@@ -84,8 +83,6 @@ const mostOpen = 4
 // headGrace is how many slots the head's successor must be ahead before the
 // head is sealed, as not all sources of a host send at the same time.
 const headGrace = 2
-
-var errUnreadable = errors.New("the block cannot be read")
 
 // writable returns the open segment for a slot: the current one, one that is
 // opened, or reopened.

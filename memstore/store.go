@@ -180,12 +180,13 @@ type Size struct {
 	Blocks        int
 	BlockBytes    int64 // of sealed blocks, all included
 	Bytes         int64 // of all that the store keeps, by its books
+	Limit         int64 // of these bytes; 0 means none
 	Evicted       int64 // windows that went for want of memory, since the start
 }
 
 // Size counts what the store holds.
 func (s *Store) Size() Size {
-	n := Size{Bytes: s.books.used.Load(), Evicted: s.books.evicted.Load()}
+	n := Size{Bytes: s.books.used.Load(), Limit: s.books.limit, Evicted: s.books.evicted.Load()}
 	for _, h := range s.allHosts() {
 		h.mu.RLock()
 		n.Hosts++
@@ -202,6 +203,10 @@ func (s *Store) Size() Size {
 	}
 	return n
 }
+
+// Evicted returns how many windows went for want of memory, since the start. It
+// costs nothing, which Size does.
+func (s *Store) Evicted() int64 { return s.books.evicted.Load() }
 
 // Retention returns how long samples are kept.
 func (s *Store) Retention() time.Duration { return time.Duration(s.retention) * time.Millisecond }

@@ -110,13 +110,23 @@ func start(ctx context.Context, cfg *configs.Config, log *slog.Logger, stderr io
 	return s, nil
 }
 
-// limitMemory tells the runtime how much memory there is, unless GOMEMLIMIT does.
+// gcPercent is how much garbage may grow before it is collected, in percent of
+// what is in use. Samples are in use for days, and the collector passes over
+// them unread: little garbage beside them is cheap. Against Go's 100 it costs 8 %
+// of the CPU time of writes on scripts/bench, and saves a third of the memory.
+const gcPercent = 10
+
+// limitMemory tells the runtime how much memory there is, and to stay near what
+// is in use, unless GOMEMLIMIT and GOGC tell it otherwise.
 func limitMemory(cfg *configs.Config, log *slog.Logger) {
 	limit, reason := configs.MemoryCap(cfg.MetricStore.MemoryCap)
 	if limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(limit)
 	}
-	log.Info("memory cap", "bytes", limit, "reason", reason)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	log.Info("memory cap", "bytes", limit, "of_these_for_samples", configs.DataMemory(limit), "reason", reason)
 }
 
 // newAuthenticator returns what tells tokens apart, nil if authentication is
@@ -146,8 +156,10 @@ func newStore(cfg *configs.Config) (*memstore.Store, error) {
 		configs.SumAggregation: memstore.AggregateSum,
 		configs.AvgAggregation: memstore.AggregateAvg,
 	}
+	limit, _ := configs.MemoryCap(cfg.MetricStore.MemoryCap)
 	o := memstore.Options{
-		Retention: cfg.MetricStore.RetentionInMemory,
+		Retention:   cfg.MetricStore.RetentionInMemory,
+		MemoryLimit: configs.DataMemory(limit),
 		Limits: memstore.Limits{
 			Hosts:          cfg.Limits.Hosts,
 			DevicesPerHost: cfg.Limits.DevicesPerHost,
