@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"unicode"
@@ -21,6 +20,7 @@ type checker struct {
 
 func (c checker) all() {
 	c.main()
+	c.backend()
 	c.authentication()
 	c.metrics()
 	c.metricStore()
@@ -41,10 +41,6 @@ func (c checker) main() {
 	}
 	if m.HTTPSKeyFile != "" && m.HTTPSCertFile == "" {
 		c.fail("main.https-cert-file", "missing: main.https-key-file is set, and HTTPS needs both")
-	}
-	if u, err := url.Parse(m.BackendURL); m.BackendURL != "" &&
-		(err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-		c.warn("main.backend-url", "cannot be asked: not an absolute URL such as https://monitoring.example.org")
 	}
 }
 

@@ -38,7 +38,7 @@ type Main struct {
 	// User and Group are dropped to once the port is bound; empty: stay who we are.
 	User  string `json:"user"`
 	Group string `json:"group"`
-	// BackendURL is the cc-backend that knows the nodes of running jobs; empty: none. It may carry credentials.
+	// BackendURL is the cc-backend that knows the nodes of running jobs; empty: none. It is asked with Auth.Jobs.Backend.
 	BackendURL string `json:"backend-url"`
 	// Gzip lets answers be compressed for clients that accept it. Default false: it costs more than the query.
 	Gzip  bool  `json:"gzip"`
@@ -162,6 +162,7 @@ type Auth struct {
 	UsersRead string `json:"users-read"`
 	// AuditLog is the file that refusals are appended to; empty: stderr.
 	AuditLog string `json:"audit-log"`
+	Jobs     Jobs   `json:"jobs"`
 }
 
 // UsersReadAll lets the roles user and manager query everything.
@@ -228,6 +229,7 @@ func defaults() *Config {
 			Checkpoints:        Checkpoints{Directory: "./var/checkpoints"},
 			Cleanup:            Cleanup{Mode: CleanupDelete},
 		},
+		Auth: Auth{Jobs: Jobs{Backend: BackendJobs{PollInterval: 30 * time.Second}}},
 		Limits: Limits{
 			BodyBytes:      64 << 20,
 			ValuesPerQuery: 20_000_000,

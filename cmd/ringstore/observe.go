@@ -11,13 +11,20 @@ import (
 
 // observe registers the metrics that belong to the process and the store.
 func (s *service) observe() error {
-	var errs []error
-	for _, c := range []prometheus.Collector{
+	all := []prometheus.Collector{
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(),
 		storeCollector{s.store},
-	} {
+	}
+	if s.nodes != nil {
+		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "ringstore_backend_answered_timestamp_seconds",
+			Help: "When cc-backend last told where jobs run, in Unix seconds; 0 if it never did.",
+		}, func() float64 { return float64(max(0, s.nodes.Answered().Unix())) }))
+	}
+	var errs []error
+	for _, c := range all {
 		errs = append(errs, s.registry.Register(c))
 	}
 	return errors.Join(errs...)
