@@ -139,20 +139,32 @@ func (a *Archive) Run(ctx context.Context) {
 	defer checkpoints.Stop()
 	maintenance := time.NewTicker(maintainEvery)
 	defer maintenance.Stop()
+	var evicted int64
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-maintenance.C:
-			if err := a.store.Maintain(); err != nil {
-				a.log.Error("blocks in memory cannot be read", "error", err)
-			}
+			evicted = a.maintain(evicted)
 		case <-checkpoints.C:
 			if err := a.Checkpoint(); err != nil {
 				a.log.Error("checkpoint failed", "error", err)
 			}
 		}
 	}
+}
+
+// maintain maintains the store and tells what went for want of memory since it
+// was told last, evicted windows in all, and returns how many these are now.
+func (a *Archive) maintain(evicted int64) int64 {
+	if err := a.store.Maintain(); err != nil {
+		a.log.Error("blocks in memory cannot be read", "error", err)
+	}
+	now := a.store.Evicted()
+	if n := now - evicted; n > 0 {
+		a.log.Warn("memory is short: the oldest windows were dropped before their retention was over", "windows", n, "since_start", now)
+	}
+	return now
 }
 
 // Close lets the writes in flight finish, writes a last checkpoint, if Restore

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -308,4 +309,45 @@ func FuzzReadCheckpoint(f *testing.F) {
 		_ = readCheckpoint(t.Context(), "f", bytes.NewReader(file), func(memstore.HostDump) error { return nil })
 		_, _ = parseHost(file)
 	})
+}
+
+// What goes for want of memory is told, once.
+func TestEvictionsAreLogged(t *testing.T) {
+	clock := int64(now)
+	s, err := memstore.New(memstore.Options{
+		Metrics:     []memstore.Metric{{Name: "load", Frequency: time.Minute}},
+		Retention:   24 * time.Hour,
+		MemoryLimit: 20_000,
+		Now:         func() time.Time { return time.Unix(clock, 0) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	a, err := Open(Options{Dir: t.TempDir(), Store: s, Now: ticking(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close() })
+	told := a.maintain(0)
+	if log.Len() > 0 {
+		t.Errorf("with nothing evicted: %s", &log)
+	}
+	random := rand.New(rand.NewPCG(1, 7))
+	for ; s.Evicted() == 0; clock += 60 {
+		sr, err := s.Series(memstore.Key{Cluster: "alpha", Host: "n1", Metric: "load"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Write(t.Context(), []memstore.Sample{{Series: sr, Time: clock * 1000, Value: random.NormFloat64()}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if told = a.maintain(told); !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), fmt.Sprintf("windows=%d", s.Evicted())) {
+		t.Errorf("not told: %s", &log)
+	}
+	log.Reset()
+	if a.maintain(told); log.Len() > 0 {
+		t.Errorf("told again: %s", &log)
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"unicode"
@@ -21,6 +20,7 @@ type checker struct {
 
 func (c checker) all() {
 	c.main()
+	c.backend()
 	c.authentication()
 	c.metrics()
 	c.metricStore()
@@ -41,10 +41,6 @@ func (c checker) main() {
 	}
 	if m.HTTPSKeyFile != "" && m.HTTPSCertFile == "" {
 		c.fail("main.https-cert-file", "missing: main.https-key-file is set, and HTTPS needs both")
-	}
-	if u, err := url.Parse(m.BackendURL); m.BackendURL != "" &&
-		(err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-		c.warn("main.backend-url", "cannot be asked: not an absolute URL such as https://monitoring.example.org")
 	}
 }
 
@@ -104,6 +100,18 @@ func (c checker) metrics() {
 			c.fail(path+".aggregation", `must be "sum", "avg" or null, found %s`, quote(string(m.Aggregation)))
 		}
 		c.extraTags(path+".extra-tags", m.ExtraTags)
+		if m.Precision != nil {
+			c.precision(path+".precision", *m.Precision)
+		}
+	}
+}
+
+// Fewer bits than leastPrecision are no measurement any more, more than mostPrecision are what a float64 has.
+const leastPrecision, mostPrecision = 8, 52
+
+func (c checker) precision(path string, bits int) {
+	if bits != 0 && (bits < leastPrecision || bits > mostPrecision) {
+		c.fail(path, "must be from %d to %d significant bits, or 0 to keep all", leastPrecision, mostPrecision)
 	}
 }
 
@@ -140,6 +148,7 @@ func (c checker) metricStore() {
 	if s.MemoryCap < 0 || s.MemoryCap > maxMemoryCap {
 		c.fail("metric-store.memory-cap", "must be between 0 and %d GB", maxMemoryCap)
 	}
+	c.precision("metric-store.precision", s.Precision)
 	checkpoints := &c.config.MetricStore.Checkpoints
 	checkpoints.Directory = cmp.Or(checkpoints.Directory, defaults().MetricStore.Checkpoints.Directory)
 	if checkpoints.MaxWALSize < 0 {

@@ -38,7 +38,7 @@ type Main struct {
 	// User and Group are dropped to once the port is bound; empty: stay who we are.
 	User  string `json:"user"`
 	Group string `json:"group"`
-	// BackendURL is the cc-backend that knows the nodes of running jobs; empty: none. It may carry credentials.
+	// BackendURL is the cc-backend that knows the nodes of running jobs; empty: none. It is asked with Auth.Jobs.Backend.
 	BackendURL string `json:"backend-url"`
 	// Gzip lets answers be compressed for clients that accept it. Default false: it costs more than the query.
 	Gzip  bool  `json:"gzip"`
@@ -53,6 +53,8 @@ type Metric struct {
 	Aggregation Aggregation `json:"aggregation"`
 	// ExtraTags are tags that tell series of this metric apart besides those of the path; otherwise they are ignored.
 	ExtraTags []string `json:"extra-tags"`
+	// Precision replaces metric-store.precision for this metric; nil: it does not. See [Config.Precision].
+	Precision *int `json:"precision"`
 }
 
 // Aggregation is how the values of devices become the value of what holds them.
@@ -70,6 +72,8 @@ type MetricStore struct {
 	RetentionInMemory time.Duration `json:"retention-in-memory"`
 	// MemoryCap is in GB (10^9 bytes), 0 for none of its own: see [MemoryCap] for the cap in force.
 	MemoryCap int `json:"memory-cap"`
+	// Precision is how many significant bits of a value are kept, 0 for all; see [Config.Precision].
+	Precision int `json:"precision"`
 	// CheckpointInterval is the time between two checkpoints. Default 10 minutes.
 	CheckpointInterval time.Duration `json:"checkpoint-interval"`
 	// NumWorkers is how many goroutines write checkpoints; 0 or less: as many as fit the machine.
@@ -158,6 +162,7 @@ type Auth struct {
 	UsersRead string `json:"users-read"`
 	// AuditLog is the file that refusals are appended to; empty: stderr.
 	AuditLog string `json:"audit-log"`
+	Jobs     Jobs   `json:"jobs"`
 }
 
 // UsersReadAll lets the roles user and manager query everything.
@@ -170,6 +175,15 @@ type Limits struct {
 	Hosts          int   `json:"hosts"`            // in the store. Default 20,000
 	DevicesPerHost int   `json:"devices-per-host"` // default 16,384
 	NameBytes      int   `json:"name-bytes"`       // of a cluster, host, metric, type or id, at most 65,535. Default 256
+}
+
+// Precision is how many significant bits of a metric's values are kept, 0 for all: the metric's own, or else that of
+// the store. Whole numbers and short decimals keep all of theirs in any case.
+func (c *Config) Precision(metric string) int {
+	if own := c.Metrics[metric].Precision; own != nil {
+		return *own
+	}
+	return c.MetricStore.Precision
 }
 
 // Secret is a string that formatting, logging and marshalling hide; convert it to string where it is used.
@@ -215,6 +229,7 @@ func defaults() *Config {
 			Checkpoints:        Checkpoints{Directory: "./var/checkpoints"},
 			Cleanup:            Cleanup{Mode: CleanupDelete},
 		},
+		Auth: Auth{Jobs: Jobs{Backend: BackendJobs{PollInterval: 30 * time.Second}}},
 		Limits: Limits{
 			BodyBytes:      64 << 20,
 			ValuesPerQuery: 20_000_000,

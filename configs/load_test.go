@@ -207,6 +207,7 @@ func TestPeerConfigLoads(t *testing.T) {
 				{SubscribeTo: "hpc-nats", ClusterTag: "alex", Authorization: configs.AuthorizationHeader},
 			},
 		},
+		Auth:   configs.Auth{Jobs: configs.Jobs{Backend: configs.BackendJobs{PollInterval: 30 * time.Second}}},
 		NATS:   configs.NATS{Address: "nats://0.0.0.0:4222", Username: "root", Password: "root"},
 		Limits: configs.Limits{BodyBytes: 64 << 20, ValuesPerQuery: 20_000_000, Hosts: 20_000, DevicesPerHost: 16_384, NameBytes: 256},
 	}
@@ -229,15 +230,15 @@ func TestDefaults(t *testing.T) {
 
 func TestAdditions(t *testing.T) {
 	config := loaded(t, minimal(
-		`"main": {"addr": "[::1]:http", "jwt-public-key": "`+key+`", "gzip": true, "debug": {"gops": true}}`,
+		`"main": {"addr": "[::1]:http", "jwt-public-key": "`+key+`", "gzip": true, "debug": {"gops": true}, "backend-url": "https://h"}`,
 		`"metrics": {"net": {"frequency": 1, "extra-tags": ["device", "unit"]}}`,
 		`"nats": {"embedded": {"listen": "127.0.0.1:4222"}}`,
 		`"metric-store": {"retention-in-memory": "1h30m", "nats-subscriptions": [{"subscribe-to": "a"}]}`,
-		`"auth": {"require-expiry": true, "audit-log": "audit"}`,
+		`"auth": {"require-expiry": true, "audit-log": "audit", "jobs": {"backend": {"token": "env:CCB_TOKEN", "poll-interval": "1m"}}}`,
 		`"limits": {"body-bytes": 9007199254740993, "values-per-query": 2, "hosts": 3, "devices-per-host": 4, "name-bytes": 6}`,
 	))
 	want := &configs.Config{
-		Main:    configs.Main{Addr: "[::1]:http", JWTPublicKey: key, Gzip: true, Debug: configs.Debug{Gops: true}},
+		Main:    configs.Main{Addr: "[::1]:http", JWTPublicKey: key, Gzip: true, Debug: configs.Debug{Gops: true}, BackendURL: "https://h"},
 		Metrics: map[string]configs.Metric{"net": {Frequency: 1, ExtraTags: []string{"device", "unit"}}},
 		MetricStore: configs.MetricStore{
 			RetentionInMemory: 90 * time.Minute, CheckpointInterval: 10 * time.Minute,
@@ -245,13 +246,35 @@ func TestAdditions(t *testing.T) {
 			Cleanup:       configs.Cleanup{Mode: configs.CleanupDelete},
 			Subscriptions: []configs.Subscription{{SubscribeTo: "a", Authorization: configs.AuthorizationHeader}},
 		},
-		NATS:   configs.NATS{Embedded: &configs.EmbeddedNATS{Listen: "127.0.0.1:4222"}},
-		Auth:   configs.Auth{RequireExpiry: true, AuditLog: "audit"},
+		NATS: configs.NATS{Embedded: &configs.EmbeddedNATS{Listen: "127.0.0.1:4222"}},
+		Auth: configs.Auth{
+			RequireExpiry: true, AuditLog: "audit",
+			Jobs: configs.Jobs{Backend: configs.BackendJobs{Token: "env:CCB_TOKEN", PollInterval: time.Minute}},
+		},
 		Limits: configs.Limits{BodyBytes: 1<<53 + 1, ValuesPerQuery: 2, Hosts: 3, DevicesPerHost: 4, NameBytes: 6},
 	}
 	if !reflect.DeepEqual(config, want) {
 		t.Errorf("\n got %+v\nwant %+v", config, want)
 	}
+}
+
+// A metric's own precision wins, 0 among them; without one it is the store's.
+func TestPrecision(t *testing.T) {
+	f := func(store, metric string, want int) {
+		t.Helper()
+		config := loaded(t, minimal(`"metric-store": {"retention-in-memory": "48h"`+store+`}`,
+			`"metrics": {"cpu_load": {"frequency": 60`+metric+`}}`))
+		if got := config.Precision("cpu_load"); got != want {
+			t.Errorf("store %q, metric %q: %d bits, want %d", store, metric, got, want)
+		}
+	}
+	f(``, ``, 0)
+	f(`, "precision": 0`, ``, 0)
+	f(`, "precision": 8`, ``, 8)
+	f(``, `, "precision": 52`, 52)
+	f(`, "precision": 24`, `, "precision": 16`, 16)
+	f(`, "precision": 24`, `, "precision": 0`, 0)
+	f(`, "precision": 24`, `, "precision": null`, 24)
 }
 
 func TestAddresses(t *testing.T) {

@@ -20,6 +20,12 @@ func MemoryCap(configuredGB int) (bytes int64, reason string) {
 	return memoryCap(os.DirFS("/"), configuredGB)
 }
 
+// DataMemory is how many of the bytes of a memory cap samples may take. The rest, the larger of 256 MB and 10 % but at
+// most half of the cap, is for requests and the program itself. Without a cap it is 0, which means no limit.
+func DataMemory(limit int64) int64 {
+	return limit - min(max(256e6, limit/10), limit/2)
+}
+
 const gb = 1e9
 
 func memoryCap(root fs.FS, configuredGB int) (bytes int64, reason string) {

@@ -75,3 +75,18 @@ func TestMemoryCap(t *testing.T) {
 		"proc/meminfo": meminfo, "proc/self/cgroup": "0::/../../elsewhere\n", "proc/self/mountinfo": mountsV2, "sys/fs/cgroup/memory.max": "1000000000\n",
 	}, 900_000_000, "memory is capped at 0.9 GB, 90 % of 1.0 GB (/sys/fs/cgroup/memory.max); metric-store.memory-cap is not set")
 }
+
+func TestDataMemory(t *testing.T) {
+	f := func(limit, want int64) {
+		t.Helper()
+		if got := DataMemory(limit); got != want {
+			t.Errorf("of %d: %d, want %d", limit, got, want)
+		}
+	}
+	f(0, 0)
+	f(100e6, 50e6)
+	f(512e6, 256e6)
+	f(1e9, 744e6)
+	f(2_560_000_000, 2_304_000_000)
+	f(24e9, 21_600_000_000)
+}

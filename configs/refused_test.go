@@ -69,7 +69,7 @@ func TestRefusedKeys(t *testing.T) {
 	f(inMetric(`"frequencey": 60`), `config.json: metrics.cpu_load.frequencey: unknown key; did you mean "frequency"?`,
 		"config.json: metrics.cpu_load.frequency: must be at least 1 and at most 31536000 seconds")
 	f(inStore(`"retention": "48h"`), `config.json: metric-store.retention: unknown key; known here: checkpoint-interval, `+
-		"checkpoints, cleanup, debug, memory-cap, nats-subscriptions, num-workers, retention-in-memory")
+		"checkpoints, cleanup, debug, memory-cap, nats-subscriptions, num-workers, precision, retention-in-memory")
 	f(inStore(`"checkpoints": {"dir": "x"}`), `config.json: metric-store.checkpoints.dir: unknown key; known here: directory, max-wal-size`)
 	f(inStore(`"cleanup": {"modus": "delete"}`), `config.json: metric-store.cleanup.modus: unknown key; did you mean "mode"?`)
 	f(subscribed(`{"subscribe-to": "hpc", "cluster": "fritz"}`),
@@ -124,6 +124,13 @@ func TestRefusedMetrics(t *testing.T) {
 	f(minimal(`"metrics": {"a\u0000b": {"frequency": 1}}`), `config.json: metrics["a\x00b"]: the name holds a control character`)
 	f(minimal(`"metrics": {"`+long+`": {"frequency": 1}}`), `config.json: metrics["`+long[:64]+
 		`"...]: the name is 257 bytes long, limits.name-bytes is 256`)
+	for _, bits := range []string{"-1", "1", "7", "53", "64"} {
+		const want = "must be from 8 to 52 significant bits, or 0 to keep all"
+		f(inMetric(`"frequency": 1, "precision": `+bits), "config.json: metrics.cpu_load.precision: "+want)
+		f(inStore(`"precision": `+bits), "config.json: metric-store.precision: "+want)
+	}
+	f(inMetric(`"frequency": 1, "precision": 24.5`), `config.json: metrics.cpu_load.precision: must be a whole number of at most 19 digits, found "24.5"`)
+	f(inMetric(`"frequency": 1, "precision": true`), "config.json: metrics.cpu_load.precision: must be a whole number, found a boolean")
 	f(inMetric(`"frequency": 1, "extra-tags": ["a"`+strings.Repeat(`, "a"`, 16)+`]`),
 		"config.json: metrics.cpu_load.extra-tags: must be at most 16 tags")
 	f(inMetric(`"frequency": 1, "extra-tags": ["device", "", "type-id", "device"]`),

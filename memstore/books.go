@@ -18,7 +18,8 @@ type books struct {
 	evicted atomic.Int64 // windows
 	limit   int64        // 0: none
 
-	evicting sync.Mutex
+	evicting  sync.Mutex
+	exhausted atomic.Bool // no window was left to evict when it was last tried
 }
 
 // What one of these costs beside its data, in bytes, maps and strings included.
@@ -43,43 +44,86 @@ func (b *books) above(part float64) bool {
 	return b.limit > 0 && float64(b.used.Load()) > part*float64(b.limit)
 }
 
-// evict drops the oldest windows of all hosts until there is room again. Heads
-// stay.
-func (s *Store) evict(now int64) {
+// full reports that writes have to stop.
+func (b *books) full() bool { return b.limit > 0 && b.used.Load() > b.limit }
+
+// makeRoom evicts if the limit is near. The error is [ErrMemory].
+func (s *Store) makeRoom() error {
+	if !s.books.above(evictAbove) {
+		return nil
+	}
+	if !s.books.exhausted.Load() {
+		s.evict()
+	}
+	if s.books.full() {
+		return ErrMemory
+	}
+	return nil
+}
+
+// victim is a sealed window that could go.
+type victim struct {
+	host    *host
+	lane    *lane
+	segment *segment
+	end     int64 // Unix milliseconds
+	needed  bool  // by a job that runs
+}
+
+// evict drops the oldest windows of all hosts until there is room again, those
+// that jobs need after all others. Heads stay. One goroutine evicts at a time;
+// others go on meanwhile.
+func (s *Store) evict() {
 	if !s.books.above(evictAbove) || !s.books.evicting.TryLock() {
 		return
 	}
 	defer s.books.evicting.Unlock()
-	type victim struct {
-		host    *host
-		lane    *lane
-		segment *segment
-		end     int64
+	poorer := make(map[*host]bool)
+	for _, v := range s.victims() {
+		if !s.books.above(evictDownTo) {
+			break
+		}
+		v.host.mu.Lock()
+		if i, ok := v.lane.find(v.segment.first); ok && v.lane.segments[i] == v.segment && v.segment.sealed != nil {
+			s.drop(v.lane, v.segment)
+			s.books.evicted.Add(1)
+			poorer[v.host] = true
+		}
+		v.host.mu.Unlock()
 	}
-	var victims []victim
+	for h := range poorer {
+		h.mu.Lock()
+		h.shrink(s)
+		h.mu.Unlock()
+		s.removeIfEmpty(h)
+	}
+	s.books.exhausted.Store(s.books.above(evictAbove))
+}
+
+// victims returns the sealed windows, those that go first in front.
+func (s *Store) victims() []victim {
+	var all []victim
 	for _, h := range s.allHosts() {
 		h.mu.RLock()
 		for _, l := range h.lanes {
 			for _, g := range l.segments {
 				if g.sealed != nil {
-					victims = append(victims, victim{h, l, g, l.time(g.end())})
+					end := l.time(g.end())
+					all = append(all, victim{h, l, g, end, end > h.needed})
 				}
 			}
 		}
 		h.mu.RUnlock()
 	}
-	slices.SortFunc(victims, func(a, b victim) int { return cmp.Compare(a.end, b.end) })
-	for _, v := range victims {
-		if !s.books.above(evictDownTo) {
-			return
+	slices.SortFunc(all, func(a, b victim) int {
+		switch {
+		case a.needed == b.needed:
+			return cmp.Compare(a.end, b.end)
+		case a.needed:
+			return 1
+		default:
+			return -1
 		}
-		v.host.mu.Lock()
-		if i, ok := v.lane.find(v.segment.first); ok && v.lane.segments[i] == v.segment && v.segment.sealed != nil {
-			s.drop(v.lane, v.segment)
-			v.host.shrink(s)
-			s.books.evicted.Add(1)
-		}
-		v.host.mu.Unlock()
-		s.removeIfEmpty(v.host)
-	}
+	})
+	return all
 }

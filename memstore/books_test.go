@@ -37,7 +37,7 @@ func recountLevel(l *level) (n int64) {
 	return n
 }
 
-func checkBooks(t *testing.T, s *Store, format string, args ...any) {
+func checkBooks(t testing.TB, s *Store, format string, args ...any) {
 	t.Helper()
 	if used, want := s.books.used.Load(), recount(s); used != want {
 		t.Fatalf("%s: the books say %d bytes, a recount %d", fmt.Sprintf(format, args...), used, want)
@@ -80,7 +80,7 @@ func TestBooks(t *testing.T) {
 				s.Free([][]string{{"*"}, {host}}, base+(minute-int64(r.IntN(600)))*60)
 			case op == 16:
 				s.books.limit = s.books.used.Load()
-				s.evict(0)
+				s.evict()
 				s.books.limit = 0
 			default:
 				minute += int64(r.ExpFloat64() * 4 * float64(hours))

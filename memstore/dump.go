@@ -96,14 +96,18 @@ type Restored struct {
 	Unknown int // samples of metrics that are not configured
 }
 
-// Restore puts a dump's samples back. A series whose metric has another
-// frequency now falls on the new grid.
+// Restore puts a dump's samples back, those that are older than the retention
+// only where a job needs them. A series whose metric has another frequency now
+// falls on the new grid. The error is [ErrMemory].
 func (s *Store) Restore(d HostDump) (Restored, error) {
 	var r Restored
 	grids := make(map[int64]int64, len(d.Lanes))
 	for _, l := range d.Lanes {
 		grids[l.Frequency] = l.Grid
 	}
+	now := s.now().UnixMilli()
+	needed := s.needed(d.Cluster, d.Host)
+	p := period{min(now-s.retention, needed), now}
 	all := make([]*Series, len(d.Series))
 	begin, end, step := int64(math.MaxInt64), int64(math.MinInt64), int64(math.MaxInt64)
 	for i, sd := range d.Series {
@@ -119,6 +123,7 @@ func (s *Store) Restore(d HostDump) (Restored, error) {
 		if grid, ok := grids[sr.lane.frequency]; ok {
 			sr.host.setGrid(sr.lane, grid)
 		}
+		sr.host.setNeeded(needed)
 		all[i] = sr
 		begin, end = min(begin, sd.Start), max(end, sd.Start+int64(len(sd.Values))*sd.Frequency)
 		step = min(step, sr.lane.window*sr.lane.frequency)
@@ -129,7 +134,7 @@ func (s *Store) Restore(d HostDump) (Restored, error) {
 			if all[i] == nil {
 				continue
 			}
-			stored, refused, err := s.restore(all[i], sd, t, t+step)
+			stored, refused, err := s.restore(all[i], sd, p, t, t+step)
 			r.Stored, r.Refused = r.Stored+stored, r.Refused+refused
 			if err != nil {
 				return r, err
@@ -140,7 +145,7 @@ func (s *Store) Restore(d HostDump) (Restored, error) {
 }
 
 // restore stores what a dumped series holds of the time [from, to).
-func (s *Store) restore(sr *Series, d SeriesDump, from, to int64) (stored, refused int, err error) {
+func (s *Store) restore(sr *Series, d SeriesDump, p period, from, to int64) (stored, refused int, err error) {
 	first := max(floorDiv(from-d.Start+d.Frequency-1, d.Frequency), 0)
 	end := min(floorDiv(to-d.Start+d.Frequency-1, d.Frequency), int64(len(d.Values)))
 	var batch []Sample
@@ -149,7 +154,7 @@ func (s *Store) restore(sr *Series, d SeriesDump, from, to int64) (stored, refus
 			batch = append(batch, Sample{Series: sr, Time: d.Start + i*d.Frequency, Value: v})
 		}
 	}
-	bad, err := s.Write(batch)
+	bad, err := s.write(batch, p)
 	if err != nil {
 		return 0, len(batch), err
 	}

@@ -20,6 +20,8 @@ type host struct {
 	devices int       // levels that hold a series
 	loose   bool      // a series may hold no sample
 	sealing []sealing // closed segments, for whoever unlocks the host
+	needed  int64     // Options.Needed, when it was last asked
+	full    bool      // the store was, after the last sample that made the host grow
 }
 
 // level is a node of a host's tree: the host itself, a device (type and id) or
@@ -39,10 +41,13 @@ func (s *Store) hostOrNew(cluster, name string) (*host, error) {
 	if h := s.clusters[cluster][name]; h != nil {
 		return h, nil
 	}
+	if s.books.full() {
+		return nil, ErrMemory
+	}
 	if s.hosts >= s.limits.Hosts {
 		return nil, fmt.Errorf("%w: %d hosts", ErrLimit, s.limits.Hosts)
 	}
-	h := &host{cluster: cluster, name: name}
+	h := &host{cluster: cluster, name: name, needed: NotNeeded}
 	if s.clusters[cluster] == nil {
 		s.clusters[cluster] = make(map[string]*host)
 	}
@@ -60,15 +65,20 @@ func (h *host) seriesOrNew(s *Store, m *metric, d Device) (*Series, error) {
 		return nil, nil
 	}
 	l := h.level(d)
+	if l != nil {
+		if sr := l.get(m); sr != nil {
+			return sr, nil
+		}
+	}
+	if s.books.full() {
+		return nil, ErrMemory
+	}
 	if l == nil || len(l.series) == 0 {
 		if most := s.limits.DevicesPerHost; h.devices >= most {
 			return nil, fmt.Errorf("%w: %d devices of one host", ErrLimit, most)
 		}
 		l = h.addLevel(s, d)
 		h.devices++
-	}
-	if sr := l.get(m); sr != nil {
-		return sr, nil
 	}
 	sr := &Series{metric: m, host: h, level: l, lane: h.lane(m.frequency, s.retention)}
 	sr.noSamples()
@@ -118,6 +128,28 @@ func (d Device) path() []Device {
 	default:
 		return []Device{outer, d}
 	}
+}
+
+func (h *host) setNeeded(since int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.needed = since
+}
+
+// oldest returns the moment from which on a host may hold samples of a metric:
+// the retention's begin, or that of the oldest window that a job needs.
+func (h *host) oldest(m *metric, retained int64) int64 {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if h.needed >= retained {
+		return retained
+	}
+	for _, l := range h.lanes {
+		if l.frequency == m.frequency && len(l.segments) > 0 {
+			return min(retained, max(h.needed, l.time(l.oldest())))
+		}
+	}
+	return retained
 }
 
 func (l *level) get(m *metric) *Series {

@@ -12,16 +12,18 @@ import (
 const quiet = 60_000
 
 // Maintain does what time asks for: it forgets what is older than the
-// retention, seals what has been quiet, and merges short blocks to longer ones.
+// retention and not needed by a job, makes room if memory is short, seals what has been quiet, and merges short blocks to longer ones.
 // The caller calls it every few seconds. The error tells of blocks that cannot
 // be read, which no input can cause.
 func (s *Store) Maintain() error {
 	now := s.now().UnixMilli()
 	var errs []error
 	for _, h := range s.allHosts() {
+		needed := s.needed(h.cluster, h.name)
+		h.setNeeded(needed)
 		h.mu.Lock()
 		for _, l := range h.lanes {
-			h.loose = s.expire(l, now) || h.loose
+			h.loose = s.expire(l, min(now-s.retention, needed)) || h.loose
 			h.closeQuiet(l, now)
 		}
 		if h.loose {
@@ -33,14 +35,14 @@ func (s *Store) Maintain() error {
 		errs = append(errs, s.mergeHost(h))
 		s.removeIfEmpty(h)
 	}
-	s.evict(now)
+	s.evict()
 	return errors.Join(errs...)
 }
 
-// expire drops the segments of a lane that end before the retention begins, and
-// reports whether there were any.
-func (s *Store) expire(l *lane, now int64) (some bool) {
-	for len(l.segments) > 0 && l.time(l.segments[0].end()) < now-s.retention {
+// expire drops the segments of a lane that end before a moment, and reports
+// whether there were any.
+func (s *Store) expire(l *lane, before int64) (some bool) {
+	for len(l.segments) > 0 && l.time(l.segments[0].end()) < before {
 		s.drop(l, l.segments[0])
 		some = true
 	}

@@ -73,7 +73,7 @@ func (s *Store) Read(ctx context.Context, sel Selection, r Range) (Data, error) 
 	if h == nil {
 		return Data{}, ErrNotFound
 	}
-	from, to := s.clamp(m, r)
+	from, to := s.clamp(h, m, r)
 	rd := s.readers.Get().(*reader)
 	defer s.readers.Put(rd)
 	defer rd.reset()
@@ -96,14 +96,15 @@ func (s *Store) Read(ctx context.Context, sel Selection, r Range) (Data, error) 
 	return d, nil
 }
 
-// Points returns how many values [Store.Read] would answer at the most, after
-// the range is clamped to what is retained; 0 for an unknown metric.
-func (s *Store) Points(metric string, r Range) int {
+// Points returns how many values [Store.Read] would answer at the most for a
+// metric of a host, after the range is clamped to what is retained; 0 for an
+// unknown metric.
+func (s *Store) Points(cluster, host, metric string, r Range) int {
 	m := s.metrics[metric]
 	if m == nil || r.From > r.To {
 		return 0
 	}
-	from, to := s.clamp(m, r)
+	from, to := s.clamp(s.host(cluster, host), m, r)
 	return int(slots(from, to, m.frequency))
 }
 
@@ -122,10 +123,15 @@ func (r Range) step(m *metric) (int, error) {
 	return int(min(r.Resolution/seconds, math.MaxInt32)), nil
 }
 
-// clamp cuts a range to what can be in the store and returns milliseconds.
-func (s *Store) clamp(m *metric, r Range) (from, to int64) {
+// clamp cuts a range to what can be in the store of a host, which may be nil,
+// and returns milliseconds.
+func (s *Store) clamp(h *host, m *metric, r Range) (from, to int64) {
 	now := s.now().UnixMilli()
-	oldest, newest := now-s.retention-m.frequency, now+ahead(m.frequency)+m.frequency
+	oldest, newest := now-s.retention, now+ahead(m.frequency)+m.frequency
+	if h != nil {
+		oldest = h.oldest(m, oldest)
+	}
+	oldest -= m.frequency
 	// Seconds are compared before they are multiplied: they may be any int64.
 	limit := func(seconds int64) int64 {
 		return min(max(seconds, floorDiv(oldest, 1000)), newest/1000) * 1000

@@ -50,6 +50,7 @@ func (s *Store) seal(h *host, jobs []sealing) {
 				s.books.add(-segmentBytes)
 			} else {
 				s.books.add(int64(len(b.Bytes())))
+				s.books.exhausted.Store(false)
 			}
 		}
 		h.mu.Unlock()

@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -59,7 +60,8 @@ func (sr *Series) Key() Key {
 }
 
 // Series returns the series of a key and makes it if it is not there. The
-// error is [ErrUnknownMetric], [ErrName] or [ErrLimit], with what and where.
+// error is [ErrUnknownMetric], [ErrName] or [ErrLimit], with what and where, or
+// [ErrMemory] if there is no room for a new one.
 func (s *Store) Series(k Key) (*Series, error) {
 	m := s.metrics[k.Metric]
 	if m == nil {
@@ -69,15 +71,25 @@ func (s *Store) Series(k Key) (*Series, error) {
 		return nil, err
 	}
 	for {
-		h, err := s.hostOrNew(k.Cluster, k.Host)
-		if err != nil {
-			return nil, err
-		}
-		sr, err := h.seriesOrNew(s, m, k.Device)
-		if err != nil || sr != nil {
+		sr, err := s.seriesOrNew(k, m)
+		switch {
+		case errors.Is(err, ErrMemory):
+			if err := s.makeRoom(); err != nil {
+				return nil, err
+			}
+		case err != nil || sr != nil:
 			return sr, err
 		}
 	}
+}
+
+// seriesOrNew returns nil without an error if the host has just left the store.
+func (s *Store) seriesOrNew(k Key, m *metric) (*Series, error) {
+	h, err := s.hostOrNew(k.Cluster, k.Host)
+	if err != nil {
+		return nil, err
+	}
+	return h.seriesOrNew(s, m, k.Device)
 }
 
 func (s *Store) checkNames(k Key) error {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -25,14 +26,26 @@ type Options struct {
 	// MemoryLimit bounds what the store holds, in bytes by its own books; 0
 	// means no bound. Near it the oldest windows go, beyond it writes fail.
 	MemoryLimit int64
-	Now         func() time.Time // the server's clock; nil means time.Now
+
+	// Needed returns the moment, in Unix milliseconds, from which on running jobs
+	// need what a host holds: those windows stay past the retention, and go after
+	// all others for want of memory. [NotNeeded] if no job runs there, which is
+	// what a nil Needed says of every host. It is asked for every host every few
+	// seconds, with no lock held, and has to answer at once.
+	Needed func(cluster, host string) int64
+
+	Now func() time.Time // the server's clock; nil means time.Now
 }
+
+// NotNeeded is a moment after all others.
+const NotNeeded = math.MaxInt64
 
 // Metric is one entry of the configuration's metrics section.
 type Metric struct {
 	Name        string
 	Frequency   time.Duration // distance of two slots, a whole number of seconds
 	Aggregation Aggregation
+	Precision   int // significant bits that samples are rounded to, as codec.Round does; 0 keeps all
 }
 
 // Aggregation says how the devices of a host are put together when a query
@@ -59,6 +72,7 @@ type Store struct {
 	metrics   map[string]*metric
 	retention int64 // milliseconds
 	limits    Limits
+	needed    func(cluster, host string) int64
 	now       func() time.Time
 	books     books
 	sealers   sync.Pool // of *sealer
@@ -85,6 +99,7 @@ func New(o Options) (*Store, error) {
 		metrics:   make(map[string]*metric, len(o.Metrics)),
 		retention: o.Retention.Milliseconds(),
 		limits:    o.Limits.orDefaults(),
+		needed:    o.Needed,
 		now:       o.Now,
 		books:     books{limit: o.MemoryLimit},
 		sealers:   newSealers(),
@@ -94,9 +109,15 @@ func New(o Options) (*Store, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
+	if s.needed == nil {
+		s.needed = func(string, string) int64 { return NotNeeded }
+	}
 	for i, m := range o.Metrics {
 		if m.Frequency < time.Second || m.Frequency%time.Second != 0 {
 			return nil, fmt.Errorf("memstore: metric %q: frequency %v is not a whole number of seconds", m.Name, m.Frequency)
+		}
+		if m.Precision < 0 || m.Precision > 52 {
+			return nil, fmt.Errorf("memstore: metric %q: a precision of %d bits", m.Name, m.Precision)
 		}
 		if s.metrics[m.Name] != nil {
 			return nil, fmt.Errorf("memstore: metric %q is there twice", m.Name)
@@ -159,12 +180,13 @@ type Size struct {
 	Blocks        int
 	BlockBytes    int64 // of sealed blocks, all included
 	Bytes         int64 // of all that the store keeps, by its books
+	Limit         int64 // of these bytes; 0 means none
 	Evicted       int64 // windows that went for want of memory, since the start
 }
 
 // Size counts what the store holds.
 func (s *Store) Size() Size {
-	n := Size{Bytes: s.books.used.Load(), Evicted: s.books.evicted.Load()}
+	n := Size{Bytes: s.books.used.Load(), Limit: s.books.limit, Evicted: s.books.evicted.Load()}
 	for _, h := range s.allHosts() {
 		h.mu.RLock()
 		n.Hosts++
@@ -181,6 +203,10 @@ func (s *Store) Size() Size {
 	}
 	return n
 }
+
+// Evicted returns how many windows went for want of memory, since the start. It
+// costs nothing, which Size does.
+func (s *Store) Evicted() int64 { return s.books.evicted.Load() }
 
 // Retention returns how long samples are kept.
 func (s *Store) Retention() time.Duration { return time.Duration(s.retention) * time.Millisecond }

@@ -1,5 +1,11 @@
 package memstore
 
+import (
+	"errors"
+
+	"github.com/ringstore/ringstore/memstore/codec"
+)
+
 // Sample is one value of one series at one moment.
 type Sample struct {
 	Series *Series
@@ -29,26 +35,32 @@ const (
 // Write stores a batch and returns what it did not store, in the order of the
 // batch. Of several samples for one slot the last one stays. A host's lock is
 // taken once per run of samples of that host; what a run completes is sealed
-// after the lock is given back. The error is [ErrMemory]: nothing was stored.
+// after the lock is given back. The error is [ErrMemory]: only a part of the
+// batch was stored, the first hosts' if any.
 func (s *Store) Write(batch []Sample) ([]Refusal, error) {
 	now := s.now().UnixMilli()
-	if s.books.above(evictAbove) {
-		if s.evict(now); s.books.above(1) {
-			return nil, ErrMemory
-		}
-	}
+	return s.write(batch, period{now - s.retention, now})
+}
+
+// period is the time that samples are taken from, in Unix milliseconds.
+type period struct{ oldest, now int64 }
+
+func (s *Store) write(batch []Sample, p period) ([]Refusal, error) {
 	var refused []Refusal
 	for done := 0; done < len(batch); {
+		if err := s.makeRoom(); err != nil {
+			return nil, err
+		}
 		h := batch[done].Series.host
 		run := done
 		h.mu.Lock()
 		var c cursor
-		for ; run < len(batch) && batch[run].Series.host == h && !batch[run].Series.Gone(); run++ {
+		for h.full = false; run < len(batch) && batch[run].Series.host == h && !batch[run].Series.Gone() && !h.full; run++ {
 			x := &batch[run]
 			if c.store(x) {
 				continue
 			}
-			if reason := s.store(h, x.Series, x.Time, x.Value, now, &c); reason != "" {
+			if reason := s.store(h, x.Series, x.Time, x.Value, p, &c); reason != "" {
 				refused = append(refused, Refusal{run, reason})
 			}
 		}
@@ -56,7 +68,11 @@ func (s *Store) Write(batch []Sample) ([]Refusal, error) {
 		h.mu.Unlock()
 		s.seal(h, jobs)
 		if run == done { // its series has left the store
-			if reason := s.writeAgain(batch[run], now); reason != "" {
+			reason, err := s.writeAgain(batch[run], p)
+			if err != nil {
+				return nil, err
+			}
+			if reason != "" {
 				refused = append(refused, Refusal{run, reason})
 			}
 			run++
@@ -67,11 +83,14 @@ func (s *Store) Write(batch []Sample) ([]Refusal, error) {
 }
 
 // writeAgain stores a sample whose series left the store after it was looked up.
-func (s *Store) writeAgain(x Sample, now int64) RefusalReason {
+func (s *Store) writeAgain(x Sample, p period) (RefusalReason, error) {
 	for {
 		sr, err := s.Series(x.Series.Key())
-		if err != nil {
-			return RefusedLimit
+		switch {
+		case errors.Is(err, ErrMemory):
+			return "", err
+		case err != nil:
+			return RefusedLimit, nil
 		}
 		h := sr.host
 		h.mu.Lock()
@@ -79,35 +98,36 @@ func (s *Store) writeAgain(x Sample, now int64) RefusalReason {
 			h.mu.Unlock()
 			continue
 		}
-		reason := s.store(h, sr, x.Time, x.Value, now, new(cursor))
+		reason := s.store(h, sr, x.Time, x.Value, p, new(cursor))
 		jobs := h.takeSealing()
 		h.mu.Unlock()
 		s.seal(h, jobs)
-		return reason
+		return reason, nil
 	}
 }
 
 // store puts one sample into its slot, and leaves c there for those that follow;
 // the host is locked.
-func (s *Store) store(h *host, sr *Series, t int64, v float64, now int64, c *cursor) RefusalReason {
+func (s *Store) store(h *host, sr *Series, t int64, v float64, p period, c *cursor) RefusalReason {
 	*c = cursor{}
 	l := sr.lane
 	switch {
-	case t > now+ahead(l.frequency):
+	case t > p.now+ahead(l.frequency):
 		return RefusedFuture
-	case t < now-s.retention:
+	case t < p.oldest:
 		return RefusedOld
 	case v != v:
 		return RefusedValue
 	}
 	newest := sr.empty() || t > sr.newestTime()
 	slot := sr.phase.place(l, t, newest)
-	g, err := h.writable(s, l, slot, now)
+	g, err := h.writable(s, l, slot, p.now)
 	if err != nil {
 		return RefusedUnreadable
 	}
-	if grown := g.set(slot, sr.column, len(l.columns), v); grown != 0 {
+	if grown := g.set(slot, sr.column, len(l.columns), sr.metric.round(v)); grown != 0 {
 		s.books.add(grown)
+		h.full = s.books.full()
 	}
 	sr.first, sr.last = min(sr.first, slot), max(sr.last, slot)
 	if slot > l.newest {
@@ -136,9 +156,17 @@ func (c *cursor) store(x *Sample) bool {
 		sr.last < sr.first || !sr.phase.steady() || int(sr.column) >= len(c.row) || x.Value != x.Value {
 		return false
 	}
-	c.row[sr.column] = x.Value
+	c.row[sr.column] = sr.metric.round(x.Value)
 	sr.last = c.slot
 	return true
+}
+
+// round keeps as many significant bits of a value as the metric wants.
+func (m *metric) round(v float64) float64 {
+	if m.Precision == 0 {
+		return v
+	}
+	return codec.Round(v, m.Precision)
 }
 
 // ahead is how far in the future a sample may lie, in milliseconds.

@@ -49,7 +49,9 @@ func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte
 	g.scan(src, c, piece, first, report)
 	g.lookUp(c)
 	if c.odd {
-		g.resolve(src, c, report)
+		if err := g.resolve(src, c, report); err != nil {
+			return 0, fmt.Errorf("storing: %w", err)
+		}
 		c.dropUnresolved()
 	}
 	refused, err := g.Writer.Write(ctx, c.samples)
@@ -124,8 +126,8 @@ func (c *chunk) notice(m moment, report *Report) {
 }
 
 // resolve finds the series of the keys that are new, and counts the lines that
-// have none, or have a twin.
-func (g *Ingester) resolve(src Source, c *chunk, report *Report) {
+// have none, or have a twin. The error is [memstore.ErrMemory].
+func (g *Ingester) resolve(src Source, c *chunk, report *Report) error {
 	for i, m := range c.marks {
 		switch m {
 		case unknown:
@@ -133,6 +135,8 @@ func (g *Ingester) resolve(src Source, c *chunk, report *Report) {
 		case missing:
 			series, err := g.series(src.Cluster, c.keys[i], c.raw[i])
 			switch {
+			case errors.Is(err, memstore.ErrMemory):
+				return err // no fault of the line
 			case err != nil:
 				report.reject(c.lines[i], reason(err))
 			case series == nil:
@@ -151,6 +155,7 @@ func (g *Ingester) resolve(src Source, c *chunk, report *Report) {
 			c.notice(moment{c.samples[i].Series, c.samples[i].Time}, report)
 		}
 	}
+	return nil
 }
 
 // dropUnresolved closes the gaps that lines without a series left.

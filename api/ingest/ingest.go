@@ -89,8 +89,8 @@ func New(o Options) *Ingester {
 	}
 }
 
-// Batch stores one batch that is in memory. The error is the Writer's: then
-// nothing may be acknowledged.
+// Batch stores one batch that is in memory. The error is the Writer's, or
+// [memstore.ErrMemory]: then nothing may be acknowledged.
 func (g *Ingester) Batch(ctx context.Context, src Source, batch []byte) (Report, error) {
 	var report Report
 	c := g.chunk()

@@ -15,6 +15,7 @@ const (
 	failedTooLarge = "too_large"
 	failedAuth     = "authenticator"
 	failedStore    = "store"
+	failedMemory   = "memory" // of the store is full
 )
 
 func newCounters(connected func() bool) *counters {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ringstore/ringstore/api/ingest"
 	"github.com/ringstore/ringstore/auth"
+	"github.com/ringstore/ringstore/memstore"
 )
 
 // transport is this door's name in counters and in the audit.
@@ -70,7 +71,10 @@ func (s *Subscriber) handle(f *feed, m *natsgo.Msg) {
 		first := report.Rejected[0]
 		f.rejected.add(1, "lines", report.RejectedTotal, "line", first.Line, "reason", clip(first.Reason))
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, memstore.ErrMemory):
+		f.fail(failedMemory, err)
+	case err != nil:
 		f.fail(reason, err)
 	}
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	natsgo "github.com/nats-io/nats.go"
+
+	"github.com/ringstore/ringstore/memstore"
 )
 
 func zip(t testing.TB, text string) string {
@@ -132,6 +134,15 @@ func TestAStoreThatFailsIsCountedAndTold(t *testing.T) {
 	h.gate.fail(nil)
 	publish(t, c, bearer("h"))
 	eventually(t, "it goes on", func() bool { return h.stored("h") })
+}
+
+func TestAFullStoreIsCountedAsSuch(t *testing.T) {
+	h := newHouse(t)
+	h.gate.fail(fmt.Errorf("storing: %w", memstore.ErrMemory))
+	c := connect(t, addressOf(h.subscribe("")))
+	publish(t, c, bearer("h"))
+	eventually(t, "it is counted", func() bool { return h.sum("ringstore_nats_failed_total", subject, "memory") == 1 })
+	mustContain(t, "the log", h.log.String(), memstore.ErrMemory.Error())
 }
 
 // nats.go refuses to send such headers, other clients may.

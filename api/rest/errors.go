@@ -73,6 +73,8 @@ func unavailable(cause error) *failure {
 	switch {
 	case errors.Is(cause, context.Canceled):
 		f.status, f.public = statusGone, "the client went away"
+	case errors.Is(cause, memstore.ErrMemory):
+		f.public = "the memory for samples is full"
 	case errors.Is(cause, syscall.ENOSPC), errors.Is(cause, syscall.EDQUOT):
 		f.public = "the disk is full"
 	case errors.Is(cause, syscall.EIO), errors.Is(cause, syscall.EROFS):

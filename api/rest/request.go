@@ -168,23 +168,12 @@ func (req *request) timeRange(q *query) memstore.Range {
 // which speaks of the size of the body.
 func (h *Handler) affordable(req *request) error {
 	left := h.Limits.ValuesPerQuery
-	charge := func(times int, q *query) bool {
-		points := max(1, h.Store.Points(q.Metric, req.timeRange(q)))
-		if times > left/points {
-			return false
+	for q := range req.all() {
+		points := max(1, h.Store.Points(req.Cluster, q.Host, q.Metric, req.timeRange(q)))
+		if q.devices() > left/points {
+			return badRequest("the queries read more than %d values: ask for fewer series or a shorter time", h.Limits.ValuesPerQuery)
 		}
-		left -= times * points
-		return true
-	}
-	ok := true
-	for i := range req.queries {
-		ok = ok && charge(req.queries[i].devices(), &req.queries[i])
-	}
-	for _, metric := range req.ForAllNodes {
-		ok = ok && charge(len(req.hosts), &query{Metric: metric})
-	}
-	if !ok {
-		return badRequest("the queries read more than %d values: ask for fewer series or a shorter time", h.Limits.ValuesPerQuery)
+		left -= q.devices() * points
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ import (
 // Reader is what questions are put to; [memstore.Store] is one.
 type Reader interface {
 	Read(ctx context.Context, sel memstore.Selection, r memstore.Range) (memstore.Data, error)
-	Points(metric string, r memstore.Range) int
+	Points(cluster, host, metric string, r memstore.Range) int
 	Clusters() []string
 	Hosts(cluster string) []string
 	Tree(path []string) (*memstore.Level, error)

@@ -184,8 +184,39 @@ func TestErrorsOfTheWriterAreUnavailable(t *testing.T) {
 		}
 	}
 	f(fmt.Errorf("write /var/lib/secret: %w", syscall.ENOSPC), "the disk is full")
+	f(fmt.Errorf("storing: %w", memstore.ErrMemory), "the memory for samples is full")
 	f(fmt.Errorf("sync: %w", syscall.EIO), "the disk cannot be written")
 	f(errors.New("journal: /var/lib/secret is closed"), "the store cannot be written")
+}
+
+// A store that is full refuses what is new with 503, and goes on answering.
+func TestAFullStoreRefusesWritesAndAnswers(t *testing.T) {
+	store, err := memstore.New(memstore.Options{Metrics: metrics(), Retention: 72 * time.Hour, Now: clock, MemoryLimit: 30_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, func(o *rest.Options) {
+		o.Store, o.Freer = store, storage{store}
+		o.Ingester = ingest.New(ingest.Options{Store: store, Writer: storage{store}, Now: clock})
+	})
+	line := func(host int) string { return atBase(fmt.Sprintf("cpu_load,hostname=n%d value=1 {0}\n", host)) }
+	full := 0
+	for host := range 100 {
+		got := d.send(t, "POST", "/api/write?cluster=alpha", line(host))
+		if got.status == 200 {
+			continue
+		}
+		if full++; got.status != 503 || got.failure(t).Error != "the memory for samples is full" || got.header.Get("Retry-After") == "" {
+			t.Fatalf("host %d: %d %s", host, got.status, got.body)
+		}
+	}
+	if full == 0 || full == 100 {
+		t.Errorf("%d of 100 hosts were refused", full)
+	}
+	got := d.send(t, "GET", "/api/query", atBase(`{"cluster":"alpha","from":{0},"to":{60},"queries":[{"metric":"cpu_load","host":"n0"}]}`))
+	if a := got.answer(t); len(a.Results[0]) != 1 || a.Results[0][0].Avg == nil {
+		t.Errorf("query: %s", got.body)
+	}
 }
 
 // A client that disconnects in the middle of a body loses what it had not
