@@ -37,6 +37,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		switch args[0] {
 		case "check-config":
 			command, args = runCheckConfig, args[1:]
+		case "estimate":
+			command, args = runEstimate, args[1:]
 		case "key":
 			command, args = runKey, args[1:]
 		case "demo":
@@ -65,6 +67,7 @@ func (e usageError) Unwrap() error { return e.error }
 
 const usageText = `Usage: ringstore [flags]                  run the server
        ringstore check-config [-config F] check a configuration, change nothing
+       ringstore estimate -hosts N        print what a site needs in memory and on disk
        ringstore key FILE|-               print an Ed25519 public key as the configuration wants it
        ringstore demo [-addr A] [-dir D]  run a server with a synthetic cluster; needs no files
 

@@ -183,6 +183,15 @@ func newNodes(cfg *configs.Config, log *slog.Logger) (*backend.Nodes, error) {
 
 // newStore returns an empty store. nodes may be nil.
 func newStore(cfg *configs.Config, nodes *backend.Nodes) (*memstore.Store, error) {
+	o := storeOptions(cfg)
+	if nodes != nil {
+		o.Needed = nodes.Needed
+	}
+	return memstore.New(o)
+}
+
+// storeOptions are those that the configuration gives.
+func storeOptions(cfg *configs.Config) memstore.Options {
 	aggregations := map[configs.Aggregation]memstore.Aggregation{
 		configs.NoAggregation:  memstore.AggregateNone,
 		configs.SumAggregation: memstore.AggregateSum,
@@ -198,9 +207,6 @@ func newStore(cfg *configs.Config, nodes *backend.Nodes) (*memstore.Store, error
 			NameBytes:      cfg.Limits.NameBytes,
 		},
 	}
-	if nodes != nil {
-		o.Needed = nodes.Needed
-	}
 	for name, m := range cfg.Metrics {
 		o.Metrics = append(o.Metrics, memstore.Metric{
 			Name:        name,
@@ -209,7 +215,7 @@ func newStore(cfg *configs.Config, nodes *backend.Nodes) (*memstore.Store, error
 			Precision:   cfg.Precision(name),
 		})
 	}
-	return memstore.New(o)
+	return o
 }
 
 // listen takes the port and reads the certificate, both of which may need the
@@ -262,14 +268,10 @@ func (s *service) serve(background context.Context) error {
 	if err := s.observe(); err != nil {
 		return err
 	}
-	extraTags := make(map[string][]string)
-	for name, m := range s.cfg.Metrics {
-		extraTags[name] = m.ExtraTags
-	}
 	s.ingester = ingest.New(ingest.Options{
 		Store:      s.store,
 		Writer:     s.archive,
-		ExtraTags:  extraTags,
+		ExtraTags:  extraTags(s.cfg),
 		Registerer: s.registry,
 	})
 	handler, err := rest.New(rest.Options{
@@ -302,6 +304,15 @@ func (s *service) serve(background context.Context) error {
 	s.running.Go(func() { s.flushAudit(background) })
 	s.log.Info("listening", "addr", s.listener.Addr().String())
 	return nil
+}
+
+// extraTags are the tags of each metric that tell series apart.
+func extraTags(cfg *configs.Config) map[string][]string {
+	tags := make(map[string][]string, len(cfg.Metrics))
+	for name, m := range cfg.Metrics {
+		tags[name] = m.ExtraTags
+	}
+	return tags
 }
 
 func (s *service) policy() auth.Policy {

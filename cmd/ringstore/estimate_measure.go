@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ringstore/ringstore/archive"
+	"github.com/ringstore/ringstore/configs"
+	"github.com/ringstore/ringstore/memstore"
+)
+
+// need is what the series of one host take.
+type need struct {
+	series       float64
+	valuesPerDay float64
+	held         float64 // values in memory, on the average
+	memory       float64 // bytes of these, by the store's books
+	disk         float64 // bytes of a checkpoint of as many
+}
+
+func (n *need) add(o need, times float64) {
+	n.series += o.series * times
+	n.valuesPerDay += o.valuesPerDay * times
+	n.held += o.held * times
+	n.memory += o.memory * times
+	n.disk += o.disk * times
+}
+
+// mostValues bounds how many values are made up for the series of a frequency:
+// of more series some are tried, by chance.
+const mostValues = 200_000
+
+// measure runs a store and an archive on one host's series until its retention
+// is over and windows leave it, and counts what they take.
+func measure(ctx context.Context, cfg *configs.Config, series []modelled, precision func(metric string) int) (need, error) {
+	byFrequency := make(map[time.Duration][]modelled)
+	for _, s := range series {
+		f := time.Duration(cfg.Metrics[s.key.Metric].Frequency) * time.Second
+		byFrequency[f] = append(byFrequency[f], s)
+	}
+	var total need
+	for frequency, group := range byFrequency {
+		slots := int(cfg.MetricStore.RetentionInMemory / frequency)
+		rand.New(rand.NewPCG(1, 2)).Shuffle(len(group), func(i, j int) { group[i], group[j] = group[j], group[i] })
+		some := group[:min(len(group), 1+mostValues/max(slots, 1))]
+		n, err := measureLane(ctx, cfg, some, frequency, precision)
+		if err != nil {
+			return need{}, err
+		}
+		total.add(n, float64(len(group))/float64(len(some)))
+	}
+	return total, nil
+}
+
+// estimateBegin is some moment, in Unix seconds: that a run begins at.
+const estimateBegin = 1_700_000_000
+
+// measureLane is measure for series of one frequency.
+func measureLane(ctx context.Context, cfg *configs.Config, series []modelled, frequency time.Duration, precision func(metric string) int) (need, error) {
+	now := time.Unix(estimateBegin, 0)
+	o := storeOptions(cfg)
+	o.MemoryLimit = 0
+	o.Now = func() time.Time { return now }
+	for i := range o.Metrics {
+		o.Metrics[i].Precision = precision(o.Metrics[i].Name)
+	}
+	store, err := memstore.New(o)
+	if err != nil {
+		return need{}, err
+	}
+	random := rand.New(rand.NewPCG(1, 1))
+	courses := make([]course, len(series))
+	batch := make([]memstore.Sample, len(series))
+	for i, s := range series {
+		courses[i] = s.course
+		if batch[i].Series, err = store.Series(s.key); err != nil {
+			return need{}, err
+		}
+	}
+	// Sizes are taken while the last window of the retention, at most a fifth of
+	// it, goes by.
+	full := int(o.Retention/frequency) + 1
+	last := full + max(full/5, 16)
+	var bytes, counted float64
+	for slot := range last {
+		now = now.Add(frequency)
+		for i := range batch {
+			batch[i].Time, batch[i].Value = now.UnixMilli(), courses[i].next(random)
+		}
+		if refused, err := store.Write(batch); err != nil || len(refused) > 0 {
+			return need{}, errors.Join(err, fmt.Errorf("%d made-up samples are refused", len(refused)))
+		}
+		if slot%8 != 0 && slot < full {
+			continue
+		}
+		if err := errors.Join(store.Maintain(), ctx.Err()); err != nil {
+			return need{}, err
+		}
+		if slot >= full {
+			bytes += float64(store.Size().Bytes)
+			counted++
+		}
+	}
+	n := need{
+		series:       float64(len(series)),
+		valuesPerDay: float64(len(series)) * (24 * time.Hour).Seconds() / frequency.Seconds(),
+		memory:       bytes / counted,
+	}
+	n.held, n.disk, err = measureArchive(store)
+	return n, err
+}
+
+// measureArchive returns how many values a store holds, and how many bytes a
+// checkpoint of them has.
+func measureArchive(store *memstore.Store) (values, bytes float64, err error) {
+	dir, err := os.MkdirTemp("", "ringstore-estimate-")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	a, err := archive.Open(archive.Options{Dir: dir, Store: store})
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := errors.Join(a.Checkpoint(), a.Close()); err != nil {
+		return 0, 0, err
+	}
+	err = store.Dump(func(d memstore.HostDump) error {
+		for _, s := range d.Series {
+			values += float64(len(s.Values))
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	err = filepath.WalkDir(dir, func(_ string, f fs.DirEntry, err error) error {
+		if err != nil || f.IsDir() {
+			return err
+		}
+		info, err := f.Info()
+		if err == nil {
+			bytes += float64(info.Size())
+		}
+		return err
+	})
+	return values, bytes, err
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ringstore/ringstore/configs"
+	"github.com/ringstore/ringstore/memstore"
+	"github.com/ringstore/ringstore/memstore/synthetic"
+)
+
+// syntheticConfig writes the configuration of the benchmark's cluster, of whose
+// samples a day is kept.
+func syntheticConfig(t *testing.T, c *synthetic.Cluster) (file string, cfg *configs.Config) {
+	t.Helper()
+	type object = map[string]any
+	metrics := object{}
+	for _, m := range c.Metrics() {
+		metrics[m.Name] = object{"frequency": int(m.Frequency.Seconds()), "aggregation": m.Aggregation}
+	}
+	text, err := json.Marshal(object{
+		"main": object{"addr": ":1"}, "auth": object{"disabled": true}, "metrics": metrics,
+		"metric-store": object{"retention-in-memory": "24h"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = writeFile(t, "config.json", text)
+	if cfg, err = configs.Load(file); err != nil {
+		t.Fatal(err)
+	}
+	return file, cfg
+}
+
+func writeFile(t *testing.T, name string, text []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// estimated runs the command and returns its figures by the names of their rows.
+func estimated(t *testing.T, args ...string) (figures map[string][]float64, text string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	if err := runEstimate(t.Context(), args, strings.NewReader(""), &stdout, &stderr); err != nil {
+		t.Fatalf("%q: %v\n%s", args, err, &stderr)
+	}
+	figures = make(map[string][]float64)
+	row := regexp.MustCompile(`^ *(\S.*?)  +([0-9.]+) +([0-9.]+) *$`)
+	for line := range strings.Lines(stdout.String()) {
+		if m := row.FindStringSubmatch(strings.TrimRight(line, "\n")); m != nil {
+			for _, s := range m[2:] {
+				v, err := strconv.ParseFloat(s, 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				figures[m[1]] = append(figures[m[1]], v)
+			}
+		}
+	}
+	return figures, stdout.String()
+}
+
+// stored puts a day of the cluster into a store, and returns the megabytes that
+// it takes in memory and in a checkpoint.
+func stored(t *testing.T, cfg *configs.Config, c *synthetic.Cluster, precision int) (memory, disk float64) {
+	t.Helper()
+	now := time.Unix(estimateBegin, 0)
+	o := storeOptions(cfg)
+	o.MemoryLimit = 0
+	o.Now = func() time.Time { return now }
+	for i := range o.Metrics {
+		o.Metrics[i].Precision = precision
+	}
+	store, err := memstore.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := make([]float64, len(c.Series()))
+	batches := make([][]memstore.Sample, c.Hosts())
+	for h := range batches {
+		for _, s := range c.Series() {
+			k := memstore.Key{Cluster: synthetic.Name, Host: c.Host(h), Metric: s.Metric}
+			if s.TypeID != "" {
+				k.Device = memstore.Device{Type: s.Type, TypeID: s.TypeID}
+			}
+			sr, err := store.Series(k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			batches[h] = append(batches[h], memstore.Sample{Series: sr})
+		}
+	}
+	for step := range 1440 {
+		now = now.Add(synthetic.Frequency)
+		for h, batch := range batches {
+			c.Step(h, step, values)
+			for i := range batch {
+				batch[i].Time, batch[i].Value = now.UnixMilli(), values[i]
+			}
+			if refused, err := store.Write(batch); err != nil || len(refused) > 0 {
+				t.Fatal(refused, err)
+			}
+		}
+		if step%30 == 0 {
+			if err := store.Maintain(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_, bytes, err := measureArchive(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return float64(store.Size().Bytes) / 1e6, bytes / 1e6
+}
+
+// What is estimated for the benchmark's cluster is right within 25 %, from a
+// sample and from the numbers of devices, with all digits and with fewer.
+func TestEstimateOfTheSyntheticCluster(t *testing.T) {
+	const hosts, measured = 20, 1 // the hosts are alike
+	c := synthetic.New(measured, 1)
+	file, cfg := syntheticConfig(t, c)
+	values := make([]float64, len(c.Series()))
+	sample := func(step int) string {
+		c.Step(0, step, values)
+		return writeFile(t, "sample", c.AppendLines(nil, 0, values, c.Order(0, step), 1_700_000_000))
+	}
+	first, later := sample(0), sample(700)
+	memory, disk := stored(t, cfg, c, 0)
+	rounded, roundedDisk := stored(t, cfg, c, defaultPrecision)
+
+	f := func(args ...string) {
+		t.Helper()
+		got, text := estimated(t, append([]string{"-config", file, "-hosts", strconv.Itoa(hosts)}, args...)...)
+		near := func(row string, column int, want float64) {
+			t.Helper()
+			if len(got[row]) != 2 || got[row][column] < 0.75*want || got[row][column] > 1.25*want {
+				t.Errorf("%q: %s is %v, want %.1f\n%s", args, row, got[row], want, text)
+			}
+		}
+		const times = hosts / measured
+		near("series", 0, hosts*678)
+		near("samples a second", 0, hosts*678/60.)
+		near("MB in memory, samples", 0, times*memory)
+		near("MB in memory, samples", 1, times*rounded)
+		near("MB a day on disk", 0, times*disk)
+		near("MB a day on disk", 1, times*roundedDisk)
+		t.Logf("%q\n%s", args, text)
+	}
+	f("-sample", later)
+	f("-sample", first) // walks begin at whole numbers
+	f("-threads", "64", "-sockets", "2", "-accelerators", "4")
+}
+
+func TestEstimateSaysWhatItAssumes(t *testing.T) {
+	file, _ := syntheticConfig(t, synthetic.New(1, 1))
+	sample := writeFile(t, "sample", []byte("cpu_load,hostname=n1,type=node value=1.5\nno_such,hostname=n1 value=1\n"))
+	f := func(want string, args ...string) {
+		t.Helper()
+		_, text := estimated(t, append([]string{"-config", file, "-hosts", "3"}, args...)...)
+		if !strings.Contains(text, want) {
+			t.Errorf("%q does not say %q:\n%s", args, want, text)
+		}
+	}
+	f("3 hosts alike", "-sample", sample)
+	f("the 1 series of "+sample, "-sample", sample)
+	f("1 lines are of metrics that are not configured", "-sample", sample)
+	f(`"precision": 24`, "-sample", sample)
+	f("5 x hwthread:", "-threads", "5")
+	f("0 x accelerator: acc_ecc_errors", "-threads", "5")
+}
+
+func TestEstimateRefuses(t *testing.T) {
+	file, _ := syntheticConfig(t, synthetic.New(1, 1))
+	none := writeFile(t, "none.json", []byte(`{"main": {"addr": ":1"}, "auth": {"disabled": true}, "metrics": {"acc_power": {"frequency": 60}}, "metric-store": {"retention-in-memory": "1h"}}`))
+	f := func(usage bool, want, stdin string, args ...string) {
+		t.Helper()
+		var stdout, stderr bytes.Buffer
+		err := runEstimate(t.Context(), args, strings.NewReader(stdin), &stdout, &stderr)
+		if _, is := errors.AsType[usageError](err); err == nil || is != usage || !strings.Contains(err.Error(), want) || stdout.Len() > 0 {
+			t.Errorf("%q: %v\n%s", args, err, &stdout)
+		}
+	}
+	const line = "cpu_load,hostname=n1,type=node value=1.5\n"
+	with := func(args ...string) []string { return append([]string{"-config", file, "-hosts", "1"}, args...) }
+
+	f(true, "-hosts", "", "-config", file)
+	f(true, "-hosts", "", "-config", file, "-hosts", "0")
+	f(true, "-hosts", "", "-config", file, "-hosts", "1000001")
+	f(true, "-threads", "", with("-threads", "-1")...)
+	f(true, "-threads", "", with("-threads", "1000000000")...)
+	f(true, "-threads and -sample", "", with("-threads", "1", "-sample", "-")...)
+	f(true, "see ringstore -h", "", with("-cores", "1")...)
+	f(true, "operands", "", with("x")...)
+	f(true, "no such file", "", "-config", file+"x", "-hosts", "1")
+	f(false, "no such file", "", with("-sample", file+"x")...)
+	f(false, "holds no line", "", with("-sample", "-")...)
+	f(false, "holds no line", "no_such,hostname=n1 value=1\n", with("-sample", "-")...)
+	f(false, "line 2", line+"broken\n", with("-sample", "-")...)
+	f(false, "2 hosts", line+strings.ReplaceAll(line, "n1", "n2"), with("-sample", "-")...)
+	f(false, "no series", "", "-config", none, "-hosts", "1", "-threads", "0", "-accelerators", "0")
+}
+
+func TestCourses(t *testing.T) {
+	f := func(v float64, number int, want course) {
+		t.Helper()
+		if got := courseOf(v, number); got != want {
+			t.Errorf("%v: %+v, want %+v", v, got, want)
+		}
+	}
+	f(0, 0, course{})
+	f(0, 1, course{})
+	f(2400, 0, course{at: 2400})
+	f(2400, 1, course{at: 2400, walk: 2.4, unit: 1})
+	f(-5, 1, course{at: -5, walk: 1, unit: 1})
+	f(95.25, 0, course{at: 95.25, walk: 0.5, unit: 100})
+	f(0.0001, 0, course{at: 0.0001, walk: 50 / 1e4, unit: 1e4})
+	f(2.00001, 0, course{at: 2.00001, noise: 0.200001})
+}
+
+func TestKinds(t *testing.T) {
+	f := func(name string, a configs.Aggregation, want string) {
+		t.Helper()
+		if got := kindOf(name, configs.Metric{Aggregation: a}); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	f("cpu_load", configs.NoAggregation, "node")
+	f("flops_any", configs.SumAggregation, "hwthread")
+	f("cpu_power", configs.SumAggregation, "socket")
+	f("cpu_temp", configs.AvgAggregation, "socket")
+	f("acc_power", configs.SumAggregation, "accelerator")
+	f("acc_utilization", configs.NoAggregation, "accelerator")
+	f("ib_recv", configs.SumAggregation, "node")
+}
+
+// The memory-cap that is named holds the samples without evicting, and the next
+// smaller one does not.
+func TestMemoryCapHoldsTheSamples(t *testing.T) {
+	for _, memory := range []float64{1, 700e6, 800e6, 5e9, 100e9} {
+		gb := need{memory: memory}.memoryCap(1)
+		holds := func(gb int) bool { return float64(configs.DataMemory(int64(gb)*1e9))*0.97 > memory }
+		if !holds(gb) || gb > 1 && holds(gb-1) && memory < 0.94*float64(configs.DataMemory(int64(gb-1)*1e9)) {
+			t.Errorf("%v bytes: %d GB", memory, gb)
+		}
+	}
+	if n := (need{memory: 1e6, series: 100}); n.resident(10) <= 11e6 {
+		t.Error(fmt.Sprint(n.resident(10)))
+	}
+}
