@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -34,20 +33,11 @@ func syntheticConfig(t *testing.T, c *synthetic.Cluster) (file string, cfg *conf
 	if err != nil {
 		t.Fatal(err)
 	}
-	file = writeFile(t, "config.json", text)
+	file = writeFile(t, filepath.Join(t.TempDir(), "config.json"), text)
 	if cfg, err = configs.Load(file); err != nil {
 		t.Fatal(err)
 	}
 	return file, cfg
-}
-
-func writeFile(t *testing.T, name string, text []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // estimated runs the command and returns its figures by the names of their rows.
@@ -136,7 +126,7 @@ func TestEstimateOfTheSyntheticCluster(t *testing.T) {
 	values := make([]float64, len(c.Series()))
 	sample := func(step int) string {
 		c.Step(0, step, values)
-		return writeFile(t, "sample", c.AppendLines(nil, 0, values, c.Order(0, step), 1_700_000_000))
+		return writeFile(t, filepath.Join(t.TempDir(), "sample"), c.AppendLines(nil, 0, values, c.Order(0, step), 1_700_000_000))
 	}
 	first, later := sample(0), sample(700)
 	memory, disk := stored(t, cfg, c, 0)
@@ -167,7 +157,7 @@ func TestEstimateOfTheSyntheticCluster(t *testing.T) {
 
 func TestEstimateSaysWhatItAssumes(t *testing.T) {
 	file, _ := syntheticConfig(t, synthetic.New(1, 1))
-	sample := writeFile(t, "sample", []byte("cpu_load,hostname=n1,type=node value=1.5\nno_such,hostname=n1 value=1\n"))
+	sample := writeFile(t, filepath.Join(t.TempDir(), "sample"), []byte("cpu_load,hostname=n1,type=node value=1.5\nno_such,hostname=n1 value=1\n"))
 	f := func(want string, args ...string) {
 		t.Helper()
 		_, text := estimated(t, append([]string{"-config", file, "-hosts", "3"}, args...)...)
@@ -185,7 +175,7 @@ func TestEstimateSaysWhatItAssumes(t *testing.T) {
 
 func TestEstimateRefuses(t *testing.T) {
 	file, _ := syntheticConfig(t, synthetic.New(1, 1))
-	none := writeFile(t, "none.json", []byte(`{"main": {"addr": ":1"}, "auth": {"disabled": true}, "metrics": {"acc_power": {"frequency": 60}}, "metric-store": {"retention-in-memory": "1h"}}`))
+	none := writeFile(t, filepath.Join(t.TempDir(), "none.json"), []byte(`{"main": {"addr": ":1"}, "auth": {"disabled": true}, "metrics": {"acc_power": {"frequency": 60}}, "metric-store": {"retention-in-memory": "1h"}}`))
 	f := func(usage bool, want, stdin string, args ...string) {
 		t.Helper()
 		var stdout, stderr bytes.Buffer
