@@ -198,7 +198,7 @@ func TestMemoryCapIsLogged(t *testing.T) {
 	s := newSettings(t)
 	s["metric-store"]["memory-cap"] = 1
 	p := serve(t, s)
-	if got := p.stderr.String(); !strings.Contains(got, `msg="memory cap" bytes=1000000000 reason="memory is capped at 1.0 GB by metric-store.memory-cap`) {
+	if got := p.stderr.String(); !strings.Contains(got, `msg="memory cap" bytes=1000000000 of_these_for_samples=744000000 reason="memory is capped at 1.0 GB by metric-store.memory-cap`) {
 		t.Errorf("%s", got)
 	}
 }
