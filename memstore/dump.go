@@ -45,48 +45,48 @@ func (s *Store) Dump(f func(HostDump) error) error {
 	return nil
 }
 
+// dump collects what a host holds under its lock, and decodes it after that.
 func (h *host) dump() (HostDump, error) {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
 	d := HostDump{Cluster: h.cluster, Host: h.name}
+	var rd reader
+	h.mu.RLock()
 	for _, l := range h.lanes {
 		if l.set {
 			d.Lanes = append(d.Lanes, LaneDump{l.frequency, l.grid})
 		}
 	}
-	var rd reader
 	for sr := range h.tree.all() {
-		if sr.empty() {
-			continue
+		if !sr.empty() {
+			d.Series = append(d.Series, rd.dump(sr))
 		}
-		values, err := rd.all(sr)
-		if err != nil {
-			return d, fmt.Errorf("%s/%s %s %s: %w", h.cluster, h.name, sr.metric.Name, sr.level.device, err)
+	}
+	h.mu.RUnlock()
+	for i, sd := range d.Series {
+		if _, err := rd.decode(sd.Values, i); err != nil {
+			return d, fmt.Errorf("%s/%s %s %s: %w", h.cluster, h.name, sd.Metric, sd.Device, err)
 		}
-		d.Series = append(d.Series, SeriesDump{
-			Metric:    sr.metric.Name,
-			Device:    sr.level.device,
-			Frequency: sr.lane.frequency,
-			Start:     sr.lane.time(max(sr.first, sr.lane.oldest())) + sr.phase.offset,
-			Values:    values,
-		})
 	}
 	return d, nil
 }
 
-// all returns what is held of a series from its first sample to its last; the
-// host is locked.
-func (rd *reader) all(sr *Series) ([]float64, error) {
-	defer rd.reset()
-	first := max(sr.first, sr.lane.oldest())
-	g := grid{lane: sr.lane, first: first, n: int(sr.last + 1 - first)}
-	for _, seg := range sr.lane.overlapping(first, sr.last+1) {
+// dump notes what is held of a series from its first sample to its last, which
+// decode writes to the values then; the host is locked.
+func (rd *reader) dump(sr *Series) SeriesDump {
+	l := sr.lane
+	first := max(sr.first, l.oldest())
+	g := grid{lane: l, first: first, n: int(sr.last + 1 - first)}
+	begin := len(rd.pieces)
+	for _, seg := range l.overlapping(first, sr.last+1) {
 		rd.add(g, seg, sr.column)
 	}
-	rd.spans = append(rd.spans, span{0, len(rd.pieces)})
-	values := make([]float64, g.n)
-	_, err := rd.decode(values, 0)
-	return values, err
+	rd.spans = append(rd.spans, span{begin, len(rd.pieces)})
+	return SeriesDump{
+		Metric:    sr.metric.Name,
+		Device:    sr.level.device,
+		Frequency: l.frequency,
+		Start:     l.time(first) + sr.phase.offset,
+		Values:    make([]float64, g.n),
+	}
 }
 
 // Restored counts what [Store.Restore] did with a dump's samples.
@@ -109,6 +109,7 @@ func (s *Store) Restore(d HostDump) (Restored, error) {
 	needed := s.needed(d.Cluster, d.Host)
 	p := period{min(now-s.retention, needed), now}
 	all := make([]*Series, len(d.Series))
+	known := 0 // samples of all
 	begin, end, step := int64(math.MaxInt64), int64(math.MinInt64), int64(math.MaxInt64)
 	for i, sd := range d.Series {
 		sr, err := s.Series(Key{Cluster: d.Cluster, Host: d.Host, Metric: sd.Metric, Device: sd.Device})
@@ -125,27 +126,39 @@ func (s *Store) Restore(d HostDump) (Restored, error) {
 		}
 		sr.host.setNeeded(needed)
 		all[i] = sr
-		begin, end = min(begin, sd.Start), max(end, sd.Start+int64(len(sd.Values))*sd.Frequency)
+		known += samples(sd.Values)
+		begin, end = min(begin, sd.Start), max(end, sd.end())
 		step = min(step, sr.lane.window*sr.lane.frequency)
 	}
+	// What lies outside of these is refused, however far it is.
+	begin, end = max(begin, p.oldest-step), min(end, now+math.MaxInt32)
 	// A window's time of all series after the other's, as they came.
 	for t := begin; t < end; t += step {
 		for i, sd := range d.Series {
 			if all[i] == nil {
 				continue
 			}
-			stored, refused, err := s.restore(all[i], sd, p, t, t+step)
-			r.Stored, r.Refused = r.Stored+stored, r.Refused+refused
+			stored, err := s.restore(all[i], sd, p, t, t+step)
+			r.Stored += stored
 			if err != nil {
 				return r, err
 			}
 		}
 	}
+	r.Refused += known - r.Stored
 	return r, nil
 }
 
+// end returns the moment after the last value; a start that cannot be has none.
+func (d SeriesDump) end() int64 {
+	if n := int64(len(d.Values)); d.Frequency <= 0 || n > (math.MaxInt64-max(d.Start, 0))/d.Frequency {
+		return math.MinInt64
+	}
+	return d.Start + int64(len(d.Values))*d.Frequency
+}
+
 // restore stores what a dumped series holds of the time [from, to).
-func (s *Store) restore(sr *Series, d SeriesDump, p period, from, to int64) (stored, refused int, err error) {
+func (s *Store) restore(sr *Series, d SeriesDump, p period, from, to int64) (stored int, err error) {
 	first := max(floorDiv(from-d.Start+d.Frequency-1, d.Frequency), 0)
 	end := min(floorDiv(to-d.Start+d.Frequency-1, d.Frequency), int64(len(d.Values)))
 	var batch []Sample
@@ -156,9 +169,9 @@ func (s *Store) restore(sr *Series, d SeriesDump, p period, from, to int64) (sto
 	}
 	bad, err := s.write(batch, p)
 	if err != nil {
-		return 0, len(batch), err
+		return 0, err
 	}
-	return len(batch) - len(bad), len(bad), nil
+	return len(batch) - len(bad), nil
 }
 
 func samples(values []float64) (n int) {

@@ -17,17 +17,17 @@ func (s *Store) Free(path [][]string, to int64) int {
 	var n int
 	// A time that no sample can have, early or late, must not overflow below.
 	to = min(max(to, -latest), latest)
+	sets := make([]names, len(path))
+	for i, element := range path {
+		sets[i] = namesOf(element)
+	}
 	for _, h := range s.allHosts() {
-		if len(path) > 0 && !named(path[0], h.cluster) || len(path) > 1 && !named(path[1], h.name) {
+		if len(sets) > 0 && !sets[0].has(h.cluster) || len(sets) > 1 && !sets[1].has(h.name) {
 			continue
-		}
-		var below [][]string
-		if len(path) > 2 {
-			below = path[2:]
 		}
 		h.mu.Lock()
 		chosen := make(map[*lane]map[uint32]*Series)
-		h.tree.visit(below, func(sr *Series) {
+		h.tree.visit(sets[min(2, len(sets)):], func(sr *Series) {
 			if chosen[sr.lane] == nil {
 				chosen[sr.lane] = make(map[uint32]*Series)
 			}
@@ -105,7 +105,7 @@ func (g *segment) free(columns map[uint32]*Series) {
 			left = left || rows[i][id] == rows[i][id]
 		}
 	}
-	g.rows, g.closed, g.reopened = rows, false, g.reopened || g.closed
+	g.rows, g.borrowed, g.closed, g.reopened = rows, nil, false, g.reopened || g.closed
 	if !left {
 		g.rows = nil
 	}
@@ -133,7 +133,7 @@ func (s *Store) removeIfEmpty(h *host) {
 }
 
 // visit calls f for each series at and below the levels that a path names.
-func (l *level) visit(path [][]string, f func(*Series)) {
+func (l *level) visit(path []names, f func(*Series)) {
 	if len(path) == 0 {
 		for sr := range l.all() {
 			f(sr)
@@ -141,17 +141,27 @@ func (l *level) visit(path [][]string, f func(*Series)) {
 		return
 	}
 	for _, c := range l.children {
-		if named(path[0], c.device.last()) {
+		if path[0].has(c.device.last()) {
 			c.visit(path[1:], f)
 		}
 	}
 }
 
-func named(names []string, name string) bool {
-	for _, n := range names {
-		if n == name || n == "*" {
-			return true
-		}
+// names is a set of names, "*" for all.
+type names map[string]struct{}
+
+func namesOf(list []string) names {
+	set := make(names, len(list))
+	for _, name := range list {
+		set[name] = struct{}{}
 	}
-	return false
+	return set
+}
+
+func (n names) has(name string) bool {
+	if _, all := n["*"]; all {
+		return true
+	}
+	_, ok := n[name]
+	return ok
 }

@@ -143,41 +143,31 @@ func slots(from, to, frequency int64) int64 { return (to - from + frequency - 1)
 
 // match appends the series of a host that a selection names.
 func (host *level) match(found []*Series, m *metric, sel Selection) []*Series {
-	for d := range sel.devices() {
-		l := host
-		for _, step := range d.path() {
-			if l = l.children[step]; l == nil {
-				break
-			}
-		}
-		if l != nil {
-			found = l.topmost(m, found)
+	if sel.Type == "" || sel.Type == "node" {
+		return host.parts(found, m, sel, Device{})
+	}
+	for _, id := range sel.TypeIDs {
+		d := Device{Type: sel.Type, TypeID: id}
+		if l := host.children[d]; l != nil {
+			found = l.parts(found, m, sel, d)
 		}
 	}
 	return found
 }
 
-// devices walks the devices that a selection names, the zero one for the host.
-func (sel Selection) devices() func(yield func(Device) bool) {
-	ids := sel.TypeIDs
-	if sel.Type == "" || sel.Type == "node" {
-		sel.Type, ids = "", []string{""}
+// parts appends the series of a device, or of those of its parts that the
+// selection names.
+func (l *level) parts(found []*Series, m *metric, sel Selection, d Device) []*Series {
+	if sel.Subtype == "" {
+		return l.topmost(m, found)
 	}
-	return func(yield func(Device) bool) {
-		for _, id := range ids {
-			if sel.Subtype == "" {
-				if !yield(Device{Type: sel.Type, TypeID: id}) {
-					return
-				}
-				continue
-			}
-			for _, sub := range sel.SubtypeIDs {
-				if !yield(Device{sel.Type, id, sel.Subtype, sub}) {
-					return
-				}
-			}
+	for _, id := range sel.SubtypeIDs {
+		d.Subtype, d.SubtypeID = sel.Subtype, id
+		if c := l.children[d]; c != nil {
+			found = c.topmost(m, found)
 		}
 	}
+	return found
 }
 
 // topmost appends l's own series of a metric, or else those below it, in the
@@ -192,7 +182,7 @@ func (l *level) topmost(m *metric, found []*Series) []*Series {
 	return found
 }
 
-func names(series []*Series) string {
+func devicesOf(series []*Series) string {
 	const most = 8
 	var list []byte
 	for i, sr := range series {

@@ -55,7 +55,7 @@ func (rd *reader) collect(h *host, m *metric, sel Selection, from, to int64) (gr
 	case len(rd.series) == 0:
 		return grid{}, ErrNotFound
 	case len(rd.series) > 1 && m.Aggregation == AggregateNone:
-		return grid{}, fmt.Errorf("%w %s: it is held by %s", ErrAggregation, m.Name, names(rd.series))
+		return grid{}, fmt.Errorf("%w %s: it is held by %s", ErrAggregation, m.Name, devicesOf(rd.series))
 	}
 	g := gridOf(rd.series, from, to)
 	segments := g.lane.overlapping(g.first, g.first+int64(g.n))

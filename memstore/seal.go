@@ -42,7 +42,7 @@ func (s *Store) seal(h *host, jobs []sealing) {
 		h.mu.Lock()
 		if g := j.segment; g.version == j.version && g.closed {
 			s.books.add(-g.rowBytes())
-			g.rows, g.closed, g.reopened, g.sealed = nil, false, false, b
+			g.rows, g.borrowed, g.closed, g.reopened, g.sealed = nil, nil, false, false, b
 			g.version++
 			if b == nil {
 				j.lane.remove(g)

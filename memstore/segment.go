@@ -19,10 +19,11 @@ type segment struct {
 	// An open segment has a row for each slot that holds a sample: the values of
 	// the slot by column, as many as were needed, NaN where there is none.
 	rows     [][]float64
-	closed   bool  // the rows are being sealed
-	reopened bool  // by late samples: it stays open for a quiet minute
-	written  int64 // by the server's clock
-	version  int   // counts what makes a seal in progress worthless
+	closed   bool   // the rows are being sealed
+	borrowed []bool // rows that are, although the segment was opened again; nil: none
+	reopened bool   // by late samples: it stays open for a quiet minute
+	written  int64  // by the server's clock
+	version  int    // counts what makes a seal in progress worthless
 }
 
 func (g *segment) end() int64 { return g.first + int64(g.slots) }
@@ -39,11 +40,22 @@ func (g *segment) set(slot int64, column uint32, columns int, v float64) (grown 
 			wider[i] = math.NaN()
 		}
 		grown = int64(8 * (len(wider) - len(row)))
-		g.rows[slot-g.first] = wider
 		row = wider
+		g.own(slot, row)
+	} else if g.borrowed != nil && g.borrowed[slot-g.first] {
+		row = slices.Clone(row)
+		g.own(slot, row)
 	}
 	row[column] = v
 	return grown
+}
+
+// own puts a row of the segment's own in its place.
+func (g *segment) own(slot int64, row []float64) {
+	g.rows[slot-g.first] = row
+	if g.borrowed != nil {
+		g.borrowed[slot-g.first] = false
+	}
 }
 
 // widthOf returns how wide to make a row that is too narrow: a new one as the
@@ -103,9 +115,10 @@ const mostOpen = 4
 // head is sealed, as not all sources of a host send at the same time.
 const headGrace = 2
 
-// writable returns the open segment for a slot: the current one, one that is
-// opened, or reopened.
-func (h *host) writable(s *Store, l *lane, slot, now int64) (*segment, error) {
+// writable returns the open segment for a slot: the current one, or one that is
+// opened. If that is a block it returns what it takes to reopen it, which is
+// done without the lock.
+func (h *host) writable(s *Store, l *lane, slot, now int64) (*segment, *reopening) {
 	if g := l.current; g != nil && slot >= g.first && slot < g.end() && g.open() {
 		g.written = now
 		return g, nil
@@ -119,10 +132,11 @@ func (h *host) writable(s *Store, l *lane, slot, now int64) (*segment, error) {
 		s.books.add(g.bytes())
 	}
 	g := l.segments[i]
-	if !g.open() {
-		if err := h.reopen(s, l, g); err != nil {
-			return nil, err
-		}
+	switch {
+	case g.sealed != nil:
+		return nil, &reopening{segment: g, version: g.version, block: g.sealed, columns: len(l.columns)}
+	case g.closed:
+		g.borrow()
 	}
 	g.written = now
 	l.current = g
@@ -130,24 +144,42 @@ func (h *host) writable(s *Store, l *lane, slot, now int64) (*segment, error) {
 	return g, nil
 }
 
-// reopen makes a segment writable again.
-func (h *host) reopen(s *Store, l *lane, g *segment) error {
-	rows := make([][]float64, g.slots)
-	if g.sealed == nil {
-		// It is being sealed: what that makes of it is out of date now.
-		for i, row := range g.rows {
-			rows[i] = slices.Clone(row)
-		}
-		g.rows, g.closed, g.reopened, g.version = rows, false, true, g.version+1
-		return nil
+// borrow opens a closed segment again. Its rows are being encoded, so each is
+// copied before it is written to; what comes of encoding them is out of date.
+func (g *segment) borrow() {
+	g.rows = slices.Clone(g.rows)
+	g.borrowed = make([]bool, len(g.rows))
+	for i, row := range g.rows {
+		g.borrowed[i] = row != nil
 	}
-	b := g.sealed
-	if err := decodeRows(rows, b, len(l.columns)); err != nil {
+	g.closed, g.reopened, g.version = false, true, g.version+1
+}
+
+// reopening is a block that late samples fall in, on its way to become rows.
+type reopening struct {
+	segment *segment
+	version int
+	block   *block.Block
+	columns int // of the lane
+}
+
+// reopen decodes a block, and makes its segment writable if it is still the same.
+// The error tells that the block cannot be read.
+func (s *Store) reopen(h *host, r *reopening) error {
+	rows := make([][]float64, r.block.Slots)
+	if err := decodeRows(rows, r.block, r.columns); err != nil {
 		return err
 	}
-	s.books.add(-int64(len(b.Bytes())))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	g := r.segment
+	if g.version != r.version || g.sealed != r.block {
+		return nil
+	}
+	s.books.add(-g.bytes())
 	g.sealed, g.rows, g.reopened, g.version = nil, rows, true, g.version+1
-	s.books.add(g.rowBytes())
+	g.written = s.now().UnixMilli()
+	s.books.add(g.bytes())
 	return nil
 }
 

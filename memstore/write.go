@@ -55,19 +55,30 @@ func (s *Store) write(batch []Sample, p period) ([]Refusal, error) {
 		run := done
 		h.mu.Lock()
 		var c cursor
+		var late *reopening
 		for h.full = false; run < len(batch) && batch[run].Series.host == h && !batch[run].Series.Gone() && !h.full; run++ {
 			x := &batch[run]
 			if c.store(x) {
 				continue
 			}
-			if reason := s.store(h, x.Series, x.Time, x.Value, p, &c); reason != "" {
+			var reason RefusalReason
+			if reason, late = s.store(h, x.Series, x.Time, x.Value, p, &c); late != nil {
+				break
+			}
+			if reason != "" {
 				refused = append(refused, Refusal{run, reason})
 			}
 		}
 		jobs := h.takeSealing()
 		h.mu.Unlock()
 		s.seal(h, jobs)
-		if run == done { // its series has left the store
+		switch {
+		case late != nil: // the sample is stored once its window is open
+			if err := s.reopen(h, late); err != nil {
+				refused = append(refused, Refusal{run, RefusedUnreadable})
+				run++
+			}
+		case run == done: // its series has left the store
 			reason, err := s.writeAgain(batch[run], p)
 			if err != nil {
 				return nil, err
@@ -98,32 +109,40 @@ func (s *Store) writeAgain(x Sample, p period) (RefusalReason, error) {
 			h.mu.Unlock()
 			continue
 		}
-		reason := s.store(h, sr, x.Time, x.Value, p, new(cursor))
+		reason, late := s.store(h, sr, x.Time, x.Value, p, new(cursor))
 		jobs := h.takeSealing()
 		h.mu.Unlock()
 		s.seal(h, jobs)
-		return reason, nil
+		if late == nil {
+			return reason, nil
+		}
+		if err := s.reopen(h, late); err != nil {
+			return RefusedUnreadable, nil
+		}
 	}
 }
 
 // store puts one sample into its slot, and leaves c there for those that follow;
-// the host is locked.
-func (s *Store) store(h *host, sr *Series, t int64, v float64, p period, c *cursor) RefusalReason {
+// the host is locked. If the slot lies in a block, nothing is done yet: the block
+// has to be reopened first.
+func (s *Store) store(h *host, sr *Series, t int64, v float64, p period, c *cursor) (RefusalReason, *reopening) {
 	*c = cursor{}
 	l := sr.lane
 	switch {
 	case t > p.now+ahead(l.frequency):
-		return RefusedFuture
+		return RefusedFuture, nil
 	case t < p.oldest:
-		return RefusedOld
+		return RefusedOld, nil
 	case v != v:
-		return RefusedValue
+		return RefusedValue, nil
 	}
 	newest := sr.empty() || t > sr.newestTime()
+	before := sr.phase
 	slot := sr.phase.place(l, t, newest)
-	g, err := h.writable(s, l, slot, p.now)
-	if err != nil {
-		return RefusedUnreadable
+	g, late := h.writable(s, l, slot, p.now)
+	if late != nil {
+		sr.phase = before // it is placed again
+		return "", late
 	}
 	if grown := g.set(slot, sr.column, len(l.columns), sr.metric.round(v)); grown != 0 {
 		s.books.add(grown)
@@ -136,7 +155,7 @@ func (s *Store) store(h *host, sr *Series, t int64, v float64, p period, c *curs
 	if newest && sr.phase.steady() && g.open() {
 		*c = cursor{lane: l, time: t, offset: sr.phase.offset, slot: slot, row: g.rows[slot-g.first]}
 	}
-	return ""
+	return "", nil
 }
 
 // cursor remembers where the sample before went: a collector sends all series of

@@ -122,7 +122,7 @@ func start(ctx context.Context, cfg *configs.Config, log *slog.Logger, stderr io
 // what is in use. Samples are in use for days, and the collector passes over
 // them unread: little garbage beside them is cheap. Against Go's 100 it costs 8 %
 // of the CPU time of writes on scripts/bench, and saves a third of the memory.
-const gcPercent = 10
+const gcPercent = 7
 
 // limitMemory tells the runtime how much memory there is, and to stay near what
 // is in use, unless GOMEMLIMIT and GOGC tell it otherwise.
