@@ -132,27 +132,28 @@ func TestEstimateOfTheSyntheticCluster(t *testing.T) {
 	memory, disk := stored(t, cfg, c, 0)
 	rounded, roundedDisk := stored(t, cfg, c, defaultPrecision)
 
-	f := func(args ...string) {
-		t.Helper()
-		got, text := estimated(t, append([]string{"-config", file, "-hosts", strconv.Itoa(hosts)}, args...)...)
-		near := func(row string, column int, want float64) {
-			t.Helper()
-			if len(got[row]) != 2 || got[row][column] < 0.75*want || got[row][column] > 1.25*want {
-				t.Errorf("%q: %s is %v, want %.1f\n%s", args, row, got[row], want, text)
+	f := func(name string, args ...string) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, text := estimated(t, append([]string{"-config", file, "-hosts", strconv.Itoa(hosts)}, args...)...)
+			near := func(row string, column int, want float64) {
+				t.Helper()
+				if len(got[row]) != 2 || got[row][column] < 0.75*want || got[row][column] > 1.25*want {
+					t.Errorf("%s is %v, want %.1f\n%s", row, got[row], want, text)
+				}
 			}
-		}
-		const times = hosts / measured
-		near("series", 0, hosts*678)
-		near("samples a second", 0, hosts*678/60.)
-		near("MB in memory, samples", 0, times*memory)
-		near("MB in memory, samples", 1, times*rounded)
-		near("MB a day on disk", 0, times*disk)
-		near("MB a day on disk", 1, times*roundedDisk)
-		t.Logf("%q\n%s", args, text)
+			const times = hosts / measured
+			near("series", 0, hosts*678)
+			near("samples a second", 0, hosts*678/60.)
+			near("MB in memory, samples", 0, times*memory)
+			near("MB in memory, samples", 1, times*rounded)
+			near("MB a day on disk", 0, times*disk)
+			near("MB a day on disk", 1, times*roundedDisk)
+		})
 	}
-	f("-sample", later)
-	f("-sample", first) // walks begin at whole numbers
-	f("-threads", "64", "-sockets", "2", "-accelerators", "4")
+	f("a sample", "-sample", later)
+	f("the first sample, where walks begin at whole numbers", "-sample", first)
+	f("numbers of devices", "-threads", "64", "-sockets", "2", "-accelerators", "4")
 }
 
 func TestEstimateSaysWhatItAssumes(t *testing.T) {
