@@ -32,11 +32,13 @@ type Range struct {
 	Resample   Resample // how a coarser resolution is made
 	Pad        bool     // answer all of the range, not only from the first sample to the last
 	StatsOnly  bool     // no values, only what they would be summed up to
+
+	Buffer []float64 // for the answer's values, if it is large enough; may be nil
 }
 
 // Data is the answer to one selection.
 type Data struct {
-	Values     []float64 // NaN where there is no value; owned by the caller
+	Values     []float64 // NaN where there is no value; the caller's, maybe in Range.Buffer
 	From, To   int64     // Unix seconds: of Values[0], and of the end
 	Resolution int64     // seconds
 
@@ -84,7 +86,7 @@ func (s *Store) Read(ctx context.Context, sel Selection, r Range) (Data, error) 
 	if r.StatsOnly && step == 1 && len(rd.series) == 1 {
 		return rd.statsOnly(g, r)
 	}
-	values := make([]float64, g.n)
+	values := slices.Grow(r.Buffer[:0], g.n)[:g.n]
 	lo, hi, err := rd.gather(g, values, m.Aggregation)
 	if err != nil {
 		return Data{}, err

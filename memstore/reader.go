@@ -100,6 +100,7 @@ func (rd *reader) gather(g grid, values []float64, a Aggregation) (lo, hi int, e
 		lo, hi = g.extent(rd.bounds[0].first, rd.bounds[0].last)
 		return lo, hi, err
 	}
+	clear(values)
 	lo, hi = g.n, 0
 	rd.part = slices.Grow(rd.part[:0], g.n)[:g.n]
 	parts := 0

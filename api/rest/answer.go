@@ -16,10 +16,11 @@ const answerBytes = 64 << 10
 // before answerBytes are there or the answer ends, so until then it may still
 // become an error.
 type answer struct {
-	buf  []byte
-	w    http.ResponseWriter
-	ctx  context.Context
-	sent bool
+	buf     []byte
+	scratch []float64 // the values of one entry after the other
+	w       http.ResponseWriter
+	ctx     context.Context
+	sent    bool
 }
 
 // answering calls f to make an answer and sends it. It ends early when the

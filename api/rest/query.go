@@ -66,11 +66,14 @@ func (h *Handler) result(a *answer, req *request, q *query) error {
 	a.raw("[")
 	first := true
 	for sel := range q.selections(req.Cluster) {
-		data, err := h.Store.Read(a.ctx, sel, req.timeRange(q))
+		r := req.timeRange(q)
+		r.Buffer = a.scratch
+		data, err := h.Store.Read(a.ctx, sel, r)
 		switch {
 		case err == nil:
 			a.comma(&first)
 			err = a.entry(req, data, q.ScaleBy)
+			a.scratch = data.Values
 		case errors.Is(err, memstore.ErrNotFound):
 			err = nil
 		default:
