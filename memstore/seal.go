@@ -24,7 +24,7 @@ type sealing struct {
 type sealer struct {
 	builder block.Builder
 	decoder codec.Decoder
-	columns [8][]float64
+	columns [columnsAtOnce][]float64
 	all     []float64
 }
 
@@ -57,8 +57,12 @@ func (s *Store) seal(h *host, jobs []sealing) {
 	}
 }
 
-// encode makes a block of rows. It goes through them eight columns at a time:
-// that many values share a line of the processor's cache.
+// columnsAtOnce is how many columns are gathered from the rows at a time. The
+// values of a row lie beside each other, those of a column far apart: what comes
+// from memory with one value should be used before it goes.
+const columnsAtOnce = 32
+
+// encode makes a block of rows.
 func (w *sealer) encode(j sealing) *block.Block {
 	width := 0
 	for _, row := range j.rows {
@@ -79,25 +83,18 @@ func (w *sealer) encode(j sealing) *block.Block {
 	return w.builder.Finish()
 }
 
+// gather copies n columns out of the rows.
 func (w *sealer) gather(rows [][]float64, first, n int) {
 	for i := range n {
 		w.columns[i] = slices.Grow(w.columns[i][:0], len(rows))[:len(rows)]
 	}
 	for r, row := range rows {
-		if len(row) >= first+len(w.columns) {
-			for i, v := range row[first : first+len(w.columns)] {
-				if i < n {
-					w.columns[i][r] = v
-				}
-			}
-			continue
-		}
-		for i := range n {
-			v := math.NaN()
-			if first+i < len(row) {
-				v = row[first+i]
-			}
+		part := row[min(first, len(row)):min(first+n, len(row))]
+		for i, v := range part {
 			w.columns[i][r] = v
+		}
+		for i := len(part); i < n; i++ {
+			w.columns[i][r] = math.NaN()
 		}
 	}
 }
