@@ -22,7 +22,10 @@ const (
 func appendFloat(dst []byte, v float64) []byte {
 	const exact = 1 << 53
 	if i := int64(v); float64(i) == v && -exact < i && i < exact && (i != 0 || !math.Signbit(v)) {
-		return strconv.AppendInt(dst, i, 10)
+		if i < 0 {
+			return strconv.AppendInt(dst, i, 10)
+		}
+		return appendWhole(dst, uint64(i))
 	}
 	size := math.Abs(v)
 	switch {
@@ -38,12 +41,45 @@ func appendFloat(dst []byte, v float64) []byte {
 	}
 	// Nearly all are decimals of a few places, which are found out faster.
 	if size < 1e11 {
-		if i := uint64(size*1e4 + 0.5); float64(i)/1e4 == size {
-			return appendFixed(dst, i, 4)
+		if i := int64(size*1e4 + 0.5); float64(i)/1e4 == size {
+			return appendFourPlaces(dst, uint64(i))
 		}
 	}
 	places := significant - wholeDigits(size)
-	return appendFixed(dst, uint64(size*powers[places]+0.5), places)
+	return appendFixed(dst, uint64(int64(size*powers[places]+0.5)), places)
+}
+
+// appendFourPlaces appends i / 10^4, which is no whole number.
+func appendFourPlaces(dst []byte, i uint64) []byte {
+	dst = appendWhole(dst, i/10000)
+	first, second := 2*(i%10000/100), 2*(i%100)
+	switch {
+	case second == 0 && pairs[first+1] == '0':
+		return append(dst, '.', pairs[first])
+	case second == 0:
+		return append(dst, '.', pairs[first], pairs[first+1])
+	case pairs[second+1] == '0':
+		return append(dst, '.', pairs[first], pairs[first+1], pairs[second])
+	default:
+		return append(dst, '.', pairs[first], pairs[first+1], pairs[second], pairs[second+1])
+	}
+}
+
+// appendWhole appends i, which is small in most cases.
+func appendWhole(dst []byte, i uint64) []byte {
+	switch low := 2 * (i % 100); {
+	case i < 10:
+		return append(dst, byte('0'+i))
+	case i < 100:
+		return append(dst, pairs[low], pairs[low+1])
+	case i < 1000:
+		return append(dst, byte('0'+i/100), pairs[low], pairs[low+1])
+	case i < 10000:
+		high := 2 * (i / 100)
+		return append(dst, pairs[high], pairs[high+1], pairs[low], pairs[low+1])
+	default:
+		return strconv.AppendUint(dst, i, 10)
+	}
 }
 
 // wholeDigits returns how many digits a number has before the point; of a number
