@@ -11,8 +11,9 @@ import (
 // ErrMemory is the error of writes that the memory limit leaves no room for.
 var ErrMemory = errors.New("the store's memory is full")
 
-// books count the memory that the store's data takes: blocks and rows by their
-// bytes, the rest by what one costs on the average.
+// books count the memory that the store's data takes, and what reads and writes
+// hold while they last: blocks and rows by their bytes, the rest by what one costs
+// on the average.
 type books struct {
 	used    atomic.Int64
 	evicted atomic.Int64 // windows
@@ -29,6 +30,7 @@ const (
 	seriesBytes  = 120
 	segmentBytes = 400
 	rowBytes     = 24
+	sampleBytes  = 24 // while a batch is written
 )
 
 func (b *books) add(n int64) { b.used.Add(n) }

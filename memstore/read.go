@@ -86,6 +86,9 @@ func (s *Store) Read(ctx context.Context, sel Selection, r Range) (Data, error) 
 	if r.StatsOnly && step == 1 && len(rd.series) == 1 {
 		return rd.statsOnly(g, r)
 	}
+	held := int64(8 * (g.n + len(rd.copied)))
+	s.books.add(held)
+	defer s.books.add(-held)
 	values := slices.Grow(r.Buffer[:0], g.n)[:g.n]
 	lo, hi, err := rd.gather(g, values, m.Aggregation)
 	if err != nil {

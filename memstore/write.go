@@ -46,6 +46,9 @@ func (s *Store) Write(batch []Sample) ([]Refusal, error) {
 type period struct{ oldest, now int64 }
 
 func (s *Store) write(batch []Sample, p period) ([]Refusal, error) {
+	held := int64(sampleBytes * len(batch))
+	s.books.add(held)
+	defer s.books.add(-held)
 	var refused []Refusal
 	for done := 0; done < len(batch); {
 		if err := s.makeRoom(); err != nil {
