@@ -19,6 +19,7 @@ type host struct {
 	tree    level
 	devices int       // levels that hold a series
 	loose   bool      // a series may hold no sample
+	spare   []Series  // room for the next ones
 	sealing []sealing // closed segments, for whoever unlocks the host
 	needed  int64     // Options.Needed, when it was last asked
 	full    bool      // the store was, after the last sample that made the host grow
@@ -80,13 +81,27 @@ func (h *host) seriesOrNew(s *Store, m *metric, d Device) (*Series, error) {
 		l = h.addLevel(s, d)
 		h.devices++
 	}
-	sr := &Series{metric: m, host: h, level: l, lane: h.lane(m.frequency, s.retention)}
+	sr := h.newSeries()
+	sr.metric, sr.host, sr.level, sr.lane = m, h, l, h.lane(m.frequency, s.retention)
 	sr.noSamples()
 	h.loose = true
 	sr.lane.addColumn(sr)
 	l.put(sr)
 	s.books.add(seriesBytes)
 	return sr, nil
+}
+
+// seriesAtOnce is how many series are allocated at a time: the garbage collector
+// finds its way to one object where there would be as many.
+const seriesAtOnce = 32
+
+func (h *host) newSeries() *Series {
+	if len(h.spare) == 0 {
+		h.spare = make([]Series, seriesAtOnce)
+	}
+	sr := &h.spare[0]
+	h.spare = h.spare[1:]
+	return sr
 }
 
 // level finds the level of a device, nil if there is none.

@@ -65,7 +65,7 @@ type Rejected struct {
 
 const (
 	reportedLines = 100
-	chunkBytes    = 256 << 10 // read at a time; longer than any line that is allowed
+	chunkBytes    = 128 << 10 // read at a time; longer than any line that is allowed
 )
 
 // Ingester stores batches. Its methods may be called by many goroutines.

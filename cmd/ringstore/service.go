@@ -120,9 +120,10 @@ func start(ctx context.Context, cfg *configs.Config, log *slog.Logger, stderr io
 
 // gcPercent is how much garbage may grow before it is collected, in percent of
 // what is in use. Samples are in use for days, and the collector passes over
-// them unread: little garbage beside them is cheap. Against Go's 100 it costs 8 %
-// of the CPU time of writes on scripts/bench, and saves a third of the memory.
-const gcPercent = 7
+// them unread: little garbage beside them is cheap. On scripts/bench Go's 100
+// takes 7.9 bytes of memory a sample, this 4.4, and 7 would take 4.3 but half as
+// much CPU time again where there are many series.
+const gcPercent = 12
 
 // limitMemory tells the runtime how much memory there is, and to stay near what
 // is in use, unless GOMEMLIMIT and GOGC tell it otherwise.
