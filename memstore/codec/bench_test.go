@@ -97,7 +97,7 @@ func classes(tb testing.TB) (names []string, sets map[string][][]float64) {
 func BenchmarkEncode(b *testing.B) {
 	names, sets := classes(b)
 	for _, name := range names {
-		for _, n := range []int{60, 288, 1440} {
+		for _, n := range []int{60, 144, 288, 1440} {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				columns := windows(sets[name], n)
 				slots, samples := slotsOf(columns)
@@ -121,7 +121,7 @@ func BenchmarkEncode(b *testing.B) {
 func BenchmarkDecode(b *testing.B) {
 	names, sets := classes(b)
 	for _, name := range names {
-		for _, n := range []int{60, 288, 1440} {
+		for _, n := range []int{60, 144, 288, 1440} {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				columns := windows(sets[name], n)
 				slots, _ := slotsOf(columns)

@@ -16,13 +16,13 @@ const patchBits = 72
 // choose finds the form of a column and prepares it: the integers are in e.ints,
 // e.model is fitted to them. It looks at a few samples to tell the domain, and
 // fits one model, two where a dictionary looks better.
-func (e *Encoder) choose(samples []float64) shape {
+func (e *Encoder) choose(samples []float64, common common) shape {
 	var s shape
 	if d, ok := e.decimals(samples); ok {
 		s.form, s.decimal = formDecimal, d
 		e.fit(e.ints, false)
 	} else {
-		s.form, s.pattern = formPattern, e.patterns(samples)
+		s.form, s.pattern = formPattern, e.patterns(samples, common)
 		e.fit(e.ints, true)
 	}
 	s.bits = e.model.bits + patchBits*len(e.patches)
@@ -41,8 +41,10 @@ func xlog(n uint32) uint64 {
 	if n < uint32(len(xlogx)) {
 		return uint64(xlogx[n])
 	}
-	return uint64(16*nlog2n(int(n)) + 0.5)
+	return xlogLarge(n)
 }
+
+func xlogLarge(n uint32) uint64 { return uint64(16*nlog2n(int(n)) + 0.5) }
 
 func nlog2n(n int) float64 {
 	if n == 0 {

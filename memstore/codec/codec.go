@@ -19,6 +19,8 @@
 // 2022) is not among the forms: of the metrics measured, none got smaller by it.
 package codec
 
+import "math"
+
 // MaxSlots is the longest column that [Encoder] and [Decoder] take.
 const MaxSlots = 1 << 20
 
@@ -73,22 +75,22 @@ func (e *Encoder) append(dst []byte, values []float64, stats bool) []byte {
 	if len(values) > MaxSlots {
 		panic("codec: column is longer than MaxSlots")
 	}
-	samples, tag := e.samples(values)
+	samples, common, tag := e.samples(values)
 	if stats {
 		tag |= tagStats
 	}
 	if len(samples) == 0 {
 		return append(dst, formEmpty)
 	}
-	if isConstant(samples) {
+	if common.all == common.any {
 		return e.appendConstant(dst, samples[0], tag&tagNulls)
 	}
-	return e.appendVaried(dst, samples, tag)
+	return e.appendVaried(dst, samples, common, tag)
 }
 
 // appendVaried encodes at least two different samples in the smallest form.
-func (e *Encoder) appendVaried(dst []byte, samples []float64, tag byte) []byte {
-	s := e.choose(samples)
+func (e *Encoder) appendVaried(dst []byte, samples []float64, common common, tag byte) []byte {
+	s := e.choose(samples, common)
 	switch {
 	case s.bits >= 64*len(samples):
 		return e.appendRaw(dst, samples, tag|formRaw)
@@ -101,15 +103,30 @@ func (e *Encoder) appendVaried(dst []byte, samples []float64, tag byte) []byte {
 	}
 }
 
-// samples returns the values that are not NaN, and tagNulls if that is not all
-// of them; the runs of presence are then in e.presence.
-func (e *Encoder) samples(values []float64) ([]float64, byte) {
+// common are the bits that all samples of a column have, and those that any has.
+type common struct{ all, any uint64 }
+
+func commonBits(samples []float64) common {
+	c := common{all: ^uint64(0)}
+	for _, v := range samples {
+		c.all &= math.Float64bits(v)
+		c.any |= math.Float64bits(v)
+	}
+	return c
+}
+
+// samples returns the values that are not NaN, the bits they have in common, and
+// tagNulls if they are not all values; the runs of presence are then in e.presence.
+func (e *Encoder) samples(values []float64) ([]float64, common, byte) {
 	full := 0
+	c := common{all: ^uint64(0)}
 	for full < len(values) && values[full] == values[full] {
+		c.all &= math.Float64bits(values[full])
+		c.any |= math.Float64bits(values[full])
 		full++
 	}
 	if full == len(values) {
-		return values, 0
+		return values, c, 0
 	}
 	e.compact = resize(e.compact, len(values))
 	compact := e.compact[:len(values)]
@@ -131,7 +148,7 @@ func (e *Encoder) samples(values []float64) ([]float64, byte) {
 		}
 	}
 	e.presence = append(e.presence, len(values)-start)
-	return compact[:count], tagNulls
+	return compact[:count], commonBits(compact[:count]), tagNulls
 }
 
 // body opens the bit stream that ends a column, and writes the presence of its

@@ -16,17 +16,6 @@ const (
 	constantKind    = 0x60
 )
 
-// isConstant says whether all samples, at least one, are the same to the bit.
-func isConstant(samples []float64) bool {
-	first := math.Float64bits(samples[0])
-	for _, v := range samples[1:] {
-		if math.Float64bits(v) != first {
-			return false
-		}
-	}
-	return true
-}
-
 func (e *Encoder) appendConstant(dst []byte, v float64, nulls byte) []byte {
 	tag := formConstant | nulls
 	exponent, ok := places(v, 0)

@@ -64,6 +64,7 @@ func (s *distinct) collect(samples []float64, most int) bool {
 	s.values = s.values[:0]
 	s.counts = s.counts[:0]
 	s.indexes = resize(s.indexes, len(samples))
+	early := min(max(24, len(samples)/6), 48) - 1 // by when one value must have come twice
 	width := bits.Len(uint(2 * most))
 	slots := s.slots[:1<<width]
 	clear(slots)
@@ -84,7 +85,7 @@ func (s *distinct) collect(samples []float64, most int) bool {
 		index := slots[at] - 1
 		s.counts[index]++
 		s.indexes[i] = index
-		if i == 47 && len(s.values) == 48 {
+		if i == early && len(s.values) == early+1 {
 			return false
 		}
 	}
@@ -121,7 +122,7 @@ func (e *Encoder) appendEntries(dst []byte, values []float64) []byte {
 		e.fit(e.ints, false)
 		return e.appendDecimal(dst, values, d, formDecimal)
 	}
-	p := e.patterns(values)
+	p := e.patterns(values, commonBits(values))
 	e.fit(e.ints, true)
 	return e.appendPattern(dst, values, p, formPattern)
 }

@@ -22,7 +22,7 @@ func rung(n uint64) uint {
 		return uint(n)
 	}
 	octave := uint(bits.Len64(n)) - 1
-	return 2*octave + uint(n>>(octave-1)&1)
+	return 2*octave + uint(n>>((octave-1)&63)&1)
 }
 
 // rungAfter moves a rung of the ladder without a shift to the one with shift k.

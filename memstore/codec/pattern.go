@@ -36,18 +36,11 @@ const (
 )
 
 // patterns puts samples in the pattern domain: e.ints and e.patches.
-func (e *Encoder) patterns(samples []float64) pattern {
-	var all uint64
-	minus := 0
-	for _, v := range samples {
-		u := math.Float64bits(v)
-		all |= u
-		minus += int(u >> 63)
-	}
-	p := pattern{sign: signPlus, shift: uint(bits.TrailingZeros64(all|signBit)) & patternShift}
-	if minus == len(samples) {
+func (e *Encoder) patterns(samples []float64, common common) pattern {
+	p := pattern{sign: signPlus, shift: uint(bits.TrailingZeros64(common.any|signBit)) & patternShift}
+	if common.all&signBit != 0 {
 		p.sign = signMinus
-	} else if minus > 0 {
+	} else if common.any&signBit != 0 {
 		p.sign = signMixed
 	}
 	e.patches = e.patches[:0]
@@ -115,9 +108,9 @@ func (e *Encoder) takePatterns(samples []float64, p pattern) {
 func (p pattern) integer(v float64) int64 {
 	u := math.Float64bits(v)
 	if p.sign == signMixed {
-		return int64(u&^signBit>>p.shift<<1 | u>>63)
+		return int64(u&^signBit>>(p.shift&63)<<1 | u>>63)
 	}
-	return int64(u &^ signBit >> p.shift)
+	return int64(u &^ signBit >> (p.shift & 63))
 }
 
 func (e *Encoder) appendPattern(dst []byte, samples []float64, p pattern, tag byte) []byte {

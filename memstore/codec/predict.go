@@ -48,7 +48,7 @@ func (e *Encoder) fit(ints []int64, coarse bool) {
 	e.model.kinds = level.kinds
 	levelBits, deltaBits, looked := residualBits(ints, level.center, drift.center)
 	if min(levelBits, deltaBits) > 3*looked {
-		if deltaBits < levelBits {
+		if deltaBits+looked/8 < levelBits { // a sample is in doubt: then the level is the safer one
 			e.fitPredictor(ints, drift, true, coarse)
 		} else {
 			e.fitPredictor(ints, level, false, coarse)
@@ -125,12 +125,10 @@ func sampleCenter(ints []int64, delta bool) sample {
 		if delta {
 			v -= ints[i-1]
 		}
-		at := n
-		for at > 0 && sorted[at-1] > v {
-			sorted[at] = sorted[at-1]
-			at--
+		for at, w := range sorted[:n] { // without a branch that cannot be foreseen
+			sorted[at], v = min(v, w), max(v, w)
 		}
-		sorted[at] = v
+		sorted[n] = v
 		n++
 	}
 	s := sample{center: sorted[n/2], spread: uint64(sorted[n*3/4] - sorted[n/4])}
@@ -154,7 +152,8 @@ func (s *sample) refine(ints []int64, delta bool) {
 		return
 	}
 	sum, count := 0.0, 0
-	for i := 1; i < len(ints); i += stride(ints) {
+	step := stride(ints)
+	for i := 1; i < len(ints); i += step {
 		off := ints[i] - s.center
 		if delta {
 			off -= ints[i-1]
@@ -172,7 +171,8 @@ func (s *sample) refine(ints []int64, delta bool) {
 // residualBits adds up how many bits the residuals from a level and those of a
 // delta have, of looked integers.
 func residualBits(ints []int64, level, drift int64) (levelBits, deltaBits, looked int) {
-	for i := 1; i < len(ints); i += stride(ints) {
+	step := stride(ints)
+	for i := 1; i < len(ints); i += step {
 		v := ints[i]
 		levelBits += bits.Len64(zigzag(v - level))
 		deltaBits += bits.Len64(zigzag(v - ints[i-1] - drift))
@@ -183,7 +183,7 @@ func residualBits(ints []int64, level, drift int64) (levelBits, deltaBits, looke
 
 // stride is the distance at which it is enough to look at the integers of a long
 // column.
-func stride(ints []int64) int { return 1 + len(ints)/400 }
+func stride(ints []int64) int { return 1 + len(ints)/64 }
 
 // integrate turns residuals, of which there is one less in delta mode, into the
 // integers.

@@ -119,8 +119,8 @@ func (c *code) choose(counts *[maxRungs]uint32, n int) {
 func (c *code) tryGeometric(counts *[maxRungs]uint32) {
 	fixed := code{low: c.low, top: c.top, geometric: true}
 	from := max((c.top-len(geometric)+2)/2, 0)
+	var buffer [maxRungs]uint32
 	for shift := from; shift <= min(from+2, c.top/2, maxGeometricShift); shift++ {
-		var buffer [maxRungs]uint32
 		fixed.shift = uint(shift)
 		shifted := fixed.shiftCounts(&buffer, counts)
 		fixed.bits = fixed.cost(shifted, geometric[:])
@@ -160,18 +160,19 @@ func bestShift(counts *[maxRungs]uint32, n, low, top int) (uint, int) {
 		below = next
 		shift++
 	}
+	// What rungs above first and second cost: in all, and for each octave of shift.
+	above, each := 0, 0
+	for at := 2*shift + 2; at <= top; at++ {
+		above += rungBits16(counts[at], at)
+		each += 16 * int(counts[at])
+	}
 	best, least := shift, int(^uint(0)>>1)
 	for ; 2*shift <= top; shift++ {
 		first, second := uint32(below), counts[2*shift]+counts[2*shift+1]
 		if shift == 0 {
 			first, second = counts[0], counts[1]
 		}
-		cost := 16*shift*n + rungCost*(top-2*shift) - int(xlog(first)+xlog(second))
-		for at := 2*shift + 2; at <= top; at++ {
-			if c := counts[at]; c > 0 {
-				cost += 16*int(c)*(at/2-1-shift) - int(xlog(c))
-			}
-		}
+		cost := 16*shift*n + rungCost*(top-2*shift) - int(xlog(first)+xlog(second)) + above - each*shift
 		if cost < least {
 			best, least = shift, cost
 		}
@@ -179,8 +180,18 @@ func bestShift(counts *[maxRungs]uint32, n, low, top int) (uint, int) {
 		if 4*below > 3*n {
 			break
 		}
+		for at := 2*shift + 2; at <= min(2*shift+3, top); at++ {
+			above -= rungBits16(counts[at], at)
+			each -= 16 * int(counts[at])
+		}
 	}
 	return uint(best), (least+int(xlog(uint32(n))))/16 + shiftBits + 1 + countBits
+}
+
+// rungBits16 is what count residuals on a rung of the ladder without a shift take
+// in 1/16 bit, but for what all share.
+func rungBits16(count uint32, at int) int {
+	return 16*int(count)*(at/2-1) - int(xlog(count))
 }
 
 // rungCost is about what the length of a rung's code takes, in 1/16 bit.

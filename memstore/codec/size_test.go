@@ -92,7 +92,7 @@ func TestSizeOfSyntheticCluster(t *testing.T) {
 		}
 	}
 	f(60, 3.16)
-	f(288, 2.92)
+	f(288, 2.93)
 	f(1440, 2.88)
 }
 

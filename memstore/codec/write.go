@@ -66,25 +66,22 @@ func (w *bitWriter) putOffsets(c *code, r *residuals) {
 	for at := c.low; at <= c.top; at++ {
 		widths[at] = uint8(offsetBits(rungAfter(uint(at), c.shift), c.shift))
 	}
-	widest := widths[c.top]
-	if widest > 56 {
-		for i, z := range r.zigzagged {
-			width := uint(widths[r.rungs[i]%maxRungs])
-			w.putWide(z&(1<<width-1), width)
-		}
-		return
-	}
 	buf := w.buf[:cap(w.buf)]
 	end, acc, held := len(w.buf), w.acc, w.held
 	rungs := r.rungs[:len(r.zigzagged)]
 	for i, z := range r.zigzagged {
-		width := uint(widths[rungs[i]%maxRungs])
-		acc |= z & (1<<(width&63) - 1) << (held & 63)
-		held += width
+		width := uint(widths[rungs[i]%maxRungs]) // at most 63
+		z &= 1<<(width&63) - 1
+		spill := z >> 1 >> (^held & 63) // what is beyond 64 bits
+		acc |= z << (held & 63)
 		binary.LittleEndian.PutUint64(buf[end:], acc)
-		end += int(held >> 3)
-		acc >>= held &^ 7 & 63
-		held &= 7
+		held += width
+		if held >= 64 { // a conditional move
+			acc = spill
+		}
+		end += int(held>>6) * 8
+		held &= 63
 	}
-	w.buf, w.acc, w.held = buf[:end], acc, held
+	binary.LittleEndian.PutUint64(buf[end:], acc)
+	w.buf, w.acc, w.held = buf[:end+int(held>>3)], acc>>(held&^7&63), held&7
 }
