@@ -110,7 +110,7 @@ func (s *Store) Restore(d HostDump) (Restored, error) {
 	p := period{min(now-s.retention, needed), now}
 	all := make([]*Series, len(d.Series))
 	known := 0 // samples of all
-	begin, end, step := int64(math.MaxInt64), int64(math.MinInt64), int64(math.MaxInt64)
+	stretches := make(map[*lane]stretch)
 	for i, sd := range d.Series {
 		sr, err := s.Series(Key{Cluster: d.Cluster, Host: d.Host, Metric: sd.Metric, Device: sd.Device})
 		switch {
@@ -127,26 +127,46 @@ func (s *Store) Restore(d HostDump) (Restored, error) {
 		sr.host.setNeeded(needed)
 		all[i] = sr
 		known += samples(sd.Values)
-		begin, end = min(begin, sd.Start), max(end, sd.end())
-		step = min(step, sr.lane.window*sr.lane.frequency)
+		t, ok := stretches[sr.lane]
+		if !ok {
+			t = stretch{math.MaxInt64, math.MinInt64}
+		}
+		stretches[sr.lane] = stretch{min(t.begin, sd.Start), max(t.end, sd.end())}
 	}
-	// What lies outside of these is refused, however far it is.
-	begin, end = max(begin, p.oldest-step), min(end, now+math.MaxInt32)
-	// A window's time of all series after the other's, as they came.
-	for t := begin; t < end; t += step {
-		for i, sd := range d.Series {
-			if all[i] == nil {
-				continue
-			}
-			stored, err := s.restore(all[i], sd, p, t, t+step)
-			r.Stored += stored
-			if err != nil {
-				return r, err
-			}
+	for l, t := range stretches {
+		stored, err := s.restoreLane(l, d.Series, all, p, t)
+		r.Stored += stored
+		if err != nil {
+			return r, err
 		}
 	}
 	r.Refused += known - r.Stored
 	return r, nil
+}
+
+// stretch is the time that some series cover, in Unix milliseconds.
+type stretch struct{ begin, end int64 }
+
+// restoreLane stores a lane's series one window after the other, each window of
+// all of them: so it is sealed once. What they cover far outside of the period is
+// passed over: it would be refused.
+func (s *Store) restoreLane(l *lane, dumps []SeriesDump, all []*Series, p period, covered stretch) (stored int, err error) {
+	step := l.window * l.frequency
+	begin, end := max(covered.begin, p.oldest-step), min(covered.end, p.now+math.MaxInt32)
+	first := l.time(l.windowOf(l.nearest(begin, 0))) - l.frequency/2
+	for t := first; t < end; t += step {
+		for i, sd := range dumps {
+			if all[i] == nil || all[i].lane != l {
+				continue
+			}
+			n, err := s.restore(all[i], sd, p, t, t+step)
+			stored += n
+			if err != nil {
+				return stored, err
+			}
+		}
+	}
+	return stored, nil
 }
 
 // end returns the moment after the last value; a start that cannot be has none.
