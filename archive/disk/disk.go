@@ -1,0 +1,110 @@
+// Package disk is the file system as the archive uses it: a small interface,
+// the operating system's implementation, and the one way in which a file
+// comes to be there as a whole.
+//
+// It knows files and what a loss of power does to them, but nothing of what is
+// in them. Package disktest has an implementation that loses power on demand.
+package disk
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// File is an open file. Writes go to its end if it was opened with
+// [os.O_APPEND].
+type File interface {
+	io.Reader
+	io.ReaderAt
+	io.Writer
+	io.Closer
+	Stat() (fs.FileInfo, error)
+	Truncate(size int64) error // in bytes
+
+	// Sync returns when the content is on disk. After an error nobody knows
+	// what is: a later Sync may succeed without the bytes of this one
+	// (Rebello et al., "Can Applications Recover from fsync Failures?",
+	// USENIX ATC 2020).
+	Sync() error
+}
+
+// FS is a file system. Paths are those of package filepath. Its methods may be
+// called by many goroutines; the errors are *[fs.PathError] and *[os.LinkError].
+//
+// Names that are made, moved or removed are on disk after [FS.SyncDir] of
+// their directory, and no sooner.
+type FS interface {
+	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
+	ReadDir(name string) ([]fs.DirEntry, error) // sorted by name
+	Stat(name string) (fs.FileInfo, error)
+	Rename(from, to string) error // replaces to
+	Link(from, to string) error   // to must not be there
+	Remove(name string) error
+	MkdirAll(name string, perm fs.FileMode) error // synced
+	SyncDir(name string) error
+}
+
+// OS is the file system of the operating system.
+type OS struct{}
+
+var _ FS = OS{}
+
+// OpenFile is [os.OpenFile].
+func (OS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
+	f, err := os.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err // not f, which would be a File that is not nil
+	}
+	return f, nil
+}
+
+// ReadDir is [os.ReadDir].
+func (OS) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(name) }
+
+// Stat is [os.Stat].
+func (OS) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
+
+// Rename is [os.Rename].
+func (OS) Rename(from, to string) error { return os.Rename(from, to) }
+
+// Link is [os.Link].
+func (OS) Link(from, to string) error { return os.Link(from, to) }
+
+// Remove is [os.Remove].
+func (OS) Remove(name string) error { return os.Remove(name) }
+
+// MkdirAll makes a directory and its missing parents, and syncs the
+// directories that the new names are in.
+func (o OS) MkdirAll(name string, perm fs.FileMode) error {
+	name = filepath.Clean(name)
+	if isDir(name) {
+		return nil
+	}
+	parent := filepath.Dir(name)
+	if parent != name {
+		if err := o.MkdirAll(parent, perm); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(name, perm); err != nil && !isDir(name) { // another process may be faster
+		return err
+	}
+	return o.SyncDir(parent)
+}
+
+func isDir(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
+}
+
+// SyncDir is fsync(2) of a directory.
+func (OS) SyncDir(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

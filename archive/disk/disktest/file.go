@@ -1,0 +1,212 @@
+package disktest
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// inode is the content of a file: as it is read, and as it is on disk.
+type inode struct {
+	data   []byte
+	synced []byte
+	dirty  []change // since the last sync, oldest first
+}
+
+// change is a write, or a new size.
+type change struct {
+	off    int64
+	data   []byte
+	size   int64
+	resize bool
+}
+
+func (n *inode) do(c change) {
+	n.data = c.apply(n.data, 0)
+	n.dirty = append(n.dirty, c)
+}
+
+// apply returns the content after the change; fill is in the bytes between its
+// end and the change, if there are any.
+func (c change) apply(content []byte, fill byte) []byte {
+	end := c.off + int64(len(c.data))
+	if c.resize {
+		end = c.size
+		content = content[:min(int64(len(content)), end)]
+	}
+	for int64(len(content)) < end {
+		content = append(content, fill)
+	}
+	copy(content[c.off:], c.data)
+	return content
+}
+
+// sync puts all changes on disk.
+func (n *inode) sync() {
+	for _, c := range n.dirty {
+		n.synced = c.apply(n.synced, 0)
+	}
+	n.dirty = nil
+}
+
+type file struct {
+	fs     *FS
+	node   *inode
+	name   string
+	at     int64
+	boot   int
+	append bool
+	closed bool
+}
+
+// begin must be called with the lock held.
+func (f *file) begin(kind Kind) error {
+	switch {
+	case f.closed:
+		return &fs.PathError{Op: string(kind), Path: f.name, Err: fs.ErrClosed}
+	case f.boot != f.fs.boots:
+		return &fs.PathError{Op: string(kind), Path: f.name, Err: ErrPower}
+	}
+	return f.fs.begin(kind, f.name)
+}
+
+func (f *file) Read(p []byte) (int, error) {
+	n, err := f.ReadAt(p, f.at)
+	f.at += int64(n)
+	if n > 0 && err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
+func (f *file) ReadAt(p []byte, off int64) (int, error) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if err := f.begin(Read); err != nil {
+		return 0, err
+	}
+	if off >= int64(len(f.node.data)) {
+		return 0, io.EOF
+	}
+	n := copy(p, f.node.data[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (f *file) Write(p []byte) (int, error) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	err := f.begin(Write)
+	if err != nil {
+		short, ok := errors.AsType[*ShortWrite](err)
+		if !ok {
+			return 0, err
+		}
+		p = p[:min(short.Bytes, len(p))]
+	}
+	if f.append {
+		f.at = int64(len(f.node.data))
+	}
+	if room := f.fs.room(); err == nil && int64(len(p)) > room {
+		p, err = p[:room], &fs.PathError{Op: "write", Path: f.name, Err: syscall.ENOSPC}
+	}
+	if len(p) > 0 {
+		f.node.do(change{off: f.at, data: slices.Clone(p)})
+	}
+	f.at += int64(len(p))
+	return len(p), err
+}
+
+// room is how many bytes are free.
+func (f *FS) room() int64 {
+	if f.capacity == 0 {
+		return 1 << 62
+	}
+	used := int64(0)
+	for _, node := range f.inodes() {
+		used += int64(len(node.data))
+	}
+	return max(f.capacity-used, 0)
+}
+
+// inodes returns those that have a name, each once, in an order that depends
+// on nothing but the names.
+func (f *FS) inodes() []*inode {
+	var nodes []*inode
+	seen := map[*inode]bool{}
+	for _, path := range slices.Sorted(maps.Keys(f.dirs)) {
+		for _, name := range sortedNames(f.dirs[path].now) {
+			if node := f.dirs[path].now[name]; !seen[node] {
+				seen[node] = true
+				nodes = append(nodes, node)
+			}
+		}
+	}
+	return nodes
+}
+
+func sortedNames(names map[string]*inode) []string { return slices.Sorted(maps.Keys(names)) }
+
+func (f *file) Truncate(size int64) error {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if err := f.begin(Truncate); err != nil {
+		return err
+	}
+	f.node.do(change{size: size, off: size, resize: true})
+	return nil
+}
+
+func (f *file) Sync() error {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	err := f.begin(Sync)
+	switch {
+	case err == nil:
+		f.node.sync()
+	case !errors.Is(err, ErrPower):
+		f.fs.forget(f.node)
+	}
+	return err
+}
+
+func (f *file) Close() error {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if f.closed {
+		return &fs.PathError{Op: "close", Path: f.name, Err: fs.ErrClosed}
+	}
+	f.closed = true
+	return nil
+}
+
+func (f *file) Stat() (fs.FileInfo, error) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	return info{name: f.name, size: int64(len(f.node.data))}, nil
+}
+
+type info struct {
+	name string
+	size int64
+	dir  bool
+}
+
+func (i info) Name() string       { return i.name }
+func (i info) Size() int64        { return i.size }
+func (i info) ModTime() time.Time { return time.Time{} }
+func (i info) IsDir() bool        { return i.dir }
+func (i info) Sys() any           { return nil }
+
+func (i info) Mode() fs.FileMode {
+	if i.dir {
+		return fs.ModeDir | 0o750
+	}
+	return 0o640
+}

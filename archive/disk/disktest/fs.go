@@ -1,0 +1,327 @@
+// Package disktest has a file system in memory that does to a program what
+// disks do: it loses power, fills up, writes half of what it was given, and
+// fails an fsync and forgets the bytes. The same seed and the same operations
+// give the same losses. It is for tests.
+//
+// It knows what a file system may do (POSIX, and what Linux's do in fact), but
+// nothing of the files in it.
+package disktest
+
+import (
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+
+	"github.com/ringstore/ringstore/archive/disk"
+)
+
+// ErrPower is the error of all operations after [FS.StopAfter]'s, and of files
+// that were open when the power or the process went.
+var ErrPower = errors.New("the power is gone")
+
+// Kind is what an operation does.
+type Kind string
+
+// The kinds of operations, by the methods of [disk.FS] and [disk.File]. Close
+// and the Stat of an open file are none: they cannot fail.
+const (
+	Open     Kind = "open"
+	Read     Kind = "read"
+	Write    Kind = "write"
+	Sync     Kind = "sync"
+	Truncate Kind = "truncate"
+	ReadDir  Kind = "readdir"
+	Stat     Kind = "stat"
+	Rename   Kind = "rename"
+	Link     Kind = "link"
+	Remove   Kind = "remove"
+	Mkdir    Kind = "mkdir"
+	SyncDir  Kind = "syncdir"
+)
+
+// Op is one operation.
+type Op struct {
+	N    int // counted from 1
+	Kind Kind
+	Path string // of a rename or link the old one
+}
+
+// ShortWrite is an error for [FS.Inject]: the write takes the first Bytes
+// before it fails with Err.
+type ShortWrite struct {
+	Bytes int
+	Err   error
+}
+
+func (e *ShortWrite) Error() string { return e.Err.Error() }
+
+func (e *ShortWrite) Unwrap() error { return e.Err }
+
+// FS is a [disk.FS] in memory. Its methods may be called by many goroutines.
+type FS struct {
+	mu       sync.Mutex
+	rng      *rand.Rand
+	dirs     map[string]*directory
+	names    []nameChange // not synced yet, oldest first
+	ops      int
+	last     int // the power goes after this many operations; 0 means never
+	boots    int // files opened before are dead
+	inject   func(Op) error
+	capacity int64
+}
+
+var _ disk.FS = (*FS)(nil)
+
+type directory struct{ now, synced map[string]*inode }
+
+// nameChange is one step that happens as a whole or not at all.
+type nameChange struct {
+	dir         *directory
+	remove, add string // "" where there is none
+	node        *inode // of add
+}
+
+func (c nameChange) apply(names map[string]*inode) {
+	delete(names, c.remove)
+	if c.add != "" {
+		names[c.add] = c.node
+	}
+}
+
+// New makes an empty file system with a root. The seed decides what a loss
+// loses.
+func New(seed uint64) *FS {
+	f := &FS{rng: rand.New(rand.NewPCG(seed, seed)), dirs: map[string]*directory{}}
+	f.dirs["/"] = newDirectory()
+	f.dirs["."] = newDirectory()
+	return f
+}
+
+func newDirectory() *directory {
+	return &directory{now: map[string]*inode{}, synced: map[string]*inode{}}
+}
+
+// Inject has each operation ask decide, which must not use f: with nil it goes
+// on, an error is its error and it does nothing; but a [ShortWrite] writes
+// before, and a Sync that fails may have written any part and forgets the rest,
+// as on Linux.
+func (f *FS) Inject(decide func(Op) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.inject = decide
+}
+
+// StopAfter lets n more operations happen; those after them fail with
+// [ErrPower] until [FS.LosePower] or [FS.Kill].
+func (f *FS) StopAfter(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last = f.ops + n
+}
+
+// SetCapacity sets how many bytes all files together can hold; 0 means any number.
+func (f *FS) SetCapacity(bytes int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.capacity = bytes
+}
+
+// Operations is how many there were.
+func (f *FS) Operations() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ops
+}
+
+// begin counts an operation and decides on it.
+func (f *FS) begin(kind Kind, path string) error {
+	if f.last > 0 && f.ops >= f.last {
+		return &fs.PathError{Op: string(kind), Path: path, Err: ErrPower}
+	}
+	f.ops++
+	if f.inject == nil {
+		return nil
+	}
+	err := f.inject(Op{N: f.ops, Kind: kind, Path: path})
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: string(kind), Path: path, Err: err}
+}
+
+// find returns a file's directory and, if it is there, the file.
+func (f *FS) find(name string) (*directory, *inode, error) {
+	dir := f.dirs[filepath.Dir(name)]
+	if dir == nil {
+		return nil, nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return dir, dir.now[filepath.Base(name)], nil
+}
+
+func (f *FS) change(c nameChange) {
+	c.apply(c.dir.now)
+	f.names = append(f.names, c)
+}
+
+// OpenFile knows the flags O_CREATE, O_EXCL, O_TRUNC and O_APPEND.
+func (f *FS) OpenFile(name string, flag int, _ fs.FileMode) (disk.File, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	name = filepath.Clean(name)
+	if err := f.begin(Open, name); err != nil {
+		return nil, err
+	}
+	dir, node, err := f.find(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case node == nil && flag&os.O_CREATE == 0:
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	case node != nil && flag&os.O_EXCL != 0:
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrExist}
+	case node == nil:
+		node = &inode{}
+		f.change(nameChange{dir: dir, add: filepath.Base(name), node: node})
+	case flag&os.O_TRUNC != 0:
+		node.do(change{size: 0, resize: true})
+	}
+	return &file{fs: f, node: node, name: name, boot: f.boots, append: flag&os.O_APPEND != 0}, nil
+}
+
+// ReadDir lists the files of a directory, without its directories.
+func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.begin(ReadDir, name); err != nil {
+		return nil, err
+	}
+	dir := f.dirs[filepath.Clean(name)]
+	if dir == nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	var entries []fs.DirEntry
+	for _, base := range sortedNames(dir.now) {
+		entries = append(entries, fs.FileInfoToDirEntry(info{name: base, size: int64(len(dir.now[base].data))}))
+	}
+	return entries, nil
+}
+
+// Stat knows files and directories.
+func (f *FS) Stat(name string) (fs.FileInfo, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	name = filepath.Clean(name)
+	if err := f.begin(Stat, name); err != nil {
+		return nil, err
+	}
+	if f.dirs[name] != nil {
+		return info{name: filepath.Base(name), dir: true}, nil
+	}
+	_, node, err := f.find(name)
+	if err == nil && node == nil {
+		err = &fs.PathError{Op: "stat", Path: name, Err: fs.ErrNotExist}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return info{name: filepath.Base(name), size: int64(len(node.data))}, nil
+}
+
+// Rename is atomic within a directory; between two a loss of power may leave
+// both names or none.
+func (f *FS) Rename(from, to string) error { return f.move(Rename, from, to) }
+
+// Link gives a file a second name.
+func (f *FS) Link(from, to string) error { return f.move(Link, from, to) }
+
+func (f *FS) move(kind Kind, from, to string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.begin(kind, from); err != nil {
+		return err
+	}
+	source, node, err := f.find(filepath.Clean(from))
+	if err != nil {
+		return err
+	}
+	target, there, err := f.find(filepath.Clean(to))
+	if err != nil {
+		return err
+	}
+	if node == nil {
+		return &os.LinkError{Op: string(kind), Old: from, New: to, Err: syscall.ENOENT}
+	}
+	if kind == Link && there != nil {
+		return &os.LinkError{Op: string(kind), Old: from, New: to, Err: syscall.EEXIST}
+	}
+	c := nameChange{dir: target, add: filepath.Base(to), node: node}
+	switch {
+	case kind == Link:
+	case source == target:
+		c.remove = filepath.Base(from)
+	default:
+		f.change(nameChange{dir: source, remove: filepath.Base(from)})
+	}
+	f.change(c)
+	return nil
+}
+
+// Remove removes a file.
+func (f *FS) Remove(name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	name = filepath.Clean(name)
+	if err := f.begin(Remove, name); err != nil {
+		return err
+	}
+	dir, node, err := f.find(name)
+	if err == nil && node == nil {
+		err = &fs.PathError{Op: "remove", Path: name, Err: fs.ErrNotExist}
+	}
+	if err != nil {
+		return err
+	}
+	f.change(nameChange{dir: dir, remove: filepath.Base(name)})
+	return nil
+}
+
+// MkdirAll makes directories, which survive any loss.
+func (f *FS) MkdirAll(name string, _ fs.FileMode) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	name = filepath.Clean(name)
+	if err := f.begin(Mkdir, name); err != nil {
+		return err
+	}
+	for f.dirs[name] == nil {
+		f.dirs[name] = newDirectory()
+		name = filepath.Dir(name)
+	}
+	return nil
+}
+
+// SyncDir keeps the directory's names.
+func (f *FS) SyncDir(name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.begin(SyncDir, name); err != nil {
+		return err
+	}
+	dir := f.dirs[filepath.Clean(name)]
+	if dir == nil {
+		return &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	f.names = slices.DeleteFunc(f.names, func(c nameChange) bool {
+		if c.dir != dir {
+			return false
+		}
+		c.apply(dir.synced)
+		return true
+	})
+	return nil
+}

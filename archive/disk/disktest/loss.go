@@ -1,0 +1,88 @@
+package disktest
+
+import "maps"
+
+// Kill ends the process: open files are dead, all that was written stays.
+func (f *FS) Kill() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.restart()
+}
+
+func (f *FS) restart() {
+	f.boots++
+	f.last = 0
+	f.inject = nil
+}
+
+// LosePower ends everything: what was not synced is lost, in part or not at
+// all. Each name change not synced may have happened or not; of a file's
+// changes any may be there, torn at any byte, behind gaps of zeros or of other
+// bytes.
+func (f *FS) LosePower() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.restart()
+	style := f.rng.IntN(3)
+	for _, c := range f.names {
+		if style == 0 || style == 1 && f.rng.IntN(2) == 0 {
+			c.apply(c.dir.synced)
+		}
+	}
+	f.names = nil
+	for _, dir := range f.dirs {
+		dir.now = maps.Clone(dir.synced)
+	}
+	for _, node := range f.inodes() {
+		f.lose(node)
+	}
+}
+
+// lose leaves of a file what a loss of power left on disk.
+func (f *FS) lose(n *inode) {
+	style := f.rng.IntN(5)
+	fill := byte(f.rng.IntN(2) * f.rng.IntN(256))
+	size := len(n.data)
+	survivors := n.dirty
+	switch style {
+	case 0, 4:
+		survivors = nil
+	case 1: // all
+	case 2: // the first ones
+		survivors = n.dirty[:f.rng.IntN(len(n.dirty)+1)]
+	case 3: // any of them
+		survivors = nil
+		for _, c := range n.dirty {
+			if f.rng.IntN(2) == 0 {
+				survivors = append(survivors, c)
+			}
+		}
+	}
+	for i, c := range survivors {
+		last := i == len(survivors)-1
+		if (style == 2 && last || style == 3) && !c.resize {
+			c.data = c.data[:f.rng.IntN(len(c.data)+1)]
+		}
+		n.synced = c.apply(n.synced, fill)
+	}
+	if style == 4 && size > len(n.synced) { // the new size, but not the bytes
+		n.synced = change{resize: true, size: int64(size), off: int64(size)}.apply(n.synced, fill)
+	}
+	n.dirty = nil
+	n.data = append([]byte(nil), n.synced...)
+}
+
+// forget is what a failed fsync does: any part of the dirty bytes is on disk,
+// the rest will never be. They can still be read (ext4, XFS), or not (Btrfs).
+func (f *FS) forget(n *inode) {
+	for _, c := range n.dirty {
+		if f.rng.IntN(2) == 0 {
+			n.synced = c.apply(n.synced, 0)
+		}
+	}
+	n.dirty = nil
+	if f.rng.IntN(2) == 0 {
+		size := int64(len(n.data))
+		n.data = change{resize: true, size: size, off: size}.apply(append([]byte(nil), n.synced...), 0)
+	}
+}

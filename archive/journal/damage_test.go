@@ -1,0 +1,416 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/ringstore/ringstore/archive/disk"
+	"github.com/ringstore/ringstore/archive/disk/disktest"
+)
+
+// place is where a record's frame stands.
+type place struct {
+	segment    int // in the listing
+	start, end int64
+	record     string
+}
+
+// small is a journal of three segments; the last was not closed.
+func small(t testing.TB) (*disktest.FS, []string, []place) {
+	t.Helper()
+	fsys := disktest.New(1)
+	j := open(t, Options{FS: fsys, SegmentBytes: 120})
+	add(t, j, "a", "bb", "the third record", "d", "the fifth record, longer", "f", "the seventh", "h", "i", "the tenth record is longer again")
+	fsys.Kill()
+	j.Close()
+	var paths []string
+	for _, s := range j.Segments() {
+		paths = append(paths, s.Path)
+	}
+	if len(paths) != 3 {
+		t.Fatalf("%d segments", len(paths))
+	}
+	var places []place
+	_, err := Read(t.Context(), fsys, dir, func(segment uint64, offset int64, record []byte) error {
+		places = append(places, place{int(segment) - 1, offset, offset + frameHead + int64(len(record)), string(record)})
+		return nil
+	})
+	ok(t, err)
+	return fsys, paths, places
+}
+
+func content(t testing.TB, fsys disk.FS, path string) []byte {
+	t.Helper()
+	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
+	ok(t, err)
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	ok(t, err)
+	return b
+}
+
+func overwrite(t testing.TB, fsys disk.FS, path string, b []byte) {
+	t.Helper()
+	f, err := fsys.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
+	ok(t, err)
+	_, err = f.Write(b)
+	ok(t, err)
+	ok(t, f.Close())
+}
+
+// A flipped bit costs the record it is in, and no other.
+func TestFlippedBitAtEveryByte(t *testing.T) {
+	fsys, paths, places := small(t)
+	last := places[len(places)-1]
+	for i, path := range paths {
+		original := content(t, fsys, path)
+		for at := range original {
+			damaged := bytes.Clone(original)
+			damaged[at] ^= 1 << (at % 8)
+			overwrite(t, fsys, path, damaged)
+			var want []string
+			hit := int64(0) // where the damage is to be reported
+			torn := false
+			for _, p := range places {
+				if p.segment == i && p.start <= int64(at) && int64(at) < p.end {
+					hit, torn = p.start, p == last
+				} else {
+					want = append(want, p.record)
+				}
+			}
+			got, report := readAll(t, fsys, dir)
+			if !slices.Equal(got, want) {
+				t.Fatalf("%s, byte %d: got %q, want %q", path, at, got, want)
+			}
+			switch {
+			case torn:
+				if report.Torn != 1 || report.TornBytes != last.end-last.start || report.DamageTotal != 0 {
+					t.Fatalf("%s, byte %d: got %+v, want a torn end", path, at, report)
+				}
+			case len(report.Damage) != 1 || report.DamageTotal != 1 || report.Damage[0].Path != path || report.Damage[0].Offset != hit || report.Torn != 0:
+				t.Fatalf("%s, byte %d: got %+v, want damage at byte %d", path, at, report, hit)
+			}
+		}
+		overwrite(t, fsys, path, original)
+	}
+}
+
+// A segment that was cut short costs what is cut, and that is reported, or
+// counted as torn where nobody knows the end.
+func TestTruncationAtEveryByte(t *testing.T) {
+	fsys, paths, places := small(t)
+	for i, path := range paths {
+		original := content(t, fsys, path)
+		for size := range original {
+			overwrite(t, fsys, path, original[:size])
+			var want []string
+			boundary := size == headerSize
+			for _, p := range places {
+				if p.segment != i || p.end <= int64(size) {
+					want = append(want, p.record)
+				}
+				boundary = boundary || p.segment == i && p.end == int64(size)
+			}
+			got, report := readAll(t, fsys, dir)
+			if !slices.Equal(got, want) {
+				t.Fatalf("%s of %d bytes: got %q, want %q", path, size, got, want)
+			}
+			isLast := i == len(paths)-1
+			wantDamage := size < headerSize || !isLast
+			wantTorn := isLast && size > headerSize && !boundary
+			if (report.DamageTotal > 0) != wantDamage || (report.Torn > 0) != wantTorn {
+				t.Fatalf("%s of %d bytes: got %+v, want damage %v, torn %v", path, size, report, wantDamage, wantTorn)
+			}
+		}
+		overwrite(t, fsys, path, original)
+	}
+}
+
+func TestDamage(t *testing.T) {
+	f := func(name string, damage func(b []byte) []byte, lost int, want ...string) {
+		t.Run(name, func(t *testing.T) {
+			fsys := disktest.New(1)
+			j := open(t, Options{FS: fsys})
+			add(t, j, "one", "two", "three", "four")
+			ok(t, j.Close())
+			path := j.Segments()[0].Path
+			before := content(t, fsys, path)
+			overwrite(t, fsys, path, damage(bytes.Clone(before)))
+
+			j = open(t, Options{FS: fsys})
+			add(t, j, "five")
+			got, report := replay(t, j)
+			same(t, got, want...)
+			if report.Lost != lost || report.DamageTotal != 1 || len(report.Damage) != 1 || report.Damage[0].Path != path {
+				t.Errorf("got %+v, want %d lost and damage in %s", report, lost, path)
+			}
+			again, _ := replay(t, j) // until it is dropped
+			same(t, again, want...)
+			ok(t, j.Drop(2))
+			if got := content(t, fsys, path+damagedSuffix); !bytes.Equal(got, damage(bytes.Clone(before))) {
+				t.Error("what is set aside is not what was there")
+			}
+			got, report = readAll(t, fsys, dir)
+			same(t, got, "five")
+			if report.DamageTotal > 0 {
+				t.Errorf("what is set aside is read: %+v", report)
+			}
+		})
+	}
+	second := headerSize + frameHead + 3
+	f("a header of zeros", func(b []byte) []byte { clear(b[:headerSize]); return b }, 0, "one", "two", "three", "four")
+	f("zeros in the middle", func(b []byte) []byte { clear(b[second : second+20]); return b }, 2, "one", "four")
+	f("a record taken out", func(b []byte) []byte { return slices.Delete(b, second, second+frameHead+3) }, 1, "one", "three", "four")
+	f("a record twice", func(b []byte) []byte {
+		return slices.Insert(b, second, b[headerSize:second]...)
+	}, 0, "one", "two", "three", "four")
+	f("bytes put in", func(b []byte) []byte { return slices.Insert(b, second, []byte("something else")...) }, 0, "one", "two", "three", "four")
+}
+
+// A tail that no record explains is cut off, once.
+func TestTornTail(t *testing.T) {
+	f := func(name string, tail []byte) {
+		t.Run(name, func(t *testing.T) {
+			fsys := disktest.New(1)
+			j := open(t, Options{FS: fsys})
+			add(t, j, "one", "two")
+			ok(t, j.Close())
+			path := j.Segments()[0].Path
+			before := content(t, fsys, path)
+			overwrite(t, fsys, path, append(bytes.Clone(before), tail...))
+			j = open(t, Options{FS: fsys})
+			for _, torn := range []int{1, 0} {
+				got, report := replay(t, j)
+				same(t, got, "one", "two")
+				if report.Torn != torn || report.TornBytes != int64(torn*len(tail)) || report.DamageTotal > 0 {
+					t.Errorf("got %+v, want %d torn", report, torn)
+				}
+			}
+			if got := content(t, fsys, path); !bytes.Equal(got, before) {
+				t.Errorf("got %d bytes after the cut, want %d", len(got), len(before))
+			}
+		})
+	}
+	frame := appendFrame(nil, []byte("of another segment"))
+	seal(frame, segmentID{1, 0xbad}, 2)
+	f("a byte", []byte{1})
+	f("zeros", make([]byte, 5000))
+	f("a frame's head", frame[:frameHead])
+	f("half a frame", frame[:20])
+	f("a frame of another segment", frame)
+	f("a frame of zeros", make([]byte, frameHead+1))
+	f("text", []byte(strings.Repeat("not a frame ", 100)))
+}
+
+// A record that holds what looks like a frame of the journal is not taken for
+// one when the frame around it is damaged: nobody who sends knows the salt.
+func TestPlantedFrame(t *testing.T) {
+	fsys := disktest.New(1)
+	j := open(t, Options{FS: fsys})
+	planted := appendFrame(nil, []byte("planted"))
+	seal(planted, segmentID{j.current.number, j.current.salt + 1}, 0)
+	add(t, j, string(planted)+"and some more", "two")
+	ok(t, j.Close())
+	path := j.Segments()[0].Path
+	b := content(t, fsys, path)
+	b[headerSize+8] ^= 1
+	overwrite(t, fsys, path, b)
+	got, report := readAll(t, fsys, dir)
+	same(t, got, "two")
+	if report.Lost != 1 {
+		t.Errorf("got %+v, want one lost", report)
+	}
+}
+
+// A file made of heads of long records costs no more than it is worth.
+func TestLookingForARecordIsBounded(t *testing.T) {
+	fsys := disktest.New(1)
+	j := open(t, Options{FS: fsys})
+	add(t, j, "one")
+	ok(t, j.Close()) // before it is overwritten
+	path := j.Segments()[0].Path
+	b := content(t, fsys, path)
+	head := []byte{0, 0, 8, 0, 1, 0, 0, 0, 1, 2, 3, 4} // 512 KiB
+	b = append(b, bytes.Repeat(head, 100_000)...)
+	overwrite(t, fsys, path, b)
+	got, report := readAll(t, fsys, dir)
+	same(t, got, "one")
+	if report.DamageTotal != 1 {
+		t.Errorf("got %+v, want the rest given up as damaged", report)
+	}
+}
+
+func TestMissingSegment(t *testing.T) {
+	fsys, paths, places := small(t)
+	ok(t, fsys.Remove(paths[1]))
+	got, report := readAll(t, fsys, dir)
+	var want []string
+	for _, p := range places {
+		if p.segment != 1 {
+			want = append(want, p.record)
+		}
+	}
+	same(t, got, want...)
+	if report.DamageTotal != 1 || report.Damage[0].Path != dir {
+		t.Errorf("got %+v, want a missing segment", report)
+	}
+}
+
+// Pages that cannot be read cost the records in them.
+func TestUnreadablePages(t *testing.T) {
+	f := func(name string, fails func(read int) bool, want ...string) {
+		t.Run(name, func(t *testing.T) {
+			fsys := disktest.New(1)
+			j := open(t, Options{FS: fsys})
+			add(t, j, "one", strings.Repeat("2", 3*pageBytes), "three")
+			ok(t, j.Close())
+			j = open(t, Options{FS: fsys})
+			reads := 0
+			fsys.Inject(func(op disktest.Op) error {
+				if op.Kind != disktest.Read {
+					return nil
+				}
+				if reads++; fails(reads) {
+					return syscall.EIO
+				}
+				return nil
+			})
+			got, report := replay(t, j)
+			for i := range got {
+				got[i] = got[i][:min(len(got[i]), 5)]
+			}
+			same(t, got, want...)
+			wantDamage := len(want) < 3
+			if (report.DamageTotal > 0) != wantDamage || wantDamage && !errors.Is(report.Damage[0], syscall.EIO) || report.Torn > 0 {
+				t.Errorf("got %+v", report)
+			}
+			fsys.Inject(nil)
+			if b := content(t, fsys, j.Segments()[0].Path); len(b) < 3*pageBytes {
+				t.Error("it was cut, though nobody knows what is in it")
+			}
+		})
+	}
+	f("the first time only", func(read int) bool { return read == 1 }, "one", "22222", "three")
+	f("one page", func(read int) bool { return read == 1 || read == 3 }, "one", "three")
+	f("the last page", func(read int) bool { return read == 1 || read == 5 }, "one")
+	f("all", func(int) bool { return true })
+}
+
+func TestNewerVersion(t *testing.T) {
+	fsys := disktest.New(1)
+	ok(t, fsys.MkdirAll(dir, 0o750))
+	s := segment{segmentID: segmentID{1, 2}}
+	head := s.appendHeader(nil)
+	head[7] = 2
+	overwrite(t, fsys, s.path(dir), resum(head))
+	for name, err := range map[string]error{
+		"Open": func() error { _, err := Open(t.Context(), Options{FS: fsys, Dir: dir}); return err }(),
+		"Read": func() error { _, err := Read(t.Context(), fsys, dir, nil); return err }(),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "version 2") {
+			t.Errorf("%s: got error %v", name, err)
+		}
+	}
+}
+
+// resum gives a changed header its checksum.
+func resum(head []byte) []byte {
+	sum := checksum(head[:36])
+	return append(head[:36], byte(sum), byte(sum>>8), byte(sum>>16), byte(sum>>24))
+}
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// Version 1 as FORMAT.md draws it, byte for byte.
+func TestGolden(t *testing.T) {
+	golden := filepath.Join("testdata", "v1")
+	one := segment{segmentID: segmentID{1, 0xdeadbeef}}
+	frames := appendFrame(appendFrame(nil, []byte("the first record")), []byte{0, 1, 2, 3})
+	if n := seal(frames, one.segmentID, 0); n != 2 {
+		t.Fatalf("%d frames, want 2", n)
+	}
+	first := append(one.appendHeader(nil), frames...)
+	two := segment{segmentID: segmentID{2, 7}, after: 1, afterEnd: int64(len(first))}
+	frame := appendFrame(nil, []byte("of the second segment"))
+	seal(frame, two.segmentID, 0)
+	second := append(two.appendHeader(nil), frame...)
+	for path, want := range map[string][]byte{one.path(golden): first, two.path(golden): second} {
+		if *update {
+			ok(t, os.MkdirAll(golden, 0o755))
+			ok(t, os.WriteFile(path, want, 0o644))
+		}
+		if got := content(t, disk.OS{}, path); !bytes.Equal(got, want) {
+			t.Errorf("%s has\n%x, want\n%x", path, got, want)
+		}
+	}
+	var got []string
+	report, err := Read(t.Context(), disk.OS{}, golden, func(segment uint64, offset int64, record []byte) error {
+		got = append(got, fmt.Sprintf("%d@%d %q", segment, offset, record))
+		return nil
+	})
+	ok(t, err)
+	same(t, got, `1@40 "the first record"`, `1@68 "\x00\x01\x02\x03"`, `2@40 "of the second segment"`)
+	if want := (Report{Segments: 2, Records: 3, Bytes: 41}); fmt.Sprint(report) != fmt.Sprint(want) {
+		t.Errorf("got %+v, want %+v", report, want)
+	}
+}
+
+// Whatever the files hold: reading ends, invents nothing, tells the same
+// twice, and a journal opens on it and works.
+func FuzzReplay(f *testing.F) {
+	id := segmentID{1, 0}
+	whole := segment{segmentID: id}.appendHeader(nil)
+	for i, r := range []string{"one", "two", "three"} {
+		frame := appendFrame(nil, []byte(r))
+		seal(frame, id, uint32(i))
+		whole = append(whole, frame...)
+	}
+	next := segment{segmentID: segmentID{2, 0}, after: 1, afterEnd: int64(len(whole))}.appendHeader(nil)
+	f.Add(whole, next)
+	f.Add(whole[:len(whole)-3], next)
+	f.Add(whole[:60], next)
+	f.Add(append(bytes.Clone(whole), make([]byte, 100)...), []byte{})
+	f.Add([]byte{}, []byte{})
+	f.Add(whole[:headerSize], resum(append(next[:28:28], 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0, 0, 0, 0)))
+	f.Add(append(bytes.Clone(whole), 0xff, 0xff, 0xff, 0xff, 3, 0, 0, 0, 0, 0, 0, 0, 0), []byte(magic))
+	f.Add(append(bytes.Clone(whole), bytes.Repeat([]byte{1, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0}, 50)...), next)
+	f.Fuzz(func(t *testing.T, one, two []byte) {
+		fsys := disktest.New(1)
+		ok(t, fsys.MkdirAll(dir, 0o750))
+		paths := []string{id.path(dir), segmentID{2, 0}.path(dir)}
+		overwrite(t, fsys, paths[0], one)
+		overwrite(t, fsys, paths[1], two)
+		files := [][]byte{one, two}
+		var first []string
+		report, err := Read(t.Context(), fsys, dir, func(segment uint64, offset int64, record []byte) error {
+			at := offset + frameHead
+			if !bytes.Equal(files[segment-1][at:at+int64(len(record))], record) {
+				t.Errorf("record %q is not in the file", record)
+			}
+			first = append(first, string(record))
+			return nil
+		})
+		if err != nil {
+			return // another version
+		}
+		if report.Records != len(first) || len(report.Damage) > maxDamage {
+			t.Errorf("got %+v", report)
+		}
+		j := open(t, Options{FS: fsys})
+		second, _ := replay(t, j)
+		same(t, second, first...)
+		add(t, j, "more")
+		ok(t, j.Close())
+		third, _ := readAll(t, fsys, dir)
+		same(t, third, append(first, "more")...)
+	})
+}

@@ -1,0 +1,50 @@
+package journal
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+)
+
+// frameHead is what stands before each record, in bytes: its length, its index
+// in the segment, and the CRC32C of both, of the record and of the segment's
+// identity, so that neither zeros nor bytes of another file are taken for one.
+const frameHead = 12
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+
+// appendFrame appends a frame that is to be sealed.
+func appendFrame(dst, record []byte) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(record)))
+	dst = append(dst, make([]byte, frameHead-4)...)
+	return append(dst, record...)
+}
+
+// seal numbers the frames from index on, for a segment, and returns how many there are.
+func seal(frames []byte, id segmentID, index uint32) uint32 {
+	n := uint32(0)
+	for len(frames) > 0 {
+		size := frameHead + int(binary.LittleEndian.Uint32(frames))
+		frame := frames[:size]
+		binary.LittleEndian.PutUint32(frame[4:], index+n)
+		binary.LittleEndian.PutUint32(frame[8:], frameSum(frame, id))
+		frames = frames[size:]
+		n++
+	}
+	return n
+}
+
+// frameSum is the checksum that belongs into a frame.
+func frameSum(frame []byte, id segmentID) uint32 {
+	var tail [20]byte
+	copy(tail[:8], frame)
+	binary.LittleEndian.PutUint64(tail[8:], id.number)
+	binary.LittleEndian.PutUint32(tail[16:], id.salt)
+	return crc32.Update(checksum(frame[frameHead:]), castagnoli, tail[:])
+}
+
+// sound tells if a frame is what was written to the segment.
+func sound(frame []byte, id segmentID) bool {
+	return binary.LittleEndian.Uint32(frame[8:]) == frameSum(frame, id)
+}
