@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/memstore"
 )
 
@@ -31,7 +32,7 @@ func (a *Archive) Checkpoint() error {
 	begin := time.Now()
 	var size, hosts int
 	name := fmt.Sprintf("%s%013d%s", filePrefix, a.now().UnixMilli(), fileSuffix)
-	err := publish(a.dir, name, func(w io.Writer) error {
+	err := disk.Publish(disk.OS{}, filepath.Join(a.dir, name), func(w io.Writer) error {
 		var err error
 		size, hosts, err = writeCheckpoint(w, a.store)
 		return err

@@ -10,8 +10,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
+	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/memstore"
 )
 
@@ -39,8 +39,8 @@ type Restored struct {
 // checkpoint before it is read too. An error is one of reading the directory.
 func (a *Archive) Restore(ctx context.Context) (Restored, error) {
 	var total Restored
-	if err := a.removeTemporary(); err != nil {
-		return total, err
+	if err := disk.RemoveTemporary(disk.OS{}, a.dir); err != nil {
+		return total, fmt.Errorf("restore: %w", err)
 	}
 	names, err := a.checkpoints()
 	if err != nil {
@@ -68,21 +68,6 @@ func (a *Archive) Restore(ctx context.Context) (Restored, error) {
 	defer a.gate.Unlock()
 	a.restored = true
 	return total, nil
-}
-
-func (a *Archive) removeTemporary() error {
-	entries, err := os.ReadDir(a.dir)
-	if err != nil {
-		return fmt.Errorf("restore: %w", err)
-	}
-	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), tempSuffix) {
-			if err := os.Remove(filepath.Join(a.dir, e.Name())); err != nil {
-				return fmt.Errorf("restore: %w", err)
-			}
-		}
-	}
-	return nil
 }
 
 // restoreFile reads a file to its end and stores what is sound. The error
