@@ -206,7 +206,7 @@ func TestFailedCheckpoint(t *testing.T) {
 	before, _ := a.checkpoints()
 	a.now = func() time.Time { return time.UnixMilli(1) }
 	blocked := filepath.Join(a.dir, "checkpoint-0000000000001.rsc.tmp")
-	if err := os.Mkdir(blocked, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(blocked, "in the way"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.Checkpoint(); err == nil {
@@ -215,7 +215,7 @@ func TestFailedCheckpoint(t *testing.T) {
 	if after, _ := a.checkpoints(); !slices.Equal(before, after) {
 		t.Errorf("before %v, after %v", before, after)
 	}
-	if err := os.Remove(blocked); err != nil {
+	if err := os.RemoveAll(blocked); err != nil {
 		t.Fatal(err)
 	}
 }
