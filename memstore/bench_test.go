@@ -64,7 +64,10 @@ func BenchmarkIngest(b *testing.B) {
 		now := int64(base)
 		s, hosts := newSynthetic(b, c, &now)
 		values := make([]float64, len(c.Series()))
-		batch := make([]Sample, len(values))
+		batches := make([][]Sample, len(hosts))
+		for h := range batches {
+			batches[h] = make([]Sample, len(values))
+		}
 		var samples int
 		var ingest, maintenance time.Duration
 		for step := range steps {
@@ -72,15 +75,17 @@ func BenchmarkIngest(b *testing.B) {
 			for h, series := range hosts {
 				c.Step(h, step, values)
 				for i, sr := range series {
-					batch[i] = Sample{sr, now * 1000, values[i]}
+					batches[h][i] = Sample{sr, now * 1000, values[i]}
 				}
-				begin := cpuTime(b)
+			}
+			begin := cpuTime(b)
+			for _, batch := range batches {
 				if refused, err := s.Write(batch); err != nil || len(refused) > 0 {
 					b.Fatal(refused, err)
 				}
-				ingest += cpuTime(b) - begin
 				samples += len(batch)
 			}
+			ingest += cpuTime(b) - begin
 			if step%30 == 0 {
 				begin := cpuTime(b)
 				maintain(b, s)

@@ -59,10 +59,13 @@ func (s *Store) write(batch []Sample, p period) ([]Refusal, error) {
 		h.mu.Lock()
 		var c cursor
 		var late *reopening
-		for h.full = false; run < len(batch) && batch[run].Series.host == h && !batch[run].Series.Gone() && !h.full; run++ {
+		for h.full = false; run < len(batch); run++ {
 			x := &batch[run]
 			if c.store(x) {
 				continue
+			}
+			if x.Series.host != h || x.Series.Gone() || h.full {
+				break
 			}
 			var reason RefusalReason
 			if reason, late = s.store(h, x.Series, x.Time, x.Value, p, &c); late != nil {
@@ -174,7 +177,7 @@ type cursor struct {
 // is the newest of its series.
 func (c *cursor) store(x *Sample) bool {
 	sr := x.Series
-	if x.Time != c.time || sr.lane != c.lane || sr.phase.offset != c.offset || sr.last >= c.slot ||
+	if x.Time != c.time || sr.lane != c.lane || sr.Gone() || sr.phase.offset != c.offset || sr.last >= c.slot ||
 		sr.last < sr.first || !sr.phase.steady() || int(sr.column) >= len(c.row) || x.Value != x.Value {
 		return false
 	}
