@@ -1,6 +1,9 @@
 package memstore
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // A buffer that held something else has no part in the answer.
 func TestReadIntoABuffer(t *testing.T) {
@@ -23,4 +26,34 @@ func TestReadIntoABuffer(t *testing.T) {
 	f("power", 2, 4, 6, nan)
 	f("load", 7, nan, nan, nan)
 	f("power", 2, 4, 6, nan)
+}
+
+// The tree shows a run as one, whatever windows it lies in.
+func TestTreeShowsRuns(t *testing.T) {
+	now := int64(base)
+	s := newStoreFor(t, func() time.Time { return time.Unix(now, 0) }, 4*time.Hour) // windows of 24 slots
+	sr := series(t, s, "n1", "load", Device{})
+	for range 100 {
+		put(t, s, sr, float64(now), 1)
+		now += 60
+	}
+	now += 3000
+	put(t, s, sr, float64(now), 2)
+	maintain(t, s)
+	if n := len(sr.lane.segments); n < 4 {
+		t.Fatalf("%d windows", n)
+	}
+	tree, err := s.Tree([]string{"alpha", "n1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := tree.Metrics["load"]
+	if first, last := got[0], got[len(got)-1]; first.Start != base || last.End != now+60 || first.Len < 100 {
+		t.Errorf("%v", got)
+	}
+	for i, w := range got {
+		if w.End != w.Start+int64(w.Len)*60 || i > 0 && w.Start <= got[i-1].End {
+			t.Errorf("run %d of %v", i, got)
+		}
+	}
 }

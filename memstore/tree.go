@@ -81,8 +81,9 @@ func (l *level) show() *Level {
 	return shown
 }
 
-// windows returns the windows that hold the series, cut to its first and last
-// sample.
+// windows returns the runs of windows that hold the series, cut to its first and
+// last sample. Where one window ends and the next begins is not told: it goes by
+// the host's name and changes as they are merged.
 func (sr *Series) windows() []Window {
 	var windows []Window
 	l := sr.lane
@@ -91,11 +92,16 @@ func (sr *Series) windows() []Window {
 			continue
 		}
 		first, end := max(g.first, sr.first), min(g.end(), sr.last+1)
-		windows = append(windows, Window{
+		w := Window{
 			Start: floorDiv(l.time(first)+sr.phase.offset, 1000),
 			Len:   int(end - first),
 			End:   floorDiv(l.time(end)+sr.phase.offset, 1000),
-		})
+		}
+		if n := len(windows); n > 0 && windows[n-1].End == w.Start {
+			windows[n-1].Len, windows[n-1].End = windows[n-1].Len+w.Len, w.End
+			continue
+		}
+		windows = append(windows, w)
 	}
 	return windows
 }
