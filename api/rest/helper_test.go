@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringstore/ringstore/api/rest/resttest"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
@@ -182,20 +184,7 @@ func (r reply) failure(t testing.TB) failure {
 	return f
 }
 
-type answer struct {
-	Queries []struct {
-		Metric, Host string
-		Aggreg       *bool
-	}
-	Results [][]entry
-}
-
-type entry struct {
-	Error                *string
-	Data                 []*float64
-	From, To, Resolution int64
-	Avg, Min, Max        *float64
-}
+type answer = resttest.Answer
 
 func (r reply) answer(t testing.TB) answer {
 	t.Helper()

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringstore/ringstore/api/rest/resttest"
+
 	"github.com/ringstore/ringstore/api/rest"
 	"github.com/ringstore/ringstore/memstore"
 )
@@ -124,7 +126,7 @@ func TestTheDefaultLimitClampsBeforeItCounts(t *testing.T) {
 	a := d.send(t, "GET", "/api/query", `{"cluster":"alpha","from":0,"to":99999999999,"queries":[{"metric":"cpu_load","host":"n1"}]}`).answer(t)
 	e := a.Results[0][0]
 	if len(e.Data) == 0 || len(e.Data) > 73*60 || e.From < now-73*3600 || *e.Avg != 7 {
-		t.Errorf("%d values from %d on, average %s", len(e.Data), e.From, show(e.Avg))
+		t.Errorf("%d values from %d on, average %s", len(e.Data), e.From, resttest.Show(e.Avg))
 	}
 }
 
@@ -152,7 +154,7 @@ func TestQueriesSelect(t *testing.T) {
 				got = append(got, *e.Error)
 				continue
 			}
-			got = append(got, show(e.Avg))
+			got = append(got, resttest.Show(e.Avg))
 		}
 		if s := strings.Join(got, " "); s != want {
 			t.Errorf("%s: %s, want %s", query, s, want)
@@ -245,7 +247,7 @@ func TestResampling(t *testing.T) {
 			t.Errorf("%s: %d values, resolution %d", resample, n, e.Resolution)
 		}
 		if *e.Min != first || *e.Max != last {
-			t.Errorf("%s: statistics are not those of the values: %s, %s", resample, show(e.Min), show(e.Max))
+			t.Errorf("%s: statistics are not those of the values: %s, %s", resample, resttest.Show(e.Min), resttest.Show(e.Max))
 		}
 	}
 	f("average", 29.5, 1169.5)

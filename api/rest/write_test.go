@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringstore/ringstore/api/rest/resttest"
+
 	"github.com/ringstore/ringstore/api/ingest"
 	"github.com/ringstore/ringstore/api/rest"
 	"github.com/ringstore/ringstore/memstore"
@@ -343,6 +345,6 @@ func TestReadsAndWritesGoTogether(t *testing.T) {
 	clients.Wait()
 	got := d.send(t, "GET", "/api/query", atBase(`{"cluster":"alpha","from":{600},"to":{3000},"queries":[{"metric":"flops_any","host":"n1"}]}`)).answer(t)
 	if e := got.Results[0][0]; e.Max == nil || *e.Max != 4 {
-		t.Errorf("four writers' threads make %s", show(e.Max))
+		t.Errorf("four writers' threads make %s", resttest.Show(e.Max))
 	}
 }

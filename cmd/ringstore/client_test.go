@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringstore/ringstore/api/rest/resttest"
+
 	natsgo "github.com/nats-io/nats.go"
 )
 
@@ -93,20 +95,10 @@ func (p *program) samples(t testing.TB, host, metric string, from, to int64) map
 	if len(a.Results[0]) == 0 {
 		return nil
 	}
-	return a.Results[0][0].byTime()
+	return a.Results[0][0].ByTime()
 }
 
-type answer struct {
-	Queries []struct{ Metric, Host string }
-	Results [][]entry
-}
-
-type entry struct {
-	Error                *string
-	Data                 []*float64
-	From, To, Resolution int64
-	Avg, Min, Max        *float64
-}
+type answer = resttest.Answer
 
 func (r reply) answer(t testing.TB) answer {
 	t.Helper()
@@ -115,16 +107,6 @@ func (r reply) answer(t testing.TB) answer {
 		t.Fatalf("status %d, %v: %.300q", r.status, err, r.body)
 	}
 	return a
-}
-
-func (e entry) byTime() map[int64]float64 {
-	values := make(map[int64]float64)
-	for i, v := range e.Data {
-		if v != nil {
-			values[e.From+int64(i)*e.Resolution] = *v
-		}
-	}
-	return values
 }
 
 // failure reads the body of an error, which every error has to have.

@@ -179,7 +179,7 @@ func findLines(t *testing.T, p *program, lines []collected) string {
 			continue
 		}
 		found := false
-		for second, value := range results[0][0].byTime() {
+		for second, value := range results[0][0].ByTime() {
 			found = found || asPrinted(value, l.value) && second-2 <= l.second && l.second <= second+2
 		}
 		if !found {
@@ -252,7 +252,7 @@ func TestLinesOfOtherDevicesStayApart(t *testing.T) {
 	for i, d := range devices {
 		l := readLine(t, fmt.Sprintf("flops_any,cluster=testcluster,hostname=h,%s value=%d %d", d, 1<<i, second))
 		a := p.query(t, l.query())
-		if got := a.Results[0][0].byTime(); len(got) != 1 || got[second] != l.value {
+		if got := a.Results[0][0].ByTime(); len(got) != 1 || got[second] != l.value {
 			t.Errorf("%s: %v, want %v", d, got, l.value)
 		}
 	}

@@ -3,15 +3,15 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"net/url"
 	"os"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ringstore/ringstore/api/rest/resttest"
 )
 
 // recorded is what cc-metric-store 1.5.4 was told and answered.
@@ -80,7 +80,7 @@ func TestRecordedCases(t *testing.T) {
 			if c.Name == "before-the-start-padded" {
 				want.Results[0][0].From = base - 1200 // as its note says
 			}
-			compareAnswers(t, got.answer(t), want)
+			resttest.Compare(t, got.answer(t), want)
 		})
 	}
 	before.stopWell(t)
@@ -94,77 +94,6 @@ func TestRecordedCases(t *testing.T) {
 			}
 		})
 	}
-}
-
-// compareAnswers goes by the rules of the record's README.
-func compareAnswers(t *testing.T, got, want answer) {
-	t.Helper()
-	if len(got.Results) != len(want.Results) || len(got.Queries) != len(want.Queries) {
-		t.Fatalf("%d results for %d queries, want %d for %d", len(got.Results), len(got.Queries), len(want.Results), len(want.Queries))
-	}
-	for i := range want.Results {
-		g := i
-		if len(want.Queries) > 0 { // hosts come in any order
-			if g = slices.Index(got.Queries, want.Queries[i]); g < 0 {
-				t.Fatalf("no query for %+v", want.Queries[i])
-			}
-		}
-		if len(got.Results[g]) != len(want.Results[i]) {
-			t.Fatalf("result %d has %d entries, want %d", g, len(got.Results[g]), len(want.Results[i]))
-		}
-		for j, w := range want.Results[i] {
-			compareEntries(t, got.Results[g][j], w)
-		}
-	}
-}
-
-func compareEntries(t *testing.T, got, want entry) {
-	t.Helper()
-	if (got.Error != nil) != (want.Error != nil) {
-		t.Fatalf("error %v, want %v", got.Error, want.Error)
-	}
-	if got.Resolution != want.Resolution {
-		t.Errorf("resolution %d, want %d", got.Resolution, want.Resolution)
-	}
-	if off := got.From - want.From; off <= -60 || off >= 60 {
-		t.Errorf("from is %d s off", off)
-	}
-	gotData, wantData := withoutTrailingNulls(got.Data), withoutTrailingNulls(want.Data)
-	if len(gotData) != len(wantData) {
-		t.Fatalf("%d values, want %d", len(gotData), len(wantData))
-	}
-	for i := range wantData {
-		if !near(gotData[i], wantData[i], 0.0015) {
-			t.Errorf("value %d: %s, want %s", i, show(gotData[i]), show(wantData[i]))
-		}
-	}
-	for _, s := range []struct {
-		name      string
-		got, want *float64
-	}{{"avg", got.Avg, want.Avg}, {"min", got.Min, want.Min}, {"max", got.Max, want.Max}} {
-		if !near(s.got, s.want, 0.006) {
-			t.Errorf("%s: %s, want %s", s.name, show(s.got), show(s.want))
-		}
-	}
-}
-
-func withoutTrailingNulls(data []*float64) []*float64 {
-	for len(data) > 0 && data[len(data)-1] == nil {
-		data = data[:len(data)-1]
-	}
-	return data
-}
-
-func near(a, b *float64, tolerance float64) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return math.Abs(*a-*b) <= tolerance
-}
-
-func show(v *float64) string {
-	text, _ := json.Marshal(v)
-	return string(text)
 }
 
 // TestHealthcheckAsRecorded is the example of the record's README: h1 has a

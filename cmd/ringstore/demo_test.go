@@ -106,7 +106,7 @@ func checkDemoLines(t *testing.T, screen string) {
 				return fmt.Errorf("%d results, want %d", len(a.Results), results)
 			}
 			for _, r := range a.Results {
-				if len(r) != 1 || r[0].Error != nil || len(r[0].byTime()) < least {
+				if len(r) != 1 || r[0].Error != nil || len(r[0].ByTime()) < least {
 					return fmt.Errorf("not %d values in %+v", least, r)
 				}
 			}
