@@ -1,6 +1,6 @@
-// Package archive is the store on disk: it writes what memstore holds to a
-// directory, brings it back after a start, and stands before memstore as the
-// Writer that the doors know.
+// Package archive is the store on disk: a journal of what was written since the
+// last checkpoint, the files that checkpoints write, and what brings them back
+// after a start. It stands before memstore as the Writer that the doors know.
 //
 // It knows the store and files, but nothing of who sends or asks. FORMAT.md
 // draws its files.
@@ -16,8 +16,8 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/ringstore/ringstore/archive/disk"
+	"github.com/ringstore/ringstore/archive/journal"
 	"github.com/ringstore/ringstore/memstore"
 )
 
@@ -26,55 +26,59 @@ type Options struct {
 	Dir      string // the configuration's checkpoints.directory; made if missing
 	Store    *memstore.Store
 	Interval time.Duration    // between checkpoints; default 10 minutes
-	Now      func() time.Time // names the files; nil means time.Now
-	Logger   *slog.Logger     // nil means silence
+	Sync     journal.SyncMode // of the journal; default a second
+	// JournalBytes is how long the journal may grow before a checkpoint is
+	// written, whatever the interval; default 256 MiB.
+	JournalBytes int64
+	FS           disk.FS          // nil means the operating system's
+	Now          func() time.Time // names the files; nil means time.Now
+	Logger       *slog.Logger     // nil means silence
 }
 
 // subdir holds our files, apart from those of cc-metric-store in Dir.
 const subdir = "ringstore"
 
-// maintainEvery is how often the store does what time asks for.
-const maintainEvery = 10 * time.Second
+const (
+	maintainEvery  = 10 * time.Second // the store does what time asks for
+	lookEvery      = time.Second      // at the size of the journal
+	defaultJournal = 256 << 20
+)
 
 // ErrClosed is the error of writes after [Archive.Close].
 var ErrClosed = errors.New("the archive is closed")
 
+// ErrNotRestored is the error of writes and checkpoints before [Archive.Restore]
+// has come to its end.
+var ErrNotRestored = errors.New("the archive is not restored yet")
+
 // Archive keeps a store on disk. Its methods may be called by many goroutines.
 type Archive struct {
-	store    *memstore.Store
-	dir      string
-	interval time.Duration
-	now      func() time.Time
-	log      *slog.Logger
-	lock     *os.File
+	Options
+	dir     string
+	lock    *os.File
+	records sync.Pool     // of *memstore.Record
+	healthy chan struct{} // the journal takes records again
 
-	checkpointing sync.Mutex // one checkpoint at a time
+	checkpointing sync.Mutex // guards what is below; one checkpoint at a time
+	catalog       catalog
+	run           uint64 // of the newest file
 
-	gate     sync.RWMutex // writers share it, Close takes it alone
-	closed   bool
-	restored bool // before that a checkpoint would replace what is not read yet
+	gate    sync.RWMutex // whoever changes the store shares it; a checkpoint takes it alone to begin
+	closed  bool
+	journal *journal.Journal // nil before Restore has come to its end
 }
 
 // Open makes the directory and takes it for this process; the error names the
 // process that holds it. Nothing is restored yet.
 func Open(o Options) (*Archive, error) {
 	a := &Archive{
-		store:    o.Store,
-		dir:      filepath.Join(o.Dir, subdir),
-		interval: o.Interval,
-		now:      o.Now,
-		log:      o.Logger,
+		Options: o.orDefaults(),
+		dir:     filepath.Join(o.Dir, subdir),
+		records: sync.Pool{New: func() any { return new(memstore.Record) }},
+		healthy: make(chan struct{}, 1),
+		catalog: newCatalog(),
 	}
-	if a.interval <= 0 {
-		a.interval = 10 * time.Minute
-	}
-	if a.now == nil {
-		a.now = time.Now
-	}
-	if a.log == nil {
-		a.log = slog.New(slog.DiscardHandler)
-	}
-	if err := os.MkdirAll(a.dir, 0o750); err != nil {
+	if err := a.FS.MkdirAll(a.dir, 0o750); err != nil {
 		return nil, fmt.Errorf("checkpoint directory: %w", err)
 	}
 	lock, err := lockDir(a.dir)
@@ -85,90 +89,170 @@ func Open(o Options) (*Archive, error) {
 	return a, nil
 }
 
-// lockDir takes a directory by a lock on a file in it that names its holder.
-func lockDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_RDWR|os.O_CREATE, 0o640)
-	if err != nil {
-		return nil, err
+func (o Options) orDefaults() Options {
+	if o.Interval <= 0 {
+		o.Interval = 10 * time.Minute
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		holder := make([]byte, 32)
-		n, _ := f.Read(holder)
-		return nil, errors.Join(fmt.Errorf("is in use by process %q", holder[:n]), f.Close())
+	if o.JournalBytes <= 0 {
+		o.JournalBytes = defaultJournal
 	}
-	if err := f.Truncate(0); err != nil {
-		return nil, errors.Join(err, f.Close())
+	if o.FS == nil {
+		o.FS = disk.OS{}
 	}
-	if _, err := fmt.Fprintf(f, "%d", os.Getpid()); err != nil {
-		return nil, errors.Join(err, f.Close())
+	if o.Now == nil {
+		o.Now = time.Now
 	}
-	return f, nil
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
 }
 
-// Write stores a batch; see [memstore.Store.Write].
+// Write stores a batch and returns when the journal has it; see
+// [memstore.Store.Write]. The error may also be a [*journal.UnavailableError]:
+// then nothing of the batch may be acknowledged, although a part of it may be in
+// the store.
 func (a *Archive) Write(ctx context.Context, batch []memstore.Sample) ([]memstore.Refusal, error) {
 	a.gate.RLock()
 	defer a.gate.RUnlock()
-	if a.closed {
-		return nil, ErrClosed
-	}
-	if err := ctx.Err(); err != nil {
+	if err := a.available(ctx); err != nil {
 		return nil, err
 	}
-	return a.store.Write(batch)
+	r := a.records.Get().(*memstore.Record)
+	defer a.records.Put(r)
+	defer r.Reset()
+	refused, err := a.Store.WriteRecord(batch, r)
+	if err := errors.Join(err, a.append(ctx, r)); err != nil {
+		return nil, err
+	}
+	return refused, nil
 }
 
-// Free forgets samples; see [memstore.Store.Free].
+// Free forgets samples; see [memstore.Store.Free]. The errors are those of Write.
 func (a *Archive) Free(ctx context.Context, path [][]string, to int64) (int, error) {
-	a.gate.RLock()
-	defer a.gate.RUnlock()
-	if a.closed {
-		return 0, ErrClosed
-	}
-	if err := ctx.Err(); err != nil {
+	a.gate.Lock() // before or after a batch, for the journal as for the store
+	defer a.gate.Unlock()
+	if err := a.available(ctx); err != nil {
 		return 0, err
 	}
-	return a.store.Free(path, to), nil
+	var r memstore.Record
+	r.Free(path, to)
+	if err := a.append(ctx, &r); err != nil {
+		return 0, err
+	}
+	return a.Store.Free(path, to), nil
 }
 
-// Run writes checkpoints at the interval and maintains the store, until ctx
-// ends. A checkpoint that fails is logged, and tried again
-// at the next interval.
+// Sync returns when all that was acknowledged before is on disk, whatever the
+// mode.
+func (a *Archive) Sync(ctx context.Context) error {
+	a.gate.RLock()
+	defer a.gate.RUnlock()
+	if err := a.available(ctx); err != nil {
+		return err
+	}
+	return a.journal.Sync(ctx)
+}
+
+// Unavailable is nil, or says why nothing can be written now.
+func (a *Archive) Unavailable() error {
+	a.gate.RLock()
+	defer a.gate.RUnlock()
+	return a.available(context.Background())
+}
+
+// available is called with the gate held.
+func (a *Archive) available(ctx context.Context) error {
+	switch {
+	case a.closed:
+		return ErrClosed
+	case a.journal == nil:
+		return ErrNotRestored
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return a.journal.Unavailable()
+}
+
+// append hands a record to the journal.
+func (a *Archive) append(ctx context.Context, r *memstore.Record) error {
+	if len(r.Bytes()) == 0 {
+		return nil
+	}
+	if err := a.journal.Append(ctx, r.Bytes()); err != nil {
+		return err
+	}
+	r.Settle()
+	return nil
+}
+
+// health is told what becomes of the journal. What it could not take may be in the
+// store: a checkpoint writes that down.
+func (a *Archive) health(err error) {
+	if err != nil {
+		a.Logger.Error("writes are refused until the disk takes them again", "error", err)
+		return
+	}
+	a.Logger.Info("the disk takes writes again")
+	select {
+	case a.healthy <- struct{}{}:
+	default:
+	}
+}
+
+// Run writes checkpoints at the interval, when the journal is long and after the
+// disk has failed, and maintains the store, until ctx ends. A checkpoint that
+// fails is logged, and tried again at the next interval.
 func (a *Archive) Run(ctx context.Context) {
-	checkpoints := time.NewTicker(a.interval)
-	defer checkpoints.Stop()
+	interval := time.NewTicker(a.Interval)
+	defer interval.Stop()
 	maintenance := time.NewTicker(maintainEvery)
 	defer maintenance.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	var evicted int64
+	var failed time.Time // last
 	for {
+		due := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-maintenance.C:
 			evicted = a.maintain(evicted)
-		case <-checkpoints.C:
-			if err := a.Checkpoint(); err != nil {
-				a.log.Error("checkpoint failed", "error", err)
-			}
+		case <-look.C:
+			due = a.journal.Size() > a.JournalBytes && time.Since(failed) > a.Interval/10
+		case <-a.healthy:
+			due = true
+		case <-interval.C:
+			due = true
 		}
+		if !due {
+			continue
+		}
+		if err := a.Checkpoint(); err != nil {
+			failed = time.Now()
+			a.Logger.Error("checkpoint failed", "error", err)
+		}
+		interval.Reset(a.Interval)
 	}
 }
 
 // maintain maintains the store and tells what went for want of memory since it
 // was told last, evicted windows in all, and returns how many these are now.
 func (a *Archive) maintain(evicted int64) int64 {
-	if err := a.store.Maintain(); err != nil {
-		a.log.Error("blocks in memory cannot be read", "error", err)
+	if err := a.Store.Maintain(); err != nil {
+		a.Logger.Error("blocks in memory cannot be read", "error", err)
 	}
-	now := a.store.Evicted()
+	now := a.Store.Evicted()
 	if n := now - evicted; n > 0 {
-		a.log.Warn("memory is short: the oldest windows were dropped before their retention was over", "windows", n, "since_start", now)
+		a.Logger.Warn("memory is short: the oldest windows were dropped before their retention was over", "windows", n, "since_start", now)
 	}
 	return now
 }
 
 // Close lets the writes in flight finish, writes a last checkpoint, if Restore
-// had come to its end, and gives the directory back. A second Close does nothing.
+// had come to its end, and gives the directory back. If the checkpoint fails, the
+// journal still has everything. A second Close does nothing.
 func (a *Archive) Close() error {
 	a.gate.Lock()
 	if a.closed {
@@ -176,11 +260,10 @@ func (a *Archive) Close() error {
 		return nil
 	}
 	a.closed = true
-	restored := a.restored
 	a.gate.Unlock()
 	var err error
-	if restored {
-		err = a.Checkpoint()
+	if a.journal != nil {
+		err = errors.Join(a.Checkpoint(), a.journal.Close())
 	}
 	return errors.Join(err, a.lock.Close())
 }

@@ -1,107 +1,254 @@
 package archive
 
 import (
-	"encoding/binary"
+	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
-	"os"
+	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/ringstore/ringstore/archive/blockfile"
 	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/memstore"
 )
 
+// A checkpoint's files: for each cluster one of the blocks that no earlier one
+// has, blocks/<cluster>/<run>.rsb, and at last windows-<run>.rsw with all that is
+// open and the places of all series, which makes the run valid.
 const (
-	filePrefix = "checkpoint-"
-	fileSuffix = ".rsc"
-	// kept is how many checkpoints stay: the newest, and one more in case it
-	// is damaged.
-	kept = 2
+	blocksDir     = "blocks"
+	blocksSuffix  = ".rsb"
+	windowsPrefix = "windows-"
+	windowsSuffix = ".rsw"
+	journalDir    = "journal"
+	damagedSuffix = ".damaged"
 )
 
-// Checkpoint writes all that the store holds to a new file, and then removes
-// the files that it makes needless. Writes go on meanwhile.
+// Checkpoint writes down what the store holds and no file has yet, and removes
+// what that makes needless of the journal and of the files. Writes go on
+// meanwhile.
 func (a *Archive) Checkpoint() error {
 	a.checkpointing.Lock()
 	defer a.checkpointing.Unlock()
 	begin := time.Now()
-	var size, hosts int
-	name := fmt.Sprintf("%s%013d%s", filePrefix, a.now().UnixMilli(), fileSuffix)
-	err := disk.Publish(disk.OS{}, filepath.Join(a.dir, name), func(w io.Writer) error {
-		var err error
-		size, hosts, err = writeCheckpoint(w, a.store)
-		return err
-	})
+	n, first, err := a.cut()
 	if err != nil {
-		return err
+		return fmt.Errorf("checkpoint: %w", err)
 	}
-	a.log.Info("checkpoint written", "file", name, "hosts", hosts, "bytes", size, "took", time.Since(begin))
-	return a.removeOld()
+	c := checkpoint{archive: a, snapshot: n, head: blockfile.Head{Run: a.nextRun(), Journal: first}}
+	if err := c.write(); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	n.Settle()
+	for _, f := range c.files {
+		a.catalog.add(f.file, f.hosts)
+	}
+	a.Logger.Info("checkpoint written", "run", c.head.Run, "hosts", c.hosts, "blocks", c.blocks, "bytes", c.bytes, "took", time.Since(begin))
+	if err := errors.Join(a.journal.Drop(first), a.removeOld(c.head.Run)); err != nil {
+		return fmt.Errorf("checkpoint %d is written, but what it replaces is still there: %w", c.head.Run, err)
+	}
+	return nil
 }
 
-func writeCheckpoint(w io.Writer, s *memstore.Store) (size, hosts int, err error) {
-	write := func(b []byte) error {
-		n, err := w.Write(b)
-		size += n
-		return err
+// cut begins a segment of the journal and a snapshot which has all that the
+// segments before it have.
+func (a *Archive) cut() (*memstore.Snapshot, uint64, error) {
+	a.gate.RLock()
+	j := a.journal
+	a.gate.RUnlock()
+	if j == nil {
+		return nil, 0, ErrNotRestored
 	}
-	if err := write([]byte(magic)); err != nil {
-		return size, hosts, err
+	_ = j.Sync(context.Background()) // so that it takes little time below; Rotate tells of errors
+	a.gate.Lock()
+	defer a.gate.Unlock()
+	first, err := j.Rotate()
+	if err != nil {
+		return nil, 0, err
 	}
-	var record []byte
-	err = s.Dump(func(h memstore.HostDump) error {
-		record = appendHost(append(record[:0], make([]byte, recordHead)...), h)
-		payload := record[recordHead:]
-		if len(payload) > maxRecord {
-			return fmt.Errorf("host %s/%s is too large for a record: %d bytes", h.Cluster, h.Host, len(payload))
+	return a.Store.Snapshot(), first, nil
+}
+
+// nextRun returns a number for a checkpoint that is higher than all before.
+func (a *Archive) nextRun() uint64 {
+	a.run = max(a.run+1, uint64(max(a.Now().UnixMilli(), 0)))
+	return a.run
+}
+
+// checkpoint is the work of writing one.
+type checkpoint struct {
+	archive  *Archive
+	snapshot *memstore.Snapshot
+	head     blockfile.Head // of the windows
+	windows  *blockfile.Writer
+
+	files  []writtenFile
+	hosts  int
+	blocks int
+	bytes  int64
+}
+
+// writtenFile is a file of blocks that is there.
+type writtenFile struct {
+	file  *file
+	hosts []blockfile.HostIndex
+}
+
+// write writes the files. Those of blocks are there before that of the windows.
+func (c *checkpoint) write() error {
+	a := c.archive
+	path := filepath.Join(a.dir, windowsPrefix+runName(c.head.Run)+windowsSuffix)
+	c.head.Kind = blockfile.Windows
+	err := disk.Publish(a.FS, path, func(w io.Writer) (err error) {
+		if c.windows, err = blockfile.NewWriter(w, c.head); err != nil {
+			return err
 		}
-		binary.LittleEndian.PutUint32(record, uint32(len(payload)))
-		binary.LittleEndian.PutUint32(record[4:], crc32.Checksum(payload, castagnoli))
-		hosts++
-		return write(record)
+		for _, cluster := range c.snapshot.Clusters() {
+			if err := c.cluster(cluster); err != nil {
+				return err
+			}
+		}
+		c.bytes += c.windows.Size()
+		return c.windows.Close()
 	})
-	if err != nil {
-		return size, hosts, err
-	}
-	return size, hosts, write(endRecord(hosts))
+	return err
 }
 
-func endRecord(records int) []byte {
-	var end [12]byte
-	binary.LittleEndian.PutUint32(end[8:], uint32(records))
-	binary.LittleEndian.PutUint32(end[4:], crc32.Checksum(end[8:], castagnoli))
-	return end[:]
+// errNothing says that a cluster has no new block.
+var errNothing = errors.New("no new block")
+
+// cluster writes a cluster's hosts: to the windows, and what is sealed to a file
+// of its own.
+func (c *checkpoint) cluster(name string) error {
+	a := c.archive
+	dir := filepath.Join(a.dir, blocksDir, name)
+	if err := a.FS.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	f := &file{path: filepath.Join(dir, runName(c.head.Run)+blocksSuffix), cluster: name, run: c.head.Run}
+	head := c.head
+	head.Kind = blockfile.Blocks
+	err := disk.Publish(a.FS, f.path, func(w io.Writer) error {
+		blocks, err := blockfile.NewWriter(w, head)
+		if err != nil {
+			return err
+		}
+		some := false
+		err = c.snapshot.Hosts(name, func(h memstore.HostState) error {
+			sealed, open, n := split(h)
+			c.hosts++
+			c.blocks += n
+			if err := c.windows.Add(open); err != nil || n == 0 {
+				return err
+			}
+			some = true
+			return blocks.Add(sealed)
+		})
+		switch {
+		case err != nil:
+			return err
+		case !some:
+			return errNothing
+		}
+		c.bytes += blocks.Size()
+		return blocks.Close()
+	})
+	if errors.Is(err, errNothing) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	written, err := blockfile.Open(a.FS, f.path)
+	if err != nil {
+		return err
+	}
+	c.files = append(c.files, writtenFile{f, written.Hosts})
+	return written.Close()
 }
 
-// checkpoints returns the names of the checkpoint files, newest first.
-func (a *Archive) checkpoints() ([]string, error) {
-	entries, err := os.ReadDir(a.dir)
-	if err != nil {
-		return nil, err
+// split parts a host's state into what goes to a file of blocks, n blocks and
+// freed ranges, and what goes to the windows.
+func split(h memstore.HostState) (sealed, open memstore.HostState, n int) {
+	sealed, open = h, h
+	sealed.Lanes, open.Lanes = nil, nil
+	for _, l := range h.Lanes {
+		s, o := l, l
+		s.Windows, o.Windows, o.Freed = nil, nil, nil
+		for _, w := range l.Windows {
+			if w.Open {
+				o.Windows = append(o.Windows, w)
+			} else {
+				s.Windows = append(s.Windows, w)
+			}
+		}
+		if len(s.Windows)+len(s.Freed) > 0 {
+			sealed.Lanes = append(sealed.Lanes, s)
+			n += len(s.Windows) + len(s.Freed)
+		}
+		open.Lanes = append(open.Lanes, o)
 	}
-	var names []string
+	return sealed, open, n
+}
+
+func runName(run uint64) string { return fmt.Sprintf("%013d", run) }
+
+// runOf returns the run that a file's name tells.
+func runOf(name, prefix, suffix string) (uint64, bool) {
+	number, ok := strings.CutPrefix(name, prefix)
+	number, ok2 := strings.CutSuffix(number, suffix)
+	run, err := strconv.ParseUint(number, 10, 64)
+	return run, ok && ok2 && err == nil
+}
+
+// list returns the files of a directory whose names tell a run, by their runs,
+// the oldest first.
+func (a *Archive) list(dir, prefix, suffix string) (paths []string, runs []uint64, err error) {
+	entries, err := a.FS.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	byRun := make(map[uint64]string)
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), filePrefix) && strings.HasSuffix(e.Name(), fileSuffix) {
-			names = append(names, e.Name())
+		if run, ok := runOf(e.Name(), prefix, suffix); ok {
+			byRun[run] = filepath.Join(dir, e.Name())
 		}
 	}
-	slices.Sort(names)
-	slices.Reverse(names)
-	return names, nil
+	runs = slices.Sorted(maps.Keys(byRun))
+	for _, run := range runs {
+		paths = append(paths, byRun[run])
+	}
+	return paths, runs, nil
 }
 
-func (a *Archive) removeOld() error {
-	names, err := a.checkpoints()
-	if err != nil || len(names) <= kept {
-		return err
+// removeOld removes the windows of the runs before, and files of blocks that
+// hold nothing any more that is not in newer ones, or that nobody wants.
+func (a *Archive) removeOld(run uint64) error {
+	paths, runs, err := a.list(a.dir, windowsPrefix, windowsSuffix)
+	for i, path := range paths {
+		if runs[i] < run {
+			err = errors.Join(err, a.FS.Remove(path))
+		}
 	}
-	for _, name := range names[kept:] {
-		err = errors.Join(err, os.Remove(filepath.Join(a.dir, name)))
+	a.catalog.drop(func(e *entry) bool { return e.end < a.Store.Oldest(e.lane.cluster, e.lane.host) })
+	for f := range a.catalog.files {
+		if f.live > 0 {
+			continue
+		}
+		if e := a.FS.Remove(f.path); e != nil && !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+			continue
+		}
+		delete(a.catalog.files, f)
 	}
 	return err
 }

@@ -1,173 +1,359 @@
 package archive
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"io"
-	"os"
+	"io/fs"
 	"path/filepath"
+	"slices"
+	"time"
 
+	"github.com/ringstore/ringstore/archive/blockfile"
 	"github.com/ringstore/ringstore/archive/disk"
+	"github.com/ringstore/ringstore/archive/journal"
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// DamageError tells where a file does not hold what was written.
-type DamageError struct {
-	Path   string
-	Offset int64 // of the record, in bytes
-	Err    error
-}
-
-func (e *DamageError) Error() string {
-	return fmt.Sprintf("%s: damaged at byte %d: %v", e.Path, e.Offset, e.Err)
-}
-
-func (e *DamageError) Unwrap() error { return e.Err }
-
 // Restored counts what a restore brought back.
 type Restored struct {
-	Files, Hosts int
-	Samples      memstore.Restored
+	Files   int // that were read, without the journal's
+	Damaged int // places in files that could not be read; the log tells them
+	Skipped int // blocks that there is no memory for
+	Journal journal.Report
+	memstore.Restored
 }
 
-// Restore brings the newest checkpoint back into the store. A damaged file
-// costs its damaged hosts: it is logged, set aside as *.damaged, and the
-// checkpoint before it is read too. An error is one of reading the directory.
+// progressEvery is how often the log tells how far a restore is.
+const progressEvery = 5 * time.Second
+
+// restoring is the work of bringing a store back.
+type restoring struct {
+	*Archive
+	ctx   context.Context
+	store *memstore.Restoring
+	total Restored
+	told  time.Time // progress, last
+}
+
+// Restore brings back what checkpoints and the journal hold, the newest first,
+// as much as there is memory for, and opens the journal: from then on the archive
+// takes writes. What is damaged is logged, and given a second name that ends in
+// .damaged; it costs no more than itself. The error is one of the directory, or
+// ctx's; then nothing on disk has changed.
 func (a *Archive) Restore(ctx context.Context) (Restored, error) {
-	var total Restored
-	if err := disk.RemoveTemporary(disk.OS{}, a.dir); err != nil {
-		return total, fmt.Errorf("restore: %w", err)
-	}
-	names, err := a.checkpoints()
+	a.checkpointing.Lock()
+	defer a.checkpointing.Unlock()
+	r := restoring{Archive: a, ctx: ctx, store: a.Store.Restore(), told: time.Now()}
+	defer r.store.Done()
+	j, err := r.restore()
+	r.total.Restored = r.store.Restored
 	if err != nil {
-		return total, fmt.Errorf("restore: %w", err)
-	}
-	for _, name := range names {
-		path := filepath.Join(a.dir, name)
-		err := a.restoreFile(ctx, path, &total)
-		if errors.Is(err, memstore.ErrMemory) {
-			a.log.Error("not all of the checkpoint fits into the memory", "error", err)
-			break
-		}
-		if err == nil {
-			break
-		}
-		if _, damaged := errors.AsType[*DamageError](err); !damaged {
-			return total, fmt.Errorf("restore: %w", err)
-		}
-		a.log.Error("checkpoint is damaged, the one before it is read too", "error", err)
-		if err := os.Rename(path, path+".damaged"); err != nil {
-			return total, fmt.Errorf("restore: %w", err)
-		}
+		return r.total, fmt.Errorf("restore: %w", err)
 	}
 	a.gate.Lock()
 	defer a.gate.Unlock()
-	a.restored = true
-	return total, nil
+	a.journal = j
+	return r.total, nil
 }
 
-// restoreFile reads a file to its end and stores what is sound. The error
-// joins a DamageError for each part that is not.
-func (a *Archive) restoreFile(ctx context.Context, path string, total *Restored) error {
-	f, err := os.Open(path)
+func (r *restoring) restore() (*journal.Journal, error) {
+	if err := disk.RemoveTemporary(r.FS, r.dir); err != nil {
+		return nil, err
+	}
+	windows, path, err := r.newestWindows()
+	if err != nil {
+		return nil, err
+	}
+	var first uint64
+	if windows != nil {
+		defer windows.Close()
+		first = windows.Journal
+		r.run = max(r.run, windows.Run)
+	}
+	if err := r.findBlocks(); err != nil {
+		return nil, err
+	}
+	if windows != nil {
+		if err := r.windows(path, windows); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.blocks(); err != nil {
+		return nil, err
+	}
+	return r.replay(first)
+}
+
+// newestWindows opens the windows of the newest run whose index can be read, nil
+// if there are none.
+func (r *restoring) newestWindows() (*blockfile.File, string, error) {
+	paths, _, err := r.list(r.dir, windowsPrefix, windowsSuffix)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, path := range slices.Backward(paths) {
+		f, err := r.open(path)
+		if f != nil || err != nil {
+			return f, path, err
+		}
+	}
+	return nil, "", nil
+}
+
+// open opens a file and tells its damage; it returns nil if nothing of it can be
+// read.
+func (r *restoring) open(path string) (*blockfile.File, error) {
+	f, err := blockfile.Open(r.FS, path)
+	if damage, ok := errors.AsType[*blockfile.DamageError](err); ok {
+		r.total.Damaged++
+		r.Logger.Error("a file is damaged, nothing of it can be read; it is set aside", "as", path+damagedSuffix, "error", damage)
+		return nil, r.FS.Rename(path, path+damagedSuffix)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.total.Files++
+	for _, d := range f.Damage {
+		r.damaged(path, d)
+	}
+	return f, nil
+}
+
+// damaged tells of damage and gives the file its second name, under which it
+// stays.
+func (r *restoring) damaged(path string, damage error) {
+	r.total.Damaged++
+	r.Logger.Error("a file is damaged; what is sound of it is used, and it is kept", "as", path+damagedSuffix, "error", damage)
+	if err := r.FS.Link(path, path+damagedSuffix); err != nil && !errors.Is(err, fs.ErrExist) {
+		r.Logger.Error("a damaged file cannot be kept", "error", err)
+	}
+}
+
+// findBlocks reads what files of blocks there are, and what is in them.
+func (r *restoring) findBlocks() error {
+	root := filepath.Join(r.dir, blocksDir)
+	clusters, err := r.FS.ReadDir(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	total.Files++
-	return readCheckpoint(ctx, path, f, func(h memstore.HostDump) error {
-		r, err := a.store.Restore(h)
-		total.Hosts++
-		total.Samples.Stored += r.Stored
-		total.Samples.Refused += r.Refused
-		total.Samples.Unknown += r.Unknown
-		return err
-	})
-}
-
-func readCheckpoint(ctx context.Context, path string, f io.Reader, use func(memstore.HostDump) error) error {
-	r := bufio.NewReaderSize(f, 1<<20)
-	damage := func(offset int64, err error) error { return &DamageError{path, offset, err} }
-	head := make([]byte, len(magic))
-	if _, err := io.ReadFull(r, head); err != nil || string(head) != magic {
-		return damage(0, errors.New("not a checkpoint of a known version"))
-	}
-	var damages []error
-	offset := int64(len(magic))
-	var payload []byte
-	for records := uint32(0); ; records++ {
-		if err := ctx.Err(); err != nil {
+	for _, cluster := range clusters {
+		dir := filepath.Join(root, cluster.Name())
+		if !cluster.IsDir() {
+			continue
+		}
+		if err := disk.RemoveTemporary(r.FS, dir); err != nil {
 			return err
 		}
-		var rec [recordHead]byte
-		if _, err := io.ReadFull(r, rec[:]); err != nil {
-			return errors.Join(append(damages, damage(offset, readError(err)))...)
+		paths, runs, err := r.list(dir, "", blocksSuffix)
+		if err != nil {
+			return err
 		}
-		length, sum := binary.LittleEndian.Uint32(rec[:]), binary.LittleEndian.Uint32(rec[4:])
-		if length == 0 {
-			return errors.Join(append(damages, checkEnd(r, sum, records, func(err error) error { return damage(offset, err) }))...)
-		}
-		if length > maxRecord {
-			return errors.Join(append(damages, damage(offset, fmt.Errorf("a record of %d bytes", length)))...)
-		}
-		var err error
-		if payload, err = readInto(payload[:0], r, int(length)); err != nil {
-			return errors.Join(append(damages, damage(offset, readError(err)))...)
-		}
-		h, err := parseRecord(payload, sum)
-		if err == nil {
-			if err := use(h); err != nil {
-				return errors.Join(append(damages, err)...)
+		for i, path := range paths {
+			r.run = max(r.run, runs[i])
+			f, err := r.open(path)
+			if err != nil {
+				return err
 			}
-		} else {
-			damages = append(damages, damage(offset, err))
+			if f == nil {
+				continue
+			}
+			r.catalog.add(&file{path: path, cluster: cluster.Name(), run: runs[i]}, f.Hosts)
+			if err := errors.Join(f.Close(), r.ctx.Err()); err != nil {
+				return err
+			}
 		}
-		offset += recordHead + int64(length)
-	}
-}
-
-func parseRecord(payload []byte, sum uint32) (memstore.HostDump, error) {
-	if crc32.Checksum(payload, castagnoli) != sum {
-		return memstore.HostDump{}, errors.New("the checksum is wrong")
-	}
-	return parseHost(payload)
-}
-
-func checkEnd(r io.Reader, sum, records uint32, damage func(error) error) error {
-	var n [4]byte
-	switch _, err := io.ReadFull(r, n[:]); {
-	case err != nil:
-		return damage(readError(err))
-	case crc32.Checksum(n[:], castagnoli) != sum:
-		return damage(errors.New("the checksum of the end record is wrong"))
-	case binary.LittleEndian.Uint32(n[:]) != records:
-		return damage(fmt.Errorf("%d records, the end record says %d", records, binary.LittleEndian.Uint32(n[:])))
 	}
 	return nil
 }
 
-// readInto reads n bytes in steps, so that a length that lies costs no more
-// memory than the file has bytes.
-func readInto(dst []byte, r io.Reader, n int) ([]byte, error) {
-	for n > 0 {
-		step := min(n, 1<<20)
-		at := len(dst)
-		dst = append(dst, make([]byte, step)...)
-		if _, err := io.ReadFull(r, dst[at:]); err != nil {
-			return dst, err
+// windows brings back all series and the windows that were open, unless a run
+// that did not come to its end has them sealed.
+func (r *restoring) windows(path string, f *blockfile.File) error {
+	for i, h := range f.Hosts {
+		if err := r.ctx.Err(); err != nil {
+			return err
 		}
-		n -= step
+		tables, err := f.Series(i)
+		if err != nil {
+			r.damaged(path, err)
+			continue
+		}
+		state := memstore.HostState{Cluster: h.Cluster, Host: h.Host, Number: h.Number}
+		for k, l := range h.Lanes {
+			ls := memstore.LaneState{Frequency: l.Frequency, Grid: l.Grid, Series: tables[k]}
+			for _, w := range l.Windows {
+				begin := l.Grid + w.First*l.Frequency
+				if r.catalog.newer(laneName{h.Cluster, h.Host, l.Frequency}, f.Run, begin, begin+int64(w.Slots)*l.Frequency) {
+					continue
+				}
+				b, err := f.Block(w)
+				if err != nil {
+					r.damaged(path, err)
+					continue
+				}
+				ls.Windows = append(ls.Windows, memstore.WindowState{Block: b, Open: true})
+			}
+			state.Lanes = append(state.Lanes, ls)
+		}
+		if err := r.state(state, true); err != nil {
+			r.damaged(path, err)
+		}
 	}
-	return dst, nil
+	return nil
 }
 
-func readError(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("the file ends before its end record")
+// state hands a state to the store. That there is no room left is no error.
+func (r *restoring) state(state memstore.HostState, settled bool) error {
+	err := r.store.State(state, settled)
+	if errors.Is(err, memstore.ErrMemory) {
+		return nil
 	}
 	return err
+}
+
+// blocks brings back sealed blocks, the latest first, until the memory is full.
+func (r *restoring) blocks() error {
+	reader := blockReader{restoring: r, files: make(map[*file]*blockfile.File)}
+	defer reader.close()
+	entries := r.catalog.blocks()
+	for i, e := range entries {
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
+		if r.Store.Full() {
+			r.skip(entries[i:])
+			return nil
+		}
+		if e.end < r.Store.Oldest(e.lane.cluster, e.lane.host) {
+			continue
+		}
+		state, err := reader.read(e)
+		if err == nil {
+			err = r.state(state, false)
+		}
+		if err != nil {
+			r.damaged(e.file.path, err)
+		}
+		if time.Since(r.told) > progressEvery {
+			r.told = time.Now()
+			r.Logger.Info("restoring", "blocks", i, "of", len(entries))
+		}
+	}
+	return nil
+}
+
+// skip notes blocks that stay on disk.
+func (r *restoring) skip(entries []*entry) {
+	for _, e := range entries {
+		r.Store.Skip(e.lane.cluster, e.lane.host, e.lane.frequency, e.end)
+	}
+	r.total.Skipped = len(entries)
+	r.Logger.Warn("not all that is kept fits into the memory: the oldest windows stay on disk", "windows", len(entries))
+}
+
+// blockReader reads entries, and keeps the files open that they are in.
+type blockReader struct {
+	*restoring
+	files map[*file]*blockfile.File
+}
+
+// mostOpenFiles is how many files are kept open.
+const mostOpenFiles = 64
+
+// read returns the state of one window.
+func (b *blockReader) read(e *entry) (memstore.HostState, error) {
+	f, err := b.open(e.file)
+	if err != nil {
+		return memstore.HostState{}, err
+	}
+	h := f.Hosts[e.host]
+	tables, err := f.Series(e.host)
+	if err != nil {
+		return memstore.HostState{}, err
+	}
+	block, err := f.Block(e.window)
+	if err != nil {
+		return memstore.HostState{}, err
+	}
+	l := h.Lanes[e.inHost]
+	return memstore.HostState{Cluster: h.Cluster, Host: h.Host, Number: h.Number, Lanes: []memstore.LaneState{{
+		Frequency: l.Frequency,
+		Grid:      l.Grid,
+		Series:    tables[e.inHost],
+		Windows:   []memstore.WindowState{{Block: block}},
+	}}}, nil
+}
+
+func (b *blockReader) open(f *file) (*blockfile.File, error) {
+	if opened := b.files[f]; opened != nil {
+		return opened, nil
+	}
+	if len(b.files) >= mostOpenFiles {
+		b.close()
+	}
+	opened, err := blockfile.Open(b.FS, f.path)
+	if err != nil {
+		return nil, err
+	}
+	b.files[f] = opened
+	return opened, nil
+}
+
+func (b *blockReader) close() {
+	for _, f := range b.files {
+		_ = f.Close() // it was only read
+	}
+	clear(b.files)
+}
+
+// replay opens the journal and does again what it tells from a segment on.
+func (r *restoring) replay(first uint64) (_ *journal.Journal, err error) {
+	j, err := journal.Open(r.ctx, journal.Options{
+		FS:     r.FS,
+		Dir:    filepath.Join(r.dir, journalDir),
+		Sync:   r.Options.Sync,
+		First:  first,
+		Health: r.health,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, j.Close())
+		}
+	}()
+	if err := j.Drop(first); err != nil {
+		return nil, err
+	}
+	size, done := j.Size(), int64(0)
+	r.total.Journal, err = j.Replay(r.ctx, func(segment uint64, offset int64, record []byte) error {
+		done += int64(len(record))
+		if time.Since(r.told) > progressEvery {
+			r.told = time.Now()
+			r.Logger.Info("replaying the journal", "bytes", done, "of", size)
+		}
+		err := r.store.Record(record)
+		if errors.Is(err, memstore.ErrMemory) {
+			r.total.Skipped++
+			return nil
+		}
+		if err != nil {
+			r.total.Damaged++
+			r.Logger.Error("a record of the journal makes no sense", "segment", segment, "offset", offset, "error", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range r.total.Journal.Damage {
+		r.Logger.Error("the journal is damaged; what is sound of it is used, and it is kept", "error", d)
+	}
+	r.total.Damaged += r.total.Journal.DamageTotal
+	return j, nil
 }

@@ -49,6 +49,9 @@ func (b *books) above(part float64) bool {
 // full reports that writes have to stop.
 func (b *books) full() bool { return b.limit > 0 && b.used.Load() > b.limit }
 
+// Full reports that what is restored finds no room any more.
+func (s *Store) Full() bool { return s.books.above(evictDownTo) }
+
 // makeRoom evicts if the limit is near. The error is [ErrMemory].
 func (s *Store) makeRoom() error {
 	if !s.books.above(evictAbove) {
@@ -87,6 +90,7 @@ func (s *Store) evict() {
 		}
 		v.host.mu.Lock()
 		if i, ok := v.lane.find(v.segment.first); ok && v.lane.segments[i] == v.segment && v.segment.sealed != nil {
+			v.lane.edge = max(v.lane.edge, v.segment.end())
 			s.drop(v.lane, v.segment)
 			s.books.evicted.Add(1)
 			poorer[v.host] = true

@@ -106,6 +106,8 @@ func TestOneSampleEach(t *testing.T) {
 		t.Errorf("a series with one sample takes %d bytes", each)
 	}
 	live(24 * 60)
+	s.Snapshot() // numbers are not used again before
+	live(6 * 60)
 	if n := s.Size(); n.Series != 1 || n.Bytes > 12_000 {
 		t.Errorf("after all but one series have left: %+v", n)
 	}
@@ -120,15 +122,18 @@ func TestColumnNumbers(t *testing.T) {
 	var all []*Series
 	for range 6 {
 		all = append(all, &Series{lane: l})
-		l.addColumn(all[len(all)-1])
+		l.putColumn(all[len(all)-1], l.freeColumn(1))
 	}
 	for _, i := range []int{3, 1, 5, 2} {
-		l.removeColumn(all[i])
+		l.removeColumn(all[i], 1)
 	}
-	l.trim()
-	for _, want := range []uint32{1, 2, 3, 5} {
+	l.trim(1)
+	if c := l.freeColumn(1); c != 6 {
+		t.Errorf("got the number %d in the epoch in which it was given back", c)
+	}
+	for _, want := range []uint32{1, 2, 3, 5, 6} {
 		sr := &Series{lane: l}
-		if l.addColumn(sr); sr.column != want {
+		if l.putColumn(sr, l.freeColumn(2)); sr.column != want {
 			t.Errorf("got the number %d, want %d", sr.column, want)
 		}
 	}

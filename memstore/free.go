@@ -34,7 +34,7 @@ func (s *Store) Free(path [][]string, to int64) int {
 			chosen[sr.lane][sr.column] = sr
 		})
 		for l, columns := range chosen {
-			n += s.freeColumns(l, columns, to)
+			n += s.freeColumns(h, l, columns, to*1000+999)
 		}
 		h.shrink(s)
 		h.mu.Unlock()
@@ -43,13 +43,14 @@ func (s *Store) Free(path [][]string, to int64) int {
 	return n
 }
 
-// freeColumns forgets columns of the windows of a lane that end at or before to.
-func (s *Store) freeColumns(l *lane, columns map[uint32]*Series, to int64) (n int) {
+// freeColumns forgets columns of the windows of a lane that end at or before to,
+// in Unix milliseconds; the host is locked.
+func (s *Store) freeColumns(h *host, l *lane, columns map[uint32]*Series, to int64) (n int) {
 	over := make(map[uint32]*Series, len(columns))
 	for _, g := range slices.Clone(l.segments) {
 		clear(over)
 		for id, sr := range columns {
-			if last, ok := g.lastOf(sr); ok && l.time(last)+sr.phase.offset <= to*1000+999 {
+			if last, ok := g.lastOf(sr); ok && l.time(last)+sr.phase.offset <= to {
 				over[id] = sr
 			}
 		}
@@ -61,6 +62,7 @@ func (s *Store) freeColumns(l *lane, columns map[uint32]*Series, to int64) (n in
 		g.free(over)
 		s.books.add(g.bytes())
 		if g.sealed == nil && g.rows == nil {
+			s.freed.add(h, l, g)
 			s.drop(l, g)
 		}
 	}
@@ -92,7 +94,7 @@ func (g *segment) lastOf(sr *Series) (slot int64, ok bool) {
 func (g *segment) free(columns map[uint32]*Series) {
 	g.version++ // a seal in progress would bring them back
 	if g.sealed != nil {
-		g.sealed = g.sealed.Without(func(id uint32) bool { return columns[id] != nil })
+		g.sealed, g.stored = g.sealed.Without(func(id uint32) bool { return columns[id] != nil }), false
 		return
 	}
 	rows, left := make([][]float64, len(g.rows)), false

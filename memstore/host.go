@@ -12,6 +12,7 @@ import (
 // lock.
 type host struct {
 	cluster, name string
+	number        uint32 // of all hosts that the store ever held, from 1 on
 
 	mu      sync.RWMutex
 	gone    bool // out of the store's map
@@ -23,6 +24,7 @@ type host struct {
 	sealing []sealing // closed segments, for whoever unlocks the host
 	needed  int64     // Options.Needed, when it was last asked
 	full    bool      // the store was, after the last sample that made the host grow
+	untold  bool      // its names have to be said in the next record of a new series
 }
 
 // level is a node of a host's tree: the host itself, a device (type and id) or
@@ -48,14 +50,20 @@ func (s *Store) hostOrNew(cluster, name string) (*host, error) {
 	if s.hosts >= s.limits.Hosts {
 		return nil, fmt.Errorf("%w: %d hosts", ErrLimit, s.limits.Hosts)
 	}
-	h := &host{cluster: cluster, name: name, needed: NotNeeded}
+	return s.addHost(cluster, name, s.lastNumber+1), nil
+}
+
+// addHost adds a host that is not there; the store is locked.
+func (s *Store) addHost(cluster, name string, number uint32) *host {
+	h := &host{cluster: cluster, name: name, number: number, needed: NotNeeded, untold: true}
 	if s.clusters[cluster] == nil {
 		s.clusters[cluster] = make(map[string]*host)
 	}
 	s.clusters[cluster][name] = h
+	s.lastNumber = max(s.lastNumber, number)
 	s.hosts++
 	s.books.add(hostBytes)
-	return h, nil
+	return h
 }
 
 // seriesOrNew returns nil without an error if the host has left the store.
@@ -78,17 +86,27 @@ func (h *host) seriesOrNew(s *Store, m *metric, d Device) (*Series, error) {
 		if most := s.limits.DevicesPerHost; h.devices >= most {
 			return nil, fmt.Errorf("%w: %d devices of one host", ErrLimit, most)
 		}
+	}
+	lane := h.lane(m.frequency, s.retention)
+	return h.addSeries(s, m, d, lane, lane.freeColumn(s.epoch.Load())), nil
+}
+
+// addSeries adds a series that is not there, with a column that nobody has; the
+// host is locked.
+func (h *host) addSeries(s *Store, m *metric, d Device, lane *lane, column uint32) *Series {
+	l := h.level(d)
+	if l == nil || len(l.series) == 0 {
 		l = h.addLevel(s, d)
 		h.devices++
 	}
 	sr := h.newSeries()
-	sr.metric, sr.host, sr.level, sr.lane = m, h, l, h.lane(m.frequency, s.retention)
+	sr.metric, sr.host, sr.level, sr.lane, sr.untold = m, h, l, lane, true
 	sr.noSamples()
 	h.loose = true
-	sr.lane.addColumn(sr)
+	lane.putColumn(sr, column)
 	l.put(sr)
 	s.books.add(seriesBytes)
-	return sr, nil
+	return sr
 }
 
 // seriesAtOnce is how many series are allocated at a time: the garbage collector
@@ -208,10 +226,12 @@ func (l *level) walk(yield func(*Series) bool) bool {
 // shrink takes out the series that hold no sample any more, and the levels that
 // hold no series; the host is locked.
 func (h *host) shrink(s *Store) {
-	h.loose = false
+	if h.loose = s.restoring.Load(); h.loose {
+		return
+	}
 	h.devices -= h.tree.prune(s)
 	for _, l := range h.lanes {
-		l.trim()
+		l.trim(s.epoch.Load())
 	}
 }
 
@@ -222,7 +242,7 @@ func (l *level) prune(s *Store) (devices int) {
 			return false
 		}
 		sr.gone.Store(true)
-		sr.lane.removeColumn(sr)
+		sr.lane.removeColumn(sr, s.epoch.Load())
 		s.books.add(-seriesBytes)
 		return true
 	})

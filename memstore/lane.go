@@ -22,11 +22,14 @@ type lane struct {
 	window int64 // slots of a segment that has not been merged
 	shift  int64 // of the windows' edges, another for each host
 
-	columns  []*Series // by number; nil where a series has left
-	vacant   []uint32  // numbers that may be used again
-	segments []*segment
-	current  *segment // the open one that was written last
-	newest   int64    // slot that had a sample
+	columns   []*Series // by number; nil where a series has left
+	vacant    []uint32  // numbers that may be used again, descending
+	left      []uint32  // numbers that may be in the epoch after leftEpoch
+	leftEpoch int64
+	segments  []*segment
+	current   *segment // the open one that was written last
+	newest    int64    // slot that had a sample
+	edge      int64    // slot; what was before went for want of memory
 }
 
 // Windows are a tenth of the retention long, within bounds: long enough to
@@ -38,6 +41,9 @@ const (
 	mergedWindows       = 2 // become one: a fifth of the retention at the most
 )
 
+// beforeAll is a moment before all samples, with which times don't overflow.
+const beforeAll = math.MinInt64 / 2
+
 func (h *host) lane(frequency, retention int64) *lane {
 	for _, l := range h.lanes {
 		if l.frequency == frequency {
@@ -47,7 +53,8 @@ func (h *host) lane(frequency, retention int64) *lane {
 	l := &lane{
 		frequency: frequency,
 		window:    min(max(retention/frequency/windowsPerRetention, shortestWindow), longestWindow),
-		newest:    math.MinInt64 / 2 / frequency, // before all samples, and its time does not overflow
+		newest:    beforeAll / frequency,
+		edge:      beforeAll / frequency,
 	}
 	l.shift = int64(h.hash() % uint32(l.window*mergedWindows))
 	h.lanes = append(h.lanes, l)
@@ -61,15 +68,6 @@ func (h *host) hash() uint32 {
 	sum.Write([]byte{0})
 	sum.Write([]byte(h.name))
 	return sum.Sum32()
-}
-
-// setGrid gives a lane its grid back, unless a sample has set it already.
-func (h *host) setGrid(l *lane, grid int64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !l.set && 0 <= grid && grid < l.frequency {
-		l.set, l.grid = true, grid
-	}
 }
 
 // time returns the moment of a slot.
@@ -91,36 +89,69 @@ func (l *lane) groupOf(slot int64) int64 {
 	return floorDiv(slot-l.shift, n)*n + l.shift
 }
 
-// addColumn gives a series its number.
-func (l *lane) addColumn(sr *Series) {
+// freeColumn returns a number for a new series.
+func (l *lane) freeColumn(epoch int64) uint32 {
+	l.recycle(epoch)
 	if n := len(l.vacant); n > 0 {
-		sr.column = l.vacant[n-1]
+		return l.vacant[n-1]
+	}
+	return uint32(len(l.columns))
+}
+
+// has reports whether a series has a number.
+func (l *lane) has(column uint32) bool {
+	return int(column) < len(l.columns) && l.columns[column] != nil
+}
+
+// putColumn gives a series a number that nobody has.
+func (l *lane) putColumn(sr *Series, column uint32) {
+	isColumn := func(c uint32) bool { return c == column }
+	if n := len(l.vacant); n > 0 && l.vacant[n-1] == column {
 		l.vacant = l.vacant[:n-1]
-		l.columns[sr.column] = sr
+	} else if int(column) < len(l.columns) {
+		l.vacant, l.left = slices.DeleteFunc(l.vacant, isColumn), slices.DeleteFunc(l.left, isColumn)
+	}
+	for n := uint32(len(l.columns)); n < column; n++ {
+		l.columns, l.vacant = append(l.columns, nil), append(l.vacant, n)
+	}
+	if int(column) == len(l.columns) {
+		l.columns = append(l.columns, nil)
+	}
+	sr.column = column
+	l.columns[column] = sr
+}
+
+// removeColumn takes back the number of a series that no segment holds. It is not
+// used again in this epoch: records of it may be read together with a state that
+// is taken later.
+func (l *lane) removeColumn(sr *Series, epoch int64) {
+	l.recycle(epoch)
+	l.columns[sr.column] = nil
+	l.left, l.leftEpoch = append(l.left, sr.column), epoch
+}
+
+// recycle makes the numbers that were given back in an epoch before this one
+// vacant, the lowest to be used first.
+func (l *lane) recycle(epoch int64) {
+	if l.leftEpoch == epoch || len(l.left) == 0 {
 		return
 	}
-	sr.column = uint32(len(l.columns))
-	l.columns = append(l.columns, sr)
+	l.vacant = append(l.vacant, l.left...)
+	l.left = nil
+	slices.SortFunc(l.vacant, func(a, b uint32) int { return cmp.Compare(b, a) })
 }
 
-// removeColumn takes back the number of a series that no segment holds.
-func (l *lane) removeColumn(sr *Series) {
-	l.columns[sr.column] = nil
-	l.vacant = append(l.vacant, sr.column)
-}
-
-// trim gives back the numbers behind the last series, and lets the lowest of the
-// others be used first.
-func (l *lane) trim() {
+// trim gives back the numbers behind the last series.
+func (l *lane) trim(epoch int64) {
+	l.recycle(epoch)
 	n := len(l.columns)
-	for n > 0 && l.columns[n-1] == nil {
+	for n > 0 && l.columns[n-1] == nil && len(l.left) == 0 {
 		n--
 	}
 	if n < len(l.columns) {
 		l.columns = slices.Clone(l.columns[:n])
 		l.vacant = slices.Clone(slices.DeleteFunc(l.vacant, func(c uint32) bool { return int(c) >= n }))
 	}
-	slices.SortFunc(l.vacant, func(a, b uint32) int { return cmp.Compare(b, a) })
 }
 
 // oldest returns the first slot that a segment covers.

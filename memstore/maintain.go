@@ -39,6 +39,12 @@ func (s *Store) Maintain() error {
 	return errors.Join(errs...)
 }
 
+// Oldest returns the moment, in Unix milliseconds, before which nothing is kept of a
+// host: the retention's begin, or what running jobs need.
+func (s *Store) Oldest(cluster, hostname string) int64 {
+	return min(s.now().UnixMilli()-s.retention, s.needed(cluster, hostname))
+}
+
 // expire drops the segments of a lane that end before a moment, and reports
 // whether there were any.
 func (s *Store) expire(l *lane, before int64) (some bool) {

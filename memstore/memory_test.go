@@ -179,9 +179,9 @@ func TestNeededWindowsStayPastTheRetention(t *testing.T) {
 
 	after := newSmall(t, 0)
 	after.now, after.needed = m.now, m.needed
-	if err := m.Dump(func(d HostDump) error { _, err := after.Restore(d); return err }); err != nil {
-		t.Fatal(err)
-	}
+	var d memoryDisk
+	d.checkpoint(t, m.Store)
+	d.restore(t, after.Store)
 	check(after.Store, "n1", days, days)
 	check(after.Store, "n2", 2880, 2881)
 	checkBooks(t, after.Store, "at the end")

@@ -108,6 +108,29 @@ func segmentOf(s *Store, host string, minute int64) *segment {
 	return nil
 }
 
+// valueAt returns the value of a series in a slot that a segment covers.
+func valueAt(s *Store, k Key, minute int64) float64 {
+	h := s.host(k.Cluster, k.Host)
+	level := h.level(k.Device)
+	if level == nil || level.get(s.metrics[k.Metric]) == nil {
+		return math.NaN()
+	}
+	var rd reader
+	var values [1]float64
+	sr := level.get(s.metrics[k.Metric])
+	rd.add(grid{lane: sr.lane, first: base/60 + minute, n: 1}, segmentOf(s, k.Host, minute), sr.column)
+	rd.spans = []span{{0, len(rd.pieces)}}
+	if _, err := rd.decode(values[:], 0); err != nil {
+		return math.NaN()
+	}
+	return values[0]
+}
+
+// freedDevice reports whether a device is among those that TestModel frees.
+func freedDevice(d Device) bool {
+	return d.Type == "hwthread" && d.TypeID == "1" || d.SubtypeID == "lo"
+}
+
 // TestModel holds the store against the model under random operations.
 func TestModel(t *testing.T) {
 	metrics := map[string]Aggregation{"load": AggregateNone, "power": AggregateSum, "ipc": AggregateAvg}
@@ -138,6 +161,12 @@ func TestModel(t *testing.T) {
 		hours := []int64{2, 4, 12, 48}[seed%4] // short retentions have short windows
 		s := newStoreFor(t, func() time.Time { return time.Unix(base+minute*60, 0) }, time.Duration(hours)*time.Hour)
 		m := model{}
+		var disk memoryDisk
+		type free struct {
+			host string
+			to   int64
+		}
+		var frees []free // since the last checkpoint
 		for step := range 600 {
 			fail := func(format string, args ...any) {
 				t.Fatalf("seed %d step %d: %s", seed, step, fmt.Sprintf(format, args...))
@@ -151,7 +180,7 @@ func TestModel(t *testing.T) {
 				if err != nil {
 					fail("%v", err)
 				}
-				refused, err := s.Write([]Sample{{sr, (base + at*60 + phaseOf(k.Device)) * 1000, v}})
+				refused, err := disk.write(s, Sample{sr, (base + at*60 + phaseOf(k.Device)) * 1000, v})
 				if err != nil || len(refused) > 0 != (at < minute-hours*60) {
 					fail("minute %d at %d: refused %v", at, minute, refused)
 				}
@@ -177,7 +206,7 @@ func TestModel(t *testing.T) {
 				windows := map[*segment]map[Key]bool{}
 				m.forget(func(k Key, at int64) bool {
 					d := k.Device
-					if k.Host != host || !(d.Type == "hwthread" && d.TypeID == "1" || d.SubtypeID == "lo") {
+					if k.Host != host || !freedDevice(d) {
 						return false
 					}
 					g := segmentOf(s, k.Host, at)
@@ -193,13 +222,40 @@ func TestModel(t *testing.T) {
 					windows[g][k] = true
 					return true
 				})
+				frees = append(frees, free{host, to})
 				want := 0
 				for _, keys := range windows {
 					want += len(keys)
 				}
-				if n := s.Free([][]string{{"alpha"}, {host}, {"hwthread1", "networklo"}}, base+to*60); n != want {
+				if n := disk.free(s, [][]string{{"alpha"}, {host}, {"hwthread1", "networklo"}}, base+to*60); n != want {
 					fail("freed %d windows of series, want %d", n, want)
 				}
+			case op == 14:
+				if r.IntN(3) == 0 {
+					disk.checkpoint(t, s)
+					frees = nil
+				} else if r.IntN(3) == 0 {
+					disk.breakOff(t, s)
+				}
+			case op == 15 && r.IntN(3) == 0:
+				s = newStoreFor(t, s.now, time.Duration(hours)*time.Hour)
+				disk.restore(t, s)
+				m.forget(func(k Key, at int64) bool {
+					held := segmentOf(s, k.Host, at) != nil
+					if !held && at >= minute-hours*60 {
+						fail("%v at %d is lost in a restart, the retention begins at %d", k, at, minute-hours*60)
+					}
+					if held && valueAt(s, k, at) != m[k][at] {
+						if at < minute-hours*60 { // its window goes on
+							return true
+						}
+						if slices.ContainsFunc(frees, func(f free) bool { return f.host == k.Host && at <= f.to && freedDevice(k.Device) }) {
+							return true // windows may be shorter than they were, as they were not merged yet
+						}
+						fail("%v at %d is %v after a restart, want %v", k, at, valueAt(s, k, at), m[k][at])
+					}
+					return !held
+				})
 			default:
 				sel := Selection{Cluster: "alpha", Host: hosts[r.IntN(2)], Metric: names[r.IntN(3)]}
 				switch r.IntN(4) {

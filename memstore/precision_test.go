@@ -39,9 +39,9 @@ func TestPrecision(t *testing.T) {
 			}
 			check(s, "block")
 			other := open()
-			if err := s.Dump(func(d HostDump) error { _, err := other.Restore(d); return err }); err != nil {
-				t.Fatal(err)
-			}
+			var d memoryDisk
+			d.checkpoint(t, s)
+			d.restore(t, other)
 			check(other, "restored")
 		})
 	}

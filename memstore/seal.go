@@ -42,9 +42,10 @@ func (s *Store) seal(h *host, jobs []sealing) {
 		h.mu.Lock()
 		if g := j.segment; g.version == j.version && g.closed {
 			s.books.add(-g.rowBytes())
-			g.rows, g.borrowed, g.closed, g.reopened, g.sealed = nil, nil, false, false, b
+			g.rows, g.borrowed, g.closed, g.reopened, g.sealed, g.stored = nil, nil, false, false, b, false
 			g.version++
 			if b == nil {
+				s.freed.add(h, j.lane, g)
 				j.lane.remove(g)
 				h.loose = true
 				s.books.add(-segmentBytes)

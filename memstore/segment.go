@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ringstore/ringstore/memstore/block"
+	"github.com/ringstore/ringstore/memstore/codec"
 )
 
 // segment is a window of a lane's slots: a block, or open and made of rows. All
@@ -15,6 +16,7 @@ type segment struct {
 	slots      int
 	generation uint8
 	sealed     *block.Block // nil while there are rows
+	stored     bool         // the block is in a state that was taken
 
 	// An open segment has a row for each slot that holds a sample: the values of
 	// the slot by column, as many as were needed, NaN where there is none.
@@ -107,6 +109,24 @@ func (g *segment) holds(column uint32) bool {
 	})
 }
 
+// values counts the samples.
+func (g *segment) values(d *codec.Decoder) (n int64, err error) {
+	for _, row := range g.rows {
+		n += int64(codec.Summarize(row).Count)
+	}
+	if g.sealed == nil {
+		return n, nil
+	}
+	for i := range g.sealed.Columns() {
+		stats, err := g.sealed.Stats(d, i)
+		if err != nil {
+			return n, err
+		}
+		n += int64(stats.Count)
+	}
+	return n, nil
+}
+
 // mostOpen is how many segments of a lane may be open: the head, the one before
 // it for a moment, and a few that late samples have reopened.
 const mostOpen = 4
@@ -125,9 +145,7 @@ func (h *host) writable(s *Store, l *lane, slot, now int64) (*segment, *reopenin
 	}
 	i, ok := l.find(slot)
 	if !ok {
-		first := l.windowOf(slot)
-		g := &segment{first: first, slots: int(l.window), rows: make([][]float64, l.window)}
-		g.reopened = slot < l.newest
+		g := l.newSegment(i, slot)
 		l.segments = slices.Insert(l.segments, i, g)
 		s.books.add(g.bytes())
 	}
@@ -144,14 +162,43 @@ func (h *host) writable(s *Store, l *lane, slot, now int64) (*segment, *reopenin
 	return g, nil
 }
 
-// borrow opens a closed segment again. Its rows are being encoded, so each is
-// copied before it is written to; what comes of encoding them is out of date.
-func (g *segment) borrow() {
+// newSegment returns an open segment for a slot, to stand at i among the others:
+// a window, or what those that were restored leave of it.
+func (l *lane) newSegment(i int, slot int64) *segment {
+	first := l.windowOf(slot)
+	end := first + l.window
+	if i > 0 {
+		first = max(first, l.segments[i-1].end())
+	}
+	if i < len(l.segments) {
+		end = min(end, l.segments[i].first)
+	}
+	return &segment{first: first, slots: int(end - first), rows: make([][]float64, end-first), reopened: slot < l.newest}
+}
+
+// share returns the rows as they are, which will not change: each is copied
+// before it is written to.
+func (g *segment) share() [][]float64 {
+	rows := g.rows
+	if g.open() {
+		g.lend()
+	}
+	return rows
+}
+
+// lend replaces the rows by borrowed ones.
+func (g *segment) lend() {
 	g.rows = slices.Clone(g.rows)
 	g.borrowed = make([]bool, len(g.rows))
 	for i, row := range g.rows {
 		g.borrowed[i] = row != nil
 	}
+}
+
+// borrow opens a closed segment again. Its rows are being encoded, so each is
+// copied before it is written to; what comes of encoding them is out of date.
+func (g *segment) borrow() {
+	g.lend()
 	g.closed, g.reopened, g.version = false, true, g.version+1
 }
 
@@ -177,7 +224,7 @@ func (s *Store) reopen(h *host, r *reopening) error {
 		return nil
 	}
 	s.books.add(-g.bytes())
-	g.sealed, g.rows, g.reopened, g.version = nil, rows, true, g.version+1
+	g.sealed, g.stored, g.rows, g.reopened, g.version = nil, false, rows, true, g.version+1
 	g.written = s.now().UnixMilli()
 	s.books.add(g.bytes())
 	return nil
@@ -219,7 +266,12 @@ func (h *host) close(l *lane, g *segment) {
 	if l.current == g {
 		l.current = nil
 	}
-	h.sealing = append(h.sealing, sealing{lane: l, segment: g, version: g.version, rows: g.rows, head: l.head(g), offsets: l.offsets()})
+	h.sealing = append(h.sealing, l.sealing(g, g.rows))
+}
+
+// sealing is what it takes to make a block of a segment's rows.
+func (l *lane) sealing(g *segment, rows [][]float64) sealing {
+	return sealing{lane: l, segment: g, version: g.version, rows: rows, head: l.head(g), offsets: l.offsets()}
 }
 
 // offsets returns the columns' offsets, nil if all are 0.

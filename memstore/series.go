@@ -36,6 +36,7 @@ type Series struct {
 
 	// The rest is guarded by the host's lock.
 	phase       phase
+	untold      bool  // where the series is has to be said in the next record of it
 	first, last int64 // slots that ever had a sample; last < first: none had
 }
 

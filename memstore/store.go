@@ -3,8 +3,8 @@
 //
 // It knows nobody above it: no HTTP, no tokens, no files. Time comes from an
 // injected clock, samples come in by [Store.Write], answers leave by
-// [Store.Read]; package archive moves whole hosts in and out by [Store.Dump]
-// and [Store.Restore].
+// [Store.Read]. Package archive keeps what [Store.WriteRecord] recorded and
+// [Store.Snapshot] took, and brings it back by [Replay] and [Store.Restore].
 package memstore
 
 import (
@@ -14,7 +14,10 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/ringstore/ringstore/memstore/codec"
 )
 
 // Options say what a store holds. Metrics and Retention are required.
@@ -75,12 +78,18 @@ type Store struct {
 	needed    func(cluster, host string) int64
 	now       func() time.Time
 	books     books
-	sealers   sync.Pool // of *sealer
-	readers   sync.Pool // of *reader
+	epoch     atomic.Int64 // counts snapshots
+	freed     freed
+	strays    strays
+	restoring atomic.Bool // series may still get their windows back
+	sealers   sync.Pool   // of *sealer
+	readers   sync.Pool   // of *reader
 
 	mu       sync.RWMutex // guards the maps; taken before a host's lock
 	clusters map[string]map[string]*host
 	hosts    int
+
+	lastNumber uint32 // of a host
 }
 
 // metric is a configured metric with its place in the order of all metrics.
@@ -202,6 +211,23 @@ func (s *Store) Size() Size {
 		h.mu.RUnlock()
 	}
 	return n
+}
+
+// Values counts the samples that the store holds, by the statistics of the
+// blocks: that takes a while. The error tells of a block that cannot be read.
+func (s *Store) Values() (n int64, err error) {
+	var d codec.Decoder
+	for _, h := range s.allHosts() {
+		h.mu.RLock()
+		for _, l := range h.lanes {
+			for _, g := range l.segments {
+				here, bad := g.values(&d)
+				n, err = n+here, errors.Join(err, bad)
+			}
+		}
+		h.mu.RUnlock()
+	}
+	return n, err
 }
 
 // Evicted returns how many windows went for want of memory, since the start. It

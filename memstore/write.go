@@ -29,6 +29,7 @@ const (
 	RefusedValue  RefusalReason = "the value is not a number"
 	RefusedLimit  RefusalReason = "a limit of hosts or devices is reached"
 
+	RefusedEvicted    RefusalReason = "the timestamp is older than what there is memory for"
 	RefusedUnreadable RefusalReason = "what is stored of its time cannot be read"
 )
 
@@ -37,15 +38,19 @@ const (
 // taken once per run of samples of that host; what a run completes is sealed
 // after the lock is given back. The error is [ErrMemory]: only a part of the
 // batch was stored, the first hosts' if any.
-func (s *Store) Write(batch []Sample) ([]Refusal, error) {
+func (s *Store) Write(batch []Sample) ([]Refusal, error) { return s.WriteRecord(batch, nil) }
+
+// WriteRecord is [Store.Write], and appends to r what it stored, also if it
+// fails in the middle. Nothing is recorded in a nil r.
+func (s *Store) WriteRecord(batch []Sample, r *Record) ([]Refusal, error) {
 	now := s.now().UnixMilli()
-	return s.write(batch, period{now - s.retention, now})
+	return s.write(batch, period{now - s.retention, now}, r)
 }
 
 // period is the time that samples are taken from, in Unix milliseconds.
 type period struct{ oldest, now int64 }
 
-func (s *Store) write(batch []Sample, p period) ([]Refusal, error) {
+func (s *Store) write(batch []Sample, p period, r *Record) ([]Refusal, error) {
 	held := int64(sampleBytes * len(batch))
 	s.books.add(held)
 	defer s.books.add(-held)
@@ -61,14 +66,14 @@ func (s *Store) write(batch []Sample, p period) ([]Refusal, error) {
 		var late *reopening
 		for h.full = false; run < len(batch); run++ {
 			x := &batch[run]
-			if c.store(x) {
+			if c.store(x, r) {
 				continue
 			}
 			if x.Series.host != h || x.Series.Gone() || h.full {
 				break
 			}
 			var reason RefusalReason
-			if reason, late = s.store(h, x.Series, x.Time, x.Value, p, &c); late != nil {
+			if reason, late = s.store(h, *x, p, r, &c); late != nil {
 				break
 			}
 			if reason != "" {
@@ -85,7 +90,7 @@ func (s *Store) write(batch []Sample, p period) ([]Refusal, error) {
 				run++
 			}
 		case run == done: // its series has left the store
-			reason, err := s.writeAgain(batch[run], p)
+			reason, err := s.writeAgain(batch[run], p, r)
 			if err != nil {
 				return nil, err
 			}
@@ -100,7 +105,7 @@ func (s *Store) write(batch []Sample, p period) ([]Refusal, error) {
 }
 
 // writeAgain stores a sample whose series left the store after it was looked up.
-func (s *Store) writeAgain(x Sample, p period) (RefusalReason, error) {
+func (s *Store) writeAgain(x Sample, p period, r *Record) (RefusalReason, error) {
 	for {
 		sr, err := s.Series(x.Series.Key())
 		switch {
@@ -109,13 +114,14 @@ func (s *Store) writeAgain(x Sample, p period) (RefusalReason, error) {
 		case err != nil:
 			return RefusedLimit, nil
 		}
+		x.Series = sr
 		h := sr.host
 		h.mu.Lock()
 		if sr.Gone() {
 			h.mu.Unlock()
 			continue
 		}
-		reason, late := s.store(h, sr, x.Time, x.Value, p, new(cursor))
+		reason, late := s.store(h, x, p, r, new(cursor))
 		jobs := h.takeSealing()
 		h.mu.Unlock()
 		s.seal(h, jobs)
@@ -128,29 +134,53 @@ func (s *Store) writeAgain(x Sample, p period) (RefusalReason, error) {
 	}
 }
 
-// store puts one sample into its slot, and leaves c there for those that follow;
-// the host is locked. If the slot lies in a block, nothing is done yet: the block
-// has to be reopened first.
-func (s *Store) store(h *host, sr *Series, t int64, v float64, p period, c *cursor) (RefusalReason, *reopening) {
+// store puts one sample into its slot, records that, and leaves c there for those
+// that follow; the host is locked. If the slot lies in a block, nothing is done
+// yet: the block has to be reopened first.
+func (s *Store) store(h *host, x Sample, p period, r *Record, c *cursor) (RefusalReason, *reopening) {
 	*c = cursor{}
+	sr := x.Series
 	l := sr.lane
 	switch {
-	case t > p.now+ahead(l.frequency):
+	case x.Time > p.now+ahead(l.frequency):
 		return RefusedFuture, nil
-	case t < p.oldest:
+	case x.Time < p.oldest:
 		return RefusedOld, nil
-	case v != v:
+	case x.Value != x.Value:
 		return RefusedValue, nil
 	}
-	newest := sr.empty() || t > sr.newestTime()
+	newest := sr.empty() || x.Time > sr.newestTime()
 	before := sr.phase
-	slot := sr.phase.place(l, t, newest)
+	slot := sr.phase.place(l, x.Time, newest)
+	if slot < l.edge {
+		sr.phase = before
+		return RefusedEvicted, nil
+	}
 	g, late := h.writable(s, l, slot, p.now)
 	if late != nil {
 		sr.phase = before // it is placed again
 		return "", late
 	}
-	if grown := g.set(slot, sr.column, len(l.columns), sr.metric.round(v)); grown != 0 {
+	if sr.phase.offset != before.offset {
+		sr.untold = true
+	}
+	v := sr.metric.round(x.Value)
+	s.assign(g, sr, slot, v)
+	if r != nil {
+		r.begin(sr, slot)
+		r.sample(sr.column, v)
+	}
+	if newest && sr.phase.steady() && g.open() {
+		*c = cursor{lane: l, time: x.Time, offset: sr.phase.offset, slot: slot, row: g.rows[slot-g.first]}
+	}
+	return "", nil
+}
+
+// assign puts a value into a slot of an open segment that covers it; the host is
+// locked.
+func (s *Store) assign(g *segment, sr *Series, slot int64, v float64) {
+	h, l := sr.host, sr.lane
+	if grown := g.set(slot, sr.column, len(l.columns), v); grown != 0 {
 		s.books.add(grown)
 		h.full = s.books.full()
 	}
@@ -158,10 +188,6 @@ func (s *Store) store(h *host, sr *Series, t int64, v float64, p period, c *curs
 	if slot > l.newest {
 		h.advance(l, slot)
 	}
-	if newest && sr.phase.steady() && g.open() {
-		*c = cursor{lane: l, time: t, offset: sr.phase.offset, slot: slot, row: g.rows[slot-g.first]}
-	}
-	return "", nil
 }
 
 // cursor remembers where the sample before went: a collector sends all series of
@@ -175,13 +201,20 @@ type cursor struct {
 
 // store puts a sample into the row, if all is as with the sample before and it
 // is the newest of its series.
-func (c *cursor) store(x *Sample) bool {
+func (c *cursor) store(x *Sample, r *Record) bool {
 	sr := x.Series
 	if x.Time != c.time || sr.lane != c.lane || sr.Gone() || sr.phase.offset != c.offset || sr.last >= c.slot ||
 		sr.last < sr.first || !sr.phase.steady() || int(sr.column) >= len(c.row) || x.Value != x.Value {
 		return false
 	}
-	c.row[sr.column] = sr.metric.round(x.Value)
+	v := sr.metric.round(x.Value)
+	if r != nil {
+		if sr.untold {
+			return false
+		}
+		r.sample(sr.column, v)
+	}
+	c.row[sr.column] = v
 	sr.last = c.slot
 	return true
 }

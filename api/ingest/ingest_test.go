@@ -200,28 +200,30 @@ func TestStreamIsBatch(t *testing.T) {
 			fmt.Fprintf(&batch, "load,cluster=a,hostname=n%d,type=hwthread,type-id=%d value=%d %d\n", r.IntN(50), r.IntN(9), r.IntN(100), now-r.IntN(600))
 		}
 	}
-	store := func(in func(g *Ingester) (Report, error)) (Report, []memstore.HostDump) {
+	store := func(in func(g *Ingester) (Report, error)) (Report, memstore.Size, int64) {
 		g, s := newIngester(t, nil, "load")
 		report, err := in(g)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var all []memstore.HostDump
-		_ = s.Dump(func(h memstore.HostDump) error { all = append(all, h); return nil })
-		return report, all
+		values, err := s.Values()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return report, s.Size(), values
 	}
-	want, hosts := store(func(g *Ingester) (Report, error) { return g.Batch(t.Context(), Source{}, batch.Bytes()) })
+	want, size, values := store(func(g *Ingester) (Report, error) { return g.Batch(t.Context(), Source{}, batch.Bytes()) })
 	for name, wrap := range map[string]func(io.Reader) io.Reader{
 		"whole":      func(r io.Reader) io.Reader { return r },
 		"halves":     iotest.HalfReader,
 		"data + EOF": iotest.DataErrReader,
 		"no newline": func(io.Reader) io.Reader { return bytes.NewReader(bytes.TrimRight(batch.Bytes(), "\n")) },
 	} {
-		got, dumped := store(func(g *Ingester) (Report, error) {
+		got, gotSize, gotValues := store(func(g *Ingester) (Report, error) {
 			return g.Stream(t.Context(), Source{}, wrap(bytes.NewReader(batch.Bytes())))
 		})
-		if !reflect.DeepEqual(got, want) || len(dumped) != len(hosts) {
-			t.Errorf("%s: got %d stored, %d rejected, %d hosts; want %d, %d, %d", name, got.Accepted, got.RejectedTotal, len(dumped), want.Accepted, want.RejectedTotal, len(hosts))
+		if !reflect.DeepEqual(got, want) || gotSize != size || gotValues != values {
+			t.Errorf("%s: got %d stored, %d rejected, %d values, %+v; want %d, %d, %d, %+v", name, got.Accepted, got.RejectedTotal, gotValues, gotSize, want.Accepted, want.RejectedTotal, values, size)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // File is an open file. Writes go to its end if it was opened with
@@ -89,10 +90,14 @@ func (o OS) MkdirAll(name string, perm fs.FileMode) error {
 			return err
 		}
 	}
-	if err := os.Mkdir(name, perm); err != nil && !isDir(name) { // another process may be faster
-		return err
+	err := os.Mkdir(name, perm)
+	switch {
+	case err == nil || isDir(name): // another process may be faster
+		return o.SyncDir(parent)
+	case errors.Is(err, fs.ErrExist):
+		return &fs.PathError{Op: "mkdir", Path: name, Err: syscall.ENOTDIR}
 	}
-	return o.SyncDir(parent)
+	return err
 }
 
 func isDir(name string) bool {

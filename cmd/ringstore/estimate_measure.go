@@ -128,18 +128,14 @@ func measureArchive(store *memstore.Store) (values, bytes float64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	if err := errors.Join(a.Checkpoint(), a.Close()); err != nil {
+	if _, err := a.Restore(context.Background()); err != nil {
+		return 0, 0, errors.Join(err, a.Close())
+	}
+	held, err := store.Values()
+	if err := errors.Join(err, a.Close()); err != nil { // which writes a checkpoint
 		return 0, 0, err
 	}
-	err = store.Dump(func(d memstore.HostDump) error {
-		for _, s := range d.Series {
-			values += float64(len(s.Values))
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, 0, err
-	}
+	values = float64(held)
 	err = filepath.WalkDir(dir, func(_ string, f fs.DirEntry, err error) error {
 		if err != nil || f.IsDir() {
 			return err

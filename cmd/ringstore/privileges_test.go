@@ -127,7 +127,7 @@ func checkFiles(t *testing.T, directory, prefix string, uid, gid int) {
 		}
 		return nil
 	})
-	if err != nil || !strings.Contains(strings.Join(seen, " "), "checkpoint-") || !strings.Contains(strings.Join(seen, " "), "audit.log") {
+	if err != nil || !strings.Contains(strings.Join(seen, " "), "windows-") || !strings.Contains(strings.Join(seen, " "), "audit.log") {
 		t.Errorf("files: %v, %v", seen, err)
 	}
 }

@@ -1,9 +1,8 @@
 package main
 
 import (
-	"encoding/binary"
 	"fmt"
-	"os"
+	"net"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -11,156 +10,113 @@ import (
 	"time"
 )
 
-// slowCheckpoint is a checkpoint that the program reads as slowly as the test
-// feeds it: a named pipe in the place of the file.
-type slowCheckpoint struct {
-	path    string
-	records [][]byte // the head, one for each host, the end
-	pipe    *os.File
-}
-
-// newSlowCheckpoint has a program write two hosts and stop, and puts a pipe in
-// the place of its checkpoint.
-func newSlowCheckpoint(t *testing.T, s settings, second int64) *slowCheckpoint {
+// killWithSlowJournal has a program write, and kills it: what it leaves takes
+// seconds to replay, as it consists of late samples that go to another window
+// each time. n2 has the value 2 at second.
+func killWithSlowJournal(t *testing.T, s settings, second int64) {
 	t.Helper()
-	p := serve(t, s)
-	p.write(t, fmt.Sprintf("cpu_load,hostname=n1 value=1 %d\ncpu_load,hostname=n2 value=2 %d", second, second))
-	p.stopWell(t)
-	files, err := filepath.Glob(filepath.Join(s.checkpoints(), "checkpoint-*.rsc"))
-	if err != nil || len(files) != 1 {
-		t.Fatal(files, err)
-	}
-	c := &slowCheckpoint{path: files[0], records: split(t, []byte(readFile(t, files[0])))}
-	if err := os.Rename(c.path, c.path+".aside"); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mkfifo(c.path, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	// For reading too, or opening would wait for the program, and the program
-	// would see an end when it is closed.
-	if c.pipe, err = os.OpenFile(c.path, os.O_RDWR, 0); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.pipe.Close() })
-	return c
-}
-
-// split takes a checkpoint apart, see archive/FORMAT.md: a head of 8 bytes,
-// and records of a length, a checksum and so many bytes.
-func split(t *testing.T, file []byte) (records [][]byte) {
-	t.Helper()
-	cut := func(n int) {
-		if n > len(file) {
-			t.Fatalf("a record of %d bytes where %d are left", n, len(file))
+	const series, windows, hour = 300, 6, 3600
+	p := process(t, s)
+	var b strings.Builder
+	for at := second - 20*hour; at < second; at += 60 {
+		for i := range series {
+			fmt.Fprintf(&b, "cpu_load,hostname=n1,type=hwthread,type-id=%d value=%d %d\n", i, i, at)
 		}
-		records = append(records, file[:n])
-		file = file[n:]
+		if b.Len() > 1<<20 {
+			p.write(t, b.String())
+			b.Reset()
+		}
 	}
-	cut(8)
-	for range 2 {
-		cut(8 + int(binary.LittleEndian.Uint32(file)))
+	p.write(t, b.String())
+	b.Reset()
+	for i := range 1500 {
+		at := second - 18*hour + int64(i%windows)*5*hour/2
+		fmt.Fprintf(&b, "cpu_load,hostname=n1,type=hwthread,type-id=%d value=%d %d\n", i%series, i, at)
 	}
-	cut(len(file))
-	return records
+	p.write(t, b.String())
+	p.write(t, fmt.Sprintf("cpu_load,hostname=n2 value=2 %d", second))
+	p.signal(t, syscall.SIGKILL)
+	p.wait(t)
 }
 
-func (c *slowCheckpoint) feed(t *testing.T, record []byte) {
-	t.Helper()
-	if _, err := c.pipe.Write(record); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// back puts the file in its place again.
-func (c *slowCheckpoint) back(t *testing.T) {
-	t.Helper()
-	if err := os.Rename(c.path+".aside", c.path); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TestWhileRestoring: until the last record is there everything is 503 but
-// /-/healthy, with and without a token, and NATS is not open; then all is there.
+// TestWhileRestoring: until all is there everything is 503 but /-/healthy, with
+// and without a token, and NATS is not open.
 func TestWhileRestoring(t *testing.T) {
 	s := newSettings(t)
 	second := now() - 60
-	c := newSlowCheckpoint(t, s, second)
+	killWithSlowJournal(t, s, second)
 	p := call(t, "-config", s.file(t))
 	p.listens(t)
-	for _, record := range c.records {
-		for _, e := range endpoints() {
+	rounds := 0
+	for ; ; rounds++ {
+		var problems []string
+		problem := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+		for _, e := range append(endpoints(), struct{ action, method, path, body string }{"", "GET", "/nowhere", ""}) {
 			for _, token := range []string{"", "garbage", token("admin")} {
 				got := p.send(t, token, e.method, e.path, e.body)
 				if strings.HasPrefix(e.path, "/-/healthy") {
 					if got.status != 200 {
-						t.Errorf("%s: %d", e.path, got.status)
+						problem("%s: %d", e.path, got.status)
 					}
 					continue
 				}
-				if got.status != 503 || got.header.Get("Retry-After") == "" {
-					t.Errorf("%s %s: %d", e.method, e.path, got.status)
+				if got.status != 503 || got.header.Get("Retry-After") == "" || !strings.Contains(got.body, `"error"`) {
+					problem("%s %s: %d %s", e.method, e.path, got.status, got.body)
 				}
-				got.failure(t)
 			}
 		}
-		if got := p.send(t, "", "GET", "/nowhere", ""); got.status != 503 {
-			t.Errorf("/nowhere: %d", got.status)
+		log := p.stderr.String()
+		if strings.Contains(log, "msg=restored") {
+			break
 		}
-		if strings.Contains(p.stderr.String(), "NATS") {
-			t.Error("NATS is open")
+		if strings.Contains(log, "NATS") {
+			problem("NATS is open")
 		}
-		c.feed(t, record)
+		for _, problem := range problems {
+			t.Error(problem)
+		}
+	}
+	if rounds == 0 {
+		t.Error("it was ready before all endpoints had been asked once")
 	}
 	p.ready(t)
-	for host, want := range map[string]float64{"n1": 1, "n2": 2} {
-		if got := p.samples(t, host, "cpu_load", second-60, second+60); len(got) != 1 || got[second] != want {
-			t.Errorf("%s: %v", host, got)
-		}
+	if got := p.samples(t, "n2", "cpu_load", second-60, second+60); len(got) != 1 || got[second] != 2 {
+		t.Errorf("n2: %v", got)
 	}
 }
 
-// TestStopWhileRestoring: the program ends well and leaves the checkpoint as it
-// was: half a store must not take the place of the whole one.
+// TestStopWhileRestoring: the program ends well and leaves everything as it was:
+// half a store must not take the place of the whole one.
 func TestStopWhileRestoring(t *testing.T) {
 	s := newSettings(t)
 	second := now() - 60
-	c := newSlowCheckpoint(t, s, second)
+	killWithSlowJournal(t, s, second)
 	p := launch(t, nil, "-config", s.file(t))
 	p.listens(t)
-	c.feed(t, c.records[0])
-	c.feed(t, c.records[1])
 	p.signal(t, syscall.SIGTERM)
-	// It notices between two records, so it gets the second host's again and again.
-	eventually(t, "the end", func() bool {
-		if !p.hasEnded() {
-			c.feed(t, c.records[2])
-		}
-		return p.hasEnded()
-	})
-	if p.code != exitOK || !strings.Contains(p.stderr.String(), "told to stop while starting") {
-		t.Errorf("exit code %d; stderr:\n%s", p.code, p.stderr.String())
+	if code := p.wait(t); code != exitOK || !strings.Contains(p.stderr.String(), "told to stop while starting") {
+		t.Errorf("exit code %d; stderr:\n%s", code, p.stderr.String())
 	}
-	c.back(t)
-	files, err := os.ReadDir(s.checkpoints())
-	if err != nil || len(files) != 2 || files[0].Name() != "LOCK" || files[1].Name() != filepath.Base(c.path) {
-		t.Errorf("left: %v, %v", files, err)
+	if written, err := filepath.Glob(filepath.Join(s.checkpoints(), "windows-*")); err != nil || len(written) != 0 {
+		t.Errorf("left: %v, %v", written, err)
 	}
 	again := serve(t, s)
-	for host, want := range map[string]float64{"n1": 1, "n2": 2} {
-		if got := again.samples(t, host, "cpu_load", second-60, second+60); len(got) != 1 || got[second] != want {
-			t.Errorf("%s: %v", host, got)
-		}
+	if got := again.samples(t, "n2", "cpu_load", second-60, second+60); len(got) != 1 || got[second] != 2 {
+		t.Errorf("n2: %v", got)
 	}
 }
 
 // TestSecondSignal: who does not want to wait for what is in flight signals
 // again.
 func TestSecondSignal(t *testing.T) {
-	s := newSettings(t)
-	newSlowCheckpoint(t, s, now()-60)
-	p := launch(t, nil, "-config", s.file(t))
-	p.listens(t)
+	p := process(t, newSettings(t))
+	stalled, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stalled.Close()
+	fmt.Fprintf(stalled, "POST /api/write/?cluster=alpha HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: 100\r\n\r\ncpu", token("api"))
+	time.Sleep(50 * time.Millisecond) // until it is being read
 	eventually(t, "the end", func() bool {
 		p.signal(t, syscall.SIGTERM)
 		select {

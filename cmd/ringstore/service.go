@@ -326,8 +326,9 @@ func (s *service) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.log.Info("restored", "hosts", r.Hosts, "samples", r.Samples.Stored, "refused", r.Samples.Refused,
-		"of_unknown_metrics", r.Samples.Unknown, "took", time.Since(begin))
+	n := s.store.Size()
+	s.log.Info("restored", "hosts", n.Hosts, "series", n.Series, "blocks", r.Blocks, "block_bytes", n.BlockBytes,
+		"journal_samples", r.Samples, "damaged", r.Damaged, "skipped", r.Skipped, "took", time.Since(begin))
 	return nil
 }
 

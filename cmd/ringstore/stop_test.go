@@ -255,8 +255,8 @@ func TestKill(t *testing.T) {
 	if code := p.wait(t); code != -1 {
 		t.Fatalf("exit code %d after SIGKILL", code)
 	}
-	half := writeFile(t, filepath.Join(s.checkpoints(), "checkpoint-9999999999998.rsc.tmp"), []byte("half"))
-	damaged := writeFile(t, filepath.Join(s.checkpoints(), "checkpoint-9999999999999.rsc"), []byte("RSCKPT\x00\x01\xff\xff"))
+	half := writeFile(t, filepath.Join(s.checkpoints(), "windows-9999999999998.rsw.tmp"), []byte("half"))
+	damaged := writeFile(t, filepath.Join(s.checkpoints(), "windows-9999999999999.rsw"), []byte("RSBLKF\x00\x01\xff\xff"))
 
 	again := process(t, s)
 	if got := again.samples(t, "n1", "cpu_load", second-60, second+60); len(got) != 1 || got[second] != 1.5 {
@@ -273,9 +273,9 @@ func TestKill(t *testing.T) {
 // nextCheckpoint waits for a checkpoint that was begun after the call.
 func (p *program) nextCheckpoint(t *testing.T, s settings) {
 	t.Helper()
-	begin := fmt.Sprintf("checkpoint-%013d.rsc", time.Now().UnixMilli())
+	begin := fmt.Sprintf("windows-%013d.rsw", time.Now().UnixMilli())
 	eventually(t, "a checkpoint", func() bool {
-		files, err := filepath.Glob(filepath.Join(s.checkpoints(), "checkpoint-*.rsc"))
+		files, err := filepath.Glob(filepath.Join(s.checkpoints(), "windows-*.rsw"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -295,7 +295,7 @@ func TestCleanupCheckpoints(t *testing.T) {
 	short := newSettings(t)
 	short["metric-store"]["checkpoints"] = long["metric-store"]["checkpoints"]
 	short["metric-store"]["retention-in-memory"] = "1h"
-	old, fresh := now()-2*3600, now()-600
+	old, fresh := now()-8*3600, now()-600
 	p := serve(t, long)
 	p.write(t, fmt.Sprintf("cpu_load,hostname=n1 value=1 %d\ncpu_load,hostname=n1 value=2 %d\ncpu_load,hostname=n2 value=3 %d", old, fresh, old))
 	p.stopWell(t)

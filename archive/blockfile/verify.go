@@ -1,0 +1,107 @@
+package blockfile
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ringstore/ringstore/archive/disk"
+	"github.com/ringstore/ringstore/memstore/block"
+	"github.com/ringstore/ringstore/memstore/codec"
+)
+
+// Summary tells what a file holds.
+type Summary struct {
+	Head
+	Hosts, Series, Blocks int
+	Values                int64 // samples in the blocks
+	Damage                []*DamageError
+}
+
+// Verify reads all of a file, down to each value of each block, and changes
+// nothing. Series and blocks that are damaged are not counted. The error is one of
+// [Open], or the context's.
+func Verify(ctx context.Context, fsys disk.FS, path string) (Summary, error) {
+	f, err := Open(fsys, path)
+	if err != nil {
+		return Summary{}, err
+	}
+	defer f.Close()
+	v := verifier{File: f, summary: Summary{Head: f.Head, Damage: f.Damage}}
+	for i := range f.Hosts {
+		if err := v.host(ctx, i); err != nil {
+			return v.summary, err
+		}
+	}
+	return v.summary, nil
+}
+
+type verifier struct {
+	*File
+	summary Summary
+	decoder codec.Decoder
+	values  []float64
+}
+
+func (v *verifier) host(ctx context.Context, i int) error {
+	v.summary.Hosts++
+	lanes, err := v.Series(i)
+	v.damaged(err)
+	for _, series := range lanes {
+		v.summary.Series += len(series)
+	}
+	for _, l := range v.Hosts[i].Lanes {
+		for _, w := range l.Windows {
+			if err := v.window(ctx, w); err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+func (v *verifier) damaged(err error) {
+	if d, ok := errors.AsType[*DamageError](err); ok {
+		v.summary.Damage = append(v.summary.Damage, d)
+	}
+}
+
+func (v *verifier) window(ctx context.Context, w WindowIndex) error {
+	b, err := v.Block(w)
+	if err != nil {
+		v.damaged(err)
+		return ctx.Err()
+	}
+	n, err := v.count(ctx, b)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err != nil {
+		v.damaged(v.damage(w.Offset, err))
+		return nil
+	}
+	v.summary.Blocks++
+	v.summary.Values += n
+	return nil
+}
+
+// count decodes a block and counts its values.
+func (v *verifier) count(ctx context.Context, b *block.Block) (n int64, err error) {
+	if cap(v.values) < b.Slots {
+		v.values = make([]float64, b.Slots)
+	}
+	values := v.values[:b.Slots]
+	for i := range b.Columns() {
+		if err := ctx.Err(); err != nil {
+			return n, err
+		}
+		if err := b.Decode(&v.decoder, values, i, 0); err != nil {
+			return n, err
+		}
+		for _, x := range values {
+			if x == x {
+				n++
+			}
+		}
+	}
+	return n, nil
+}

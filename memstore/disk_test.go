@@ -1,0 +1,147 @@
+package memstore
+
+import (
+	"errors"
+	"slices"
+	"testing"
+)
+
+// memoryDisk keeps what a store wants kept, as package archive does on disk.
+type memoryDisk struct {
+	runs    [][]HostState // of blocks, oldest first
+	settled []HostState   // of the run that came to its end
+	at      int           // and its number
+	records [][]byte      // after that
+}
+
+func (d *memoryDisk) keep(r *Record) {
+	if len(r.Bytes()) > 0 {
+		d.records = append(d.records, slices.Clone(r.Bytes()))
+	}
+	r.Settle()
+}
+
+func (d *memoryDisk) write(s *Store, batch ...Sample) ([]Refusal, error) {
+	var r Record
+	refused, err := s.WriteRecord(batch, &r)
+	d.keep(&r)
+	return refused, err
+}
+
+func (d *memoryDisk) free(s *Store, path [][]string, to int64) int {
+	var r Record
+	r.Free(path, to)
+	d.keep(&r)
+	return s.Free(path, to)
+}
+
+// take collects the states of a snapshot, blocks apart from the rest.
+func take(t testing.TB, n *Snapshot) (blocks, open []HostState) {
+	var err error
+	for _, cluster := range n.Clusters() {
+		err = errors.Join(err, n.Hosts(cluster, func(h HostState) error {
+			b, o := h, h
+			b.Lanes, o.Lanes = nil, nil
+			for _, l := range h.Lanes {
+				sealed, rest := l, l
+				sealed.Windows = slices.DeleteFunc(slices.Clone(l.Windows), func(w WindowState) bool { return w.Open })
+				rest.Windows = slices.DeleteFunc(slices.Clone(l.Windows), func(w WindowState) bool { return !w.Open })
+				rest.Freed = nil
+				b.Lanes, o.Lanes = append(b.Lanes, sealed), append(o.Lanes, rest)
+			}
+			blocks, open = append(blocks, b), append(open, o)
+			return nil
+		}))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return blocks, open
+}
+
+func (d *memoryDisk) checkpoint(t testing.TB, s *Store) {
+	n := s.Snapshot()
+	blocks, open := take(t, n)
+	d.runs = append(d.runs, blocks)
+	d.settled, d.at, d.records = open, len(d.runs), nil
+	n.Settle()
+}
+
+// breakOff is a checkpoint that ends before its open windows are there.
+func (d *memoryDisk) breakOff(t testing.TB, s *Store) {
+	blocks, _ := take(t, s.Snapshot())
+	d.runs = append(d.runs, blocks)
+}
+
+// extent is the time of a window, in Unix milliseconds.
+type extent struct {
+	host, cluster string
+	frequency     int64
+	begin, end    int64
+}
+
+func extentOf(h HostState, l LaneState, first int64, slots int) extent {
+	begin := l.Grid + first*l.Frequency
+	return extent{h.Host, h.Cluster, l.Frequency, begin, begin + int64(slots)*l.Frequency}
+}
+
+func (e extent) overlaps(all []extent) bool {
+	return slices.ContainsFunc(all, func(o extent) bool {
+		return e.host == o.host && e.cluster == o.cluster && e.frequency == o.frequency && e.begin < o.end && o.begin < e.end
+	})
+}
+
+// restore brings the newest of everything back.
+func (d *memoryDisk) restore(t testing.TB, s *Store) {
+	t.Helper()
+	r := s.Restore()
+	defer r.Done()
+	var newer []extent
+	live := func(states []HostState) []HostState {
+		states = slices.Clone(states)
+		var these []extent
+		for i, h := range states {
+			states[i].Lanes = slices.Clone(h.Lanes)
+			for k, l := range h.Lanes {
+				states[i].Lanes[k].Windows = slices.DeleteFunc(slices.Clone(l.Windows), func(w WindowState) bool {
+					return extentOf(h, l, w.Block.First, w.Block.Slots).overlaps(newer)
+				})
+				for _, w := range l.Windows {
+					these = append(these, extentOf(h, l, w.Block.First, w.Block.Slots))
+				}
+				for _, f := range l.Freed {
+					these = append(these, extentOf(h, l, f.First, f.Slots))
+				}
+			}
+		}
+		newer = append(newer, these...)
+		return states
+	}
+	var sealed [][]HostState
+	var open []HostState
+	for n := len(d.runs); n > 0; n-- {
+		if n == d.at {
+			open = live(d.settled)
+		}
+		sealed = append(sealed, live(d.runs[n-1]))
+	}
+	put := func(states []HostState, settled bool) {
+		for _, h := range states {
+			if err := r.State(h, settled); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	put(open, true)
+	for _, states := range sealed {
+		put(states, false)
+	}
+	for _, record := range d.records {
+		if err := r.Record(record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.Lost > 0 || r.Overlap > 0 {
+		t.Errorf("restored %+v", r.Restored)
+	}
+}

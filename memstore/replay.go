@@ -1,0 +1,348 @@
+package memstore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/ringstore/ringstore/memstore/block"
+)
+
+// errRecord tells of bytes that no [Record] has.
+var errRecord = errors.New("not a record of the store")
+
+// run is where the samples of a record go.
+type run struct {
+	host      *host // nil: nothing told of it
+	frequency int64 // milliseconds
+	slot      int64
+}
+
+// Record does again what one record tells; they come in their order. The error
+// is [ErrMemory], or says that these bytes are no record; what comes before that
+// in it is done.
+func (r *Restoring) Record(record []byte) error {
+	p := parser{rest: record}
+	var at run
+	for len(p.rest) > 0 {
+		tag := p.uvarint()
+		x, entry := tag>>entryBits, tag&entryMask
+		if entry <= entryValue {
+			v := p.value(int(entry))
+			if x >= block.MaxColumns || p.err != nil {
+				return errors.Join(r.flush(at), errRecord)
+			}
+			r.columns, r.values = append(r.columns, uint32(x)), append(r.values, v)
+			continue
+		}
+		if err := r.flush(at); err != nil {
+			return err
+		}
+		if x > math.MaxUint32 {
+			return errRecord
+		}
+		if err := r.entry(entry, uint32(x), &p, &at); err != nil {
+			return err
+		}
+	}
+	return r.flush(at)
+}
+
+func (r *Restoring) entry(entry uint64, x uint32, p *parser, at *run) error {
+	switch entry {
+	case entryRun:
+		at.frequency = p.seconds()
+		at.slot += p.varint()
+		at.host = r.hosts[x]
+	case entrySame:
+		at.host = r.hosts[x]
+	case entryHost:
+		cluster, name := p.string(), p.string()
+		if p.err == nil {
+			p.err = r.store.checkNames(Key{Cluster: cluster, Host: name})
+		}
+		if p.err == nil {
+			r.host(cluster, name, x, true)
+		}
+	case entrySeries:
+		r.series(r.hosts[x], p)
+	case entryFree:
+		path := make([][]string, 0, min(x, 16))
+		for ; x > 0 && p.err == nil; x-- {
+			path = append(path, p.strings())
+		}
+		if to := p.varint(); p.err == nil {
+			r.store.Free(path, to)
+		}
+	default:
+		return errRecord
+	}
+	if p.err != nil {
+		return fmt.Errorf("%w: %w", errRecord, p.err)
+	}
+	return nil
+}
+
+// series puts a series in the place that a record tells of, and forgets what was
+// there before, as it had left the store when the record was made.
+func (r *Restoring) series(h *host, p *parser) {
+	ss := SeriesState{Column: uint32(p.uvarint()), First: 0, Last: -1}
+	frequency, grid := p.seconds(), int64(p.uvarint())
+	ss.Offset = p.varint()
+	ss.Metric = p.string()
+	ss.Device = Device{Type: p.string(), TypeID: p.string(), Subtype: p.string(), SubtypeID: p.string()}
+	if p.err != nil || h == nil {
+		return
+	}
+	half := frequency / 2
+	if ss.Column >= block.MaxColumns || grid < 0 || grid >= frequency || ss.Offset < -half || ss.Offset > half {
+		p.err = errors.New("a place that cannot be")
+		return
+	}
+	key := Key{Cluster: h.cluster, Host: h.name, Metric: ss.Metric, Device: ss.Device}
+	if p.err = r.store.checkNames(key); p.err != nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l := h.lane(frequency, r.store.retention)
+	if !l.set {
+		l.set, l.grid = true, grid
+	}
+	if l.grid != grid {
+		r.store.clear(h, l)
+		l.grid = grid
+	}
+	q := placing{Restoring: r, host: h, lane: l, state: LaneState{Frequency: frequency, Grid: grid}, settled: true}
+	at := column{h, frequency, ss.Column}
+	delete(r.foreign, at)
+	sr := q.series(ss)
+	if sr == nil {
+		r.store.vacate(h, l, ss)
+		sr = q.series(ss)
+	}
+	if sr == nil {
+		r.foreign[at] = place{key, grid, ss.Offset}
+		return
+	}
+	sr.phase = phase{offset: ss.Offset, set: true}
+}
+
+// flush stores the samples of a run.
+func (r *Restoring) flush(at run) error {
+	defer func() { r.columns, r.values = r.columns[:0], r.values[:0] }()
+	n := len(r.columns)
+	if n == 0 {
+		return nil
+	}
+	s, h, l := r.store, at.host, at.lane()
+	if l == nil || !at.possible() {
+		r.Lost += n
+		return nil
+	}
+	if at.slot < l.edge || l.time(at.slot) < min(r.now-s.retention, h.needed) {
+		r.OldOnes += n
+		return nil
+	}
+	if err := s.makeRoom(); err != nil {
+		return err
+	}
+	g, err := s.lockWritable(h, l, at.slot, r.now)
+	if err != nil { // a block that cannot be read
+		r.Lost += n
+		return nil
+	}
+	var others []int
+	for i, c := range r.columns {
+		if !l.has(c) {
+			others = append(others, i)
+			continue
+		}
+		s.assign(g, l.columns[c], at.slot, r.values[i])
+		r.Samples++
+	}
+	jobs := h.takeSealing()
+	h.mu.Unlock()
+	s.seal(h, jobs)
+	return r.storeForeign(at, others)
+}
+
+// lockWritable locks a host and returns the open segment for a slot. The error
+// tells of a block that cannot be read; then the host is not locked.
+func (s *Store) lockWritable(h *host, l *lane, slot, now int64) (*segment, error) {
+	for {
+		h.mu.Lock()
+		g, late := h.writable(s, l, slot, now)
+		if late == nil {
+			return g, nil
+		}
+		h.mu.Unlock()
+		if err := s.reopen(h, late); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// storeForeign stores samples of the run whose columns are not in their lane.
+func (r *Restoring) storeForeign(at run, indexes []int) error {
+	var batch []Sample
+	for _, i := range indexes {
+		to, ok := r.foreign[column{at.host, at.frequency, r.columns[i]}]
+		if !ok {
+			r.Lost++
+			continue
+		}
+		sr, err := r.store.Series(to.key)
+		if errors.Is(err, ErrMemory) {
+			return err
+		}
+		if err != nil {
+			r.Lost++
+			continue
+		}
+		batch = append(batch, Sample{Series: sr, Time: to.grid + at.slot*at.frequency + to.offset, Value: r.values[i]})
+	}
+	refused, err := r.store.write(batch, period{min(r.now-r.store.retention, at.host.needed), r.now}, nil)
+	r.Converted += len(batch) - len(refused)
+	return err
+}
+
+func (at run) lane() *lane {
+	if at.host == nil {
+		return nil
+	}
+	for _, l := range at.host.lanes {
+		if l.frequency == at.frequency {
+			return l
+		}
+	}
+	return nil
+}
+
+// possible reports whether a slot has a time.
+func (at run) possible() bool {
+	return at.slot > beforeAll/at.frequency && at.slot < -beforeAll/at.frequency
+}
+
+// clear forgets all that a lane holds; the host is locked.
+func (s *Store) clear(h *host, l *lane) {
+	for len(l.segments) > 0 {
+		s.freed.add(h, l, l.segments[0])
+		s.drop(l, l.segments[0])
+	}
+	for _, sr := range l.columns {
+		if sr != nil {
+			h.forget(s, sr)
+		}
+	}
+}
+
+// vacate takes out who has a place, and who should have it and has another; the
+// host is locked.
+func (s *Store) vacate(h *host, l *lane, ss SeriesState) {
+	var there []*Series
+	if l.has(ss.Column) {
+		there = append(there, l.columns[ss.Column])
+	}
+	for _, sr := range l.columns {
+		if sr != nil && sr.metric.Name == ss.Metric && sr.level.device == ss.Device {
+			there = append(there, sr)
+		}
+	}
+	for _, sr := range there {
+		s.freeColumns(h, l, map[uint32]*Series{sr.column: sr}, math.MaxInt64)
+		h.forget(s, sr)
+	}
+}
+
+// forget takes out a series that no segment holds; the host is locked.
+func (h *host) forget(s *Store, sr *Series) {
+	if !sr.gone.CompareAndSwap(false, true) {
+		return
+	}
+	sr.noSamples()
+	sr.lane.removeColumn(sr, s.epoch.Load())
+	at := sr.level
+	at.series = slices.DeleteFunc(at.series, func(o *Series) bool { return o == sr })
+	if len(at.series) == 0 {
+		h.devices--
+	}
+	h.loose = true
+	s.books.add(-seriesBytes)
+}
+
+// parser takes fields off the front of a record; after an error all are zero.
+type parser struct {
+	rest []byte
+	err  error
+}
+
+var errShort = errors.New("it ends too early")
+
+func (p *parser) uvarint() uint64 {
+	v, n := binary.Uvarint(p.rest)
+	return v * uint64(p.pass(n))
+}
+
+func (p *parser) varint() int64 {
+	v, n := binary.Varint(p.rest)
+	return v * int64(p.pass(n))
+}
+
+// pass passes over a varint of n bytes and returns 1, or 0 if it is none.
+func (p *parser) pass(n int) int {
+	if n <= 0 || p.err != nil {
+		p.rest, p.err = nil, errShort
+		return 0
+	}
+	p.rest = p.rest[n:]
+	return 1
+}
+
+// value takes the n bytes of a number that are left of it.
+func (p *parser) value(n int) float64 {
+	if n > len(p.rest) {
+		p.rest, p.err = nil, errShort
+		return 0
+	}
+	var b uint64
+	if len(p.rest) >= 8 {
+		b = binary.LittleEndian.Uint64(p.rest) << (64 - 8*n)
+	} else {
+		for i, c := range p.rest[:n] {
+			b |= uint64(c) << (64 - 8*n + 8*i)
+		}
+	}
+	p.rest = p.rest[n:]
+	return math.Float64frombits(b)
+}
+
+func (p *parser) string() string {
+	n := p.uvarint()
+	if n > uint64(len(p.rest)) {
+		p.rest, p.err = nil, errShort
+		return ""
+	}
+	s := string(p.rest[:n])
+	p.rest = p.rest[n:]
+	return s
+}
+
+func (p *parser) strings() []string {
+	var all []string
+	for n := p.uvarint(); n > 0 && p.err == nil; n-- {
+		all = append(all, p.string())
+	}
+	return all
+}
+
+// seconds takes a frequency and returns it in milliseconds.
+func (p *parser) seconds() int64 {
+	v := p.uvarint()
+	if p.err == nil && (v == 0 || v > math.MaxInt32) {
+		p.rest, p.err = nil, fmt.Errorf("a frequency of %d s", v)
+	}
+	return int64(v) * 1000
+}

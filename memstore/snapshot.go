@@ -1,0 +1,194 @@
+package memstore
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+
+	"github.com/ringstore/ringstore/memstore/block"
+)
+
+// Snapshot hands out what the store holds, a host at a time, each as of one
+// moment, while writes go on. Every record that was made before
+// [Store.Snapshot] is in it, those that are made after it may be. It is for one
+// goroutine.
+type Snapshot struct {
+	store *Store
+	freed map[hostName][]freedWindow
+	count int // of freed windows
+	taken []taken
+}
+
+// taken is a block that was handed out.
+type taken struct {
+	host    *host
+	segment *segment
+	block   *block.Block
+}
+
+// Snapshot begins one. Nobody may write, record or free meanwhile. There is one
+// at a time, until it is settled or given up.
+func (s *Store) Snapshot() *Snapshot {
+	s.epoch.Add(1)
+	n := &Snapshot{store: s}
+	n.freed, n.count = s.freed.byHost()
+	return n
+}
+
+// Clusters returns the names of the clusters that there is something of, sorted.
+func (n *Snapshot) Clusters() []string {
+	names := n.store.Clusters()
+	for name := range n.freed {
+		names = append(names, name.cluster)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Hosts calls f for each host of a cluster, in the order of their names, until f
+// fails. A state has all series of its host, its open windows, and those blocks
+// that no settled snapshot had. It belongs to f.
+func (n *Snapshot) Hosts(cluster string, f func(HostState) error) error {
+	names := n.store.Hosts(cluster)
+	for name := range n.freed {
+		if name.cluster == cluster {
+			names = append(names, name.host)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		state := HostState{Cluster: cluster, Host: name}
+		if h := n.store.host(cluster, name); h != nil {
+			n.take(h, &state)
+		}
+		for _, w := range n.freed[hostName{cluster, name}] {
+			w.addTo(&state)
+		}
+		if err := f(state); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Settle notes that what was handed out will be there after a restart.
+func (n *Snapshot) Settle() {
+	for _, t := range n.taken {
+		t.host.mu.Lock()
+		t.segment.stored = t.segment.sealed == t.block
+		t.host.mu.Unlock()
+	}
+	n.taken = nil
+	n.store.freed.forget(n.count)
+}
+
+// take adds what a host holds: its lock is held while that is looked up, and not
+// while open windows are encoded.
+func (n *Snapshot) take(h *host, state *HostState) {
+	var open []sealing
+	var lanes []int // of open
+	h.mu.Lock()
+	state.Number = h.number
+	for i, l := range h.lanes {
+		ls := LaneState{Frequency: l.frequency, Grid: l.grid, Series: l.places()}
+		for _, g := range l.segments {
+			switch {
+			case g.sealed == nil:
+				open, lanes = append(open, l.sealing(g, g.share())), append(lanes, i)
+			case !g.stored:
+				ls.Windows = append(ls.Windows, WindowState{Block: g.sealed})
+				n.taken = append(n.taken, taken{h, g, g.sealed})
+			}
+		}
+		state.Lanes = append(state.Lanes, ls)
+	}
+	h.mu.Unlock()
+	w := n.store.sealers.Get().(*sealer)
+	defer n.store.sealers.Put(w)
+	for i, j := range open {
+		if b := w.encode(j); b != nil {
+			l := &state.Lanes[lanes[i]]
+			l.Windows = append(l.Windows, WindowState{Block: b, Open: true})
+		}
+	}
+	for _, l := range state.Lanes {
+		slices.SortFunc(l.Windows, func(a, b WindowState) int { return cmp.Compare(a.Block.First, b.Block.First) })
+	}
+}
+
+// places returns where the series of a lane are.
+func (l *lane) places() []SeriesState {
+	all := make([]SeriesState, 0, len(l.columns))
+	for _, sr := range l.columns {
+		if sr == nil {
+			continue
+		}
+		all = append(all, SeriesState{
+			Column: sr.column,
+			Metric: sr.metric.Name,
+			Device: sr.level.device,
+			Offset: sr.phase.offset,
+			First:  sr.first,
+			Last:   sr.last,
+		})
+	}
+	return all
+}
+
+type hostName struct{ cluster, host string }
+
+// freed are the windows that [Store.Free] dropped and that older states still
+// hold, until a snapshot says so.
+type freed struct {
+	mu  sync.Mutex
+	all []freedWindow
+}
+
+type freedWindow struct {
+	name            hostName
+	frequency, grid int64
+	slots           SlotRange
+}
+
+// add notes that a window of a host is gone; the host is locked.
+func (f *freed) add(h *host, l *lane, g *segment) {
+	f.put(freedWindow{hostName{h.cluster, h.name}, l.frequency, l.grid, SlotRange{g.first, g.slots}})
+}
+
+func (f *freed) put(w freedWindow) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.all = append(f.all, w)
+}
+
+// byHost returns all of them, and how many there are.
+func (f *freed) byHost() (map[hostName][]freedWindow, int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	hosts := make(map[hostName][]freedWindow)
+	for _, w := range f.all {
+		hosts[w.name] = append(hosts[w.name], w)
+	}
+	return hosts, len(f.all)
+}
+
+// forget takes the first n out.
+func (f *freed) forget(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.all = slices.Clone(f.all[n:])
+}
+
+func (w freedWindow) addTo(state *HostState) {
+	i := slices.IndexFunc(state.Lanes, func(l LaneState) bool { return l.Frequency == w.frequency })
+	if i < 0 {
+		i = len(state.Lanes)
+		state.Lanes = append(state.Lanes, LaneState{Frequency: w.frequency, Grid: w.grid})
+	}
+	l := &state.Lanes[i]
+	if moved := w.grid - l.Grid; moved != 0 { // the host had gone in between: what lies within the window
+		w.slots.First += floorDiv(moved+w.frequency-1, w.frequency)
+		w.slots.Slots--
+	}
+	l.Freed = append(l.Freed, w.slots)
+}
