@@ -3,6 +3,7 @@ module github.com/ringstore/ringstore
 go 1.26.0
 
 require (
+	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3
 	github.com/golang-jwt/jwt/v5 v5.3.1
 	github.com/google/gops v0.3.14
 	github.com/google/uuid v1.6.0
