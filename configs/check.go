@@ -154,6 +154,10 @@ func (c checker) metricStore() {
 	if checkpoints.MaxWALSize < 0 {
 		c.fail("metric-store.checkpoints.max-wal-size", "must be 0 or a number of bytes")
 	}
+	checkpoints.Sync = cmp.Or(checkpoints.Sync, defaults().MetricStore.Checkpoints.Sync)
+	if mode := checkpoints.Sync; mode != SyncAlways && mode != SyncOff && mode.Interval() <= 0 {
+		c.fail("metric-store.checkpoints.sync", `must be "always", "off" or a duration such as "1s", found %s`, quote(string(mode)))
+	}
 	cleanup := &c.config.MetricStore.Cleanup
 	cleanup.Mode = cmp.Or(cleanup.Mode, CleanupDelete)
 	switch {

@@ -88,8 +88,27 @@ type MetricStore struct {
 type Checkpoints struct {
 	// Directory is relative to the working directory. Default ./var/checkpoints.
 	Directory string `json:"directory"`
-	// MaxWALSize is the journal's size in bytes that starts a checkpoint before its time; 0: the journal's own default.
+	// MaxWALSize is the journal's size in bytes that starts a checkpoint before its time; 0: 256 MiB.
 	MaxWALSize int64 `json:"max-wal-size"`
+	// Sync says when what was acknowledged is on disk: SyncAlways, SyncOff, or a duration after which it is. Default 1s.
+	Sync Sync `json:"sync"`
+}
+
+// Sync is when the journal is synced.
+type Sync string
+
+const (
+	SyncAlways Sync = "always" // before each acknowledgement
+	SyncOff    Sync = "off"    // when the operating system writes it
+)
+
+// Interval is the duration that s is, 0 if it is none.
+func (s Sync) Interval() time.Duration {
+	d, err := time.ParseDuration(string(s))
+	if err != nil {
+		return 0
+	}
+	return d
 }
 
 // Cleanup is "metric-store.cleanup": what happens to data that leaves the retention.
@@ -226,7 +245,7 @@ func defaults() *Config {
 	return &Config{
 		MetricStore: MetricStore{
 			CheckpointInterval: 10 * time.Minute,
-			Checkpoints:        Checkpoints{Directory: "./var/checkpoints"},
+			Checkpoints:        Checkpoints{Directory: "./var/checkpoints", Sync: "1s"},
 			Cleanup:            Cleanup{Mode: CleanupDelete},
 		},
 		Auth: Auth{Jobs: Jobs{Backend: BackendJobs{PollInterval: 30 * time.Second}}},

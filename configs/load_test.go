@@ -180,7 +180,7 @@ func TestPeerConfigLoads(t *testing.T) {
 		"nats": {"address": "nats://0.0.0.0:4222", "username": "root", "password": "root", "creds-file-path": "", "nkey-seed-file": ""},
 		"metric-store": {
 			"num-workers": -1, "checkpoint-interval": "12h", "memory-cap": 100, "retention-in-memory": "48h",
-			"checkpoints": {"file-format": "wal", "directory": "./var/cp", "max-wal-size": 0},
+			"checkpoints": {"file-format": "wal", "directory": "./var/cp", "max-wal-size": 0, "sync": "always"},
 			"debug": {"dump-to-file": "", "gops": false},
 			"cleanup": {"mode": "archive", "directory": "./var/archive"},
 			"nats-subscriptions": [
@@ -200,7 +200,7 @@ func TestPeerConfigLoads(t *testing.T) {
 		},
 		MetricStore: configs.MetricStore{
 			RetentionInMemory: 48 * time.Hour, CheckpointInterval: 12 * time.Hour, MemoryCap: 100, NumWorkers: -1,
-			Checkpoints: configs.Checkpoints{Directory: "./var/cp"},
+			Checkpoints: configs.Checkpoints{Directory: "./var/cp", Sync: configs.SyncAlways},
 			Cleanup:     configs.Cleanup{Mode: configs.CleanupArchive, Directory: "./var/archive"},
 			Subscriptions: []configs.Subscription{
 				{SubscribeTo: "hpc-nats", ClusterTag: "fritz", Authorization: configs.AuthorizationHeader},
@@ -220,7 +220,7 @@ func TestDefaults(t *testing.T) {
 	config := loaded(t, inStore(`"checkpoint-interval": "", "checkpoints": {"directory": ""}, "cleanup": {"mode": "", "directory": null}, "debug": null`))
 	want := configs.MetricStore{
 		RetentionInMemory: 48 * time.Hour, CheckpointInterval: 10 * time.Minute,
-		Checkpoints: configs.Checkpoints{Directory: "./var/checkpoints"},
+		Checkpoints: configs.Checkpoints{Directory: "./var/checkpoints", Sync: "1s"},
 		Cleanup:     configs.Cleanup{Mode: configs.CleanupDelete},
 	}
 	if !reflect.DeepEqual(config.MetricStore, want) {
@@ -242,7 +242,7 @@ func TestAdditions(t *testing.T) {
 		Metrics: map[string]configs.Metric{"net": {Frequency: 1, ExtraTags: []string{"device", "unit"}}},
 		MetricStore: configs.MetricStore{
 			RetentionInMemory: 90 * time.Minute, CheckpointInterval: 10 * time.Minute,
-			Checkpoints:   configs.Checkpoints{Directory: "./var/checkpoints"},
+			Checkpoints:   configs.Checkpoints{Directory: "./var/checkpoints", Sync: "1s"},
 			Cleanup:       configs.Cleanup{Mode: configs.CleanupDelete},
 			Subscriptions: []configs.Subscription{{SubscribeTo: "a", Authorization: configs.AuthorizationHeader}},
 		},

@@ -70,7 +70,7 @@ func TestRefusedKeys(t *testing.T) {
 		"config.json: metrics.cpu_load.frequency: must be at least 1 and at most 31536000 seconds")
 	f(inStore(`"retention": "48h"`), `config.json: metric-store.retention: unknown key; known here: checkpoint-interval, `+
 		"checkpoints, cleanup, debug, memory-cap, nats-subscriptions, num-workers, precision, retention-in-memory")
-	f(inStore(`"checkpoints": {"dir": "x"}`), `config.json: metric-store.checkpoints.dir: unknown key; known here: directory, max-wal-size`)
+	f(inStore(`"checkpoints": {"dir": "x"}`), `config.json: metric-store.checkpoints.dir: unknown key; known here: directory, max-wal-size, sync`)
 	f(inStore(`"cleanup": {"modus": "delete"}`), `config.json: metric-store.cleanup.modus: unknown key; did you mean "mode"?`)
 	f(subscribed(`{"subscribe-to": "hpc", "cluster": "fritz"}`),
 		"config.json: metric-store.nats-subscriptions[0].cluster: unknown key; known here: authorization, cluster-tag, subscribe-to")
@@ -155,6 +155,8 @@ func TestRefusedStore(t *testing.T) {
 	f(inStore(`"checkpoint-interval": "0h"`), "config.json: metric-store.checkpoint-interval: must be longer than 0")
 	f(inStore(`"memory-cap": -1`), "config.json: metric-store.memory-cap: must be between 0 and 1000000 GB")
 	f(inStore(`"memory-cap": 100000000000`), "config.json: metric-store.memory-cap: must be between 0 and 1000000 GB")
+	f(inStore(`"checkpoints": {"sync": "never"}`), `config.json: metric-store.checkpoints.sync: must be "always", "off" or a duration such as "1s", found "never"`)
+	f(inStore(`"checkpoints": {"sync": "-1s"}`), `config.json: metric-store.checkpoints.sync: must be "always", "off" or a duration such as "1s", found "-1s"`)
 	f(inStore(`"checkpoints": {"max-wal-size": -1}`), "config.json: metric-store.checkpoints.max-wal-size: must be 0 or a number of bytes")
 	f(inStore(`"cleanup": {"mode": "keep"}`), `config.json: metric-store.cleanup.mode: must be "delete" or "archive", found "keep"`)
 	f(inStore(`"cleanup": {"mode": "archive"}`), `config.json: metric-store.cleanup.directory: missing: where mode "archive" writes`)

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -316,6 +317,21 @@ func TestNothingButHealthyBeforeReady(t *testing.T) {
 		if got := d.send(t, "GET", path, ""); got.status != 200 {
 			t.Errorf("%s: %d %s", path, got.status, got.body)
 		}
+	}
+}
+
+// A full disk is no reason to answer no queries.
+func TestReadyTellsOfTheDisk(t *testing.T) {
+	full := fmt.Errorf("the journal takes no records: %w", syscall.ENOSPC)
+	d := open(t, func(o *rest.Options) { o.Writable = func() error { return full } })
+	if got := d.send(t, "GET", "/-/ready", "", "Authorization", ""); got.status != 503 || got.failure(t).Error != "the disk is full" {
+		t.Errorf("/-/ready: %d %s", got.status, got.body)
+	}
+	if got := d.send(t, "GET", "/-/healthy", ""); got.status != 200 {
+		t.Errorf("/-/healthy: %d %s", got.status, got.body)
+	}
+	if got := d.send(t, "GET", "/api/debug", "", "Authorization", "Bearer "+d.token("admin")); got.status != 200 {
+		t.Errorf("/api/debug: %d %s", got.status, got.body)
 	}
 }
 

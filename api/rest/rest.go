@@ -61,6 +61,10 @@ type Options struct {
 	// Ready returns why requests cannot be answered yet, in words for clients,
 	// or nil. A nil Ready means always.
 	Ready func() error
+	// Writable returns why samples cannot be taken now although queries are
+	// answered, or nil; its errors are those of the Ingester. A nil Writable means
+	// that they always can.
+	Writable func() error
 
 	Limits Limits
 	Gzip   bool          // compress answers for clients that accept it
@@ -101,6 +105,9 @@ func New(o Options) (*Handler, error) {
 	}
 	if o.Ready == nil {
 		o.Ready = func() error { return nil }
+	}
+	if o.Writable == nil {
+		o.Writable = func() error { return nil }
 	}
 	if o.Limits.BodyBytes == 0 {
 		o.Limits.BodyBytes = defaultBodyBytes

@@ -41,7 +41,7 @@ func (h *Handler) routes() []route {
 		{name: "healthcheck", path: "/api/healthcheck", methods: ask, action: auth.Healthcheck, serve: h.healthcheck},
 		{name: "metrics", path: "/metrics", methods: get, action: auth.Metrics, serve: foreign(metrics.ServeHTTP)},
 		{name: "healthy", path: healthyPath, methods: get, serve: well},
-		{name: "ready", path: "/-/ready", methods: get, serve: well},
+		{name: "ready", path: "/-/ready", methods: get, serve: h.ready},
 		{name: "pprof", path: "/debug/pprof/cmdline", methods: get, action: auth.Profile, serve: foreign(pprof.Cmdline)},
 		{name: "pprof", path: "/debug/pprof/profile", methods: get, action: auth.Profile, serve: foreign(pprof.Profile)},
 		{name: "pprof", path: "/debug/pprof/symbol", methods: ask, action: auth.Profile, serve: foreign(pprof.Symbol)},
@@ -110,8 +110,15 @@ func foreign(f http.HandlerFunc) func(http.ResponseWriter, *http.Request) error 
 	}
 }
 
-// well answers /-/healthy and, because restoring was asked about before it,
-// /-/ready.
+// ready answers /-/ready; restoring was asked about before it.
+func (h *Handler) ready(w http.ResponseWriter, r *http.Request) error {
+	if err := h.Writable(); err != nil {
+		return unavailable(err)
+	}
+	return well(w, r)
+}
+
+// well answers /-/healthy.
 func well(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, err := io.WriteString(w, "ok\n")

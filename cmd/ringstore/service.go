@@ -22,6 +22,7 @@ import (
 	"github.com/ringstore/ringstore/api/nats"
 	"github.com/ringstore/ringstore/api/rest"
 	"github.com/ringstore/ringstore/archive"
+	"github.com/ringstore/ringstore/archive/journal"
 	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/backend"
 	"github.com/ringstore/ringstore/configs"
@@ -256,12 +257,25 @@ func (s *service) openFiles(stderr io.Writer) (err error) {
 }
 
 func archiveOptions(cfg *configs.Config, store *memstore.Store, log *slog.Logger) archive.Options {
+	c := cfg.MetricStore.Checkpoints
 	return archive.Options{
-		Dir:      cfg.MetricStore.Checkpoints.Directory,
-		Store:    store,
-		Interval: cfg.MetricStore.CheckpointInterval,
-		Logger:   log,
+		Dir:          c.Directory,
+		Store:        store,
+		Interval:     cfg.MetricStore.CheckpointInterval,
+		Sync:         syncMode(c.Sync),
+		JournalBytes: c.MaxWALSize,
+		Logger:       log,
 	}
+}
+
+func syncMode(s configs.Sync) journal.SyncMode {
+	switch s {
+	case configs.SyncAlways:
+		return journal.Always
+	case configs.SyncOff:
+		return journal.Off
+	}
+	return journal.SyncMode(s.Interval())
 }
 
 // serve opens the HTTP door, which answers 503 until the service is ready.
@@ -289,6 +303,7 @@ func (s *service) serve(background context.Context) error {
 			}
 			return nil
 		},
+		Writable: s.archive.Unavailable,
 		Limits: rest.Limits{
 			BodyBytes:      s.cfg.Limits.BodyBytes,
 			ValuesPerQuery: int(s.cfg.Limits.ValuesPerQuery),
