@@ -18,13 +18,14 @@ type sealing struct {
 	rows    [][]float64
 	head    block.Header
 	offsets []int64
+	before  *block.Block // of the segment in front, nil if there is none
 }
 
 // sealer holds what encoding needs; one goroutine uses it at a time.
 type sealer struct {
 	builder block.Builder
 	decoder codec.Decoder
-	columns [columnsAtOnce][]float64
+	columns []float64 // one after the other
 	all     []float64
 }
 
@@ -63,6 +64,14 @@ func (s *Store) seal(h *host, jobs []sealing) {
 // from memory with one value should be used before it goes.
 const columnsAtOnce = 32
 
+// before returns the block of the segment in front of g, nil if there is none.
+func (l *lane) before(g *segment) *block.Block {
+	if i, _ := l.find(g.first); i > 0 {
+		return l.segments[i-1].sealed
+	}
+	return nil
+}
+
 // encode makes a block of rows.
 func (w *sealer) encode(j sealing) *block.Block {
 	width := 0
@@ -70,10 +79,12 @@ func (w *sealer) encode(j sealing) *block.Block {
 		width = max(width, len(row))
 	}
 	w.builder.Reset(j.head)
-	for first := 0; first < width; first += len(w.columns) {
-		n := min(len(w.columns), width-first)
+	w.builder.Follow(j.before)
+	for first := 0; first < width; first += columnsAtOnce {
+		n := min(columnsAtOnce, width-first)
 		w.gather(j.rows, first, n)
-		for i, values := range w.columns[:n] {
+		for i := range n {
+			values := w.columns[i*len(j.rows):][:len(j.rows)]
 			c := block.Column{ID: uint32(first + i)}
 			if first+i < len(j.offsets) {
 				c.Offset = j.offsets[first+i]
@@ -86,16 +97,16 @@ func (w *sealer) encode(j sealing) *block.Block {
 
 // gather copies n columns out of the rows.
 func (w *sealer) gather(rows [][]float64, first, n int) {
-	for i := range n {
-		w.columns[i] = slices.Grow(w.columns[i][:0], len(rows))[:len(rows)]
-	}
+	w.columns = slices.Grow(w.columns[:0], n*len(rows))[:n*len(rows)]
 	for r, row := range rows {
 		part := row[min(first, len(row)):min(first+n, len(row))]
-		for i, v := range part {
-			w.columns[i][r] = v
+		at := r
+		for _, v := range part {
+			w.columns[at] = v
+			at += len(rows)
 		}
-		for i := len(part); i < n; i++ {
-			w.columns[i][r] = math.NaN()
+		for ; at < len(w.columns); at += len(rows) {
+			w.columns[at] = math.NaN()
 		}
 	}
 }
@@ -108,9 +119,7 @@ func decodeRows(rows [][]float64, b *block.Block, columns int) error {
 	}
 	for i := range rows {
 		rows[i] = make([]float64, width)
-		for c := range rows[i] {
-			rows[i][c] = math.NaN()
-		}
+		fillNaN(rows[i])
 	}
 	var d codec.Decoder
 	values := make([]float64, b.Slots)
@@ -126,7 +135,7 @@ func decodeRows(rows [][]float64, b *block.Block, columns int) error {
 	return nil
 }
 
-// merge makes one block of several of a lane, in their order.
+// merge makes one block of several of a lane, in their order, none over another.
 func (w *sealer) merge(blocks []*block.Block) (*block.Block, error) {
 	head := blocks[0].Header
 	last := blocks[len(blocks)-1]
@@ -153,15 +162,15 @@ func (w *sealer) merge(blocks []*block.Block) (*block.Block, error) {
 			return w.builder.Finish(), nil
 		}
 		c := block.Column{ID: id}
-		for i := range w.all {
-			w.all[i] = math.NaN()
-		}
+		end := 0 // of what is in w.all
 		for i, b := range blocks {
 			if next[i] == b.Columns() || b.ID(next[i]) != id {
 				continue
 			}
-			at := b.First - head.First
-			if err := b.Decode(&w.decoder, w.all[at:at+int64(b.Slots)], next[i], 0); err != nil {
+			at := int(b.First - head.First)
+			fillNaN(w.all[end:at])
+			end = at + b.Slots
+			if err := b.Decode(&w.decoder, w.all[at:end], next[i], 0); err != nil {
 				return nil, err
 			}
 			c.Offset = 0 // the last one's stays
@@ -170,6 +179,7 @@ func (w *sealer) merge(blocks []*block.Block) (*block.Block, error) {
 			}
 			next[i]++
 		}
+		fillNaN(w.all[end:])
 		w.builder.Add(c, w.all)
 	}
 }

@@ -271,7 +271,7 @@ func (h *host) close(l *lane, g *segment) {
 
 // sealing is what it takes to make a block of a segment's rows.
 func (l *lane) sealing(g *segment, rows [][]float64) sealing {
-	return sealing{lane: l, segment: g, version: g.version, rows: rows, head: l.head(g), offsets: l.offsets()}
+	return sealing{lane: l, segment: g, version: g.version, rows: rows, head: l.head(g), offsets: l.offsets(), before: l.before(g)}
 }
 
 // offsets returns the columns' offsets, nil if all are 0.

@@ -18,6 +18,7 @@ type Column struct {
 // and is for one goroutine at a time.
 type Builder struct {
 	head    Header
+	before  *Block // the columns go on as those of this one did; nil: as nothing
 	encoder codec.Encoder
 	columns []Column
 	ends    []uint32
@@ -27,9 +28,14 @@ type Builder struct {
 
 // Reset begins a block.
 func (w *Builder) Reset(h Header) {
-	w.head = h
+	w.head, w.before = h, nil
 	w.columns, w.ends, w.body = w.columns[:0], w.ends[:0], w.body[:0]
 }
+
+// Follow tells of the window before the one that is built: with it, columns that
+// go on as they were are encoded in less time. Blocks that are merged do not follow:
+// there each choice is made anew. b may be nil, and is kept until Finish.
+func (w *Builder) Follow(b *Block) { w.before = b }
 
 // Add adds a column, unless all its values are NaN. The columns come in the
 // order of their ids, and have as many values as the block has slots. Only
@@ -41,14 +47,27 @@ func (w *Builder) Add(c Column, values []float64) {
 	for _, v := range values {
 		if v == v {
 			w.add(c, func(dst []byte) []byte {
-				if w.head.Generation == 0 {
-					return w.encoder.Append(dst, values)
+				if w.head.Generation > 0 {
+					return w.encoder.AppendWithStats(dst, values)
 				}
-				return w.encoder.AppendWithStats(dst, values)
+				like, slots := w.like(c.ID)
+				return w.encoder.AppendLike(dst, values, like, slots)
 			})
 			return
 		}
 	}
+}
+
+// like returns the encoded column of a series in the window before, and its slots.
+func (w *Builder) like(id uint32) (column []byte, slots int) {
+	if w.before == nil {
+		return nil, 0
+	}
+	i, ok := w.before.Find(id)
+	if !ok {
+		return nil, 0
+	}
+	return w.before.column(i), w.before.Slots
 }
 
 func (w *Builder) add(c Column, appendTo func([]byte) []byte) {
@@ -60,6 +79,7 @@ func (w *Builder) add(c Column, appendTo func([]byte) []byte) {
 // Finish returns the block, in one allocation of its size; nil if it has no
 // column. It panics if the header or the columns are not what a block can hold.
 func (w *Builder) Finish() *Block {
+	w.before = nil
 	if len(w.columns) == 0 {
 		return nil
 	}

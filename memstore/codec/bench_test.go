@@ -118,6 +118,34 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
+// BenchmarkAppendLike encodes windows, each like the one of its column before it.
+func BenchmarkAppendLike(b *testing.B) {
+	names, sets := classes(b)
+	for _, name := range names {
+		for _, n := range []int{60, 144, 288} {
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				slots, samples := slotsOf(sets[name])
+				var e codec.Encoder
+				var before, now []byte
+				total := 0
+				for b.Loop() {
+					total = 0
+					for _, column := range sets[name] {
+						before = before[:0]
+						for piece := range slices.Chunk(column, n) {
+							now = e.AppendLike(now[:0], piece, before, n)
+							total += len(now)
+							before, now = now, before
+						}
+					}
+				}
+				perValue(b, slots)
+				b.ReportMetric(float64(total)/float64(max(samples, 1)), "B/value")
+			})
+		}
+	}
+}
+
 func BenchmarkDecode(b *testing.B) {
 	names, sets := classes(b)
 	for _, name := range names {

@@ -61,36 +61,46 @@ type Encoder struct {
 // Append appends the encoding of values to dst and returns it. It panics if
 // values is longer than [MaxSlots]. It does not keep values.
 func (e *Encoder) Append(dst []byte, values []float64) []byte {
-	return e.append(dst, values, false)
+	return e.append(dst, values, 0, guide{})
+}
+
+// AppendLike is [Encoder.Append] for a column that probably goes on as another one
+// did, the encoding of n slots: that of the same series, a window ago. Where it
+// does it takes a fifth less time and hardly more bytes, else a little more time. like
+// may be any bytes, or none.
+func (e *Encoder) AppendLike(dst []byte, values []float64, like []byte, n int) []byte {
+	return e.append(dst, values, 0, e.guideOf(like, n))
 }
 
 // AppendWithStats is [Encoder.Append] with statistics in the column's head, for
 // [Decoder.Stats] to read without touching the values. They take no bytes in a
 // constant column, about 6 in a decimal one, 10 to 25 in others.
 func (e *Encoder) AppendWithStats(dst []byte, values []float64) []byte {
-	return e.append(dst, values, true)
+	return e.append(dst, values, tagStats, guide{})
 }
 
-func (e *Encoder) append(dst []byte, values []float64, stats bool) []byte {
+func (e *Encoder) append(dst []byte, values []float64, stats byte, g guide) []byte {
 	if len(values) > MaxSlots {
 		panic("codec: column is longer than MaxSlots")
 	}
 	samples, common, tag := e.samples(values)
-	if stats {
-		tag |= tagStats
-	}
+	tag |= stats
 	if len(samples) == 0 {
 		return append(dst, formEmpty)
 	}
 	if common.all == common.any {
 		return e.appendConstant(dst, samples[0], tag&tagNulls)
 	}
-	return e.appendVaried(dst, samples, common, tag)
+	return e.appendVaried(dst, samples, common, tag, g)
 }
 
-// appendVaried encodes at least two different samples in the smallest form.
-func (e *Encoder) appendVaried(dst []byte, samples []float64, common common, tag byte) []byte {
-	s := e.choose(samples, common)
+// appendVaried encodes at least two different samples, in the shape that g tells
+// if it is as good as it was, else in the smallest.
+func (e *Encoder) appendVaried(dst []byte, samples []float64, common common, tag byte, g guide) []byte {
+	s, ok := e.follow(samples, common, g)
+	if !ok {
+		s = e.choose(samples, common)
+	}
 	switch {
 	case s.bits >= 64*len(samples):
 		return e.appendRaw(dst, samples, tag|formRaw)

@@ -88,3 +88,31 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// FuzzAppendLike encodes a column like bytes that may be one, or not: it decodes to
+// the same values whatever these are.
+func FuzzAppendLike(f *testing.F) {
+	var e codec.Encoder
+	for i, k := range kinds {
+		column := k.column(rand.New(rand.NewPCG(uint64(i), 23)), 80)
+		var seed []byte
+		for _, v := range column[40:] {
+			seed = binary.LittleEndian.AppendUint64(seed, math.Float64bits(v))
+		}
+		f.Add(e.Append(nil, column[:40]), seed, uint16(40))
+		f.Add([]byte{0x02, 0x00, 0x00, 0xff, 0xff}, seed, uint16(i))
+	}
+	var d codec.Decoder
+	f.Fuzz(func(t *testing.T, like, data []byte, n uint16) {
+		var values []float64
+		for ; len(data) >= 8; data = data[8:] {
+			values = append(values, math.Float64frombits(binary.LittleEndian.Uint64(data)))
+		}
+		encoded := e.AppendLike(nil, values, like, int(n))
+		decoded := make([]float64, len(values))
+		if tail, err := d.Decode(decoded, encoded); err != nil || len(tail) > 0 {
+			t.Fatalf("tail %q, %v", tail, err)
+		}
+		checkSame(t, decoded, values)
+	})
+}

@@ -18,11 +18,8 @@ const maxRungs = 128
 
 // rung returns the rung of n on the ladder without a shift.
 func rung(n uint64) uint {
-	if n < 2 {
-		return uint(n)
-	}
-	octave := uint(bits.Len64(n)) - 1
-	return 2*octave + uint(n>>((octave-1)&63)&1)
+	below := uint(bits.Len64(n|2)) - 2 // the bits after the first two
+	return 2*below + uint(n>>(below&63))
 }
 
 // rungAfter moves a rung of the ladder without a shift to the one with shift k.

@@ -37,17 +37,23 @@ const (
 
 // patterns puts samples in the pattern domain: e.ints and e.patches.
 func (e *Encoder) patterns(samples []float64, common common) pattern {
+	p := patternOf(common)
+	e.patches = e.patches[:0]
+	if wide := probeShift(samples); wide > p.shift+1 {
+		p.shift = e.patchNarrow(samples, wide, p.shift)
+	}
+	e.takePatterns(samples, p)
+	return p
+}
+
+// patternOf returns the narrowest domain of samples with these bits.
+func patternOf(common common) pattern {
 	p := pattern{sign: signPlus, shift: uint(bits.TrailingZeros64(common.any|signBit)) & patternShift}
 	if common.all&signBit != 0 {
 		p.sign = signMinus
 	} else if common.any&signBit != 0 {
 		p.sign = signMixed
 	}
-	e.patches = e.patches[:0]
-	if wide := probeShift(samples); wide > p.shift+1 {
-		p.shift = e.patchNarrow(samples, wide, p.shift)
-	}
-	e.takePatterns(samples, p)
 	return p
 }
 

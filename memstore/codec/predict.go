@@ -66,6 +66,12 @@ func (e *Encoder) fit(ints []int64, coarse bool) {
 
 // fitPredictor fits e.model with one of the predictors.
 func (e *Encoder) fitPredictor(ints []int64, s sample, delta, coarse bool) {
+	e.predict(ints, s, delta, coarse)
+	e.fitCode()
+}
+
+// predict leaves in e.residuals what is left of ints by one of the predictors.
+func (e *Encoder) predict(ints []int64, s sample, delta, coarse bool) {
 	m := &e.model
 	m.delta, m.base, m.coarse = delta, 0, 0
 	if delta {
@@ -78,7 +84,6 @@ func (e *Encoder) fitPredictor(ints []int64, s sample, delta, coarse bool) {
 	}
 	m.center = s.center
 	e.residuals.take(ints, delta, m.center)
-	e.fitCode()
 }
 
 // fitCode chooses the code for the residuals, with the zeros in or out.
@@ -113,7 +118,7 @@ type sample struct {
 }
 
 // sampled is how many are looked at.
-const sampled = 15
+const sampled = 9
 
 // sampleCenter looks at a few integers, or deltas, spread over the column.
 func sampleCenter(ints []int64, delta bool) sample {

@@ -10,6 +10,7 @@ type residuals struct {
 	zigzagged []uint64
 	rungs     []uint8
 	counts    [maxRungs]uint32
+	fields    [maxRungs]field // scratch of the writer
 }
 
 // take fills r with the residuals of ints.
@@ -33,6 +34,14 @@ func (r *residuals) take(ints []int64, delta bool, center int64) {
 		rungs[i] = uint8(at)
 		r.counts[at%maxRungs]++
 	}
+}
+
+// firstRung counts the residuals on the first rung of a ladder with a shift.
+func (r *residuals) firstRung(shift uint) (n int) {
+	for _, count := range r.counts[:min(max(2*shift, 1), maxRungs)] {
+		n += int(count)
+	}
+	return n
 }
 
 // resize returns s with n elements, whatever they are.
@@ -99,17 +108,37 @@ func (c *code) choose(counts *[maxRungs]uint32, n int) {
 		c.bits = shiftBits + 1 + countBits
 		return
 	}
-	low, top := 0, maxRungs-1
+	c.low, c.top = span(counts)
+	c.tryGeometric(counts)
+	shift, estimate := bestShift(counts, n, c.low, c.top)
+	if c.geometric && c.bits < estimate {
+		return
+	}
+	c.tryOwn(counts, shift)
+}
+
+// span returns the first and the last rung that there are residuals on.
+func span(counts *[maxRungs]uint32) (low, top int) {
+	top = maxRungs - 1
 	for counts[low] == 0 {
 		low++
 	}
 	for counts[top] == 0 {
 		top--
 	}
-	c.low, c.top = low, top
-	c.tryGeometric(counts)
-	shift, estimate := bestShift(counts, n, low, top)
-	if c.geometric && c.bits < estimate {
+	return low, top
+}
+
+// follow finds a code for counts, of which some are not zero, with the shift and
+// the kind of lengths that did for others.
+func (c *code) follow(counts *[maxRungs]uint32, shift uint, fixed bool) {
+	c.low, c.top = span(counts)
+	c.geometric = false
+	if fixed && shift <= maxGeometricShift && c.top < 2*int(shift)+len(geometric) {
+		var buffer [maxRungs]uint32
+		c.geometric, c.shift = true, shift
+		c.rungs = copy(c.lengths[:], geometric[:])
+		c.bits = c.cost(c.shiftCounts(&buffer, counts), geometric[:])
 		return
 	}
 	c.tryOwn(counts, shift)

@@ -116,3 +116,20 @@ func TestSizeOfEmmy(t *testing.T) {
 	f("24 bits", rounded, 288, 2.87)
 	f("24 bits", rounded, 1441, 2.80)
 }
+
+// A column that is encoded like the one before it takes little more than one
+// whose shape is chosen, also where what the series does has changed in between.
+func TestSizeOfAppendLike(t *testing.T) {
+	const n = 144
+	var e codec.Encoder
+	for i, before := range kinds {
+		like := e.Append(nil, before.column(rand.New(rand.NewPCG(uint64(i), 29)), n))
+		for k, now := range kinds {
+			values := now.column(rand.New(rand.NewPCG(uint64(k), 31)), n)
+			chosen, followed := len(e.Append(nil, values)), len(e.AppendLike(nil, values, like, n))
+			if followed > chosen+chosen/8+8 {
+				t.Errorf("%s after %s takes %d bytes, %d if it is chosen", now.name, before.name, followed, chosen)
+			}
+		}
+	}
+}

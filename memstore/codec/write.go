@@ -19,7 +19,7 @@ func (e *Encoder) putResiduals(w *bitWriter) {
 	}
 	w.reserve(len(r.zigzagged) + m.bits/8)
 	if !m.code.single() {
-		w.putRungs(&m.code, r.rungs)
+		w.putRungs(&m.code, r)
 	}
 	w.putOffsets(&m.code, r)
 }
@@ -29,59 +29,90 @@ func (w *bitWriter) reserve(n int) {
 	w.buf = slices.Grow(w.buf, n+16)
 }
 
-// putRungs writes the prefix codes of rungs, which are those of the ladder
-// without a shift. There must be room.
-func (w *bitWriter) putRungs(c *code, rungs []uint8) {
+// field is what is written for a residual on a rung: the rung's code, or the bits
+// of the offset that its mask leaves.
+type field struct {
+	bits  uint64
+	width uint
+}
+
+// putRungs writes the prefix codes of the rungs of r. There must be room.
+func (w *bitWriter) putRungs(c *code, r *residuals) {
 	var short [maxRungs]uint8
 	assign(short[:], c.lengths[:c.rungs])
-	var codes [maxRungs]uint16 // length<<8 | code, by the rung without a shift
+	fields := &r.fields
 	for at := c.low; at <= c.top; at++ {
 		to := rungAfter(uint(at), c.shift) % maxRungs
-		codes[at] = uint16(c.lengths[to])<<8 | uint16(short[to])
+		fields[at] = field{uint64(short[to]), uint(c.lengths[to])}
 	}
+	rungs := r.rungs
 	buf := w.buf[:cap(w.buf)]
-	end, acc, held := len(w.buf), w.acc, w.held
-	for len(rungs) >= 4 {
-		for _, at := range rungs[:4] {
-			code := codes[at%maxRungs]
-			acc |= uint64(code&0xff) << (held & 63)
-			held += uint(code >> 8)
-		}
-		rungs = rungs[4:]
-		binary.LittleEndian.PutUint64(buf[end:], acc)
-		end += int(held >> 3)
+	end, acc, held := uint(len(w.buf)), w.acc, w.held
+	for ; len(rungs) >= 4; rungs = rungs[4:] {
+		f0, f1 := &fields[rungs[0]%maxRungs], &fields[rungs[1]%maxRungs]
+		f2, f3 := &fields[rungs[2]%maxRungs], &fields[rungs[3]%maxRungs]
+		first := f0.bits | f1.bits<<(f0.width&63)
+		second := f2.bits | f3.bits<<(f2.width&63)
+		acc |= first << (held & 63)
+		held += f0.width + f1.width
+		acc |= second << (held & 63)
+		held += f2.width + f3.width
+		binary.LittleEndian.PutUint64(buf[end:end+8], acc)
+		end += held >> 3
 		acc >>= held &^ 7 & 63
 		held &= 7
 	}
 	w.buf, w.acc, w.held = buf[:end], acc, held
 	for _, at := range rungs {
-		code := codes[at%maxRungs]
-		w.put(uint64(code&0xff), uint(code>>8))
+		f := &fields[at%maxRungs]
+		w.put(f.bits, f.width)
 	}
 }
 
 // putOffsets writes the offsets of residuals on their rungs. There must be room.
 func (w *bitWriter) putOffsets(c *code, r *residuals) {
-	var widths [maxRungs]uint8 // by the rung without a shift
+	fields := &r.fields // by the rung without a shift
+	widest := uint(0)
 	for at := c.low; at <= c.top; at++ {
-		widths[at] = uint8(offsetBits(rungAfter(uint(at), c.shift), c.shift))
+		width := offsetBits(rungAfter(uint(at), c.shift), c.shift)
+		fields[at] = field{1<<width - 1, width}
+		widest = max(widest, width)
+	}
+	zigzagged, rungs := r.zigzagged, r.rungs
+	if widest > maxField-1 {
+		for i, z := range zigzagged {
+			f := &fields[rungs[i]%maxRungs]
+			w.putWide(z&f.bits, f.width)
+		}
+		return
 	}
 	buf := w.buf[:cap(w.buf)]
-	end, acc, held := len(w.buf), w.acc, w.held
-	rungs := r.rungs[:len(r.zigzagged)]
-	for i, z := range r.zigzagged {
-		width := uint(widths[rungs[i]%maxRungs]) // at most 63
-		z &= 1<<(width&63) - 1
-		spill := z >> 1 >> (^held & 63) // what is beyond 64 bits
-		acc |= z << (held & 63)
-		binary.LittleEndian.PutUint64(buf[end:], acc)
-		held += width
-		if held >= 64 { // a conditional move
-			acc = spill
+	end, acc, held := uint(len(w.buf)), w.acc, w.held
+	rungs = rungs[:len(zigzagged)]
+	if widest <= maxField/4 {
+		for ; len(zigzagged) >= 4 && len(rungs) >= 4; zigzagged, rungs = zigzagged[4:], rungs[4:] {
+			f0, f1 := &fields[rungs[0]%maxRungs], &fields[rungs[1]%maxRungs]
+			f2, f3 := &fields[rungs[2]%maxRungs], &fields[rungs[3]%maxRungs]
+			first := zigzagged[0]&f0.bits | zigzagged[1]&f1.bits<<(f0.width&63)
+			second := zigzagged[2]&f2.bits | zigzagged[3]&f3.bits<<(f2.width&63)
+			acc |= first << (held & 63)
+			held += f0.width + f1.width
+			acc |= second << (held & 63)
+			held += f2.width + f3.width
+			binary.LittleEndian.PutUint64(buf[end:end+8], acc)
+			end += held >> 3
+			acc >>= held &^ 7 & 63
+			held &= 7
 		}
-		end += int(held>>6) * 8
-		held &= 63
 	}
-	binary.LittleEndian.PutUint64(buf[end:], acc)
-	w.buf, w.acc, w.held = buf[:end+int(held>>3)], acc>>(held&^7&63), held&7
+	for i, z := range zigzagged {
+		f := &fields[rungs[i]%maxRungs]
+		acc |= z & f.bits << (held & 63)
+		held += f.width
+		binary.LittleEndian.PutUint64(buf[end:end+8], acc)
+		end += held >> 3
+		acc >>= held &^ 7 & 63
+		held &= 7
+	}
+	w.buf, w.acc, w.held = buf[:end], acc, held
 }
