@@ -22,6 +22,7 @@ func (c checker) all() {
 	c.main()
 	c.backend()
 	c.authentication()
+	c.issuers()
 	c.metrics()
 	c.metricStore()
 	c.subscriptions()
@@ -50,11 +51,13 @@ const demoKey = "kzfYrYy+TzpanWZHJ5qSdMj5uKUWgq74BWhQG6copP0="
 func (c checker) authentication() {
 	const path = "main.jwt-public-key"
 	key, disabled := c.config.Main.JWTPublicKey, c.config.Auth.Disabled
+	literal := c.valueOrReference(path, key)
 	raw, err := base64.StdEncoding.DecodeString(key)
 	switch {
-	case key == "" && !disabled:
+	case key == "" && !disabled && len(c.config.Auth.Issuers) == 0:
 		c.fail(path, `missing: give the issuer's Ed25519 public key ("ringstore key FILE" prints it), `+
 			`or switch authentication off with "auth": {"disabled": true}`)
+	case !literal:
 	case err != nil:
 		c.fail(path, `must be standard base64 of 32 bytes, which this is not ("ringstore key FILE" prints the right form)`)
 	case key != "" && len(raw) != 32:

@@ -33,7 +33,8 @@ type Main struct {
 	// HTTPSCertFile and HTTPSKeyFile are PEM files; both are set (HTTPS) or none (HTTP).
 	HTTPSCertFile string `json:"https-cert-file"`
 	HTTPSKeyFile  string `json:"https-key-file"`
-	// JWTPublicKey is an Ed25519 public key, standard base64 of 32 bytes. It is empty only if Auth.Disabled.
+	// JWTPublicKey is an Ed25519 public key, standard base64 of 32 bytes, or a [Reference] to one. It is empty only if
+	// there are Auth.Issuers or Auth.Disabled.
 	JWTPublicKey string `json:"jwt-public-key"`
 	// User and Group are dropped to once the port is bound; empty: stay who we are.
 	User  string `json:"user"`
@@ -157,7 +158,7 @@ type NATS struct {
 	// Address is one URL or several, separated by commas; empty: no external server. It may carry credentials.
 	Address  string `json:"address"`
 	Username string `json:"username"`
-	Password Secret `json:"password"`
+	Password Secret `json:"password"` // or a [Reference] to it
 	// CredsFilePath and NkeySeedFile are files with other kinds of credentials.
 	CredsFilePath string `json:"creds-file-path"`
 	NkeySeedFile  string `json:"nkey-seed-file"`
@@ -175,8 +176,15 @@ type EmbeddedNATS struct {
 type Auth struct {
 	// Disabled makes everyone an administrator.
 	Disabled bool `json:"disabled"`
-	// RequireExpiry refuses tokens without "exp".
-	RequireExpiry bool `json:"require-expiry"`
+	// Issuers are whose tokens are accepted, besides those that main.jwt-public-key verifies.
+	Issuers []Issuer `json:"issuers"`
+	// Times are the rules for all issuers that don't have their own.
+	Times
+	// PollInterval is the time between two looks at JWKS URLs, discovery documents and vaults. Default 5 minutes.
+	PollInterval time.Duration `json:"poll-interval"`
+	// RevocationFile lists tokens and subjects that are not accepted any more; empty: none. Read again when it changes.
+	RevocationFile string  `json:"revocation-file"`
+	AzureKV        AzureKV `json:"azure-kv"`
 	// UsersRead is "" (users and managers read their own jobs only) or UsersReadAll.
 	UsersRead string `json:"users-read"`
 	// AuditLog is the file that refusals are appended to; empty: stderr.
@@ -248,7 +256,10 @@ func defaults() *Config {
 			Checkpoints:        Checkpoints{Directory: "./var/checkpoints", Sync: "1s"},
 			Cleanup:            Cleanup{Mode: CleanupDelete},
 		},
-		Auth: Auth{Jobs: Jobs{Backend: BackendJobs{PollInterval: 30 * time.Second}}},
+		Auth: Auth{
+			PollInterval: 5 * time.Minute,
+			Jobs:         Jobs{Backend: BackendJobs{PollInterval: 30 * time.Second}},
+		},
 		Limits: Limits{
 			BodyBytes:      64 << 20,
 			ValuesPerQuery: 20_000_000,

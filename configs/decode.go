@@ -44,10 +44,17 @@ func (d decoder) child(path string, parent, n node, v reflect.Value) {
 }
 
 func (d decoder) value(path string, n node, v reflect.Value) {
+	n, ok := d.expanded(path, n)
 	switch {
-	case n.kind == isNull:
+	case !ok, n.kind == isNull:
 	case v.Type() == reflect.TypeFor[time.Duration]():
-		d.duration(path, n, v)
+		d.duration(path, n, v, 1)
+	case v.Type() == reflect.TypeFor[*time.Duration]():
+		d.optionalDuration(path, n, v)
+	case v.Type() == reflect.TypeFor[Values]() && n.kind == isString:
+		v.Set(reflect.ValueOf(Values{n.text}))
+	case v.Type() == reflect.TypeFor[Grant]() && n.kind == isString:
+		v.Set(reflect.ValueOf(Grant{Role: n.text}))
 	case v.Kind() == reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		d.value(path, n, v.Elem())
@@ -67,6 +74,21 @@ func (d decoder) value(path string, n node, v reflect.Value) {
 	case v.CanInt() && d.is(isNumber, path, n, "a whole number"):
 		d.integer(path, n, v)
 	}
+}
+
+// expanded is n with its variables, if it is a string.
+func (d decoder) expanded(path string, n node) (_ node, ok bool) {
+	if n.kind != isString {
+		return n, true
+	}
+	text, err := expand(n.text)
+	if err != nil {
+		d.found.unusable[path] = true
+		d.fail(path, n, err.Error())
+		return n, false
+	}
+	n.text = text
+	return n, true
 }
 
 func (d decoder) is(want kind, path string, n node, name string) bool {
@@ -127,8 +149,17 @@ func (d decoder) integer(path string, n node, v reflect.Value) {
 	v.SetInt(i)
 }
 
+// optionalDuration is not the zero that it may be, but nil, where there is none.
+func (d decoder) optionalDuration(path string, n node, v reflect.Value) {
+	if n.kind == isString && n.text == "" {
+		return
+	}
+	v.Set(reflect.New(v.Type().Elem()))
+	d.duration(path, n, v.Elem(), 0)
+}
+
 // duration leaves the default for an empty string, as if the key were not there.
-func (d decoder) duration(path string, n node, v reflect.Value) {
+func (d decoder) duration(path string, n node, v reflect.Value, least time.Duration) {
 	if !d.is(isString, path, n, `a duration in quotes, such as "48h" or "10m"`) || n.text == "" {
 		return
 	}
@@ -137,8 +168,10 @@ func (d decoder) duration(path string, n node, v reflect.Value) {
 	case err != nil:
 		d.fail(path, n, fmt.Sprintf(`%s is no duration: write hours, minutes and seconds, such as "48h", "10m" or "1h30m"`,
 			quote(n.text)))
-	case t <= 0:
+	case t < least && least > 0:
 		d.fail(path, n, "must be longer than 0")
+	case t < least:
+		d.fail(path, n, "must not be negative")
 	default:
 		v.SetInt(int64(t))
 	}
@@ -156,7 +189,10 @@ func (d decoder) warn(path string, n node, message string) {
 func fieldsOf(v reflect.Value) map[string]reflect.Value {
 	fields := map[string]reflect.Value{}
 	for f, value := range v.Fields() {
-		if key := f.Tag.Get("json"); key != "-" {
+		switch key := f.Tag.Get("json"); {
+		case f.Anonymous:
+			maps.Copy(fields, fieldsOf(value))
+		case key != "-":
 			fields[key] = value
 		}
 	}

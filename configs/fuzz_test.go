@@ -12,7 +12,7 @@ import (
 
 // Any text either loads, checked, or is refused with a bounded number of printable lines.
 func FuzzLoad(f *testing.F) {
-	for _, name := range []string{"config.json", "config-nats.json", "collector-sinks.json"} {
+	for _, name := range []string{"config.json", "config-nats.json", "config-issuers.json", "collector-sinks.json"} {
 		data, err := os.ReadFile(name)
 		if err != nil {
 			f.Fatal(err)
@@ -56,7 +56,7 @@ func FuzzLoad(f *testing.F) {
 func wellFormed(t *testing.T, c *configs.Config) {
 	t.Helper()
 	if c.Main.Addr == "" || len(c.Metrics) == 0 || c.MetricStore.RetentionInMemory <= 0 || c.MetricStore.CheckpointInterval <= 0 ||
-		c.Main.JWTPublicKey == "" && !c.Auth.Disabled || c.Limits.NameBytes < 1 {
+		c.Main.JWTPublicKey == "" && len(c.Auth.Issuers) == 0 && !c.Auth.Disabled || c.Limits.NameBytes < 1 {
 		t.Errorf("loaded without what is required: %+v", c)
 	}
 	for name, m := range c.Metrics {

@@ -14,8 +14,7 @@ type Jobs struct {
 
 // BackendJobs is "auth.jobs.backend": how the cc-backend of main.backend-url is asked.
 type BackendJobs struct {
-	// Token names where the token of role api is, for [ReadSecret]: "env:NAME" or "file:PATH". Without one the backend is
-	// not asked.
+	// Token is a [Reference] to the token of role api. Without one the backend is not asked.
 	Token string `json:"token"`
 	// PollInterval is the time between two questions, at least a second. Default 30 s.
 	PollInterval time.Duration `json:"poll-interval"`
@@ -28,9 +27,8 @@ func (c checker) backend() {
 	if b.PollInterval < time.Second {
 		c.fail("auth.jobs.backend.poll-interval", "must be at least 1s")
 	}
-	_, _, named := secretSource(b.Token)
-	if b.Token != "" && !named {
-		c.fail(tokenPath, `must be "env:NAME" or "file:PATH": a token itself does not belong into a configuration`)
+	c.reference(tokenPath, b.Token, "a token")
+	if c.found.skips(tokenPath) {
 		return
 	}
 	u, err := url.Parse(address)

@@ -1,12 +1,7 @@
 package configs_test
 
 import (
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
-
-	"github.com/ringstore/ringstore/configs"
 )
 
 // asking has a backend-url and members of auth.jobs.backend.
@@ -17,12 +12,12 @@ func asking(url, members string) string {
 
 func TestRefusedBackend(t *testing.T) {
 	f := func(text string, want ...string) { t.Helper(); refused(t, text, want...) }
-	const literal = `config.json: auth.jobs.backend.token: must be "env:NAME" or "file:PATH": a token itself does not belong into a configuration`
+	const literal = `config.json: auth.jobs.backend.token: must be "env:NAME", "file:PATH" or "azure-kv://VAULT/NAME": a token itself does not belong into a configuration`
 	const url = "https://monitoring.example.org"
 
 	f(asking(url, `"token": "eyJhbGciOiJFZERTQSJ9.e30.c2ln"`), literal)
-	f(asking(url, `"token": "env:"`), literal)
-	f(asking(url, `"token": "file:"`), literal)
+	f(asking(url, `"token": "env:"`), `config.json: auth.jobs.backend.token: the reference names nothing after "env:"`)
+	f(asking(url, `"token": "file:"`), `config.json: auth.jobs.backend.token: the reference names nothing after "file:"`)
 	f(asking(url, `"token": "ENV:X"`), literal)
 	f(asking(url, `"token": ":env:X"`), literal)
 	f(asking(url, `"token": 5`), "config.json: auth.jobs.backend.token: must be a string, found a number")
@@ -43,42 +38,4 @@ func TestWarnedOfBackend(t *testing.T) {
 	f(asking("https://h", ``), "config.json: main.backend-url: is not asked where jobs run: auth.jobs.backend.token is missing")
 	f(asking("http://h:8080", `"token": "env:X"`), "config.json: main.backend-url: is http: whoever is on the way there can read the token")
 	f(asking("h:8080", ``), "config.json: main.backend-url: cannot be asked: not an absolute URL such as https://monitoring.example.org")
-}
-
-func TestReadSecret(t *testing.T) {
-	dir := t.TempDir()
-	file := func(name, text string) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return "file:" + path
-	}
-	t.Setenv("RINGSTORE_TEST", "hunter2")
-	t.Setenv("RINGSTORE_EMPTY", " ")
-	bad := func(source, want string) {
-		t.Helper()
-		secret, err := configs.ReadSecret(source)
-		if err == nil || secret != "" || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%s: %v", source, err)
-		}
-	}
-	good := func(source string) {
-		t.Helper()
-		if secret, err := configs.ReadSecret(source); err != nil || string(secret) != "hunter2" {
-			t.Errorf("%s: %q, %v", source, string(secret), err)
-		}
-	}
-	bad("hunter2", "must be")
-	bad("env:RINGSTORE_NOT_SET", "not set")
-	bad("env:RINGSTORE_EMPTY", "empty")
-	bad("file:"+dir, "directory")
-	bad("file:"+filepath.Join(dir, "none"), "no such file")
-	bad(file("empty", "\n"), "empty")
-	bad(file("two", "hunter2\nhunter2\n"), "more than one word")
-	bad(file("control", "hunter2\x00"), "more than one word")
-	bad(file("long", strings.Repeat("hunter2", 10_000)), "larger than")
-	good("env:RINGSTORE_TEST")
-	good(file("plain", "hunter2"))
-	good(file("line", "hunter2\r\n"))
 }

@@ -16,6 +16,9 @@ import (
 // Any section may stand in a file of its own: "metrics-file": "x.json" says that x.json, relative to the working
 // directory, holds what would stand under "metrics". Where both are given they are merged by the section's keys. A
 // key that both have is taken from the file, and warned of. (cc-metric-store takes one of the two at random.)
+//
+// In every string ${NAME} stands for the environment variable NAME, and ${NAME:-default} for the default where that is
+// not set or empty; a ${ that is meant as it is is written $${.
 func Load(path string) (*Config, error) {
 	data, err := readFile(path)
 	if err != nil {
@@ -81,13 +84,17 @@ func sectionFile(m member, section string, found *findings) (content node, ok bo
 		found.wrongType(m.key, m.value, "a string, the name of a file")
 		return node{}, false
 	}
-	data, err := readFile(m.value.text)
+	name, err := expand(m.value.text)
 	if err != nil {
-		message := fmt.Sprintf("%s: %v", quote(m.value.text), err)
-		found.problems.add(Problem{File: m.value.file, Key: m.key, Message: message})
+		found.problems.add(Problem{File: m.value.file, Key: m.key, Message: err.Error()})
 		return node{}, false
 	}
-	content, ok = parseTree(m.value.text, section, data, found)
+	data, err := readFile(name)
+	if err != nil {
+		found.problems.add(Problem{File: m.value.file, Key: m.key, Message: fmt.Sprintf("%s: %v", quote(name), err)})
+		return node{}, false
+	}
+	content, ok = parseTree(name, section, data, found)
 	if ok && content.kind != isObject {
 		found.wrongType(section, content, "an object")
 		return node{}, false

@@ -105,6 +105,10 @@ func TestSecretsAreHidden(t *testing.T) {
 		subscribed(`{"subscribe-to": "a", "authorization": "` + secret + `"}`),
 		minimal(`"auth": {"users-read": "` + secret + `"}`),
 		minimal(`"nats": {"address": "nats://h", "password": "` + secret + `", "pasword": "` + secret + `"}`),
+		accepting(`{"name": "a", "issuer": "x", "algorithms": ["HS256"], "shared-secret": "` + secret + `"}`),
+		accepting(`{"name": "a", "issuer": "x", "public-key": "env:", "shared-secret": "base64:` + secret + `"}`),
+		minimal(`"auth": {"azure-kv": {"client-secret": "` + secret + `"}}`),
+		minimal(`"main": {"addr": "${HUNTER}", "jwt-public-key": "${` + secret + `!}"}`),
 	} {
 		_, err := configs.Parse("config.json", []byte(text))
 		if err == nil {
@@ -207,7 +211,7 @@ func TestPeerConfigLoads(t *testing.T) {
 				{SubscribeTo: "hpc-nats", ClusterTag: "alex", Authorization: configs.AuthorizationHeader},
 			},
 		},
-		Auth:   configs.Auth{Jobs: configs.Jobs{Backend: configs.BackendJobs{PollInterval: 30 * time.Second}}},
+		Auth:   configs.Auth{PollInterval: 5 * time.Minute, Jobs: configs.Jobs{Backend: configs.BackendJobs{PollInterval: 30 * time.Second}}},
 		NATS:   configs.NATS{Address: "nats://0.0.0.0:4222", Username: "root", Password: "root"},
 		Limits: configs.Limits{BodyBytes: 64 << 20, ValuesPerQuery: 20_000_000, Hosts: 20_000, DevicesPerHost: 16_384, NameBytes: 256},
 	}
@@ -248,7 +252,7 @@ func TestAdditions(t *testing.T) {
 		},
 		NATS: configs.NATS{Embedded: &configs.EmbeddedNATS{Listen: "127.0.0.1:4222"}},
 		Auth: configs.Auth{
-			RequireExpiry: true, AuditLog: "audit",
+			Times: configs.Times{RequireExpiry: new(true)}, PollInterval: 5 * time.Minute, AuditLog: "audit",
 			Jobs: configs.Jobs{Backend: configs.BackendJobs{Token: "env:CCB_TOKEN", PollInterval: time.Minute}},
 		},
 		Limits: configs.Limits{BodyBytes: 1<<53 + 1, ValuesPerQuery: 2, Hosts: 3, DevicesPerHost: 4, NameBytes: 6},
@@ -308,7 +312,9 @@ func TestSubjects(t *testing.T) {
 func TestExamples(t *testing.T) {
 	trusted := `config-nats.json: metric-store.nats-subscriptions[0].authorization: messages are not asked for a token: ` +
 		`whoever may publish to "hpc-collectors" may write`
-	for name, warnings := range map[string][]string{"config.json": nil, "config-nats.json": {trusted}} {
+	for name, warnings := range map[string][]string{
+		"config.json": nil, "config-nats.json": {trusted}, "config-issuers.json": nil,
+	} {
 		config, err := configs.Load(name)
 		if err != nil {
 			t.Errorf("%v", err)

@@ -74,6 +74,7 @@ func (c checker) nats() {
 			c.hostPort("nats.embedded.listen", n.Embedded.Listen)
 		}
 	}
+	c.valueOrReference("nats.password", string(n.Password))
 	switch {
 	case n.Address != "" && n.Embedded != nil:
 		c.fail("nats.embedded", "cannot stand beside nats.address: messages come from one server")

@@ -13,7 +13,6 @@ type Record struct {
 	bytes   []byte
 	lane    *lane // of the run
 	slot    int64 // of the run
-	host    *host // of the run
 	seconds int64 // between two slots, of the run; 0: none has begun
 	told    []telling
 }

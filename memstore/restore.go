@@ -22,7 +22,6 @@ type Restoring struct {
 
 	Restored
 
-	slot    int64 // of the samples below, which a record tells of
 	columns []uint32
 	values  []float64
 }

@@ -40,13 +40,13 @@ func TestTheBackendsTokenMustBeThere(t *testing.T) {
 			t.Errorf("%s: %v", token, err)
 		}
 	}
-	f("env:RINGSTORE_NOT_SET", "the environment variable")
-	f("file:/none/such", `"/none/such"`)
+	f("env:RINGSTORE_NOT_SET", "env:RINGSTORE_NOT_SET: the environment variable is not set")
+	f("file:/none/such", "file:/none/such: no such file")
 }
 
 func TestNobodyIsAskedWithoutAToken(t *testing.T) {
 	for _, cfg := range []*configs.Config{askingBackend(t, "http://localhost:1", ""), askingBackend(t, "", "env:RINGSTORE_NOT_SET")} {
-		if n, err := newNodes(cfg, slog.New(slog.DiscardHandler)); n != nil || err != nil {
+		if n, err := newNodes(t.Context(), cfg, slog.New(slog.DiscardHandler)); n != nil || err != nil {
 			t.Error(n, err)
 		}
 	}

@@ -34,7 +34,7 @@ func runServe(ctx context.Context, args []string, _ io.Reader, stdout, stderr io
 	if err != nil {
 		return usageError{err}
 	}
-	cfg, err := loadConfig(*config)
+	cfg, err := loadConfig(ctx, *config)
 	if err != nil {
 		return err
 	}
@@ -64,25 +64,25 @@ func runServe(ctx context.Context, args []string, _ io.Reader, stdout, stderr io
 }
 
 // loadConfig reads a configuration and refuses one that cannot be used.
-func loadConfig(file string) (*configs.Config, error) {
+func loadConfig(ctx context.Context, file string) (*configs.Config, error) {
 	cfg, err := configs.Load(file)
 	if err != nil {
 		return nil, usageError{err}
 	}
-	if _, err := newAuthenticator(cfg, nil); err != nil { // a weak key
+	if _, err := newAuthenticator(ctx, cfg, nil); err != nil { // a weak key
 		return nil, usageError{fmt.Errorf("%s: %w", file, err)}
 	}
 	return cfg, nil
 }
 
 // runCheckConfig checks a configuration and prints what is wrong or odd.
-func runCheckConfig(_ context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
+func runCheckConfig(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
 	flags := newFlags("check-config", stderr)
 	config := flags.String("config", "./config.json", "configuration `file`")
 	if err := parseFlags(flags, args, 0); err != nil {
 		return err
 	}
-	cfg, err := loadConfig(*config)
+	cfg, err := loadConfig(ctx, *config)
 	if err != nil {
 		return err
 	}

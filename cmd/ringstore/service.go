@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/base64"
@@ -83,10 +84,10 @@ func start(ctx context.Context, cfg *configs.Config, log *slog.Logger, stderr io
 		log.Warn("configuration", "problem", w.String())
 	}
 	limitMemory(cfg, log)
-	if s.authenticator, err = newAuthenticator(cfg, log); err != nil {
+	if s.authenticator, err = newAuthenticator(ctx, cfg, log); err != nil {
 		return nil, err
 	}
-	if s.nodes, err = newNodes(cfg, log); err != nil {
+	if s.nodes, err = newNodes(ctx, cfg, log); err != nil {
 		return nil, err
 	}
 	if s.store, err = newStore(cfg, s.nodes); err != nil {
@@ -111,7 +112,7 @@ func start(ctx context.Context, cfg *configs.Config, log *slog.Logger, stderr io
 		return nil, err
 	}
 	s.running.Go(func() { s.archive.Run(background) })
-	if err := s.subscribe(); err != nil {
+	if err := s.subscribe(ctx); err != nil {
 		return nil, err
 	}
 	s.ready.Store(true)
@@ -141,17 +142,26 @@ func limitMemory(cfg *configs.Config, log *slog.Logger) {
 
 // newAuthenticator returns what tells tokens apart, nil if authentication is
 // disabled.
-func newAuthenticator(cfg *configs.Config, log *slog.Logger) (auth.Authenticator, error) {
+func newAuthenticator(ctx context.Context, cfg *configs.Config, log *slog.Logger) (auth.Authenticator, error) {
 	if cfg.Auth.Disabled {
 		return nil, nil
 	}
-	key, err := base64.StdEncoding.DecodeString(cfg.Main.JWTPublicKey)
+	requireExpiry, maxLifetime, leeway := cfg.Auth.TimesOf(configs.Issuer{})
+	if len(cfg.Auth.Issuers) > 0 || maxLifetime > 0 || cfg.Auth.RevocationFile != "" {
+		return nil, usageError{errors.New("auth: issuers, max-lifetime and revocation-file are not enforced by this version")}
+	}
+	text, err := resolve(ctx, cfg, "main.jwt-public-key", configs.Secret(cfg.Main.JWTPublicKey))
+	if err != nil {
+		return nil, err
+	}
+	key, err := base64.StdEncoding.DecodeString(string(text))
 	if err != nil {
 		return nil, fmt.Errorf("main.jwt-public-key: %w", err)
 	}
 	issuer, err := auth.NewEd25519(auth.Ed25519Config{
 		Keys:          []ed25519.PublicKey{key},
-		RequireExpiry: cfg.Auth.RequireExpiry,
+		RequireExpiry: requireExpiry,
+		Leeway:        cmp.Or(leeway, -1),
 		Log:           log,
 	})
 	if err != nil {
@@ -162,14 +172,14 @@ func newAuthenticator(cfg *configs.Config, log *slog.Logger) (auth.Authenticator
 
 // newNodes returns what knows where jobs run, nil if the configuration names
 // nobody who does.
-func newNodes(cfg *configs.Config, log *slog.Logger) (*backend.Nodes, error) {
+func newNodes(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*backend.Nodes, error) {
 	jobs := cfg.Auth.Jobs.Backend
 	if cfg.Main.BackendURL == "" || jobs.Token == "" {
 		return nil, nil
 	}
-	token, err := configs.ReadSecret(jobs.Token)
+	token, err := resolve(ctx, cfg, "auth.jobs.backend.token", configs.Secret(jobs.Token))
 	if err != nil {
-		return nil, usageError{fmt.Errorf("auth.jobs.backend.token: %w", err)}
+		return nil, err
 	}
 	client, err := backend.NewClient(cfg.Main.BackendURL, string(token))
 	if err != nil {
@@ -348,12 +358,16 @@ func (s *service) restore(ctx context.Context) error {
 }
 
 // subscribe opens the NATS door, if the configuration has one.
-func (s *service) subscribe() (err error) {
+func (s *service) subscribe(ctx context.Context) error {
 	c := s.cfg.NATS
+	password, err := resolve(ctx, s.cfg, "nats.password", c.Password)
+	if err != nil {
+		return err
+	}
 	o := nats.Options{
 		Address:       c.Address,
 		Username:      c.Username,
-		Password:      string(c.Password),
+		Password:      string(password),
 		CredsFile:     c.CredsFilePath,
 		NkeySeedFile:  c.NkeySeedFile,
 		Ingester:      s.ingester,
@@ -453,7 +467,7 @@ func (s *service) drained(transport string, err error) error {
 // without what is older than the retention, and not needed by a job, takes the
 // place of the last one.
 func cleanCheckpoints(ctx context.Context, cfg *configs.Config, log *slog.Logger) error {
-	nodes, err := newNodes(cfg, log)
+	nodes, err := newNodes(ctx, cfg, log)
 	if err != nil {
 		return err
 	}

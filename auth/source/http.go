@@ -1,0 +1,186 @@
+package source
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const maxRedirects = 3
+
+// newClient follows redirects to where a URL may lead only, and a few of them.
+func newClient(o Options, w *Watcher) *http.Client {
+	transport := o.Transport
+	if transport == nil {
+		own := http.DefaultTransport.(*http.Transport).Clone()
+		own.MaxResponseHeaderBytes = 64 << 10
+		own.MaxIdleConnsPerHost = 1
+		w.transport, transport = own, own
+	}
+	return &http.Client{
+		Transport: transport,
+		CheckRedirect: func(r *http.Request, via []*http.Request) error {
+			if len(via) > maxRedirects {
+				return fmt.Errorf("more than %d redirects", maxRedirects)
+			}
+			if via[0].URL.Scheme == "https" && r.URL.Scheme != "https" {
+				return errors.New("redirected from https to " + r.URL.Scheme)
+			}
+			return secure(r.URL)
+		},
+	}
+}
+
+// secure says what is wrong with a URL that keys are to come from: nobody on the way may change them.
+func secure(u *url.URL) error {
+	switch {
+	case u.Scheme == "https" && u.Host != "":
+		return nil
+	case u.Scheme == "http" && loopback(u.Hostname()):
+		return nil
+	default:
+		return errors.New("the URL must be https, or http on loopback")
+	}
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// document is what a URL answers, and what is remembered of it for asking whether it has changed (RFC 9110, section
+// 13.1.2).
+type document struct {
+	url  string
+	etag string
+	data []byte
+}
+
+func (d *document) fetch(ctx context.Context, client *http.Client) (found, error) {
+	answer, err := d.get(ctx, client)
+	if err != nil {
+		return found{}, err
+	}
+	defer answer.Body.Close()
+	fresh := freshness(answer.Header)
+	switch {
+	case answer.StatusCode == http.StatusNotModified && d.etag != "":
+		return found{d.data, fresh}, nil
+	case answer.StatusCode != http.StatusOK:
+		return found{}, fmt.Errorf("status %d", answer.StatusCode)
+	}
+	data, err := readBounded(answer.Body)
+	if err != nil {
+		return found{}, err
+	}
+	d.etag, d.data = answer.Header.Get("ETag"), data
+	return found{data, fresh}, nil
+}
+
+func (d *document) get(ctx context.Context, client *http.Client) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := secure(request.URL); err != nil {
+		return nil, err
+	}
+	request.Header.Set("Accept", "application/json, application/jwk-set+json")
+	if d.etag != "" {
+		request.Header.Set("If-None-Match", d.etag)
+	}
+	answer, err := client.Do(request)
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		return nil, failed.Err // without the URL, which may be one that was redirected to
+	}
+	return answer, err
+}
+
+// freshness is max-age of Cache-Control less Age (RFC 9111, sections 4.2 and 5.2.2.1), 0 if there is none or it is over.
+func freshness(header http.Header) time.Duration {
+	for directive := range strings.SplitSeq(header.Get("Cache-Control"), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+		if !strings.EqualFold(name, "max-age") {
+			continue
+		}
+		seconds, err := strconv.ParseInt(strings.Trim(value, `"`), 10, 32)
+		if err != nil {
+			return 0
+		}
+		age, _ := strconv.ParseInt(header.Get("Age"), 10, 32)
+		return max(0, time.Duration(seconds-max(0, age))*time.Second)
+	}
+	return 0
+}
+
+// discovery is the JWK set that a provider's metadata names.
+type discovery struct {
+	issuer   string
+	metadata document
+	keys     document
+}
+
+// wellKnown is where the metadata of an issuer is: OpenID Connect Discovery 1.0, section 4.1.
+func wellKnown(issuer string) string {
+	return strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
+}
+
+func (d *discovery) fetch(ctx context.Context, client *http.Client) (found, error) {
+	metadata, err := d.metadata.fetch(ctx, client)
+	if err != nil {
+		return found{}, fmt.Errorf("discovery document: %w", err)
+	}
+	uri, err := d.keysURL(metadata.data)
+	if err != nil {
+		d.metadata = document{url: d.metadata.url} // or it would stay wrong for as long as its ETag
+		return found{}, fmt.Errorf("discovery document: %w", err)
+	}
+	if uri != d.keys.url {
+		d.keys = document{url: uri}
+	}
+	keys, err := d.keys.fetch(ctx, client)
+	if err != nil {
+		return found{}, fmt.Errorf("key set of the discovery document: %w", err)
+	}
+	return keys, nil
+}
+
+// keysURL is the jwks_uri of metadata that is the issuer's own: section 4.3 of the same.
+func (d *discovery) keysURL(metadata []byte) (string, error) {
+	var members map[string]json.RawMessage // a struct's fields would match in other letter case as well
+	if err := json.Unmarshal(metadata, &members); err != nil {
+		return "", errors.New("no JSON object")
+	}
+	var issuer, uri string
+	if json.Unmarshal(members["issuer"], &issuer) != nil || issuer != d.issuer {
+		return "", errors.New("is another issuer's: its \"issuer\" is not exactly the one that is configured")
+	}
+	if json.Unmarshal(members["jwks_uri"], &uri) != nil || uri == "" {
+		return "", errors.New("has no \"jwks_uri\"")
+	}
+	u, err := url.Parse(uri)
+	if err != nil {
+		return "", errors.New("its \"jwks_uri\" is no URL")
+	}
+	if own, _ := url.Parse(d.issuer); own != nil && own.Scheme == "https" && u.Scheme != "https" {
+		return "", errors.New("its \"jwks_uri\" is not https")
+	}
+	return uri, secure(u)
+}
+
+// readBounded reads at most MaxBytes, and refuses what has more.
+func readBounded(r io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
+	if err == nil && len(data) > MaxBytes {
+		err = fmt.Errorf("larger than %d bytes", MaxBytes)
+	}
+	return data, err
+}

@@ -1,0 +1,274 @@
+package configs
+
+import (
+	"encoding/base64"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// What an issuer's entry may name. The roles are those of package auth, the algorithms those of RFC 7518, section 3.1,
+// RFC 8037 and RFC 9864.
+var (
+	roles            = []string{"admin", "api", "support", "manager", "user"}
+	publicAlgorithms = []string{
+		"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
+	}
+	secretAlgorithms = []string{"HS256", "HS384", "HS512"}
+)
+
+const (
+	maxIssuers = 100
+	// leastSecret is what RFC 7518, section 3.2, asks of HS256, in bytes.
+	leastSecret = 32
+	// mostLeeway is more than clocks differ.
+	mostLeeway = 10 * time.Minute
+)
+
+func (c checker) issuers() {
+	const path = "auth.issuers"
+	a := c.config.Auth
+	if a.PollInterval < time.Second {
+		c.fail("auth.poll-interval", "must be at least 1s")
+	}
+	c.times("auth", a.Times)
+	c.azureKV("auth.azure-kv", a.AzureKV)
+	if len(a.Issuers) > maxIssuers {
+		c.fail(path, "must be at most %d", maxIssuers)
+		return
+	}
+	names, issuers := map[string]string{}, map[string]string{}
+	for i, issuer := range a.Issuers {
+		at := joinIndex(path, i)
+		c.issuer(at, issuer)
+		if earlier, twice := names[issuer.Name]; twice && issuer.Name != "" {
+			c.fail(at+".name", "%s is the name of %s already", quote(issuer.Name), earlier)
+		}
+		switch earlier, twice := issuers[issuer.Issuer]; {
+		case twice && issuer.Issuer == "":
+			c.fail(at+".issuer", "missing: %s has none already, and only one may be for tokens without \"iss\"", earlier)
+		case twice:
+			c.fail(at+".issuer", "%s is that of %s already", quote(issuer.Issuer), earlier)
+		}
+		names[issuer.Name], issuers[issuer.Issuer] = at, at
+	}
+}
+
+func (c checker) issuer(at string, i Issuer) {
+	switch {
+	case i.Name == "":
+		c.fail(at+".name", `missing: what to call this issuer in logs, such as "sso"`)
+	case len(i.Name) > 64 || strings.ContainsFunc(i.Name, notPrintable):
+		c.fail(at+".name", "must be at most 64 printable bytes")
+	}
+	c.claimText(at+".issuer", i.Issuer)
+	c.keys(at, i)
+	c.algorithms(at, i)
+	c.texts(at+".audience", i.Audience)
+	c.texts(at+".authorized-parties", i.AuthorizedParties)
+	c.claims(at, i)
+	c.grants(at, i)
+	c.times(at, i.Times)
+	if i.Discovery && len(i.Audience) == 0 {
+		c.warn(at+".audience", "is missing: tokens that this issuer gives for other services are accepted here as well")
+	}
+}
+
+// keyMembers are the members that give an issuer keys.
+var keyMembers = []string{"discovery", "public-key", "public-key-file", "jwks-urls", "jwks-file", "shared-secret"}
+
+// anySkipped says whether one of an object's members was already found wrong.
+func (c checker) anySkipped(at string, members []string) bool {
+	return slices.ContainsFunc(members, func(m string) bool { return c.found.skips(at + "." + m) })
+}
+
+func (c checker) keys(at string, i Issuer) {
+	public := i.PublicKey != "" || i.PublicKeyFile != "" || len(i.JWKSURLs) > 0 || i.JWKSFile != "" || i.Discovery
+	joined := i.Issuer == "" && c.config.Main.JWTPublicKey != ""
+	switch {
+	case i.SharedSecret != "" && (public || joined):
+		c.fail(at+".shared-secret", "cannot stand beside public keys: a token's key would be a matter of luck")
+	case i.SharedSecret == "" && !public && !joined && !c.anySkipped(at, keyMembers):
+		c.fail(at, "has no key: give one of %s", strings.Join(keyMembers, ", "))
+	}
+	if i.Discovery && i.Issuer == "" {
+		c.fail(at+".discovery", "needs an issuer: its URL says where to look")
+	} else if i.Discovery {
+		c.secureURL(at+".issuer", i.Issuer)
+	}
+	if i.KeyID != "" && i.PublicKey == "" && i.PublicKeyFile == "" {
+		c.fail(at+".key-id", "names the key of public-key or public-key-file, and there is none")
+	}
+	c.claimText(at+".key-id", i.KeyID)
+	if i.PublicKey != "" && i.PublicKeyFile != "" && i.KeyID != "" {
+		c.fail(at+".key-id", "cannot be that of both public-key and public-key-file")
+	}
+	c.valueOrReference(at+".public-key", i.PublicKey)
+	for n, text := range i.JWKSURLs {
+		c.secureURL(joinIndex(at+".jwks-urls", n), text)
+	}
+	c.sharedSecret(at+".shared-secret", string(i.SharedSecret))
+}
+
+func (c checker) sharedSecret(path, text string) {
+	if text == "" {
+		return
+	}
+	text, encoded := strings.CutPrefix(text, "base64:")
+	if !c.valueOrReference(path, text) {
+		return
+	}
+	raw := []byte(text)
+	if encoded {
+		var err error
+		if raw, err = base64.StdEncoding.DecodeString(text); err != nil {
+			c.fail(path, "must be standard base64 after \"base64:\"")
+		}
+	}
+	if len(raw) < leastSecret {
+		c.fail(path, "must be at least %d bytes", leastSecret)
+	}
+	c.warn(path, "stands in the configuration itself: whoever reads the file can write tokens; a reference is safer, "+
+		"such as "+referenceForms)
+}
+
+func (c checker) algorithms(entry string, i Issuer) {
+	path := entry + ".algorithms"
+	if i.SharedSecret != "" && len(i.Algorithms) == 0 {
+		c.fail(path, "missing: which of %s the shared-secret is for", strings.Join(secretAlgorithms, ", "))
+	}
+	for n, name := range i.Algorithms {
+		at := joinIndex(path, n)
+		secret := slices.Contains(secretAlgorithms, name)
+		switch {
+		case !secret && !slices.Contains(publicAlgorithms, name):
+			c.fail(at, "%s is no algorithm that is known here: %s", quote(name),
+				strings.Join(slices.Concat(publicAlgorithms, secretAlgorithms), ", "))
+		case secret && i.SharedSecret == "" && !c.found.skips(entry+".shared-secret"):
+			c.fail(at, "%s needs a shared-secret", quote(name))
+		case !secret && i.SharedSecret != "":
+			c.fail(at, "%s needs public keys, and this issuer has a shared-secret", quote(name))
+		case slices.Index(i.Algorithms, name) < n:
+			c.fail(at, "%s stands here twice", quote(name))
+		}
+	}
+}
+
+func (c checker) claims(at string, i Issuer) {
+	c.texts(at+".principal-claims", i.PrincipalClaims)
+	c.texts(at+".projects-claims", i.ProjectsClaims)
+	c.texts(at+".roles-claims", i.RolesClaims)
+	c.claimText(at+".job-user-claim", i.JobUserClaim)
+	for _, claim := range slices.Sorted(maps.Keys(i.RequireClaims)) {
+		path := joinKey(at+".require-claims", claim)
+		c.text(path, claim)
+		if len(i.RequireClaims[claim]) == 0 {
+			c.fail(path, "missing: the value, or a list of values, that the claim must have")
+		}
+		c.texts(path, i.RequireClaims[claim])
+	}
+}
+
+func (c checker) grants(at string, i Issuer) {
+	for n, role := range i.DefaultRoles {
+		c.role(joinIndex(at+".default-roles", n), role)
+	}
+	for _, value := range slices.Sorted(maps.Keys(i.RoleMap)) {
+		path, grant := joinKey(at+".role-map", value), i.RoleMap[value]
+		c.text(path, value)
+		if grant.Role == "" {
+			c.fail(path+".role", "missing: one of %s", strings.Join(roles, ", "))
+		} else {
+			c.role(path, grant.Role)
+		}
+		c.clusters(path+".clusters", grant.Clusters, i.Clusters)
+	}
+	c.clusters(at+".clusters", i.Clusters, nil)
+}
+
+func (c checker) role(path, role string) {
+	if !slices.Contains(roles, role) {
+		c.fail(path, "%s is no role: it must be one of %s", quote(role), strings.Join(roles, ", "))
+	}
+}
+
+// clusters checks a list of clusters that must be among those of within, if that has any.
+func (c checker) clusters(path string, list, within []string) {
+	for n, name := range list {
+		at := joinIndex(path, n)
+		c.name(at, "the name", name)
+		switch {
+		case name == "":
+			c.fail(at, "the name is empty")
+		case len(within) > 0 && !slices.Contains(within, name):
+			c.fail(at, "%s is not among the clusters of the issuer", quote(name))
+		}
+	}
+}
+
+func (c checker) times(at string, t Times) {
+	if t.Leeway != nil && *t.Leeway > mostLeeway {
+		c.fail(at+".leeway", "must be at most %s", mostLeeway)
+	}
+}
+
+// texts checks the items of a list that are compared with what a token says.
+func (c checker) texts(path string, list []string) {
+	for n, text := range list {
+		c.text(joinIndex(path, n), text)
+	}
+}
+
+func (c checker) text(path, text string) {
+	if text == "" {
+		c.fail(path, "is empty")
+	}
+	c.claimText(path, text)
+}
+
+// claimText checks a text that no token's could be equal to.
+func (c checker) claimText(path, text string) {
+	if len(text) > 1024 || strings.ContainsFunc(text, notPrintable) {
+		c.fail(path, "must be at most 1024 printable bytes")
+	}
+}
+
+func notPrintable(r rune) bool { return !unicode.IsPrint(r) }
+
+// secureURL checks a URL that keys come from: nobody on the way there may change them.
+func (c checker) secureURL(path, text string) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		c.fail(path, "must be an absolute URL such as https://sso.example.org/realms/hpc")
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		c.fail(path, "must be https: whoever is on the way there could put in keys of their own")
+	case u.User != nil || u.Fragment != "":
+		c.fail(path, "must have no user, password or fragment")
+	}
+}
+
+func (c checker) azureKV(at string, a AzureKV) {
+	given := 0
+	for _, text := range []string{a.TenantID, a.ClientID, a.ClientSecret} {
+		if text != "" {
+			given++
+		}
+	}
+	if given != 0 && given != 3 {
+		c.fail(at, "tenant-id, client-id and client-secret log in together: give all three or none")
+	}
+	c.reference(at+".client-secret", a.ClientSecret, "a secret")
+	if ref, _, _ := ParseReference(a.ClientSecret); ref.Store == StoreAzureKV {
+		c.fail(at+".client-secret", "cannot stand in the vault that it opens")
+	}
+	if a.AuthorityHost != "" {
+		c.secureURL(at+".authority-host", a.AuthorityHost)
+	}
+	if a.NamePrefix != "" && !azureName(a.NamePrefix, 64) {
+		c.fail(at+".name-prefix", "must be letters, digits and hyphens")
+	}
+}

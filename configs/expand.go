@@ -1,0 +1,73 @@
+package configs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxExpandedBytes bounds what one string of the file can become.
+const maxExpandedBytes = maxFileBytes
+
+// expand replaces ${NAME} in a string of the file by the environment variable NAME, and ${NAME:-default} by the
+// default where the variable is not set or empty, as a shell does. $${ stands for a ${ that is meant as it is. What a
+// variable holds is not expanded again. The text is a JSON string already decoded, so a value stays a part of that
+// string, whatever it holds. Errors name the variable and show no value.
+func expand(text string) (string, error) {
+	if !strings.Contains(text, "${") {
+		return text, nil
+	}
+	var out strings.Builder
+	for {
+		before, rest, found := strings.Cut(text, "${")
+		if !found {
+			out.WriteString(text)
+			return out.String(), nil
+		}
+		if literal, escaped := strings.CutSuffix(before, "$"); escaped {
+			out.WriteString(literal + "${")
+			text = rest
+			continue
+		}
+		inside, after, closed := strings.Cut(rest, "}")
+		if !closed {
+			return "", errors.New(`"${" without "}"; write "$${" for one that is meant as it is`)
+		}
+		value, err := valueOf(inside)
+		if err != nil {
+			return "", err
+		}
+		if out.Len()+len(before)+len(value) > maxExpandedBytes {
+			return "", fmt.Errorf("longer than %d bytes with its variables", maxExpandedBytes)
+		}
+		out.WriteString(before + value)
+		text = after
+	}
+}
+
+// valueOf is what stands for NAME or NAME:-default.
+func valueOf(inside string) (string, error) {
+	name, fallback, hasFallback := strings.Cut(inside, ":-")
+	if !variableName(name) || strings.Contains(fallback, "${") {
+		return "", errors.New(`must be "${NAME}" or "${NAME:-default}", the name of letters, digits and "_"; ` +
+			`write "$${" for a "${" that is meant as it is`)
+	}
+	value, set := os.LookupEnv(name)
+	switch {
+	case hasFallback && value == "":
+		return fallback, nil
+	case !set:
+		return "", fmt.Errorf("the environment variable %s is not set, and no default is given", quote(name))
+	case !utf8.ValidString(value):
+		return "", fmt.Errorf("the environment variable %s is not UTF-8", quote(name))
+	}
+	return value, nil
+}
+
+// variableName follows POSIX: letters, digits and "_", no digit first.
+func variableName(name string) bool {
+	return name != "" && (name[0] < '0' || name[0] > '9') &&
+		!strings.ContainsFunc(name, func(r rune) bool { return r != '_' && !isWord(r) })
+}

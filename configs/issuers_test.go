@@ -1,0 +1,230 @@
+package configs_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ringstore/ringstore/configs"
+)
+
+// accepting has these issuers, and members beside them.
+func accepting(issuers string, beside ...string) string {
+	return minimal(`"auth": {` + strings.Join(append(beside, `"issuers": [`+issuers+`]`), ", ") + `}`)
+}
+
+const at = "config.json: auth.issuers[0]"
+
+func TestRefusedIssuers(t *testing.T) {
+	f := func(text string, want ...string) { t.Helper(); refused(t, text, want...) }
+	sso := func(members string) string {
+		return accepting(`{"name": "sso", "issuer": "https://sso", "jwks-urls": ["https://sso/jwks"]` + members + `}`)
+	}
+	const known = "RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519, HS256, HS384, HS512"
+
+	f(accepting(`5`), at+": must be an object, found a number")
+	f(accepting(`{}`), at+`.name: missing: what to call this issuer in logs, such as "sso"`)
+	f(accepting(`{"name": "a\nb"}`), at+".name: must be at most 64 printable bytes")
+	f(accepting(`{"name": "a", "issuer": "x"}`), at+": has no key: give one of discovery, public-key, public-key-file, jwks-urls, jwks-file, shared-secret")
+	f(accepting(`{"name": "a", "issuer": "x", "publik-key": "k"}`), at+`.publik-key: unknown key; did you mean "public-key"?`,
+		at+": has no key: give one of discovery, public-key, public-key-file, jwks-urls, jwks-file, shared-secret")
+	f(accepting(`{"name": "a"}, {"name": "b"}`),
+		`config.json: auth.issuers[1].issuer: missing: auth.issuers[0] has none already, and only one may be for tokens without "iss"`)
+	f(accepting(`{"name": "a", "issuer": "x", "public-key": "k"}, {"name": "a", "issuer": "x", "public-key": "k"}`),
+		`config.json: auth.issuers[1].name: "a" is the name of auth.issuers[0] already`,
+		`config.json: auth.issuers[1].issuer: "x" is that of auth.issuers[0] already`)
+	f(accepting(`{"name": "a", "discovery": true, "audience": ["m"]}`), at+".discovery: needs an issuer: its URL says where to look")
+	f(accepting(`{"name": "a", "discovery": true, "audience": ["m"], "issuer": "open-metadata.org"}`),
+		at+".issuer: must be an absolute URL such as https://sso.example.org/realms/hpc")
+	f(accepting(`{"name": "a", "discovery": true, "audience": ["m"], "issuer": "http://sso.example.org"}`),
+		at+".issuer: must be https: whoever is on the way there could put in keys of their own")
+	f(accepting(`{"name": "a", "issuer": "x", "jwks-urls": ["https://h/a", "http://h/b", "ftp://h", "https://u:hunter2@h", "/jwks"]}`),
+		at+".jwks-urls[1]: must be https: whoever is on the way there could put in keys of their own",
+		at+".jwks-urls[2]: must be an absolute URL such as https://sso.example.org/realms/hpc",
+		at+".jwks-urls[3]: must have no user, password or fragment",
+		at+".jwks-urls[4]: must be an absolute URL such as https://sso.example.org/realms/hpc")
+	f(accepting(`{"name": "a", "issuer": "x", "jwks-urls": "https://h/a"}`), at+".jwks-urls: must be an array, found a string")
+	f(sso(`, "key-id": "k"`), at+".key-id: names the key of public-key or public-key-file, and there is none")
+	f(accepting(`{"name": "a", "issuer": "x", "public-key": "k", "public-key-file": "f", "key-id": "k"}`),
+		at+".key-id: cannot be that of both public-key and public-key-file")
+	f(accepting(`{"name": "a", "issuer": "x", "public-key": "azure-kv://vault"}`),
+		at+`.public-key: a vault's secret is written "azure-kv://VAULT/NAME" or "azure-kv://VAULT/NAME/VERSION"`)
+
+	f(sso(`, "algorithms": ["none"]`), at+`.algorithms[0]: "none" is no algorithm that is known here: `+known)
+	f(sso(`, "algorithms": ["rs256"]`), at+`.algorithms[0]: "rs256" is no algorithm that is known here: `+known)
+	f(sso(`, "algorithms": ["RS256", "RS256"]`), at+`.algorithms[1]: "RS256" stands here twice`)
+	f(sso(`, "algorithms": ["HS256"]`), at+`.algorithms[0]: "HS256" needs a shared-secret`)
+	f(sso(`, "default-roles": ["Admin"]`), at+`.default-roles[0]: "Admin" is no role: it must be one of admin, api, support, manager, user`)
+	f(sso(`, "role-map": {"a": "root", "b.c": {"clusters": ["x"]}, "d": 5, "": "user"}`),
+		at+".role-map.d: must be an object, found a number",
+		at+`.role-map[""]: is empty`,
+		at+`.role-map.a: "root" is no role: it must be one of admin, api, support, manager, user`,
+		at+`.role-map["b.c"].role: missing: one of admin, api, support, manager, user`)
+	f(sso(`, "role-map": {"a": {"role": "api", "cluster": ["x"]}}`), at+`.role-map.a.cluster: unknown key; did you mean "clusters"?`)
+	f(sso(`, "role-map": {"a": {"role": "api", "clusters": ["alex", ""]}}, "clusters": ["fritz"]`),
+		at+`.role-map.a.clusters[0]: "alex" is not among the clusters of the issuer`, at+`.role-map.a.clusters[1]: the name is empty`)
+	f(sso(`, "clusters": ["a\u0000"]`), at+".clusters[0]: the name holds a control character")
+	f(sso(`, "require-claims": {"typ": [], "": "x", "a": 5, "b": ["", 1]}`),
+		at+".require-claims.a: must be an array, found a number", at+".require-claims.b[1]: must be a string, found a number",
+		at+`.require-claims[""]: is empty`, at+".require-claims.b[0]: is empty",
+		at+".require-claims.typ: missing: the value, or a list of values, that the claim must have")
+	f(sso(`, "audience": [""], "authorized-parties": ["a\u200b"], "principal-claims": [""], "job-user-claim": "\n"`),
+		at+".audience[0]: is empty", at+".authorized-parties[0]: must be at most 1024 printable bytes",
+		at+".principal-claims[0]: is empty", at+".job-user-claim: must be at most 1024 printable bytes")
+	f(sso(`, "leeway": "1h", "max-lifetime": "-1s", "require-expiry": "yes"`), at+".max-lifetime: must not be negative",
+		at+".require-expiry: must be true or false, found a string", at+".leeway: must be at most 10m0s")
+	f(accepting(``, `"leeway": "20m"`, `"poll-interval": "1ms"`), "config.json: auth.poll-interval: must be at least 1s",
+		"config.json: auth.leeway: must be at most 10m0s")
+	f(accepting(strings.Repeat(`{},`, 100)+`{}`), "config.json: auth.issuers: must be at most 100")
+}
+
+func TestRefusedSharedSecrets(t *testing.T) {
+	const beside = at + ".shared-secret: cannot stand beside public keys: a token's key would be a matter of luck"
+	f := func(members string, want ...string) {
+		t.Helper()
+		refused(t, accepting(`{"name": "a", "issuer": "x", "algorithms": ["HS256"], `+members+`}`), want...)
+	}
+	f(`"shared-secret": "env:S", "public-key": "k"`, beside)
+	f(`"shared-secret": "env:S", "public-key-file": "k"`, beside)
+	f(`"shared-secret": "env:S", "jwks-file": "k"`, beside)
+	f(`"shared-secret": "env:S", "jwks-urls": ["https://h"]`, beside)
+	f(`"shared-secret": "hunter2-hunter2-hunter2-hunter2"`, at+".shared-secret: must be at least 32 bytes")
+	f(`"shared-secret": "base64:aHVudGVyMg=="`, at+".shared-secret: must be at least 32 bytes")
+	f(`"shared-secret": "base64:hunter2!"`, at+`.shared-secret: must be standard base64 after "base64:"`)
+	f(`"shared-secret": "env:"`, at+`.shared-secret: the reference names nothing after "env:"`)
+	f(`"shared-secret": "base64:file:"`, at+`.shared-secret: the reference names nothing after "file:"`)
+	f(`"shared-secret": 5`, at+".shared-secret: must be a string, found a number")
+
+	const needs = " needs public keys, and this issuer has a shared-secret"
+	refused(t, accepting(`{"name": "a", "issuer": "x", "shared-secret": "env:S"}`),
+		at+".algorithms: missing: which of HS256, HS384, HS512 the shared-secret is for")
+	refused(t, accepting(`{"name": "a", "issuer": "x", "shared-secret": "env:S", "algorithms": ["HS256", "RS256"]}`), at+`.algorithms[1]: "RS256"`+needs)
+	// jwt-public-key is among the keys of the issuer without "issuer".
+	refused(t, accepting(`{"name": "a", "shared-secret": "env:S", "algorithms": ["HS256"]}`), beside)
+}
+
+func TestRefusedAzureKV(t *testing.T) {
+	const at = "config.json: auth.azure-kv"
+	f := func(members string, want ...string) {
+		t.Helper()
+		refused(t, minimal(`"auth": {"azure-kv": {`+members+`}}`), want...)
+	}
+	f(`"client-id": "c"`, at+": tenant-id, client-id and client-secret log in together: give all three or none")
+	f(`"tenant-id": "t", "client-id": "c", "client-secret": "hunter2"`,
+		at+`.client-secret: must be "env:NAME", "file:PATH" or "azure-kv://VAULT/NAME": a secret itself does not belong into a configuration`)
+	f(`"tenant-id": "t", "client-id": "c", "client-secret": "azure-kv://vault/s"`, at+".client-secret: cannot stand in the vault that it opens")
+	f(`"authority-host": "http://login.example.org"`, at+".authority-host: must be https: whoever is on the way there could put in keys of their own")
+	f(`"name-prefix": "a/b"`, at+".name-prefix: must be letters, digits and hyphens")
+}
+
+func TestWarnedOfIssuers(t *testing.T) {
+	f := func(text string, want ...string) { t.Helper(); loaded(t, text, want...) }
+
+	f(accepting(`{"name": "a", "issuer": "https://h", "discovery": true}`),
+		at+".audience: is missing: tokens that this issuer gives for other services are accepted here as well")
+	f(accepting(`{"name": "a", "issuer": "x", "shared-secret": "`+strings.Repeat("k", 32)+`", "algorithms": ["HS256"]}`),
+		at+".shared-secret: stands in the configuration itself: whoever reads the file can write tokens; a reference is safer, "+
+			`such as "env:NAME", "file:PATH" or "azure-kv://VAULT/NAME"`)
+	f(accepting(`{"name": "a", "issuer": "http://127.0.0.1:8080/x", "discovery": true, "audience": ["m"]}`))
+	f(accepting(`{"name": "a", "issuer": "x", "shared-secret": "base64:azure-kv://vault/key", "algorithms": ["HS512"]}`))
+	f(accepting(`{"name": "cc-backend"}`)) // with jwt-public-key
+	f(minimal(`"main": {"addr": ":1"}`, `"auth": {"issuers": [{"name": "cc-backend", "public-key-file": "keys/cc.pem"}]}`))
+	f(minimal(`"main": {"addr": ":1", "jwt-public-key": "file:keys/cc.pub"}`))
+	f(minimal(`"nats": {"address": "nats://h", "username": "u", "password": "azure-kv://vault/nats"}`))
+}
+
+func TestIssuers(t *testing.T) {
+	t.Setenv("RS_REALM", "hpc")
+	config := loaded(t, accepting(`{
+		"name": "sso", "issuer": "https://sso.example.org/realms/${RS_REALM}", "discovery": true, "public-key": "file:k", "public-key-file": "f",
+		"jwks-urls": ["https://sso.example.org/${RS_PATH:-jwks}"], "jwks-file": "j", "audience": ["m"], "authorized-parties": ["p"],
+		"algorithms": ["RS256", "Ed25519"], "principal-claims": ["preferred_username", "sub"], "job-user-claim": "u", "projects-claims": ["groups"],
+		"roles-claims": ["realm_access.roles"], "role-map": {"hpc admin": "admin", "bot": {"role": "api", "clusters": ["fritz"]}},
+		"default-roles": ["user"], "require-claims": {"typ": "Bearer", "version": ["1", "2"]}, "clusters": ["fritz", "alex"],
+		"require-expiry": false, "max-lifetime": "0s", "leeway": "0s"
+	}, {"name": "om", "issuer": "om", "public-key": "k", "key-id": "1", "leeway": ""}`,
+		`"leeway": "1m"`, `"max-lifetime": "2160h"`, `"revocation-file": "revoked.json"`, `"poll-interval": "1s"`,
+		`"azure-kv": {"tenant-id": "t", "client-id": "c", "client-secret": "env:S", "authority-host": "https://l", "name-prefix": "p"}`))
+	want := configs.Auth{
+		Issuers: []configs.Issuer{
+			{
+				Name: "sso", Issuer: "https://sso.example.org/realms/hpc", Discovery: true, PublicKey: "file:k", PublicKeyFile: "f",
+				JWKSURLs: []string{"https://sso.example.org/jwks"}, JWKSFile: "j", Audience: []string{"m"}, AuthorizedParties: []string{"p"},
+				Algorithms: []string{"RS256", "Ed25519"}, PrincipalClaims: []string{"preferred_username", "sub"}, JobUserClaim: "u",
+				ProjectsClaims: []string{"groups"}, RolesClaims: []string{"realm_access.roles"},
+				RoleMap:      map[string]configs.Grant{"hpc admin": {Role: "admin"}, "bot": {Role: "api", Clusters: []string{"fritz"}}},
+				DefaultRoles: []string{"user"}, RequireClaims: map[string]configs.Values{"typ": {"Bearer"}, "version": {"1", "2"}},
+				Clusters: []string{"fritz", "alex"},
+				Times:    configs.Times{RequireExpiry: new(false), MaxLifetime: new(time.Duration(0)), Leeway: new(time.Duration(0))},
+			},
+			{Name: "om", Issuer: "om", PublicKey: "k", KeyID: "1"},
+		},
+		Times:        configs.Times{MaxLifetime: new(2160 * time.Hour), Leeway: new(time.Minute)},
+		PollInterval: time.Second, RevocationFile: "revoked.json",
+		AzureKV: configs.AzureKV{TenantID: "t", ClientID: "c", ClientSecret: "env:S", AuthorityHost: "https://l", NamePrefix: "p"},
+		Jobs:    configs.Jobs{Backend: configs.BackendJobs{PollInterval: 30 * time.Second}},
+	}
+	if !reflect.DeepEqual(config.Auth, want) {
+		t.Errorf("\n got %+v\nwant %+v", config.Auth, want)
+	}
+}
+
+// An entry's own rule wins over the one beside the entries, and that one over the default.
+func TestTimesOf(t *testing.T) {
+	type times struct {
+		requireExpiry       bool
+		maxLifetime, leeway time.Duration
+	}
+	f := func(beside, entry configs.Times, iss string, want times) {
+		t.Helper()
+		var got times
+		got.requireExpiry, got.maxLifetime, got.leeway = configs.Auth{Times: beside}.TimesOf(configs.Issuer{Issuer: iss, Times: entry})
+		if got != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	}
+	none := configs.Times{}
+	strict := configs.Times{RequireExpiry: new(true), MaxLifetime: new(time.Hour), Leeway: new(time.Minute)}
+	lax := configs.Times{RequireExpiry: new(false), MaxLifetime: new(time.Duration(0)), Leeway: new(time.Duration(0))}
+
+	f(none, none, "", times{false, 0, configs.DefaultLeeway})
+	f(none, none, "x", times{true, 0, configs.DefaultLeeway})
+	f(strict, none, "", times{true, time.Hour, time.Minute})
+	f(lax, none, "x", times{false, 0, 0})
+	f(strict, lax, "x", times{false, 0, 0})
+	f(lax, strict, "", times{true, time.Hour, time.Minute})
+}
+
+// A value that comes from the environment stays inside its string; what lacks one is named, with its member.
+func TestVariables(t *testing.T) {
+	t.Setenv("RS_VALUE", `x", "disabled": true, "y": "`)
+	t.Setenv("RS_HOURS", "12h")
+	t.Setenv("RS_HOST", "127.0.0.1")
+	config := loaded(t, minimal(`"auth": {"audit-log": "${RS_VALUE}"}`,
+		`"main": {"addr": "${RS_HOST}:${RS_PORT:-8082}", "jwt-public-key": "`+key+`", "user": "$${HOME}"}`,
+		`"metric-store": {"retention-in-memory": "${RS_HOURS}"}`, `"unknown": "${RS_UNSET}"`),
+		"config.json: unknown: unknown section, ignored")
+	if config.Auth.AuditLog != `x", "disabled": true, "y": "` || config.Auth.Disabled || config.Main.Addr != "127.0.0.1:8082" ||
+		config.Main.User != "${HOME}" || config.MetricStore.RetentionInMemory != 12*time.Hour {
+		t.Errorf("%+v", config)
+	}
+	const unset = `the environment variable "RS_UNSET" is not set, and no default is given`
+	f := func(text string, want ...string) { t.Helper(); refused(t, text, want...) }
+	f(minimal(`"main": {"addr": "${RS_UNSET}", "jwt-public-key": "${RS_UNSET}"}`),
+		"config.json: main.addr: "+unset, "config.json: main.jwt-public-key: "+unset)
+	f(minimal(`"auth": {"issuers": [{"name": "a", "issuer": "x", "jwks-urls": ["https://h", "${RS_UNSET}"]}]}`),
+		at+".jwks-urls[1]: "+unset)
+	f(minimal(`"metrics-file": "${RS_UNSET}/m.json"`), "config.json: metrics-file: "+unset)
+	f(minimal(`"limits": {"hosts": "${RS_HOURS}"}`), "config.json: limits.hosts: must be a whole number, found a string")
+}
+
+func TestVariableInSectionFile(t *testing.T) {
+	inDirectory(t, "metrics.json", `{"cpu_load": {"frequency": 10, "aggregation": "${RS_AGGREGATION}"}}`)
+	t.Setenv("RS_NAME", "metrics")
+	t.Setenv("RS_AGGREGATION", "avg")
+	text := "{" + mainSection + "," + storeSection + `, "metrics-file": "${RS_NAME}.json"}`
+	if config := loaded(t, text); config.Metrics["cpu_load"].Aggregation != configs.AvgAggregation {
+		t.Errorf("%+v", config.Metrics)
+	}
+}

@@ -1,0 +1,120 @@
+package configs
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Reference says where a key or password stands that the configuration does not hold itself. Package secrets follows
+// it; here is only how it is written.
+type Reference struct {
+	Store   Store
+	Name    string // of the environment variable, of the file, or of the secret in its vault
+	Vault   string // StoreAzureKV only: the vault's name in Azure's public cloud, or its host[:port] in full
+	Version string // StoreAzureKV only; empty: the newest
+}
+
+// Store is what a [Reference] points into.
+type Store string
+
+const (
+	StoreEnv     Store = "env"      // env:NAME
+	StoreFile    Store = "file"     // file:PATH, relative to the working directory
+	StoreAzureKV Store = "azure-kv" // azure-kv://VAULT/NAME[/VERSION], see https://learn.microsoft.com/azure/key-vault
+)
+
+const referenceForms = `"env:NAME", "file:PATH" or "azure-kv://VAULT/NAME"`
+
+// ParseReference reads how a [Reference] is written. Text that begins like none is no reference: it is the value
+// itself where one may stand. The error shows nothing of the text.
+func ParseReference(text string) (ref Reference, isReference bool, err error) {
+	store, rest, _ := strings.Cut(text, ":")
+	ref.Store = Store(store)
+	switch ref.Store {
+	case StoreEnv, StoreFile:
+		if ref.Name = rest; rest == "" || strings.ContainsRune(rest, 0) {
+			err = fmt.Errorf("the reference names nothing after %q", store+":")
+		}
+		return ref, true, err
+	case StoreAzureKV:
+		err = ref.azure(rest)
+		return ref, true, err
+	default:
+		return Reference{}, false, nil
+	}
+}
+
+func (r *Reference) azure(rest string) error {
+	path, ok := strings.CutPrefix(rest, "//")
+	parts := strings.Split(path, "/")
+	if !ok || len(parts) < 2 || len(parts) > 3 {
+		return errors.New(`a vault's secret is written "azure-kv://VAULT/NAME" or "azure-kv://VAULT/NAME/VERSION"`)
+	}
+	r.Vault, r.Name = parts[0], parts[1]
+	if len(parts) == 3 {
+		r.Version = parts[2]
+	}
+	switch {
+	case !azureName(r.Vault, 24) && !validHost(r.Vault):
+		return errors.New("a vault has a name of at most 24 letters, digits and hyphens, or a host in full")
+	case !azureName(r.Name, 127):
+		return errors.New("a secret in a vault has a name of at most 127 letters, digits and hyphens")
+	case len(parts) == 3 && !azureName(r.Version, 127):
+		return errors.New("a secret's version in a vault has letters and digits only")
+	}
+	return nil
+}
+
+// azureName says whether text can name something in Azure Key Vault:
+// https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates.
+func azureName(text string, most int) bool {
+	return text != "" && len(text) <= most && !strings.ContainsFunc(text, func(r rune) bool { return r != '-' && !isWord(r) })
+}
+
+// validHost says whether text is host or host:port, the host with a dot and nothing that a URL could take for more.
+func validHost(text string) bool {
+	host, port, hasPort := strings.Cut(text, ":")
+	if _, err := strconv.ParseUint(port, 10, 16); hasPort && err != nil {
+		return false
+	}
+	labels := strings.Split(host, ".")
+	return len(labels) > 1 && !slices.ContainsFunc(labels, func(label string) bool { return !azureName(label, 63) })
+}
+
+func isWord(r rune) bool { return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }
+
+// String is the reference as it is written. It shows no secret.
+func (r Reference) String() string {
+	switch {
+	case r.Store != StoreAzureKV:
+		return string(r.Store) + ":" + printable(r.Name)
+	case r.Version == "":
+		return "azure-kv://" + r.Vault + "/" + r.Name
+	default:
+		return "azure-kv://" + r.Vault + "/" + r.Name + "/" + r.Version
+	}
+}
+
+// reference checks a value that has to be a reference, or may be left out.
+func (c checker) reference(path, text, what string) {
+	_, isReference, err := ParseReference(text)
+	switch {
+	case text == "":
+	case !isReference:
+		c.fail(path, "must be %s: %s itself does not belong into a configuration", referenceForms, what)
+	case err != nil:
+		c.fail(path, "%v", err)
+	}
+}
+
+// valueOrReference checks a value that may be a reference, and says whether it is the value itself.
+func (c checker) valueOrReference(path, text string) (literal bool) {
+	_, isReference, err := ParseReference(text)
+	if err != nil {
+		c.fail(path, "%v", err)
+	}
+	return !isReference
+}
