@@ -22,7 +22,7 @@ type Restoring struct {
 
 	Restored
 
-	columns []uint32
+	columns []uint32 // of the samples that a record tells of
 	values  []float64
 }
 

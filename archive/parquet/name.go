@@ -1,0 +1,90 @@
+package parquet
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const secondsPerDay = 24 * 60 * 60
+
+// Day is a UTC day, counted from 1970-01-01.
+type Day int64
+
+// DayOf returns the day of a Unix time in seconds.
+func DayOf(unix int64) Day {
+	day := unix / secondsPerDay
+	if unix%secondsPerDay < 0 {
+		day--
+	}
+	return Day(day)
+}
+
+// String returns the day as YYYY-MM-DD.
+func (d Day) String() string {
+	return time.Unix(int64(d)*secondsPerDay, 0).UTC().Format(time.DateOnly)
+}
+
+const extension = ".parquet"
+
+// fileName names a day's files; they are counted from 1.
+func fileName(day Day, number int) string {
+	if number == 1 {
+		return day.String() + extension
+	}
+	return fmt.Sprintf("%s-%d%s", day, number, extension)
+}
+
+// fileNumber is the reverse of fileName; 0 if the name is none of the day's.
+func fileNumber(day Day, name string) int {
+	if name == fileName(day, 1) {
+		return 1
+	}
+	rest, _ := strings.CutPrefix(name, day.String()+"-")
+	number, _ := strconv.Atoi(strings.TrimSuffix(rest, extension))
+	if number < 2 || name != fileName(day, number) {
+		return 0
+	}
+	return number
+}
+
+// isFileName reports whether a name is a file's of any day.
+func isFileName(name string) bool {
+	if len(name) < len(time.DateOnly) {
+		return false
+	}
+	t, err := time.Parse(time.DateOnly, name[:len(time.DateOnly)])
+	return err == nil && fileNumber(DayOf(t.Unix()), name) > 0
+}
+
+// maxFolder is the length of a folder's name in bytes; file systems take 255.
+const maxFolder = 240
+
+// ErrCluster is the error for a cluster whose name no folder can have.
+var ErrCluster = errors.New("cluster cannot name a folder of the archive")
+
+// folderName returns the name of a cluster's folder: the cluster's own if it
+// has only ASCII letters, digits, "-", "_" and ".", and does not begin with a
+// ".". Any other byte becomes "%" and two hexadecimal digits, so that no two
+// clusters share a folder, none leaves the archive, and none is a pattern.
+func folderName(cluster string) (string, error) {
+	var b strings.Builder
+	for i := range len(cluster) {
+		c := cluster[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_', c == '.' && i > 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+		if b.Len() > maxFolder {
+			return "", fmt.Errorf("%w: %.40q... is too long", ErrCluster, cluster)
+		}
+	}
+	if b.Len() == 0 {
+		return "", fmt.Errorf("%w: it is empty", ErrCluster)
+	}
+	return b.String(), nil
+}
