@@ -18,6 +18,7 @@ import (
 
 	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/archive/journal"
+	"github.com/ringstore/ringstore/archive/parquet"
 	"github.com/ringstore/ringstore/memstore"
 )
 
@@ -30,6 +31,7 @@ type Options struct {
 	// JournalBytes is how long the journal may grow before a checkpoint is
 	// written, whatever the interval; default 256 MiB.
 	JournalBytes int64
+	Parquet      *parquet.Archive // where days go that have left the retention; nil: nowhere. Close closes it
 	FS           disk.FS          // nil means the operating system's
 	Now          func() time.Time // names the files; nil means time.Now
 	Logger       *slog.Logger     // nil means silence
@@ -59,9 +61,11 @@ type Archive struct {
 	records sync.Pool     // of *memstore.Record
 	healthy chan struct{} // the journal takes records again
 
+	cleaning      sync.Mutex // one cleanup at a time; taken before checkpointing
 	checkpointing sync.Mutex // guards what is below; one checkpoint at a time
 	catalog       catalog
-	run           uint64 // of the newest file
+	run           uint64           // of the newest file
+	moved         map[string]int64 // by cluster: up to when all is in Parquet, Unix seconds
 
 	gate    sync.RWMutex // whoever changes the store shares it; a checkpoint takes it alone to begin
 	closed  bool
@@ -77,6 +81,7 @@ func Open(o Options) (*Archive, error) {
 		records: sync.Pool{New: func() any { return new(memstore.Record) }},
 		healthy: make(chan struct{}, 1),
 		catalog: newCatalog(),
+		moved:   make(map[string]int64),
 	}
 	if err := a.FS.MkdirAll(a.dir, 0o750); err != nil {
 		return nil, fmt.Errorf("checkpoint directory: %w", err)
@@ -210,23 +215,27 @@ func (a *Archive) Run(ctx context.Context) {
 	defer maintenance.Stop()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
+	due := make(chan struct{}, 1)
+	var cleaner sync.WaitGroup
+	cleaner.Go(func() { a.clean(ctx, due) })
+	defer cleaner.Wait()
 	var evicted int64
 	var failed time.Time // last
 	for {
-		due := false
+		checkpoint := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-maintenance.C:
 			evicted = a.maintain(evicted)
 		case <-look.C:
-			due = a.journal.Size() > a.JournalBytes && time.Since(failed) > a.Interval/10
+			checkpoint = a.journal.Size() > a.JournalBytes && time.Since(failed) > a.Interval/10
 		case <-a.healthy:
-			due = true
+			checkpoint = true
 		case <-interval.C:
-			due = true
+			checkpoint = true
 		}
-		if !due {
+		if !checkpoint {
 			continue
 		}
 		if err := a.Checkpoint(); err != nil {
@@ -234,6 +243,24 @@ func (a *Archive) Run(ctx context.Context) {
 			a.Logger.Error("checkpoint failed", "error", err)
 		}
 		interval.Reset(a.Interval)
+		select {
+		case due <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// clean cleans up when it is due, beside the checkpoints, which do not wait for it.
+func (a *Archive) clean(ctx context.Context, due <-chan struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-due:
+			if err := a.Cleanup(ctx, false); err != nil && ctx.Err() == nil {
+				a.Logger.Error("cleanup failed; it is tried again after the next checkpoint", "error", err)
+			}
+		}
 	}
 }
 
@@ -264,6 +291,9 @@ func (a *Archive) Close() error {
 	var err error
 	if a.journal != nil {
 		err = errors.Join(a.Checkpoint(), a.journal.Close())
+	}
+	if a.Parquet != nil {
+		err = errors.Join(err, a.Parquet.Close())
 	}
 	return errors.Join(err, a.lock.Close())
 }

@@ -50,7 +50,7 @@ func (a *Archive) Checkpoint() error {
 		a.catalog.add(f.file, f.hosts)
 	}
 	a.Logger.Info("checkpoint written", "run", c.head.Run, "hosts", c.hosts, "blocks", c.blocks, "bytes", c.bytes, "took", time.Since(begin))
-	if err := errors.Join(a.journal.Drop(first), a.removeOld(c.head.Run)); err != nil {
+	if err := errors.Join(a.journal.Drop(first), a.removeWindows(c.head.Run), a.removeBlocks()); err != nil {
 		return fmt.Errorf("checkpoint %d is written, but what it replaces is still there: %w", c.head.Run, err)
 	}
 	return nil
@@ -230,16 +230,27 @@ func (a *Archive) list(dir, prefix, suffix string) (paths []string, runs []uint6
 	return paths, runs, nil
 }
 
-// removeOld removes the windows of the runs before, and files of blocks that
-// hold nothing any more that is not in newer ones, or that nobody wants.
-func (a *Archive) removeOld(run uint64) error {
+// over reports whether nobody needs an entry any more.
+func (a *Archive) over(e *entry) bool {
+	waits := a.Parquet != nil && !e.freed && e.end > a.moved[e.lane.cluster]*1000
+	return !waits && e.end < a.Store.Oldest(e.lane.cluster, e.lane.host)
+}
+
+// removeWindows removes the windows of the runs before one that is written.
+func (a *Archive) removeWindows(run uint64) error {
 	paths, runs, err := a.list(a.dir, windowsPrefix, windowsSuffix)
 	for i, path := range paths {
 		if runs[i] < run {
 			err = errors.Join(err, a.FS.Remove(path))
 		}
 	}
-	a.catalog.drop(func(e *entry) bool { return e.end < a.Store.Oldest(e.lane.cluster, e.lane.host) })
+	return err
+}
+
+// removeBlocks removes files of blocks that hold nothing any more that is not in
+// newer ones, or that nobody needs.
+func (a *Archive) removeBlocks() (err error) {
+	a.catalog.drop(a.over)
 	for f := range a.catalog.files {
 		if f.live > 0 {
 			continue

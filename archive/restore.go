@@ -217,7 +217,7 @@ func (r *restoring) state(state memstore.HostState, settled bool) error {
 
 // blocks brings back sealed blocks, the latest first, until the memory is full.
 func (r *restoring) blocks() error {
-	reader := blockReader{restoring: r, files: make(map[*file]*blockfile.File)}
+	reader := newBlockReader(r.FS)
 	defer reader.close()
 	entries := r.catalog.blocks()
 	for i, e := range entries {
@@ -253,61 +253,6 @@ func (r *restoring) skip(entries []*entry) {
 	}
 	r.total.Skipped = len(entries)
 	r.Logger.Warn("not all that is kept fits into the memory: the oldest windows stay on disk", "windows", len(entries))
-}
-
-// blockReader reads entries, and keeps the files open that they are in.
-type blockReader struct {
-	*restoring
-	files map[*file]*blockfile.File
-}
-
-// mostOpenFiles is how many files are kept open.
-const mostOpenFiles = 64
-
-// read returns the state of one window.
-func (b *blockReader) read(e *entry) (memstore.HostState, error) {
-	f, err := b.open(e.file)
-	if err != nil {
-		return memstore.HostState{}, err
-	}
-	h := f.Hosts[e.host]
-	tables, err := f.Series(e.host)
-	if err != nil {
-		return memstore.HostState{}, err
-	}
-	block, err := f.Block(e.window)
-	if err != nil {
-		return memstore.HostState{}, err
-	}
-	l := h.Lanes[e.inHost]
-	return memstore.HostState{Cluster: h.Cluster, Host: h.Host, Number: h.Number, Lanes: []memstore.LaneState{{
-		Frequency: l.Frequency,
-		Grid:      l.Grid,
-		Series:    tables[e.inHost],
-		Windows:   []memstore.WindowState{{Block: block}},
-	}}}, nil
-}
-
-func (b *blockReader) open(f *file) (*blockfile.File, error) {
-	if opened := b.files[f]; opened != nil {
-		return opened, nil
-	}
-	if len(b.files) >= mostOpenFiles {
-		b.close()
-	}
-	opened, err := blockfile.Open(b.FS, f.path)
-	if err != nil {
-		return nil, err
-	}
-	b.files[f] = opened
-	return opened, nil
-}
-
-func (b *blockReader) close() {
-	for _, f := range b.files {
-		_ = f.Close() // it was only read
-	}
-	clear(b.files)
 }
 
 // replay opens the journal and does again what it tells from a segment on.

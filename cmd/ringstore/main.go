@@ -39,6 +39,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			command, args = runCheckConfig, args[1:]
 		case "estimate":
 			command, args = runEstimate, args[1:]
+		case "import":
+			command, args = runImport, args[1:]
+		case "verify":
+			command, args = runVerify, args[1:]
 		case "key":
 			command, args = runKey, args[1:]
 		case "demo":
@@ -68,6 +72,8 @@ func (e usageError) Unwrap() error { return e.error }
 const usageText = `Usage: ringstore [flags]                  run the server
        ringstore check-config [-config F] check a configuration, change nothing
        ringstore estimate -hosts N        print what a site needs in memory and on disk
+       ringstore import [-config F] DIR   take in a checkpoint directory of cc-metric-store
+       ringstore verify [-config F]       read all that is on disk, print what is damaged, change nothing
        ringstore key FILE|-               print an Ed25519 public key as the configuration wants it
        ringstore demo [-addr A] [-dir D]  run a server with a synthetic cluster; needs no files
 

@@ -23,7 +23,6 @@ import (
 	"github.com/ringstore/ringstore/api/nats"
 	"github.com/ringstore/ringstore/api/rest"
 	"github.com/ringstore/ringstore/archive"
-	"github.com/ringstore/ringstore/archive/journal"
 	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/backend"
 	"github.com/ringstore/ringstore/configs"
@@ -259,33 +258,8 @@ func (s *service) openFiles(stderr io.Writer) (err error) {
 		to, s.auditTo = f, f
 	}
 	s.audit = auth.NewAudit(to, nil)
-	if s.cfg.MetricStore.Cleanup.Mode == configs.CleanupArchive {
-		s.log.Warn("cleanup.mode \"archive\" is not supported yet: samples older than the retention are deleted")
-	}
-	s.archive, err = archive.Open(archiveOptions(s.cfg, s.store, s.log))
+	s.archive, err = openArchive(s.cfg, s.store, s.log)
 	return err
-}
-
-func archiveOptions(cfg *configs.Config, store *memstore.Store, log *slog.Logger) archive.Options {
-	c := cfg.MetricStore.Checkpoints
-	return archive.Options{
-		Dir:          c.Directory,
-		Store:        store,
-		Interval:     cfg.MetricStore.CheckpointInterval,
-		Sync:         syncMode(c.Sync),
-		JournalBytes: c.MaxWALSize,
-		Logger:       log,
-	}
-}
-
-func syncMode(s configs.Sync) journal.SyncMode {
-	switch s {
-	case configs.SyncAlways:
-		return journal.Always
-	case configs.SyncOff:
-		return journal.Off
-	}
-	return journal.SyncMode(s.Interval())
 }
 
 // serve opens the HTTP door, which answers 503 until the service is ready.
@@ -343,18 +317,6 @@ func extraTags(cfg *configs.Config) map[string][]string {
 
 func (s *service) policy() auth.Policy {
 	return auth.Policy{UsersReadAll: s.cfg.Auth.UsersRead == configs.UsersReadAll}
-}
-
-func (s *service) restore(ctx context.Context) error {
-	begin := time.Now()
-	r, err := s.archive.Restore(ctx)
-	if err != nil {
-		return err
-	}
-	n := s.store.Size()
-	s.log.Info("restored", "hosts", n.Hosts, "series", n.Series, "blocks", r.Blocks, "block_bytes", n.BlockBytes,
-		"journal_samples", r.Samples, "damaged", r.Damaged, "skipped", r.Skipped, "took", time.Since(begin))
-	return nil
 }
 
 // subscribe opens the NATS door, if the configuration has one.
@@ -461,29 +423,4 @@ func (s *service) drained(transport string, err error) error {
 		return nil
 	}
 	return err
-}
-
-// cleanCheckpoints does what -cleanup-checkpoints asks for: a checkpoint
-// without what is older than the retention, and not needed by a job, takes the
-// place of the last one.
-func cleanCheckpoints(ctx context.Context, cfg *configs.Config, log *slog.Logger) error {
-	nodes, err := newNodes(ctx, cfg, log)
-	if err != nil {
-		return err
-	}
-	if nodes != nil {
-		if err := nodes.Refresh(ctx); err != nil {
-			return fmt.Errorf("which samples running jobs need is not known: %w", err)
-		}
-	}
-	store, err := newStore(cfg, nodes)
-	if err != nil {
-		return err
-	}
-	a, err := archive.Open(archiveOptions(cfg, store, log))
-	if err != nil {
-		return err
-	}
-	_, err = a.Restore(ctx)
-	return errors.Join(err, a.Close())
 }

@@ -1,0 +1,280 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"math"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/ringstore/ringstore/archive/blockfile"
+	"github.com/ringstore/ringstore/archive/parquet"
+	"github.com/ringstore/ringstore/memstore"
+	"github.com/ringstore/ringstore/memstore/block"
+	"github.com/ringstore/ringstore/memstore/codec"
+)
+
+// daySeconds is a day of the archive, which is one of UTC.
+const daySeconds = 24 * 60 * 60
+
+// Cleanup moves the days that have left the retention as a whole from the files
+// of blocks to Options.Parquet, and removes files that nobody needs any more. With
+// unfinished it also moves what has left the retention of the day in between.
+// One runs at a time. It goes on where one before it was broken off.
+//
+// Nothing that is older than what was moved can be written any more: so the time
+// up to which a file goes, kept in it as its source, is all that there is to know.
+func (a *Archive) Cleanup(ctx context.Context, unfinished bool) error {
+	a.cleaning.Lock()
+	defer a.cleaning.Unlock()
+	if a.Parquet != nil {
+		limit := a.Now().Add(-a.Store.Retention()).Unix()
+		for _, cluster := range a.clusters() {
+			if err := a.moveCluster(ctx, cluster, limit, unfinished); err != nil {
+				return fmt.Errorf("archiving cluster %s: %w", cluster, err)
+			}
+		}
+	}
+	a.checkpointing.Lock()
+	defer a.checkpointing.Unlock()
+	return a.removeBlocks()
+}
+
+func (a *Archive) clusters() []string {
+	a.checkpointing.Lock()
+	defer a.checkpointing.Unlock()
+	names := make(map[string]struct{})
+	for f := range a.catalog.files {
+		names[f.cluster] = struct{}{}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// moveCluster moves the days of a cluster that end at or before limit (Unix
+// seconds).
+func (a *Archive) moveCluster(ctx context.Context, cluster string, limit int64, unfinished bool) error {
+	if err := a.Parquet.Clean(ctx, cluster); err != nil {
+		return err
+	}
+	begin, ok := a.oldest(cluster)
+	for ; ok && begin < limit; begin, ok = a.oldest(cluster) {
+		day := parquet.DayOf(begin)
+		end := (int64(day) + 1) * daySeconds
+		if end > limit && !unfinished {
+			return nil
+		}
+		if err := a.moveDay(ctx, cluster, day, min(end, limit)); err != nil {
+			return err
+		}
+		a.checkpointing.Lock()
+		a.moved[cluster] = min(end, limit)
+		a.checkpointing.Unlock()
+	}
+	return nil
+}
+
+// earliest returns the moment before which a window holds no sample: a series may
+// lie half a slot before the grid.
+func (e *entry) earliest() int64 { return e.begin - e.lane.frequency/2 }
+
+// oldest returns the moment (Unix seconds) of the oldest of a cluster that has not
+// been moved.
+func (a *Archive) oldest(cluster string) (begin int64, ok bool) {
+	a.checkpointing.Lock()
+	defer a.checkpointing.Unlock()
+	begin = math.MaxInt64
+	for lane, entries := range a.catalog.lanes {
+		if lane.cluster != cluster {
+			continue
+		}
+		for _, e := range entries {
+			if from := max(floorSeconds(e.earliest()), a.moved[cluster]); !e.freed && from < floorSeconds(e.end) {
+				begin = min(begin, from)
+			}
+		}
+	}
+	return begin, begin < math.MaxInt64
+}
+
+// moveDay writes what there is of a day from the last move on until a moment.
+func (a *Archive) moveDay(ctx context.Context, cluster string, day parquet.Day, until int64) error {
+	files, err := a.Parquet.Files(ctx, cluster, day)
+	if err != nil {
+		return err
+	}
+	from := int64(day) * daySeconds
+	for _, f := range files {
+		if done, ok := parseSource(f.Source); ok {
+			from = max(from, done)
+		}
+	}
+	source := sourceUntil(until)
+	if from >= until { // by a run that did not come to remove what it had moved
+		_, err := a.Parquet.Has(ctx, cluster, day, source)
+		return err
+	}
+	begin := time.Now()
+	m := mover{
+		archive: a,
+		from:    from * 1000,
+		until:   until * 1000,
+		hosts:   a.entriesOf(cluster, from*1000, until*1000),
+		reader:  newBlockReader(a.FS),
+	}
+	defer m.close()
+	written, err := a.Parquet.Write(ctx, cluster, day, source, m.columns(ctx))
+	if err != nil {
+		return err
+	}
+	a.Logger.Info("archived", "cluster", cluster, "day", day, "file", written.Name, "rows", written.Rows, "took", time.Since(begin))
+	return nil
+}
+
+func sourceUntil(until int64) string { return fmt.Sprintf("until %d", until) }
+
+func parseSource(source string) (until int64, ok bool) {
+	n, err := fmt.Sscanf(source, "until %d", &until)
+	return until, n == 1 && err == nil
+}
+
+// entriesOf returns the blocks of a cluster that have some of a time, by host.
+func (a *Archive) entriesOf(cluster string, from, until int64) map[string][]*entry {
+	a.checkpointing.Lock()
+	defer a.checkpointing.Unlock()
+	hosts := make(map[string][]*entry)
+	for lane, entries := range a.catalog.lanes {
+		if lane.cluster != cluster {
+			continue
+		}
+		for _, e := range entries {
+			if !e.freed && e.earliest() < until && from < e.end {
+				hosts[lane.host] = append(hosts[lane.host], e)
+			}
+		}
+	}
+	return hosts
+}
+
+// mover reads blocks as columns of the archive.
+type mover struct {
+	archive     *Archive
+	from, until int64 // Unix milliseconds
+	hosts       map[string][]*entry
+	reader      *blockReader
+	decoder     codec.Decoder
+	values      []float64
+}
+
+func (m *mover) close() { m.reader.close() }
+
+// columns yields the columns of all hosts in the archive's order. It holds the
+// blocks of a host at a time.
+func (m *mover) columns(ctx context.Context) iter.Seq2[parquet.Column, error] {
+	return func(yield func(parquet.Column, error) bool) {
+		for _, host := range slices.Sorted(maps.Keys(m.hosts)) {
+			pieces, err := m.pieces(host)
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err != nil {
+				yield(parquet.Column{}, err)
+				return
+			}
+			for len(pieces) > 0 {
+				n := 1
+				for n < len(pieces) && pieces[n].compareSeries(pieces[0]) == 0 {
+					n++
+				}
+				if !m.series(pieces[:n], yield) {
+					return
+				}
+				pieces = pieces[n:]
+			}
+		}
+	}
+}
+
+// piece is a column of a block.
+type piece struct {
+	parquet.Column // without times and values
+	block          *block.Block
+	index          int
+	offset         int64
+}
+
+func (p piece) compareSeries(o piece) int { return p.Column.Compare(o.Column) }
+
+// pieces returns the columns of a host's blocks, by series and time.
+func (m *mover) pieces(host string) ([]piece, error) {
+	var all []piece
+	for _, e := range m.hosts[host] {
+		state, err := m.reader.read(e)
+		if _, damaged := errors.AsType[*blockfile.DamageError](err); damaged && !errors.Is(err, syscall.EIO) {
+			m.archive.Logger.Error("a damaged block is not archived", "error", err)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		l := state.Lanes[0]
+		places := make(map[uint32]memstore.SeriesState, len(l.Series))
+		for _, s := range l.Series {
+			places[s.Column] = s
+		}
+		b := l.Windows[0].Block
+		for i := range b.Columns() {
+			s, ok := places[b.ID(i)]
+			if !ok {
+				continue
+			}
+			scope, id := parquet.Scope(s.Device)
+			all = append(all, piece{
+				Column: parquet.Column{Host: host, Metric: s.Metric, Scope: scope, ScopeID: id, Frequency: b.Frequency / 1000},
+				block:  b, index: i, offset: s.Offset,
+			})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b piece) int {
+		if c := a.compareSeries(b); c != 0 {
+			return c
+		}
+		return int(min(max(a.begin()-b.begin(), -1), 1))
+	})
+	return all, nil
+}
+
+func (p piece) begin() int64 { return p.block.Grid + p.block.First*p.block.Frequency + p.offset }
+
+// series yields what the pieces of one series hold of the time that is asked for.
+func (m *mover) series(pieces []piece, yield func(parquet.Column, error) bool) bool {
+	last := int64(math.MinInt64)
+	for _, p := range pieces {
+		m.values = slices.Grow(m.values[:0], p.block.Slots)[:p.block.Slots]
+		if err := p.block.Decode(&m.decoder, m.values, p.index, 0); err != nil {
+			return yield(parquet.Column{}, err)
+		}
+		c := p.Column
+		for i, v := range m.values {
+			t := p.begin() + int64(i)*p.block.Frequency
+			if v == v && t >= m.from && t < m.until && t > last {
+				c.Times, c.Values = append(c.Times, floorSeconds(t)), append(c.Values, v)
+				last = t
+			}
+		}
+		if len(c.Times) > 0 && !yield(c, nil) {
+			return false
+		}
+	}
+	return true
+}
+
+func floorSeconds(ms int64) int64 {
+	if ms < 0 {
+		return (ms - 999) / 1000
+	}
+	return ms / 1000
+}
