@@ -311,3 +311,28 @@ func TestCleanupCheckpoints(t *testing.T) {
 		t.Errorf("n2: %v", got)
 	}
 }
+
+// TestCleanupArchives: with mode "archive", what is dropped is in Parquet files.
+func TestCleanupArchives(t *testing.T) {
+	long, short := newSettings(t), newSettings(t)
+	archive := filepath.Join(t.TempDir(), "archive")
+	for _, s := range []settings{long, short} {
+		s["metric-store"]["checkpoints"] = long["metric-store"]["checkpoints"]
+		s["metric-store"]["cleanup"] = map[string]any{"mode": "archive", "directory": archive}
+	}
+	short["metric-store"]["retention-in-memory"] = "1h"
+	old := now() - 8*3600
+	p := serve(t, long)
+	p.write(t, fmt.Sprintf("cpu_load,hostname=n1 value=1 %d", old))
+	p.stopWell(t)
+	if got := runCommand(t, nil, "-config", short.file(t), "-cleanup-checkpoints"); got.code != exitOK {
+		t.Fatalf("%+v", got)
+	}
+	day := time.Unix(old, 0).UTC().Format("2006-01-02")
+	if info, err := os.Stat(filepath.Join(archive, "alpha", day+".parquet")); err != nil || info.Size() == 0 {
+		t.Error(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(long.checkpoints(), "blocks", "alpha", "*")); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
