@@ -44,8 +44,9 @@ func (m *movable) start() {
 	clock := func() time.Time { return time.Unix(m.second, 0) }
 	s, err := memstore.New(memstore.Options{
 		Metrics:   []memstore.Metric{{Name: "load", Frequency: time.Minute}, {Name: "power", Frequency: 10 * time.Minute}},
-		Retention: 10 * time.Hour,
-		Now:       clock,
+		Retention:    10 * time.Hour,
+		KeepUnstored: true,
+		Now:          clock,
 	})
 	if err != nil {
 		m.t.Fatal(err)
@@ -218,6 +219,36 @@ func TestUnfinishedDayIsArchived(t *testing.T) {
 	m.pass(15)
 	m.cleanup(false)
 	m.check("after 35 hours", begin+daySeconds, before, dayName(begin, "-2"), dayName(begin, ""))
+}
+
+// What was only in the journal or in open windows when the program went is
+// archived although its retention is over when the program comes back.
+func TestLongDowntime(t *testing.T) {
+	m := newMovable(t)
+	begin := m.second
+	m.pass(3)
+	for _, crash := range []bool{true, false} {
+		if crash { // the journal is all there is of the last samples
+			copied := filepath.Join(t.TempDir(), "copied")
+			if err := errors.Join(os.CopyFS(copied, os.DirFS(m.dir)), m.Close()); err != nil {
+				t.Fatal(err)
+			}
+			m.dir = copied
+		} else if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+		m.second += 48 * 3600
+		m.start()
+		if err := errors.Join(m.Store.Maintain(), m.Checkpoint(), m.Store.Maintain()); err != nil {
+			t.Fatal(err)
+		}
+		m.cleanup(false)
+		if n := m.Store.Size().Blocks; n > 0 {
+			t.Errorf("%d blocks are left", n)
+		}
+		m.pass(1)
+	}
+	m.check("at the end", begin+3*daySeconds, dayName(begin-1, ""), dayName(begin, ""), dayName(begin+2*daySeconds, ""))
 }
 
 // A crash after a file was published, and before its sources went, costs

@@ -49,6 +49,9 @@ func (s *Store) Oldest(cluster, hostname string) int64 {
 // whether there were any.
 func (s *Store) expire(l *lane, before int64) (some bool) {
 	for len(l.segments) > 0 && l.time(l.segments[0].end()) < before {
+		if s.keep && !l.segments[0].stored {
+			return some
+		}
 		s.drop(l, l.segments[0])
 		some = true
 	}

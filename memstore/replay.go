@@ -142,7 +142,8 @@ func (r *Restoring) flush(at run) error {
 		r.Lost += n
 		return nil
 	}
-	if at.slot < l.edge || l.time(at.slot) < min(r.now-s.retention, h.needed) {
+	old := l.time(at.slot) < min(r.now-s.retention, h.needed)
+	if at.slot < l.edge || old && !s.keep {
 		r.OldOnes += n
 		return nil
 	}

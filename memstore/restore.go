@@ -209,7 +209,8 @@ func (p *placing) series(ss SeriesState) *Series {
 // lane: their samples are stored one by one.
 func (p *placing) window(w WindowState) error {
 	s, b := p.store, w.Block
-	if b.Grid+(b.First+int64(b.Slots))*b.Frequency < p.oldest {
+	old := b.Grid+(b.First+int64(b.Slots))*b.Frequency < p.oldest
+	if old && !(w.Open && s.keep) {
 		p.Old++
 		return nil
 	}

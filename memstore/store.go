@@ -37,6 +37,10 @@ type Options struct {
 	// seconds, with no lock held, and has to answer at once.
 	Needed func(cluster, host string) int64
 
+	// KeepUnstored keeps windows past the retention until a snapshot with them has
+	// been settled: whoever takes snapshots wants all windows.
+	KeepUnstored bool
+
 	Now func() time.Time // the server's clock; nil means time.Now
 }
 
@@ -76,6 +80,7 @@ type Store struct {
 	retention int64 // milliseconds
 	limits    Limits
 	needed    func(cluster, host string) int64
+	keep      bool // windows that are not stored
 	now       func() time.Time
 	books     books
 	epoch     atomic.Int64 // counts snapshots
@@ -109,6 +114,7 @@ func New(o Options) (*Store, error) {
 		retention: o.Retention.Milliseconds(),
 		limits:    o.Limits.orDefaults(),
 		needed:    o.Needed,
+		keep:      o.KeepUnstored,
 		now:       o.Now,
 		books:     books{limit: o.MemoryLimit},
 		sealers:   newSealers(),

@@ -198,6 +198,7 @@ func newStore(cfg *configs.Config, nodes *backend.Nodes) (*memstore.Store, error
 	if nodes != nil {
 		o.Needed = nodes.Needed
 	}
+	o.KeepUnstored = cfg.MetricStore.Cleanup.Mode == configs.CleanupArchive
 	return memstore.New(o)
 }
 
