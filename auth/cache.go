@@ -19,32 +19,39 @@ const (
 // at most, not beyond the token's exp, and not before the moment it was reached, should the clock be set back (the
 // token's nbf and iat held at that moment). Refusals are not remembered, so a flood of bad tokens displaces nothing.
 type Cache struct {
-	next Authenticator
-	now  func() time.Time
+	next  Authenticator
+	chain *Chain // next, if it is one
+	now   func() time.Time
 
 	// Two generations in place of a list in order of use: what is used moves to the young one, and when that is
 	// full or a minute old it becomes the old one, whose remainder goes.
 	mu         sync.RWMutex
 	young, old map[digest]verdict
 	turned     time.Time
+
+	flights flights
 }
 
 type digest [sha256.Size]byte
 
-// A verdict holds in [from, until).
+// A verdict holds in [from, until), under one generation of what it is founded on.
 type verdict struct {
 	principal   *Principal
 	from, until time.Time
+	generation  uint64
 }
 
-func (v verdict) holds(now time.Time) bool { return !now.Before(v.from) && now.Before(v.until) }
+func (v verdict) holds(now time.Time, generation uint64) bool {
+	return generation == v.generation && !now.Before(v.from) && now.Before(v.until)
+}
 
 // NewCache wraps next; now is the clock, nil means time.Now.
 func NewCache(next Authenticator, now func() time.Time) *Cache {
 	if now == nil {
 		now = time.Now
 	}
-	return &Cache{next: next, now: now, young: make(map[digest]verdict)}
+	chain, _ := next.(*Chain)
+	return &Cache{next: next, chain: chain, now: now, young: make(map[digest]verdict)}
 }
 
 // Authenticate answers from memory, or asks the wrapped Authenticator.
@@ -54,37 +61,56 @@ func (c *Cache) Authenticate(ctx context.Context, token string) (*Principal, err
 	}
 	key := digest(sha256.Sum256([]byte(token)))
 	now := c.now().Round(0) // the wall clock, which is what exp is about
-	if p := c.lookup(key, now); p != nil {
+	generation := c.generation()
+	p, known := c.lookup(key, now, generation)
+	if p != nil {
 		return p, nil
 	}
-	p, err := c.next.Authenticate(ctx, token)
-	if err != nil {
-		return nil, err
-	}
-	v := verdict{principal: p, from: now, until: now.Add(cacheAge)}
-	if !p.Expires.IsZero() && p.Expires.Before(v.until) {
-		v.until = p.Expires
-	}
-	if v.holds(now) { // not so within the leeway after exp
-		c.store(key, v, now)
-	}
-	return p, nil
+	return c.flights.share(ctx, flightKey{key, generation}, func() (*Principal, error) {
+		p, err := c.ask(ctx, token, known)
+		if err != nil {
+			return nil, err
+		}
+		v := verdict{principal: p, from: now, until: now.Add(cacheAge), generation: generation}
+		if !p.Expires.IsZero() && p.Expires.Before(v.until) {
+			v.until = p.Expires
+		}
+		if v.holds(now, generation) { // not so within the leeway after exp
+			c.store(key, v, now)
+		}
+		return p, nil
+	})
 }
 
-func (c *Cache) lookup(key digest, now time.Time) *Principal {
+func (c *Cache) generation() uint64 {
+	if c.chain == nil {
+		return 0
+	}
+	return c.chain.Generation()
+}
+
+func (c *Cache) ask(ctx context.Context, token string, known bool) (*Principal, error) {
+	if c.chain == nil {
+		return c.next.Authenticate(ctx, token)
+	}
+	return c.chain.authenticate(ctx, token, known)
+}
+
+// lookup returns whose token it is, nil if no verdict holds; known says that there was one.
+func (c *Cache) lookup(key digest, now time.Time, generation uint64) (p *Principal, known bool) {
 	c.mu.RLock()
 	v, young := c.young[key]
 	if !young {
 		v = c.old[key] // the zero verdict, where there is none, never holds
 	}
 	c.mu.RUnlock()
-	if !v.holds(now) {
-		return nil
+	if !v.holds(now, generation) {
+		return nil, v.principal != nil
 	}
 	if !young {
 		c.store(key, v, now)
 	}
-	return v.principal
+	return v.principal, true
 }
 
 func (c *Cache) store(key digest, v verdict, now time.Time) {

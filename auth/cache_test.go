@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -35,7 +36,7 @@ func TestCacheBelievesAVerdictOnlySoLong(t *testing.T) {
 	f := func(name, claims string, steps ...step) {
 		t.Helper()
 		clock := newClock()
-		verifier := &counted{Authenticator: newIssuer(t, Ed25519Config{Now: clock.now}, key)}
+		verifier := &counted{Authenticator: newIssuer(t, trust{now: clock.now}, key)}
 		cache := NewCache(verifier, clock.now)
 		token := sign(key, goodHeader, claims)
 		for i, s := range steps {
@@ -67,7 +68,7 @@ func TestCacheBelievesAVerdictOnlySoLong(t *testing.T) {
 // One token's verdict is not another's, however alike they look.
 func TestCacheTellsTokensApart(t *testing.T) {
 	key := newKey("cc-backend")
-	cache := NewCache(newIssuer(t, Ed25519Config{}, key), newClock().now)
+	cache := NewCache(newIssuer(t, trust{}, key), newClock().now)
 	good := sign(key, goodHeader, goodClaims)
 	if _, err := cache.Authenticate(t.Context(), good); err != nil {
 		t.Fatal(err)
@@ -85,7 +86,7 @@ func TestCacheTellsTokensApart(t *testing.T) {
 func TestCacheIsBounded(t *testing.T) {
 	clock := newClock()
 	key := newKey("cc-backend")
-	verifier := &counted{Authenticator: newIssuer(t, Ed25519Config{Now: clock.now}, key)}
+	verifier := &counted{Authenticator: newIssuer(t, trust{now: clock.now}, key)}
 	cache := NewCache(verifier, clock.now)
 	token := func(i int) string { return sign(key, goodHeader, fmt.Sprintf(`{"sub":"s%d","exp":1800000600}`, i)) }
 	show := func(token string) {
@@ -117,7 +118,7 @@ func TestCacheIsBounded(t *testing.T) {
 }
 
 func TestCacheRefusesFloodsWithoutKeepingThem(t *testing.T) {
-	cache := NewCache(newIssuer(t, Ed25519Config{}, newKey("cc-backend")), newClock().now)
+	cache := NewCache(newIssuer(t, trust{}, newKey("cc-backend")), newClock().now)
 	wrong := newKey("wrong")
 	for i := range 100 {
 		_, err := cache.Authenticate(t.Context(), sign(wrong, goodHeader, fmt.Sprintf(`{"sub":"s%d"}`, i)))
@@ -133,7 +134,7 @@ func TestCacheRefusesFloodsWithoutKeepingThem(t *testing.T) {
 func TestCacheUnderConcurrentUse(t *testing.T) {
 	clock := newClock()
 	key := newKey("cc-backend")
-	cache := NewCache(newIssuer(t, Ed25519Config{Now: clock.now}, key), clock.now)
+	cache := NewCache(newIssuer(t, trust{now: clock.now}, key), clock.now)
 	tokens := make([]string, 8)
 	for i := range tokens {
 		tokens[i] = sign(key, goodHeader, fmt.Sprintf(`{"sub":"s%d"}`, i))
@@ -154,9 +155,80 @@ func TestCacheUnderConcurrentUse(t *testing.T) {
 	wg.Wait()
 }
 
+// paused answers when it is told to, and as it is told to.
+type paused struct {
+	calls   atomic.Int64
+	answers chan error
+}
+
+func (p *paused) Authenticate(ctx context.Context, _ string) (*Principal, error) {
+	p.calls.Add(1)
+	select {
+	case err := <-p.answers:
+		if err != nil {
+			return nil, err
+		}
+		return &Principal{Subject: "a"}, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// Who brings the same token at the same time waits for one verification, and is not harmed by another's going away.
+func TestCacheSharesVerifications(t *testing.T) {
+	f := func(name string, answer error, want Reason) {
+		t.Helper()
+		verifier := &paused{answers: make(chan error)}
+		cache := NewCache(verifier, newClock().now)
+		ctx, leave := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := cache.Authenticate(ctx, "token"); !errors.Is(err, context.Canceled) {
+				t.Errorf("%s: whoever went away: %v", name, err)
+			}
+		})
+		for verifier.calls.Load() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		for range 50 {
+			wg.Go(func() {
+				if p, err := cache.Authenticate(t.Context(), "token"); code(err) != want || (err == nil) != (p != nil) {
+					t.Errorf("%s: %v, %v, want %q", name, p, err, want)
+				}
+			})
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := cache.Authenticate(gone, "token"); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: who is gone already: %v", name, err)
+		}
+		time.Sleep(5 * time.Millisecond) // for some of them to have come
+		if n := verifier.calls.Load(); n != 1 {
+			t.Errorf("%s: %d verifications at a time", name, n)
+		}
+		leave()
+		go func() { // as often as it is asked: latecomers ask again
+			for {
+				select {
+				case verifier.answers <- answer:
+				case <-t.Context().Done():
+					return
+				}
+			}
+		}()
+		wg.Wait()
+		if n := len(cache.flights.inside); n != 0 {
+			t.Errorf("%s: %d verifications are under way", name, n)
+		}
+	}
+	f("good", nil, "")
+	f("bad", refuse(Expired, ""), Expired)
+	f("busy", &Overloaded{Busy, comeAgain}, Busy)
+}
+
 func BenchmarkCacheHit(b *testing.B) {
 	key := newKey("cc-backend")
-	cache := NewCache(newIssuer(b, Ed25519Config{}, key), nil)
+	cache := NewCache(newIssuer(b, trust{}, key), nil)
 	token := sign(key, goodHeader, goodClaims)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -168,7 +240,7 @@ func BenchmarkCacheHit(b *testing.B) {
 
 func BenchmarkVerify(b *testing.B) {
 	key := newKey("cc-backend")
-	issuer := newIssuer(b, Ed25519Config{}, key)
+	issuer := newIssuer(b, trust{}, key)
 	f := func(name, token string) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -17,9 +17,12 @@ const maxDate = 253402300799
 // validity is when a token holds; a zero time is a claim that is absent. An exp of 0 is not absent but 1970.
 type validity struct{ expires, notBefore, issued time.Time }
 
-func readValidity(claims map[string]any) (v validity, err error) {
-	if v.expires, err = readDate(claims, "exp"); err != nil {
-		return v, err
+// readValidity reads exp, nbf and iat. nullExpiry takes an exp of null for an absent one.
+func readValidity(claims map[string]any, nullExpiry bool) (v validity, err error) {
+	if value, ok := claims["exp"]; !ok || value != nil || !nullExpiry {
+		if v.expires, err = readDate(claims, "exp"); err != nil {
+			return v, err
+		}
 	}
 	if v.notBefore, err = readDate(claims, "nbf"); err != nil {
 		return v, err
@@ -59,55 +62,23 @@ func (v validity) check(now time.Time, leeway time.Duration, requireExpiry bool)
 	return nil
 }
 
-// readPrincipal reads who the claims of cc-backend's tokens speak for: sub, roles, projects, jti.
-func readPrincipal(claims map[string]any) (*Principal, error) {
-	subject, ok := claims["sub"].(string)
-	if !ok || !isName(subject) {
-		return nil, refuse(BadClaims, "sub is not a name")
+// checkLifetime refuses a token that is good for longer than limit, which 0 lifts. Where iat is missing it goes by nbf,
+// and where that is missing too by what is left. A token without exp is check's to refuse.
+func (v validity) checkLifetime(now time.Time, limit time.Duration) error {
+	if limit == 0 || v.expires.IsZero() {
+		return nil
 	}
-	roles, err := readStrings(claims, "roles")
-	if err != nil {
-		return nil, err
+	from := now
+	switch {
+	case !v.issued.IsZero():
+		from = v.issued
+	case !v.notBefore.IsZero():
+		from = v.notBefore
 	}
-	projects, err := readStrings(claims, "projects")
-	if err != nil {
-		return nil, err
+	if v.expires.Sub(from) > limit {
+		return refuse(TooLongLived, "")
 	}
-	for _, project := range projects {
-		if !isName(project) {
-			return nil, refuse(BadClaims, "projects has an item that is not a name")
-		}
-	}
-	p := &Principal{Subject: subject, JobUser: subject, Projects: projects}
-	for _, name := range roles {
-		role, _ := ParseRole(name)
-		p.Roles |= role
-	}
-	if id, ok := claims["jti"]; ok {
-		if p.TokenID, ok = id.(string); !ok || !isName(p.TokenID) {
-			return nil, refuse(BadClaims, "jti is not a name")
-		}
-	}
-	return p, nil
-}
-
-// readStrings reads an array of strings; an absent claim is an empty one.
-func readStrings(claims map[string]any, name string) ([]string, error) {
-	value, ok := claims[name]
-	if !ok {
-		return nil, nil
-	}
-	array, ok := value.([]any)
-	if !ok {
-		return nil, refuse(BadClaims, name+" is not an array")
-	}
-	list := make([]string, len(array))
-	for i, item := range array {
-		if list[i], ok = item.(string); !ok {
-			return nil, refuse(BadClaims, name+" has an item that is not a string")
-		}
-	}
-	return list, nil
+	return nil
 }
 
 // isName reports whether s can stand for somebody in a comparison and in a log: not empty, not too long, printable,

@@ -9,12 +9,14 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/ringstore/ringstore/auth/authtest"
 )
 
 // Only a token that the key has signed is accepted, and nothing makes the reader panic.
 func FuzzAuthenticate(f *testing.F) {
 	key := newKey("cc-backend")
-	issuer := newIssuer(f, Ed25519Config{}, key)
+	issuer := newIssuer(f, trust{}, key)
 	signed := map[string]bool{}
 	for _, claims := range []string{goodClaims, `{"sub":"a"}`, `{"sub":"a","roles":["admin","api"],"exp":1800000000.5,"jti":"x"}`} {
 		token := sign(key, goodHeader, claims)
@@ -45,7 +47,7 @@ func FuzzAuthenticate(f *testing.F) {
 // Whatever an issuer signs, a principal that comes of it is well formed.
 func FuzzSignedClaims(f *testing.F) {
 	key := newKey("cc-backend")
-	issuer := newIssuer(f, Ed25519Config{}, key)
+	issuer := newIssuer(f, trust{}, key)
 	f.Add(goodHeader, goodClaims)
 	f.Add(goodHeader, `{"sub":"a","sub":"b"}`)
 	f.Add(goodHeader, `{"sub":"a","x":{"y":[{"z":1,"z":2}]}}`)
@@ -76,6 +78,48 @@ func FuzzSignedClaims(f *testing.F) {
 	})
 }
 
+// So it is with an issuer that makes use of every setting; and no claim gives a role that is not mapped.
+func FuzzMappedClaims(f *testing.F) {
+	key := authtest.NewSigner("HS256", "")
+	chain := newChain(f, ChainConfig{Issuers: []Issuer{{
+		Name: "op", Issuer: "op", Secrets: []Secret{must(NewSecret("", key.Secret()))}, Algorithms: []string{"HS256"},
+		Audience: []string{"rs"}, PrincipalClaims: []string{"preferred_username", "email", "sub"}, JobUserClaim: "preferred_username",
+		ProjectsClaims: []string{"groups"}, RolesClaims: []string{"realm_access.roles", "scope"}, Clusters: []string{"fritz"},
+		RoleMap: map[string]MappedRole{"hpc-user": {Role: User}}, DefaultRoles: Support,
+	}}})
+	f.Add(`"sub":"a"`)
+	f.Add(`"sub":"a","preferred_username":"service-account-x","client_id":"x","azp":"x"`)
+	f.Add(`"preferred_username":"service-account-x"`)
+	f.Add(`"sub":"a","email":"a@b","email_verified":false,"groups":["p"],"scope":"hpc-user openid"`)
+	f.Add(`"sub":"hpc-user","realm_access":{"roles":["hpc-user","admin"]}`)
+	f.Add(`"sub":"a","realm_access.roles":[1],"realm_access":null`)
+	f.Fuzz(func(t *testing.T, members string) {
+		text := b64(`{"alg":"HS256"}`) + "." + b64(`{"iss":"op","aud":["rs"],"exp":1800000600,`+members+`}`)
+		p, err := chain.Authenticate(t.Context(), text+"."+b64(string(must(key.SignText(text)))))
+		if err != nil {
+			if c := code(err); c == BadSignature || c == Missing || strings.Contains(string(c), " ") {
+				t.Errorf("%q: %v", members, err)
+			}
+			return
+		}
+		names := append([]string{p.Subject}, p.Projects...)
+		if p.JobUser != "" {
+			names = append(names, p.JobUser)
+		}
+		for _, name := range names {
+			if !isName(name) || !utf8.ValidString(name) {
+				t.Errorf("%q: the name %q", members, name)
+			}
+		}
+		if p.Roles&^(User|Support) != 0 || p.Roles.Has(User) && !strings.Contains(members, "hpc-user") && !strings.Contains(members, `\u`) {
+			t.Errorf("%q: the roles %s", members, p.Roles)
+		}
+		if strings.HasPrefix(p.JobUser, serviceAccount) || p.Issuer != "op" || len(p.Clusters) != 1 {
+			t.Errorf("%q: %+v", members, p)
+		}
+	})
+}
+
 // A key that is accepted has 32 bytes, survives a round trip, and no error quotes what may be a secret.
 func FuzzParsePublicKey(f *testing.F) {
 	private := newKey("cc-backend")
@@ -83,9 +127,9 @@ func FuzzParsePublicKey(f *testing.F) {
 	der := must(x509.MarshalPKIXPublicKey(key))
 	pkcs8 := must(x509.MarshalPKCS8PrivateKey(private))
 	for _, data := range [][]byte{
-		key, der, private, pkcs8, pemBlock("PUBLIC KEY", der), pemBlock("PRIVATE KEY", pkcs8),
+		key, der, private, pkcs8, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
 		[]byte(base64.StdEncoding.EncodeToString(key)), []byte(base64.RawURLEncoding.EncodeToString(key)),
-		[]byte(base64.StdEncoding.EncodeToString(der)), []byte(publishedKey), nil, []byte("ssh-ed25519 AAAA"),
+		[]byte(base64.StdEncoding.EncodeToString(der)), []byte("kzfYrYy+TzpanWZHJ5qSdMj5uKUWgq74BWhQG6copP0="), nil, []byte("ssh-ed25519 AAAA"),
 		[]byte("-----BEGIN PUBLIC KEY-----"), make([]byte, 32),
 	} {
 		f.Add(data)

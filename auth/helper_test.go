@@ -6,10 +6,16 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/ringstore/ringstore/auth/jwk"
 )
+
+// jwtPublicKey is the name of the issuer that main.jwt-public-key makes.
+const jwtPublicKey = "jwt-public-key"
 
 // noon is when the tests happen.
 const noon = 1_800_000_000
@@ -37,6 +43,13 @@ func newKey(seed string) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(sum[:])
 }
 
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
 func publicKey(key ed25519.PrivateKey) ed25519.PublicKey { return key.Public().(ed25519.PublicKey) }
 
 func b64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
@@ -47,20 +60,35 @@ func sign(key ed25519.PrivateKey, header, payload string) string {
 	return text + "." + b64(string(ed25519.Sign(key, []byte(text))))
 }
 
+// trust is how the tests configure the one issuer of tokens without iss.
+type trust struct {
+	requireExpiry bool
+	leeway        time.Duration
+	now           func() time.Time
+	log           *slog.Logger
+}
+
 // newIssuer trusts the keys, at noon unless the configuration has another clock.
-func newIssuer(t testing.TB, c Ed25519Config, keys ...ed25519.PrivateKey) *Ed25519 {
+func newIssuer(t testing.TB, c trust, keys ...ed25519.PrivateKey) *Chain {
 	t.Helper()
+	i := Issuer{Name: jwtPublicKey, RequireExpiry: &c.requireExpiry, Leeway: c.leeway}
 	for _, key := range keys {
-		c.Keys = append(c.Keys, publicKey(key))
+		i.Keys = append(i.Keys, jwk.Key{Public: publicKey(key)})
 	}
+	return newChain(t, ChainConfig{Issuers: []Issuer{i}, Now: c.now, Log: c.log, Parallel: 16}) // nobody waits
+}
+
+// newChain has its clock at noon unless it is configured with another.
+func newChain(t testing.TB, c ChainConfig) *Chain {
+	t.Helper()
 	if c.Now == nil {
 		c.Now = newClock().now
 	}
-	issuer, err := NewEd25519(c)
+	chain, err := NewChain(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return issuer
+	return chain
 }
 
 // code is the reason code in err, "" for nil, and a text that is no code for an error of another type.
@@ -73,6 +101,9 @@ func code(err error) Reason {
 	}
 	if d, ok := errors.AsType[*Denied](err); ok {
 		return d.Code
+	}
+	if o, ok := errors.AsType[*Overloaded](err); ok {
+		return o.Code
 	}
 	return Reason(fmt.Sprintf("%T: %v", err, err))
 }

@@ -1,5 +1,7 @@
 package auth
 
+import "slices"
+
 // Action is something that a door can be asked for. The zero Action is none and is denied to everyone.
 type Action uint8
 
@@ -66,28 +68,107 @@ type Policy struct {
 	UsersReadAll bool
 }
 
-// Decide returns nil when p may do a, and a *Denied otherwise. A nil principal may do nothing.
+// scope is what of the store an action shows or touches.
+type scope uint8
+
+const (
+	oneCluster  scope = iota // what it is asked for: a role counts where it holds
+	wholeStore               // every cluster at once: a role counts if it holds everywhere
+	noneOfStore              // nothing: a role counts wherever it holds
+)
+
+// scopes of the actions; those not listed are about one cluster.
+var scopes = [...]scope{
+	Debug: wholeStore, Status: wholeStore, Snapshot: wholeStore, Profile: wholeStore, Metrics: wholeStore,
+	OpenAPI: noneOfStore, Whoami: noneOfStore, OwnJobs: oneCluster,
+}
+
+// Decide returns nil when p may do a, on some cluster at least, and a *Denied otherwise. A nil principal may do nothing.
+// Where an action is about one cluster, DecideOn must be asked as well.
 func (policy Policy) Decide(p *Principal, a Action) error {
-	if p == nil {
+	if p == nil || int(a) >= len(scopes) {
 		return &Denied{Action: a, Code: InsufficientRole}
 	}
-	switch g := widest(p.Roles, a); {
+	switch scopes[a] {
+	case wholeStore:
+		return policy.decide(p, a, p.rolesEverywhere())
+	case noneOfStore:
+		return policy.decide(p, a, p.Roles)
+	default:
+		return policy.decide(p, a, p.rolesAnywhere())
+	}
+}
+
+// DecideOn returns nil when p may do a on the cluster, and a *Denied otherwise: OtherCluster, when it may elsewhere. A
+// door answers a query with that as if nothing were there, and refuses a line.
+func (policy Policy) DecideOn(p *Principal, a Action, cluster string) error {
+	if err := policy.Decide(p, a); err != nil || scopes[a] != oneCluster {
+		return err
+	}
+	return policy.decide(p, a, p.RolesOn(cluster))
+}
+
+// Clusters returns where p may do a: everywhere, for an action that is about no cluster.
+func (policy Policy) Clusters(p *Principal, a Action) ClusterSet {
+	switch {
+	case policy.Decide(p, a) != nil:
+		return ClusterSet{}
+	case scopes[a] != oneCluster, policy.decide(p, a, p.rolesEverywhere()) == nil:
+		return ClusterSet{all: true}
+	}
+	named := slices.Clone(p.Clusters)
+	for _, l := range p.Limited {
+		named = append(named, l.Clusters...)
+	}
+	slices.Sort(named)
+	return ClusterSet{names: slices.DeleteFunc(slices.Compact(named), func(cluster string) bool {
+		return policy.DecideOn(p, a, cluster) != nil
+	})}
+}
+
+// ClusterSet is a set of clusters; the zero one is empty. It is safe for concurrent use.
+type ClusterSet struct {
+	all   bool
+	names []string // sorted
+}
+
+// All reports whether every cluster is in the set, those not yet known too.
+func (s ClusterSet) All() bool { return s.all }
+
+// Has reports whether the cluster is in the set.
+func (s ClusterSet) Has(cluster string) bool {
+	if s.all {
+		return true
+	}
+	_, found := slices.BinarySearch(s.names, cluster)
+	return found
+}
+
+// Names lists a set that is not of all clusters, sorted. The caller must not change it.
+func (s ClusterSet) Names() []string { return s.names }
+
+// decide goes by those of p's roles that count for the question.
+func (policy Policy) decide(p *Principal, a Action, roles Roles) error {
+	switch g := widest(p.Roles, roles, a); {
 	case g == yes, g == jobs && policy.UsersReadAll:
 		return nil
 	case g == jobs:
 		return &Denied{Action: a, Code: NoJobSource}
+	case widest(p.Roles, p.Roles, a) > g:
+		return &Denied{Action: a, Code: OtherCluster}
 	default:
 		return &Denied{Action: a, Code: InsufficientRole}
 	}
 }
 
-// widest is the union of what the roles grant. For a query api counts only as the sole role (cc-backend's rule):
-// next to a user's or manager's role it must not widen what that person sees, next to admin or support it need not.
-func widest(roles Roles, a Action) grant {
+// widest is the union of what the roles grant to somebody who has all of them, on some cluster or other. For a query
+// api counts only as the sole role (cc-backend's rule): next to a user's or manager's role it must not widen what that
+// person sees, next to admin or support it need not.
+func widest(all, roles Roles, a Action) grant {
 	if int(a) >= len(table) {
 		return no
 	}
-	if a == Query && roles != API {
+	if a == Query && all != API {
 		roles &^= API
 	}
 	row := table[a]

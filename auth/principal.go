@@ -7,6 +7,7 @@ package auth
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 )
@@ -19,14 +20,55 @@ type Authenticator interface {
 
 // A Principal is who a verified token speaks for. It is shared between requests: nobody may change it.
 type Principal struct {
-	Issuer   string    // the issuer's configured name, not what the token calls it
-	Subject  string    // who, unique within the issuer; never empty, printable, at most 256 bytes
-	JobUser  string    // the cluster user whose jobs are this principal's own; empty: owns none
-	Roles    Roles     // may be empty
-	Projects []string  // the projects whose jobs a manager may see
-	Clusters []string  // the clusters that the principal is restricted to; nil: no restriction
-	TokenID  string    // the token's jti; empty when it has none
-	Expires  time.Time // the token's exp, without leeway; zero when it never expires
+	Issuer   string       // the issuer's configured name, not what the token calls it
+	Subject  string       // who, unique within the issuer; never empty, printable, at most 256 bytes
+	JobUser  string       // the cluster user whose jobs are this principal's own; empty: owns none
+	Roles    Roles        // may be empty
+	Projects []string     // the projects whose jobs a manager may see
+	Clusters []string     // the clusters that the principal is restricted to; nil: no restriction
+	Limited  []MappedRole // those of its roles that hold on some clusters only, each once
+	TokenID  string       // the token's jti; empty when it has none
+	Expires  time.Time    // the token's exp, without leeway; zero when it never expires
+}
+
+// RolesOn returns the roles that hold on a cluster.
+func (p *Principal) RolesOn(cluster string) Roles {
+	if p.Clusters != nil && !slices.Contains(p.Clusters, cluster) {
+		return 0
+	}
+	roles := p.Roles
+	for _, l := range p.Limited {
+		if !slices.Contains(l.Clusters, cluster) {
+			roles &^= l.Role
+		}
+	}
+	return roles
+}
+
+// rolesAnywhere returns the roles that hold on one cluster at least.
+func (p *Principal) rolesAnywhere() Roles {
+	if p.Clusters != nil && len(p.Clusters) == 0 {
+		return 0
+	}
+	roles := p.Roles
+	for _, l := range p.Limited {
+		if p.Clusters != nil && !intersect(l.Clusters, p.Clusters) {
+			roles &^= l.Role
+		}
+	}
+	return roles
+}
+
+// rolesEverywhere returns the roles that hold on every cluster there is or will be.
+func (p *Principal) rolesEverywhere() Roles {
+	if p.Clusters != nil {
+		return 0
+	}
+	roles := p.Roles
+	for _, l := range p.Limited {
+		roles &^= l.Role
+	}
+	return roles
 }
 
 // Roles is a set of roles.

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"fmt"
 	"log/slog"
 	"net"
@@ -23,6 +22,7 @@ import (
 	"github.com/ringstore/ringstore/api/ingest"
 	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/auth/authtest"
+	"github.com/ringstore/ringstore/auth/jwk"
 	"github.com/ringstore/ringstore/memstore"
 )
 
@@ -82,7 +82,7 @@ func newHouse(t testing.TB) *house {
 	ingester := ingest.New(ingest.Options{Store: h.store, Writer: writer{h.store}, Registerer: h.registry})
 	h.gate = &gate{Ingester: ingester, open: make(chan struct{})}
 	h.gate.release()
-	verifier, err := auth.NewEd25519(auth.Ed25519Config{Keys: []ed25519.PublicKey{issuer.PublicKey()}})
+	verifier, err := auth.NewChain(auth.ChainConfig{Issuers: []auth.Issuer{{Name: "jwt-public-key", Keys: []jwk.Key{{Public: issuer.PublicKey()}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package rest_test
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,6 +21,7 @@ import (
 	"github.com/ringstore/ringstore/archive"
 	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/auth/authtest"
+	"github.com/ringstore/ringstore/auth/jwk"
 	"github.com/ringstore/ringstore/memstore"
 	"github.com/ringstore/ringstore/memstore/synthetic"
 )
@@ -79,7 +79,7 @@ func benchDoor(b *testing.B, clock *latest) (token string, h http.Handler) {
 		b.Fatal(err)
 	}
 	issuer := authtest.NewIssuer("bench")
-	verifier, err := auth.NewEd25519(auth.Ed25519Config{Keys: []ed25519.PublicKey{issuer.PublicKey()}})
+	verifier, err := auth.NewChain(auth.ChainConfig{Issuers: []auth.Issuer{{Name: "jwt-public-key", Keys: []jwk.Key{{Public: issuer.PublicKey()}}}}})
 	if err != nil {
 		b.Fatal(err)
 	}

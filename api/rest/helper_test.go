@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"crypto/ed25519"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -25,6 +24,7 @@ import (
 	"github.com/ringstore/ringstore/api/rest"
 	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/auth/authtest"
+	"github.com/ringstore/ringstore/auth/jwk"
 	"github.com/ringstore/ringstore/memstore"
 )
 
@@ -83,7 +83,7 @@ func open(t testing.TB, change ...func(*rest.Options)) *door {
 		t.Fatal(err)
 	}
 	d := &door{store: store, issuer: authtest.NewIssuer("rest"), audit: new(syncBuffer), log: new(syncBuffer)}
-	verifier, err := auth.NewEd25519(auth.Ed25519Config{Keys: []ed25519.PublicKey{d.issuer.PublicKey()}, Now: clock})
+	verifier, err := auth.NewChain(auth.ChainConfig{Issuers: []auth.Issuer{{Name: "jwt-public-key", Keys: []jwk.Key{{Public: d.issuer.PublicKey()}}}}, Now: clock})
 	if err != nil {
 		t.Fatal(err)
 	}

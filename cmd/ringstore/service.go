@@ -24,6 +24,7 @@ import (
 	"github.com/ringstore/ringstore/api/rest"
 	"github.com/ringstore/ringstore/archive"
 	"github.com/ringstore/ringstore/auth"
+	"github.com/ringstore/ringstore/auth/jwk"
 	"github.com/ringstore/ringstore/backend"
 	"github.com/ringstore/ringstore/configs"
 	"github.com/ringstore/ringstore/memstore"
@@ -157,16 +158,19 @@ func newAuthenticator(ctx context.Context, cfg *configs.Config, log *slog.Logger
 	if err != nil {
 		return nil, fmt.Errorf("main.jwt-public-key: %w", err)
 	}
-	issuer, err := auth.NewEd25519(auth.Ed25519Config{
-		Keys:          []ed25519.PublicKey{key},
-		RequireExpiry: requireExpiry,
-		Leeway:        cmp.Or(leeway, -1),
-		Log:           log,
+	chain, err := auth.NewChain(auth.ChainConfig{
+		Issuers: []auth.Issuer{{
+			Name:          "jwt-public-key",
+			Keys:          []jwk.Key{{Public: ed25519.PublicKey(key)}},
+			RequireExpiry: &requireExpiry,
+			Leeway:        cmp.Or(leeway, -1),
+		}},
+		Log: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("main.jwt-public-key: %w", err)
 	}
-	return auth.NewCache(issuer, nil), nil
+	return auth.NewCache(chain, nil), nil
 }
 
 // newNodes returns what knows where jobs run, nil if the configuration names

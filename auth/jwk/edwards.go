@@ -1,35 +1,11 @@
-package auth
+package jwk
 
 import (
 	"crypto/ed25519"
-	"encoding/base64"
 	"errors"
-	"fmt"
 	"math/big"
 	"slices"
 )
-
-// ErrPublishedKey is CheckKey's word on the key pair that cc-backend and cc-metric-store print in their documentation.
-// The key is sound; a caller may warn where it refuses the others.
-var ErrPublishedKey = errors.New("the demo key of cc-backend and cc-metric-store: its private key is published, anybody can sign with it")
-
-const publishedKey = "kzfYrYy+TzpanWZHJ5qSdMj5uKUWgq74BWhQG6copP0="
-
-// CheckKey says what is weak about a public key: a length other than 32 bytes, an encoding that no signer makes
-// (RFC 8032 section 5.1.3), or one of the eight points of small order, all zeros among them, under which a signature
-// can be made without any private key. ErrPublishedKey is the one verdict that is about the key's history.
-func CheckKey(key ed25519.PublicKey) error {
-	if len(key) != ed25519.PublicKeySize {
-		return fmt.Errorf("an Ed25519 public key has %d bytes, not %d", ed25519.PublicKeySize, len(key))
-	}
-	if err := checkPoint(key); err != nil {
-		return fmt.Errorf("weak Ed25519 key: %w", err)
-	}
-	if base64.StdEncoding.EncodeToString(key) == publishedKey {
-		return ErrPublishedKey
-	}
-	return nil
-}
 
 // checkPoint decodes a point of edwards25519, -x² + y² = 1 + dx²y² over the integers modulo p = 2²⁵⁵-19 (RFC 8032
 // section 5.1): 255 bits of y, little-endian, and the lowest bit of x. It is slow and not constant-time, which is of

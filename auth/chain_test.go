@@ -3,26 +3,23 @@ package auth
 import (
 	"bytes"
 	"crypto/ed25519"
-	"encoding/base64"
-	"encoding/hex"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/ringstore/ringstore/auth/authtest"
+	"github.com/ringstore/ringstore/auth/jwk"
 )
 
 func TestTokensWithoutExpiry(t *testing.T) {
 	key := newKey("cc-backend")
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
-	issuer := newIssuer(t, Ed25519Config{Log: logger}, key)
-	show := func(issuer *Ed25519, claims string) error {
+	issuer := newIssuer(t, trust{log: logger}, key)
+	show := func(issuer *Chain, claims string) error {
 		t.Helper()
 		token := sign(key, goodHeader, claims)
 		_, err := issuer.Authenticate(t.Context(), token)
@@ -38,7 +35,7 @@ func TestTokensWithoutExpiry(t *testing.T) {
 		}
 	}
 
-	strict := newIssuer(t, Ed25519Config{Log: logger, RequireExpiry: true}, key)
+	strict := newIssuer(t, trust{log: logger, requireExpiry: true}, key)
 	if err := show(strict, `{"sub":"alice"}`); code(err) != NoExpiry {
 		t.Errorf("with RequireExpiry: %v", err)
 	}
@@ -70,7 +67,7 @@ func TestTokensWithoutExpiry(t *testing.T) {
 
 	// However many subjects there are, a bounded number is named, and one line says that this was the last.
 	for i := range maxWarned + 10 {
-		issuer.warnOnce(fmt.Sprint("s", i))
+		issuer.warnOnce(&Principal{Issuer: jwtPublicKey, Subject: fmt.Sprint("s", i)})
 	}
 	warnings(maxWarned + 1)
 	if err := show(issuer, `{"sub":"zoe"}`); err != nil {
@@ -85,7 +82,7 @@ func TestLeeway(t *testing.T) {
 	key := newKey("cc-backend")
 	f := func(leeway time.Duration, claims string, want Reason) {
 		t.Helper()
-		issuer := newIssuer(t, Ed25519Config{Leeway: leeway}, key)
+		issuer := newIssuer(t, trust{leeway: leeway}, key)
 		if _, err := issuer.Authenticate(t.Context(), sign(key, goodHeader, claims)); code(err) != want {
 			t.Errorf("leeway %s, %s: %v, want %q", leeway, claims, err, want)
 		}
@@ -100,17 +97,24 @@ func TestLeeway(t *testing.T) {
 	f(5*time.Minute, `{"sub":"a","exp":1799999700}`, Expired)
 }
 
+func trusting(keys ...ed25519.PublicKey) ChainConfig {
+	i := Issuer{Name: jwtPublicKey}
+	for _, key := range keys {
+		i.Keys = append(i.Keys, jwk.Key{Public: key})
+	}
+	return ChainConfig{Issuers: []Issuer{i}, Now: newClock().now}
+}
+
 func TestKeysAreCheckedAtConstruction(t *testing.T) {
 	key := publicKey(newKey("cc-backend"))
 	f := func(name string, want string, keys ...ed25519.PublicKey) {
 		t.Helper()
-		issuer, err := NewEd25519(Ed25519Config{Keys: keys})
-		if issuer != nil || err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, %v; want an error with %q", name, issuer, err, want)
+		chain, err := NewChain(trusting(keys...))
+		if chain != nil || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, %v; want an error with %q", name, chain, err, want)
 		}
 	}
-	f("none", "0 keys")
-	f("five", "5 keys", key, key, key, key, key)
+	f("five", "5 keys without a kid", key, publicKey(newKey("1")), publicKey(newKey("2")), publicKey(newKey("3")), publicKey(newKey("4")))
 	f("nil", "key 1: an Ed25519 public key has 32 bytes, not 0", nil)
 	f("31 bytes", "not 31", key[:31])
 	f("a private key", "not 64", ed25519.PublicKey(newKey("cc-backend")))
@@ -119,12 +123,17 @@ func TestKeysAreCheckedAtConstruction(t *testing.T) {
 
 // The key of the documentation works, with a warning at every start.
 func TestPublishedKeyIsWarnedOf(t *testing.T) {
-	key, err := base64.StdEncoding.DecodeString(publishedKey)
+	key, _, err := ParsePublicKey([]byte("kzfYrYy+TzpanWZHJ5qSdMj5uKUWgq74BWhQG6copP0="))
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := CheckKey(key); !errors.Is(err, ErrPublishedKey) {
+		t.Error(err)
+	}
 	var log bytes.Buffer
-	if _, err := NewEd25519(Ed25519Config{Keys: []ed25519.PublicKey{key}, Log: slog.New(slog.NewTextHandler(&log, nil))}); err != nil {
+	c := trusting(key)
+	c.Log = slog.New(slog.NewTextHandler(&log, nil))
+	if _, err := NewChain(c); err != nil {
 		t.Error(err)
 	}
 	if n := strings.Count(log.String(), "private key is published"); n != 1 {
@@ -135,12 +144,9 @@ func TestPublishedKeyIsWarnedOf(t *testing.T) {
 // Whoever holds the slice that the keys came in cannot change what is trusted.
 func TestKeysAreCopied(t *testing.T) {
 	key := newKey("cc-backend")
-	keys := []ed25519.PublicKey{bytes.Clone(publicKey(key))}
-	issuer, err := NewEd25519(Ed25519Config{Keys: keys, Now: newClock().now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	copy(keys[0], publicKey(newKey("mallory")))
+	public := bytes.Clone(publicKey(key))
+	issuer := newChain(t, trusting(public))
+	copy(public, publicKey(newKey("mallory")))
 	if _, err := issuer.Authenticate(t.Context(), sign(key, goodHeader, goodClaims)); err != nil {
 		t.Error(err)
 	}
@@ -151,7 +157,9 @@ func TestKeysAreCopied(t *testing.T) {
 
 func TestWithAClockOfItsOwn(t *testing.T) {
 	other := authtest.NewIssuer("other")
-	issuer, err := NewEd25519(Ed25519Config{Keys: []ed25519.PublicKey{other.PublicKey()}})
+	c := trusting(other.PublicKey())
+	c.Now = nil
+	issuer, err := NewChain(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,66 +174,4 @@ func TestWithAClockOfItsOwn(t *testing.T) {
 	f(map[string]any{"sub": "a", "iat": now - 600, "exp": now - 60}, Expired)
 	f(map[string]any{"sub": "a", "nbf": now + 600}, NotYetValid)
 	f(map[string]any{"roles": []string{"admin"}}, BadClaims)
-}
-
-// Wycheproof's vectors (C2SP) through the verifier below the claims. They lie beside the project, not in it.
-func TestWycheproofEd25519(t *testing.T) {
-	dir := os.Getenv("RINGSTORE_DATA")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "shared", "data")
-	}
-	file := filepath.Join(dir, "wycheproof", "ed25519_test.json")
-	data, err := os.ReadFile(file)
-	if os.IsNotExist(err) {
-		t.Skipf("no %s: set RINGSTORE_DATA to the folder that holds wycheproof/", file)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	var vectors struct {
-		NumberOfTests int
-		TestGroups    []struct {
-			PublicKey    struct{ Pk string }
-			PublicKeyDer string
-			PublicKeyPem string
-			Tests        []struct {
-				TcID            int
-				Comment, Result string
-				Msg, Sig        string
-			}
-		}
-	}
-	if err := json.Unmarshal(data, &vectors); err != nil {
-		t.Fatal(err)
-	}
-	unhex := func(s string) []byte {
-		b, err := hex.DecodeString(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	ran := 0
-	for _, group := range vectors.TestGroups {
-		raw := unhex(group.PublicKey.Pk)
-		for _, form := range [][]byte{raw, unhex(group.PublicKeyDer), []byte(group.PublicKeyPem)} {
-			if key, format, err := ParsePublicKey(form); err != nil || !bytes.Equal(key, raw) {
-				t.Errorf("key %s as %s: %x, %v", group.PublicKey.Pk, format, key, err)
-			}
-		}
-		issuer, err := NewEd25519(Ed25519Config{Keys: []ed25519.PublicKey{raw}})
-		if err != nil {
-			t.Errorf("key %s: %v", group.PublicKey.Pk, err)
-			continue
-		}
-		for _, v := range group.Tests {
-			ran++
-			if got := issuer.signed(string(unhex(v.Msg)), unhex(v.Sig)); got != (v.Result == "valid") {
-				t.Errorf("%d %s: got %t, want %s", v.TcID, v.Comment, got, v.Result)
-			}
-		}
-	}
-	if ran == 0 || ran != vectors.NumberOfTests {
-		t.Errorf("%d of %d vectors ran", ran, vectors.NumberOfTests)
-	}
 }

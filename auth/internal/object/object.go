@@ -1,4 +1,6 @@
-package auth
+// Package object reads JSON that nobody has vouched for yet: exactly one object, within bounds, in which no member
+// name occurs twice. It knows nothing of what the members mean.
+package object
 
 import (
 	"encoding/json"
@@ -6,12 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-const (
-	// maxDepth is how deep objects and arrays may be nested, the outermost included; Keycloak's claims go to 4.
-	maxDepth = 16
-	// maxValues bounds what decoding costs before anybody has vouched for the input: not much more than a signature.
-	maxValues = 1024
-)
+// MaxDepth is how deep objects and arrays may be nested, the outermost included; Keycloak's claims go to 4.
+const MaxDepth = 16
 
 // What is wrong with JSON. The texts are fixed: none quotes the input.
 var (
@@ -22,13 +20,14 @@ var (
 	errDuplicate = errors.New("a member name occurs twice")
 )
 
-// readObject reads exactly one JSON object. Member names are unique at every depth (RFC 7519 section 4 lets a reader
-// refuse duplicates), and exact: "Roles" is not "roles".
-func readObject(data []byte) (map[string]any, error) {
+// Read reads exactly one JSON object of at most maxValues values, as encoding/json decodes into any. Member names are
+// unique at every depth (RFC 7519 section 4 lets a reader refuse duplicates), and exact: "Roles" is not "roles". What
+// is out of bounds is refused before it is decoded. No error quotes the input.
+func Read(data []byte, maxValues int) (map[string]any, error) {
 	if !utf8.Valid(data) { // the decoder would mend it
 		return nil, errUTF8
 	}
-	members, err := survey(data)
+	members, err := survey(data, maxValues)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +43,7 @@ func readObject(data []byte) (map[string]any, error) {
 
 // survey counts the members of all objects in data: in valid JSON, each colon outside a string belongs to one.
 // It refuses what would be dear to decode.
-func survey(data []byte) (members int, err error) {
+func survey(data []byte, maxValues int) (members int, err error) {
 	depth, values, inString := 0, 1, false
 	for i := 0; i < len(data); i++ {
 		switch c := data[i]; {
@@ -59,7 +58,7 @@ func survey(data []byte) (members int, err error) {
 			values++
 		case c == '{', c == '[':
 			values++
-			if depth++; depth > maxDepth {
+			if depth++; depth > MaxDepth {
 				return 0, errDepth
 			}
 		case c == '}', c == ']':

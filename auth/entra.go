@@ -1,0 +1,72 @@
+package auth
+
+import (
+	"errors"
+	"strings"
+)
+
+// entraTenant returns the tenant in an issuer of Microsoft Entra ID, of the form of version 1 or 2 of its tokens and
+// of any of its clouds; "" for other issuers.
+func entraTenant(iss string) (string, error) {
+	for _, form := range [][2]string{
+		{"https://sts.windows.net/", "/"},
+		{"https://sts.chinacloudapi.cn/", "/"},
+		{"https://login.microsoftonline.com/", "/v2.0"},
+		{"https://login.microsoftonline.us/", "/v2.0"},
+		{"https://login.partner.microsoftonline.cn/", "/v2.0"},
+	} {
+		rest, ok := strings.CutPrefix(iss, form[0])
+		if !ok {
+			continue
+		}
+		tenant, ok := strings.CutSuffix(rest, form[1])
+		if !ok || !isGUID(tenant) {
+			return "", errors.New("issuer: Entra ID's name one tenant: " + form[0] + "{tenant id in lower case}" + form[1])
+		}
+		return tenant, nil
+	}
+	return "", nil
+}
+
+// entraSubject returns tid/oid, which together name one person or application for ever. All else is some application's
+// view (sub) or can be renamed (e-mail, upn, preferred_username).
+func entraSubject(claims map[string]any, tenant string) (string, error) {
+	tid, ok := claims["tid"].(string)
+	if !ok {
+		return "", refuse(BadClaims, "tid is not a string")
+	}
+	if tid != tenant {
+		return "", refuse(WrongTenant, "tid is not the issuer's tenant")
+	}
+	oid, ok := claims["oid"].(string)
+	if !ok || !isGUID(oid) {
+		return "", refuse(BadClaims, "oid is not a GUID in lower case")
+	}
+	return tid + "/" + oid, nil
+}
+
+// isEntraAccess tells an access token, which names the client that it was given to in azp (version 2) or appid
+// (version 1), from an ID token, which does not.
+func isEntraAccess(claims map[string]any) bool {
+	azp, v2 := claims["azp"].(string)
+	appid, v1 := claims["appid"].(string)
+	return v2 && azp != "" || v1 && appid != ""
+}
+
+func isGUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			if c != '-' {
+				return false
+			}
+		case '0' <= c && c <= '9', 'a' <= c && c <= 'f':
+		default:
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,153 @@
+package jwk
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// maxKeyFile is the longest input of Parse, in bytes.
+const maxKeyFile = 64 << 10
+
+// ErrUnknown is Parse's word on what is in none of its formats.
+var ErrUnknown = errors.New("not a public key in PEM, DER, base64, JWK, or 32 raw bytes of Ed25519")
+
+// None of the texts quotes the input: it may be a secret.
+var errPrivate = errors.New("this is a PRIVATE key: keep it where tokens are signed, and give its public half here")
+
+// Parse reads a public key and says in which format it came:
+//
+//	"PEM"            one block PUBLIC KEY (SubjectPublicKeyInfo, RFC 5280, RFC 8410)
+//	"DER"            a SubjectPublicKeyInfo
+//	"base64"         of the 32 bytes of an Ed25519 key: standard or URL-safe alphabet, with or without padding
+//	"base64 of DER"  the same of a SubjectPublicKeyInfo, which is a PEM block without its frame
+//	"raw"            the 32 bytes of an Ed25519 key
+//	"JWK"            one JSON object (RFC 7517); only here is there an ID, and may there be an Algorithm
+//	"JWK set"        the object that ParseSet reads: the only format of several keys
+//
+// White space around text is ignored. Private keys, certificates and keys of other types are refused by name, and no
+// error contains any of the input. The keys have not been checked, but for those of a JWK and a set: see Check.
+func Parse(data []byte) (keys []Key, format string, err error) {
+	if len(data) > maxKeyFile {
+		return nil, "", fmt.Errorf("longer than %d bytes: %w", maxKeyFile, ErrUnknown)
+	}
+	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) && !isRaw(data) {
+		return parseJSON(data)
+	}
+	public, format, err := parsePublic(data)
+	if err != nil {
+		return nil, "", err
+	}
+	return []Key{{Public: public}}, format, nil
+}
+
+func parsePublic(data []byte) (key crypto.PublicKey, format string, err error) {
+	text := bytes.TrimSpace(data)
+	switch {
+	case len(text) == 0:
+		return nil, "", errors.New("no key: the input is empty")
+	case bytes.Contains(data, []byte("-----BEGIN ")):
+		key, err = parsePEM(data)
+		return key, "PEM", err
+	case isText(text) && bytes.HasPrefix(text, []byte("ssh-")):
+		return nil, "", fmt.Errorf("an OpenSSH public key: %w", ErrUnknown)
+	case isText(text):
+		return parseBase64(string(text))
+	case isRaw(data):
+		return ed25519.PublicKey(bytes.Clone(data)), "raw", nil
+	case len(data) == ed25519.PrivateKeySize:
+		return nil, "", errPrivate
+	default:
+		key, err = parseDER(data)
+		return key, "DER", err
+	}
+}
+
+// isRaw reports whether data can be nothing but a bare Ed25519 key, which may begin with any byte.
+func isRaw(data []byte) bool {
+	return len(data) == ed25519.PublicKeySize && !isText(bytes.TrimSpace(data))
+}
+
+// isText reports whether s is printable ASCII throughout, as 32 random bytes are once in 10^13 keys or less.
+func isText(s []byte) bool {
+	return !bytes.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
+}
+
+func parseBase64(text string) (crypto.PublicKey, string, error) {
+	text = strings.NewReplacer("-", "+", "_", "/").Replace(text)
+	encoding := base64.RawStdEncoding
+	if strings.HasSuffix(text, "=") {
+		encoding = base64.StdEncoding
+	}
+	data, err := encoding.Strict().DecodeString(text)
+	switch {
+	case err != nil:
+		return nil, "", ErrUnknown
+	case isRaw(data):
+		return ed25519.PublicKey(data), "base64", nil
+	case len(data) == ed25519.PrivateKeySize: // how cc-backend writes its JWT_PRIVATE_KEY
+		return nil, "", errPrivate
+	}
+	key, err := parseDER(data)
+	if errors.Is(err, ErrUnknown) {
+		err = fmt.Errorf("base64 of %d bytes, an Ed25519 public key has %d: %w", len(data), ed25519.PublicKeySize, ErrUnknown)
+	}
+	return key, "base64 of DER", err
+}
+
+func parsePEM(data []byte) (crypto.PublicKey, error) {
+	if bytes.Contains(data, []byte("PRIVATE KEY")) { // in whichever block, be it damaged
+		return nil, errPrivate
+	}
+	block, rest := pem.Decode(data)
+	switch {
+	case block == nil:
+		return nil, fmt.Errorf("a damaged PEM block: %w", ErrUnknown)
+	case len(bytes.TrimSpace(rest)) != 0:
+		return nil, errors.New("more than one PEM block, or something after it")
+	}
+	key, err := parseDER(block.Bytes)
+	if err == nil && block.Type != "PUBLIC KEY" {
+		return nil, errors.New("a PEM block that is not named PUBLIC KEY")
+	}
+	return key, err
+}
+
+// parseDER reads a SubjectPublicKeyInfo, or says what else the DER is.
+func parseDER(der []byte) (crypto.PublicKey, error) {
+	if isPrivate(der) {
+		return nil, errPrivate
+	}
+	if _, err := x509.ParseCertificate(der); err == nil {
+		return nil, errors.New("a certificate: extract its public key with `openssl x509 -pubkey -noout`")
+	}
+	if _, err := x509.ParsePKCS1PublicKey(der); err == nil {
+		return nil, errors.New("an RSA public key in PKCS #1: convert it with `openssl rsa -RSAPublicKey_in -pubout`")
+	}
+	key, err := x509.ParsePKIXPublicKey(der)
+	if err != nil {
+		return nil, ErrUnknown
+	}
+	if len(algorithms(key)) == 0 {
+		return nil, fmt.Errorf("a public key of type %s, not Ed25519, RSA or ECDSA on P-256, P-384 or P-521",
+			strings.TrimPrefix(Key{Public: key}.Kind(), "*"))
+	}
+	return key, nil
+}
+
+func isPrivate(der []byte) bool {
+	if _, err := x509.ParsePKCS8PrivateKey(der); err == nil {
+		return true
+	}
+	if _, err := x509.ParsePKCS1PrivateKey(der); err == nil {
+		return true
+	}
+	_, err := x509.ParseECPrivateKey(der)
+	return err == nil
+}

@@ -1,0 +1,71 @@
+package auth
+
+import (
+	"slices"
+	"strings"
+)
+
+// mapRoles gives the principal its roles: of its roles claims, of its name, and everybody's.
+func (i *issuer) mapRoles(p *Principal, claims map[string]any, id identity) error {
+	granted := []MappedRole{{Role: i.DefaultRoles}}
+	for _, claim := range i.RolesClaims {
+		values, err := lookupRoles(claims, claim)
+		if err != nil {
+			return err
+		}
+		for _, value := range values {
+			granted = append(granted, i.mapRole(value))
+		}
+	}
+	if id.mapped && !i.ownRoles {
+		granted = append(granted, i.mapRole(id.subject))
+	}
+	p.Roles, p.Limited = union(granted)
+	return nil
+}
+
+// mapRole returns no role for a value that is none of ours: issuers have roles of their own.
+func (i *issuer) mapRole(value string) MappedRole {
+	if i.ownRoles {
+		role, _ := ParseRole(value)
+		return MappedRole{Role: role}
+	}
+	return i.RoleMap[value]
+}
+
+// lookupRoles is lookupStrings, but for scope and scp, which are strings of words (RFC 8693 section 4.2).
+func lookupRoles(claims map[string]any, claim string) ([]string, error) {
+	if claim == "scope" || claim == "scp" {
+		if words, ok := claims[claim].(string); ok {
+			return strings.Fields(words), nil
+		}
+	}
+	return lookupStrings(claims, claim)
+}
+
+// union adds up what was granted. A role that was granted without a limit has none.
+func union(granted []MappedRole) (roles Roles, limited []MappedRole) {
+	var unlimited Roles
+	for _, g := range granted {
+		roles |= g.Role
+		if g.Clusters == nil {
+			unlimited |= g.Role
+		}
+	}
+	for _, g := range granted {
+		if unlimited.Has(g.Role) {
+			continue
+		}
+		at := slices.IndexFunc(limited, func(l MappedRole) bool { return l.Role == g.Role })
+		if at < 0 {
+			limited = append(limited, MappedRole{g.Role, slices.Clone(g.Clusters)})
+			continue
+		}
+		for _, cluster := range g.Clusters {
+			if !slices.Contains(limited[at].Clusters, cluster) {
+				limited[at].Clusters = append(limited[at].Clusters, cluster)
+			}
+		}
+	}
+	return roles, limited
+}

@@ -1,0 +1,54 @@
+package auth
+
+import (
+	"bytes"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+)
+
+// minSecret is the least length of a shared secret, in bytes.
+const minSecret = 32
+
+// publishedSecret is the signing key that DataHub's documentation and Compose files print.
+const publishedSecret = "WnEdIeTG/VVCLQqGwC/BAkqyY0k+H8NEAtWGejrBI94="
+
+// A Secret is shared with an issuer that signs with HMAC: who can verify its tokens can also make them. It is a type
+// of its own so that no public key can stand in its place. It prints as nothing but its name.
+type Secret struct {
+	id    string
+	bytes []byte
+}
+
+// NewSecret takes the bytes as they are, at least 32 of them and not all the same. id is the kid of its tokens; empty
+// if they name none. The bytes are copied, and no error contains them.
+func NewSecret(id string, secret []byte) (Secret, error) {
+	switch {
+	case len(secret) < minSecret:
+		return Secret{}, fmt.Errorf("a shared secret of %d bytes, want at least %d", len(secret), minSecret)
+	case len(secret) > maxToken:
+		return Secret{}, fmt.Errorf("a shared secret of %d bytes, want at most %d", len(secret), maxToken)
+	case bytes.Count(secret, secret[:1]) == len(secret):
+		return Secret{}, errors.New("a shared secret that is one byte over and over")
+	}
+	return Secret{id, bytes.Clone(secret)}, nil
+}
+
+// String hides the secret.
+func (s Secret) String() string { return "shared secret" }
+
+// Format hides the secret from every verb of package fmt.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
+
+// LogValue hides the secret.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalText hides the secret from encoders.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+func (s Secret) equal(other Secret) bool {
+	return s.id == other.id && subtle.ConstantTimeCompare(s.bytes, other.bytes) == 1
+}
+
+func (s Secret) published() bool { return string(s.bytes) == publishedSecret }

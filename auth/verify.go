@@ -1,0 +1,248 @@
+package auth
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// verification is one token on its way through the checks, and what they have found out so far.
+type verification struct {
+	chain *Chain
+	ctx   context.Context // of the one call that makes the verification
+	text  string
+	known bool // the token was good a moment ago
+	now   time.Time
+
+	token      *token
+	issuer     *issuer
+	keys       *keySet // the issuer's when the token came
+	times      validity
+	principal  *Principal
+	candidates []candidate
+	named      bool // the token names its key, and it is there
+	key        candidate
+}
+
+// check is one thing that a token is asked. Its name is for people.
+type check struct {
+	name string
+	run  func(*verification) error
+}
+
+// checks are all that a token must pass, in this order. The cheap ones come first, and the last is the only one that
+// costs cryptography; so the reason for a forgery may be any of them. Authenticate and Explain both go by this list.
+var checks = [...]check{
+	{"format", (*verification).checkFormat},
+	{"issuer", (*verification).checkIssuer},
+	{"algorithm", (*verification).checkAlgorithm},
+	{"token type", (*verification).checkType},
+	{"times", (*verification).checkTimes},
+	{"lifetime", (*verification).checkLifetime},
+	{"audience", (*verification).checkAudience},
+	{"authorized party", (*verification).checkParty},
+	{"required claims", (*verification).checkRequired},
+	{"principal", (*verification).checkPrincipal},
+	{"revocation", (*verification).checkRevocation},
+	{"key", (*verification).checkKey},
+	{"signature", (*verification).checkSignature},
+}
+
+func (v *verification) checkFormat() (err error) {
+	v.token, err = readToken(v.text)
+	return err
+}
+
+// checkIssuer picks the issuer that the token names, unverified as that is: nothing but its keys, algorithms, audience
+// and mapping will be used.
+func (v *verification) checkIssuer() error {
+	iss := ""
+	if value, ok := v.token.claims["iss"]; ok {
+		if iss, ok = value.(string); !ok {
+			return refuse(BadClaims, "iss is not a string")
+		}
+		if iss == "" {
+			return refuse(UnknownIssuer, "")
+		}
+	}
+	if v.issuer = v.chain.roster.Load().byISS[iss]; v.issuer == nil {
+		return refuse(UnknownIssuer, "")
+	}
+	v.keys = v.issuer.keys.Load()
+	return nil
+}
+
+func (v *verification) checkAlgorithm() error {
+	if !v.issuer.allows(v.token.alg) {
+		return refuse(BadAlgorithm, "alg is not one of the issuer's")
+	}
+	return nil
+}
+
+// checkType refuses tokens that say they are not for a resource server: ID tokens (OpenID Connect Core sections 2 and
+// 3.1.3.6), refresh and logout tokens, and those that are bound to a key (RFC 7800), of which nothing is proved here.
+func (v *verification) checkType() error {
+	claims := v.token.claims
+	for _, name := range []string{"at_hash", "c_hash", "events", "cnf"} {
+		if has(claims, name) {
+			return refuse(WrongType, "the claim "+name+" is not in a bearer's access token")
+		}
+	}
+	if has(claims, "nonce") && !has(claims, "scope") && !has(claims, "scp") && !has(claims, "client_id") {
+		return refuse(WrongType, "a nonce and no scope: an ID token")
+	}
+	switch claims["typ"] { // Keycloak's
+	case "ID", "Refresh", "Offline", "Logout", "DPoP":
+		return refuse(WrongType, "typ is not an access token's")
+	}
+	if claims["token_use"] == "id" { // Cognito's
+		return refuse(WrongType, "token_use is not an access token's")
+	}
+	if v.issuer.tenant != "" && !isEntraAccess(claims) {
+		return refuse(WrongType, "neither azp nor appid: an ID token")
+	}
+	return nil
+}
+
+func has(claims map[string]any, name string) bool {
+	_, ok := claims[name]
+	return ok
+}
+
+func (v *verification) checkTimes() (err error) {
+	if v.times, err = readValidity(v.token.claims, v.issuer.nullExpiry); err != nil {
+		return err
+	}
+	return v.times.check(v.now, v.issuer.Leeway, v.issuer.requireExpiry)
+}
+
+func (v *verification) checkLifetime() error {
+	return v.times.checkLifetime(v.now, v.issuer.MaxLifetime)
+}
+
+func (v *verification) checkAudience() error {
+	if v.issuer.Audience == nil {
+		return nil
+	}
+	list, err := oneOrMore(v.token.claims, "aud")
+	if err != nil {
+		return err
+	}
+	if !intersect(list, v.issuer.Audience) {
+		return refuse(WrongAudience, "")
+	}
+	return nil
+}
+
+func (v *verification) checkParty() error {
+	if v.issuer.AuthorizedParties == nil {
+		return nil
+	}
+	for _, name := range []string{"azp", "client_id", "appid"} {
+		value, ok := v.token.claims[name]
+		if !ok {
+			continue
+		}
+		party, ok := value.(string)
+		if !ok {
+			return refuse(BadClaims, name+" is not a string")
+		}
+		if !slices.Contains(v.issuer.AuthorizedParties, party) {
+			return refuse(WrongParty, "")
+		}
+		return nil
+	}
+	return refuse(WrongParty, "no azp, client_id or appid")
+}
+
+func (v *verification) checkRequired() error {
+	for _, claim := range v.issuer.required {
+		list, err := oneOrMore(v.token.claims, claim)
+		if err != nil {
+			return err
+		}
+		if !intersect(list, v.issuer.RequireClaims[claim]) {
+			return refuse(WrongClaim, claim)
+		}
+	}
+	return nil
+}
+
+// oneOrMore reads a claim that is a string or an array of strings, as aud is (RFC 7519 section 4.1.3).
+func oneOrMore(claims map[string]any, name string) ([]string, error) {
+	value, found, err := lookup(claims, name)
+	if err != nil || !found {
+		return nil, err
+	}
+	if s, ok := value.(string); ok {
+		return []string{s}, nil
+	}
+	return lookupStrings(claims, name)
+}
+
+func intersect(a, b []string) bool {
+	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
+}
+
+func (v *verification) checkPrincipal() (err error) {
+	if v.principal, err = v.issuer.readPrincipal(v.token.claims); err != nil {
+		return err
+	}
+	v.principal.Expires = v.times.expires
+	return nil
+}
+
+func (v *verification) checkRevocation() error {
+	if v.chain.revocations.Load().revoked(v.token, v.issuer, v.principal, v.times.issued) {
+		return refuse(Revoked, "")
+	}
+	return nil
+}
+
+// checkKey finds what to verify with, before that is paid for.
+func (v *verification) checkKey() error {
+	if v.keys.empty() {
+		v.issuer.refresh.request(v.now)
+		return &Overloaded{NoKeys, comeAgain}
+	}
+	if !v.keys.fits(v.token.alg) {
+		return v.missing(BadAlgorithm)
+	}
+	v.candidates, v.named = v.keys.candidates(v.token)
+	if len(v.candidates) == 0 {
+		return v.missing(UnknownKey)
+	}
+	return nil
+}
+
+func (v *verification) checkSignature() error {
+	at, err := v.signer()
+	switch {
+	case err != nil:
+		return err
+	case at >= 0:
+		v.key = v.candidates[at]
+		return nil
+	case v.named:
+		return refuse(BadSignature, "")
+	default:
+		return v.missing(BadSignature)
+	}
+}
+
+// signer waits for the token's turn and returns which candidate signed it, -1 for none.
+func (v *verification) signer() (int, error) {
+	if err := v.chain.gate.enter(v.ctx, v.known); err != nil {
+		return -1, err
+	}
+	defer v.chain.gate.leave()
+	return slices.IndexFunc(v.candidates, func(c candidate) bool { return c.verify(v.token) }), nil
+}
+
+// missing is for a token whose key may be one that the issuer has since it was last asked.
+func (v *verification) missing(code Reason) error {
+	if v.issuer.refresh.request(v.now) {
+		return &Overloaded{Refreshing, comeAgain}
+	}
+	return refuse(code, "")
+}
