@@ -43,7 +43,7 @@ func (m *movable) start() {
 	m.t.Helper()
 	clock := func() time.Time { return time.Unix(m.second, 0) }
 	s, err := memstore.New(memstore.Options{
-		Metrics:   []memstore.Metric{{Name: "load", Frequency: time.Minute}, {Name: "power", Frequency: 10 * time.Minute}},
+		Metrics:      []memstore.Metric{{Name: "load", Frequency: time.Minute}, {Name: "power", Frequency: 10 * time.Minute}},
 		Retention:    10 * time.Hour,
 		KeepUnstored: true,
 		Now:          clock,
