@@ -43,6 +43,7 @@ func (s *Store) seal(h *host, jobs []sealing) {
 		h.mu.Lock()
 		if g := j.segment; g.version == j.version && g.closed {
 			s.books.add(-g.rowBytes())
+			s.spare.put(g.spares())
 			g.rows, g.borrowed, g.closed, g.reopened, g.sealed, g.stored = nil, nil, false, false, b, false
 			g.version++
 			if b == nil {

@@ -22,7 +22,8 @@ type segment struct {
 	// the slot by column, as many as were needed, NaN where there is none.
 	rows     [][]float64
 	closed   bool   // the rows are being sealed
-	borrowed []bool // rows that are, although the segment was opened again; nil: none
+	borrowed []bool // rows that somebody else reads, although the segment is open; nil: none
+	lent     bool   // all rows, of a closed segment
 	reopened bool   // by late samples: it stays open for a quiet minute
 	written  int64  // by the server's clock
 	version  int    // counts what makes a seal in progress worthless
@@ -34,13 +35,11 @@ func (g *segment) open() bool { return g.sealed == nil && !g.closed }
 
 // set stores a value; the segment is open and covers the slot. columns is how
 // many there are. It returns by how many bytes the rows grew.
-func (g *segment) set(slot int64, column uint32, columns int, v float64) (grown int64) {
+func (g *segment) set(slot int64, column uint32, columns int, v float64, spare *spareRows) (grown int64) {
 	row := g.rows[slot-g.first]
 	if int(column) >= len(row) {
-		wider := make([]float64, max(g.widthOf(slot, columns), int(column)+1))
-		for i := copy(wider, row); i < len(wider); i++ {
-			wider[i] = math.NaN()
-		}
+		wider := spare.get(max(g.widthOf(slot, columns), int(column)+1))
+		fillNaN(wider[copy(wider, row):])
 		grown = int64(8 * (len(wider) - len(row)))
 		row = wider
 		g.own(slot, row)
@@ -96,6 +95,23 @@ func (g *segment) copyColumn(dst []float64, column uint32, first int64) {
 			dst[i] = row[column]
 		}
 	}
+}
+
+// spares returns the rows that nobody else reads.
+func (g *segment) spares() [][]float64 {
+	if g.lent {
+		return nil
+	}
+	if g.borrowed == nil {
+		return g.rows
+	}
+	var own [][]float64
+	for i, row := range g.rows {
+		if !g.borrowed[i] {
+			own = append(own, row)
+		}
+	}
+	return own
 }
 
 // holds reports whether a column has a sample.
@@ -182,6 +198,8 @@ func (g *segment) share() [][]float64 {
 	rows := g.rows
 	if g.open() {
 		g.lend()
+	} else {
+		g.lent = true
 	}
 	return rows
 }

@@ -89,6 +89,7 @@ type Store struct {
 	restoring atomic.Bool // series may still get their windows back
 	sealers   sync.Pool   // of *sealer
 	readers   sync.Pool   // of *reader
+	spare     spareRows
 
 	mu       sync.RWMutex // guards the maps; taken before a host's lock
 	clusters map[string]map[string]*host

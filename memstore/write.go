@@ -180,7 +180,7 @@ func (s *Store) store(h *host, x Sample, p period, r *Record, c *cursor) (Refusa
 // locked.
 func (s *Store) assign(g *segment, sr *Series, slot int64, v float64) {
 	h, l := sr.host, sr.lane
-	if grown := g.set(slot, sr.column, len(l.columns), v); grown != 0 {
+	if grown := g.set(slot, sr.column, len(l.columns), v, &s.spare); grown != 0 {
 		s.books.add(grown)
 		h.full = s.books.full()
 	}
