@@ -12,7 +12,7 @@ type spareRows struct {
 }
 
 // mostSpare bounds what is kept, in bytes.
-const mostSpare = 4 << 20
+const mostSpare = 2 << 20
 
 // get returns a row that holds anything.
 func (s *spareRows) get(n int) []float64 {

@@ -98,6 +98,12 @@ func (j *Journal) write(b *batch) {
 		j.pending = append(j.pending, b.frames...)
 	}
 	b.sync = j.mode == Always || len(j.pending) > maxPending
+	if len(j.pending) > muchPending {
+		select {
+		case j.much <- struct{}{}:
+		default:
+		}
+	}
 	j.recycle(b)
 }
 

@@ -57,8 +57,10 @@ const (
 	defaultInterval     = time.Second
 	defaultSegmentBytes = 64 << 20
 	// maxPending bounds the copy of acknowledged records that are not synced,
-	// in bytes. Writers that outrun the disk wait for it there.
-	maxPending = 16 << 20
+	// in bytes. Writers that outrun the disk wait for it there; from muchPending
+	// on it is synced before its time.
+	maxPending  = 8 << 20
+	muchPending = 1 << 20
 )
 
 // ErrClosed is the error after [Journal.Close].
@@ -89,6 +91,7 @@ type Journal struct {
 	turn    chan struct{}
 	syncing chan struct{}
 	broken  chan struct{} // wakes run, which recovers
+	much    chan struct{} // wakes run, which syncs
 	stop    chan struct{}
 	runs    sync.WaitGroup
 	closing sync.Once
@@ -133,6 +136,7 @@ func Open(ctx context.Context, o Options) (*Journal, error) {
 		turn:         make(chan struct{}, 1),
 		syncing:      make(chan struct{}, 1),
 		broken:       make(chan struct{}, 1),
+		much:         make(chan struct{}, 1),
 		stop:         make(chan struct{}),
 	}
 	if err := j.defaults(); err != nil {

@@ -98,13 +98,19 @@ func (j *Journal) run() {
 		case <-j.stop:
 			return
 		case <-tick:
-			j.syncing <- struct{}{}
-			_ = j.syncFile() // which has told broken
-			<-j.syncing
+			j.syncNow()
+		case <-j.much:
+			j.syncNow()
 		case <-j.broken:
 			j.recover()
 		}
 	}
+}
+
+func (j *Journal) syncNow() {
+	j.syncing <- struct{}{}
+	_ = j.syncFile() // which has told broken
+	<-j.syncing
 }
 
 // The first try is at once, the others are further and further apart.
