@@ -98,9 +98,9 @@ func (s *Store) mergeHost(h *host) error {
 			if len(blocks) < 2 {
 				break
 			}
-			w := s.sealers.Get().(*sealer)
+			w := s.sealers.get()
 			merged, err := w.merge(blocks)
-			s.sealers.Put(w)
+			s.sealers.put(w)
 			if err != nil {
 				errs = append(errs, err)
 				break

@@ -103,8 +103,8 @@ func (n *Snapshot) take(h *host, state *HostState) {
 		state.Lanes = append(state.Lanes, ls)
 	}
 	h.mu.Unlock()
-	w := n.store.sealers.Get().(*sealer)
-	defer n.store.sealers.Put(w)
+	w := n.store.sealers.get()
+	defer n.store.sealers.put(w)
 	for i, j := range open {
 		if b := w.encode(j); b != nil {
 			l := &state.Lanes[lanes[i]]

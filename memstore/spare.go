@@ -12,7 +12,7 @@ type spareRows struct {
 }
 
 // mostSpare bounds what is kept, in bytes.
-const mostSpare = 2 << 20
+const mostSpare = 4 << 20
 
 // get returns a row that holds anything.
 func (s *spareRows) get(n int) []float64 {
@@ -41,7 +41,10 @@ func (s *spareRows) put(rows [][]float64) {
 			continue
 		}
 		if s.bytes+8*len(row) > mostSpare {
-			clear(s.rows) // perhaps nobody asks for their lengths any more
+			if len(s.rows[len(row)]) > 0 {
+				return
+			}
+			clear(s.rows) // nobody asks for their lengths any more
 			s.bytes = 0
 		}
 		s.rows[len(row)] = append(s.rows[len(row)], row)

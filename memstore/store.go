@@ -87,8 +87,8 @@ type Store struct {
 	freed     freed
 	strays    strays
 	restoring atomic.Bool // series may still get their windows back
-	sealers   sync.Pool   // of *sealer
-	readers   sync.Pool   // of *reader
+	sealers   sealers
+	readers   sync.Pool // of *reader
 	spare     spareRows
 
 	mu       sync.RWMutex // guards the maps; taken before a host's lock
