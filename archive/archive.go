@@ -10,8 +10,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -57,7 +57,7 @@ var ErrNotRestored = errors.New("the archive is not restored yet")
 type Archive struct {
 	Options
 	dir     string
-	lock    *os.File
+	lock    io.Closer
 	records sync.Pool     // of *memstore.Record
 	healthy chan struct{} // the journal takes records again
 
@@ -86,7 +86,7 @@ func Open(o Options) (*Archive, error) {
 	if err := a.FS.MkdirAll(a.dir, 0o750); err != nil {
 		return nil, fmt.Errorf("checkpoint directory: %w", err)
 	}
-	lock, err := lockDir(a.dir)
+	lock, err := a.FS.Lock(filepath.Join(a.dir, "LOCK"))
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint directory %s: %w", a.dir, err)
 	}

@@ -27,7 +27,7 @@ func (b *blockReader) read(e *entry) (memstore.HostState, error) {
 	if err != nil {
 		return memstore.HostState{}, err
 	}
-	if e.host >= len(f.Hosts) || f.Hosts[e.host].Host != e.lane.host || e.inHost >= len(f.Hosts[e.host].Lanes) {
+	if !e.isIn(f) {
 		return memstore.HostState{}, fmt.Errorf("%s: it is not the file that it was", e.file.path)
 	}
 	h := f.Hosts[e.host]
@@ -46,6 +46,17 @@ func (b *blockReader) read(e *entry) (memstore.HostState, error) {
 		Series:    tables[e.inHost],
 		Windows:   []memstore.WindowState{{Block: block}},
 	}}}, nil
+}
+
+// isIn reports whether an entry is where it was when its file was listed: another
+// reading may have met damage, or got by it.
+func (e *entry) isIn(f *blockfile.File) bool {
+	if e.host >= len(f.Hosts) {
+		return false
+	}
+	h := &f.Hosts[e.host]
+	return h.Cluster == e.lane.cluster && h.Host == e.lane.host &&
+		e.inHost < len(h.Lanes) && h.Lanes[e.inHost].Frequency == e.lane.frequency
 }
 
 func (b *blockReader) open(f *file) (*blockfile.File, error) {

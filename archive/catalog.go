@@ -66,6 +66,8 @@ func (c *catalog) put(e *entry) {
 	}
 	all := slices.DeleteFunc(c.lanes[e.lane], func(o *entry) bool {
 		old := o.overlaps(e.begin, e.end) && o.file.run < e.file.run
+		// What was freed stays so where e says nothing: older files may have it.
+		old = old && (!o.freed || e.begin <= o.begin && o.end <= e.end)
 		if old {
 			o.file.live--
 		}

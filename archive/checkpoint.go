@@ -43,12 +43,10 @@ func (a *Archive) Checkpoint() error {
 	}
 	c := checkpoint{archive: a, snapshot: n, head: blockfile.Head{Run: a.nextRun(), Journal: first}}
 	if err := c.write(); err != nil {
-		return fmt.Errorf("checkpoint: %w", err)
+		return fmt.Errorf("checkpoint: %w", errors.Join(err, c.undo(), a.removeBlocks()))
 	}
 	n.Settle()
-	for _, f := range c.files {
-		a.catalog.add(f.file, f.hosts)
-	}
+	c.keep()
 	a.Logger.Info("checkpoint written", "run", c.head.Run, "hosts", c.hosts, "blocks", c.blocks, "bytes", c.bytes, "took", time.Since(begin))
 	if err := errors.Join(a.journal.Drop(first), a.removeWindows(c.head.Run), a.removeBlocks()); err != nil {
 		return fmt.Errorf("checkpoint %d is written, but what it replaces is still there: %w", c.head.Run, err)
@@ -88,6 +86,7 @@ type checkpoint struct {
 	head     blockfile.Head // of the windows
 	windows  *blockfile.Writer
 
+	begun  []string // paths of files of blocks
 	files  []writtenFile
 	hosts  int
 	blocks int
@@ -103,9 +102,8 @@ type writtenFile struct {
 // write writes the files. Those of blocks are there before that of the windows.
 func (c *checkpoint) write() error {
 	a := c.archive
-	path := filepath.Join(a.dir, windowsPrefix+runName(c.head.Run)+windowsSuffix)
 	c.head.Kind = blockfile.Windows
-	err := disk.Publish(a.FS, path, func(w io.Writer) (err error) {
+	err := disk.Publish(a.FS, c.path(), func(w io.Writer) (err error) {
 		if c.windows, err = blockfile.NewWriter(w, c.head); err != nil {
 			return err
 		}
@@ -117,6 +115,35 @@ func (c *checkpoint) write() error {
 		c.bytes += c.windows.Size()
 		return c.windows.Close()
 	})
+	return err
+}
+
+// path is where the windows go.
+func (c *checkpoint) path() string {
+	return filepath.Join(c.archive.dir, windowsPrefix+runName(c.head.Run)+windowsSuffix)
+}
+
+// keep makes the files part of what is there.
+func (c *checkpoint) keep() {
+	for _, f := range c.files {
+		c.archive.catalog.add(f.file, f.hosts)
+	}
+}
+
+// undo removes the files of a checkpoint that failed: a full disk would only get
+// fuller by them. But if its windows may be there they are valid, and need them.
+func (c *checkpoint) undo() error {
+	fsys := c.archive.FS
+	if _, err := fsys.Stat(c.path()); !errors.Is(err, fs.ErrNotExist) {
+		c.keep()
+		return nil
+	}
+	var err error
+	for _, path := range c.begun {
+		if e := fsys.Remove(path); e != nil && !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
 	return err
 }
 
@@ -132,6 +159,7 @@ func (c *checkpoint) cluster(name string) error {
 		return err
 	}
 	f := &file{path: filepath.Join(dir, runName(c.head.Run)+blocksSuffix), cluster: name, run: c.head.Run}
+	c.begun = append(c.begun, f.path)
 	head := c.head
 	head.Kind = blockfile.Blocks
 	err := disk.Publish(a.FS, f.path, func(w io.Writer) error {

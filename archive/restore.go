@@ -30,6 +30,7 @@ const progressEvery = 5 * time.Second
 // restoring is the work of bringing a store back.
 type restoring struct {
 	*Archive
+	disk  disk.FS // the archive's, read with patience
 	ctx   context.Context
 	store *memstore.Restoring
 	total Restored
@@ -44,7 +45,7 @@ type restoring struct {
 func (a *Archive) Restore(ctx context.Context) (Restored, error) {
 	a.checkpointing.Lock()
 	defer a.checkpointing.Unlock()
-	r := restoring{Archive: a, ctx: ctx, store: a.Store.Restore(), told: time.Now()}
+	r := restoring{Archive: a, disk: disk.Patient(a.FS), ctx: ctx, store: a.Store.Restore(), told: time.Now()}
 	defer r.store.Done()
 	j, err := r.restore()
 	r.total.Restored = r.store.Restored
@@ -104,7 +105,7 @@ func (r *restoring) newestWindows() (*blockfile.File, string, error) {
 // open opens a file and tells its damage; it returns nil if nothing of it can be
 // read.
 func (r *restoring) open(path string) (*blockfile.File, error) {
-	f, err := blockfile.Open(r.FS, path)
+	f, err := blockfile.Open(r.disk, path)
 	if damage, ok := errors.AsType[*blockfile.DamageError](err); ok {
 		r.total.Damaged++
 		r.Logger.Error("a file is damaged, nothing of it can be read; it is set aside", "as", path+damagedSuffix, "error", damage)
@@ -217,7 +218,7 @@ func (r *restoring) state(state memstore.HostState, settled bool) error {
 
 // blocks brings back sealed blocks, the latest first, until the memory is full.
 func (r *restoring) blocks() error {
-	reader := newBlockReader(r.FS)
+	reader := newBlockReader(r.disk)
 	defer reader.close()
 	entries := r.catalog.blocks()
 	for i, e := range entries {
@@ -258,7 +259,7 @@ func (r *restoring) skip(entries []*entry) {
 // replay opens the journal and does again what it tells from a segment on.
 func (r *restoring) replay(first uint64) (_ *journal.Journal, err error) {
 	j, err := journal.Open(r.ctx, journal.Options{
-		FS:     r.FS,
+		FS:     r.disk,
 		Dir:    filepath.Join(r.dir, journalDir),
 		Sync:   r.Options.Sync,
 		First:  first,
@@ -273,10 +274,13 @@ func (r *restoring) replay(first uint64) (_ *journal.Journal, err error) {
 		}
 	}()
 	if err := j.Drop(first); err != nil {
-		return nil, err
+		r.Logger.Error("segments of the journal that are not needed any more cannot be removed", "error", err)
 	}
 	size, done := j.Size(), int64(0)
 	r.total.Journal, err = j.Replay(r.ctx, func(segment uint64, offset int64, record []byte) error {
+		if segment < first {
+			return nil // it is in a checkpoint
+		}
 		done += int64(len(record))
 		if time.Since(r.told) > progressEvery {
 			r.told = time.Now()
@@ -299,6 +303,12 @@ func (r *restoring) replay(first uint64) (_ *journal.Journal, err error) {
 	for _, d := range r.total.Journal.Damage {
 		r.Logger.Error("the journal is damaged; what is sound of it is used, and it is kept", "error", d)
 	}
+	if n := r.total.Journal; n.Torn > 0 {
+		r.Logger.Warn("the journal's end is torn, as a loss of power leaves it; what is no whole record is cut off", "bytes", n.TornBytes)
+	}
 	r.total.Damaged += r.total.Journal.DamageTotal
+	if n := r.store.Lost; n > 0 {
+		r.Logger.Error("samples of the journal cannot be told to whom they belong, as what told it is damaged", "samples", n)
+	}
 	return j, nil
 }

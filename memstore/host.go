@@ -263,13 +263,20 @@ func (l *level) prune(s *Store) (devices int) {
 	return devices
 }
 
+// evictedSince reports whether samples of a time after a moment went for want of
+// memory. They may be on disk, where later ones must not hide them: while the
+// host is there it refuses these.
+func (h *host) evictedSince(moment int64) bool {
+	return slices.ContainsFunc(h.lanes, func(l *lane) bool { return l.time(l.edge) > moment })
+}
+
 // remove takes a host that holds no series out of the store.
 func (s *Store) remove(h *host) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.gone || len(h.tree.series) > 0 || len(h.tree.children) > 0 {
+	if h.gone || len(h.tree.series) > 0 || len(h.tree.children) > 0 || h.evictedSince(s.now().UnixMilli()-s.retention) {
 		return
 	}
 	h.gone = true

@@ -8,6 +8,15 @@ import (
 	"slices"
 
 	"github.com/ringstore/ringstore/memstore/block"
+	"github.com/ringstore/ringstore/memstore/codec"
+)
+
+// Columns of lanes that no series has take 12 bytes each, and a few bytes of a
+// record can name the last one: so many are allowed, and more where more series are
+// known.
+const (
+	mostGaps      = 1 << 18
+	gapsPerSeries = 64
 )
 
 // errRecord tells of bytes that no [Record] has.
@@ -63,8 +72,11 @@ func (r *Restoring) entry(entry uint64, x uint32, p *parser, at *run) error {
 		if p.err == nil {
 			p.err = r.store.checkNames(Key{Cluster: cluster, Host: name})
 		}
+		if err := r.store.makeRoom(); err != nil {
+			return err
+		}
 		if p.err == nil {
-			r.host(cluster, name, x, true)
+			r.host(cluster, name, x, true).setNeeded(r.store.needed(cluster, name))
 		}
 	case entrySeries:
 		r.series(r.hosts[x], p)
@@ -97,14 +109,16 @@ func (r *Restoring) series(h *host, p *parser) {
 		return
 	}
 	half := frequency / 2
-	if ss.Column >= block.MaxColumns || grid < 0 || grid >= frequency || ss.Offset < -half || ss.Offset > half {
+	if ss.Column >= block.MaxColumns || grid < 0 || grid >= frequency || ss.Offset < -half || ss.Offset >= half {
 		p.err = errors.New("a place that cannot be")
 		return
 	}
 	key := Key{Cluster: h.cluster, Host: h.name, Metric: ss.Metric, Device: ss.Device}
-	if p.err = r.store.checkNames(key); p.err != nil {
+	if p.err = errors.Join(r.store.checkNames(key), checkMetric(ss.Metric), r.store.makeRoom()); p.err != nil {
 		return
 	}
+	var moved []Sample
+	defer func() { p.err = errors.Join(p.err, r.rewrite(h, moved)) }()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l := h.lane(frequency, r.store.retention)
@@ -112,22 +126,40 @@ func (r *Restoring) series(h *host, p *parser) {
 		l.set, l.grid = true, grid
 	}
 	if l.grid != grid {
+		moved = r.take(l.columns)
 		r.store.clear(h, l)
 		l.grid = grid
+	}
+	if gap := int(ss.Column) - len(l.columns); gap > 0 {
+		if r.gaps += gap; r.gaps > mostGaps+gapsPerSeries*r.placed {
+			p.err = errors.New("too many columns are left out")
+			return
+		}
 	}
 	q := placing{Restoring: r, host: h, lane: l, state: LaneState{Frequency: frequency, Grid: grid}, settled: true}
 	at := column{h, frequency, ss.Column}
 	delete(r.foreign, at)
 	sr := q.series(ss)
 	if sr == nil {
-		r.store.vacate(h, l, ss)
+		there := l.inTheWay(ss)
+		moved = append(moved, r.take(there)...)
+		r.store.vacate(h, l, there)
 		sr = q.series(ss)
 	}
 	if sr == nil {
 		r.foreign[at] = place{key, grid, ss.Offset}
 		return
 	}
+	delete(r.guessed, sr)
 	sr.phase = phase{offset: ss.Offset, set: true}
+}
+
+// checkMetric refuses the name of a metric that no configuration has.
+func checkMetric(name string) error {
+	if err := checkName(name, math.MaxUint16); err != nil {
+		return fmt.Errorf("%w: metric %s", ErrName, err)
+	}
+	return nil
 }
 
 // flush stores the samples of a run.
@@ -142,7 +174,8 @@ func (r *Restoring) flush(at run) error {
 		r.Lost += n
 		return nil
 	}
-	old := l.time(at.slot) < min(r.now-s.retention, h.needed)
+	// A sample lies up to half a slot behind its slot's moment.
+	old := l.time(at.slot)+l.frequency/2 < min(r.now-s.retention, h.needed)
 	if at.slot < l.edge || old && !s.keep {
 		r.OldOnes += n
 		return nil
@@ -150,15 +183,30 @@ func (r *Restoring) flush(at run) error {
 	if err := s.makeRoom(); err != nil {
 		return err
 	}
-	g, err := s.lockWritable(h, l, at.slot, r.now)
-	if err != nil { // a block that cannot be read
-		r.Lost += n
-		return nil
-	}
 	var others []int
 	for i, c := range r.columns {
-		if !l.has(c) {
+		if !l.has(c) || r.guessed[l.columns[c]] {
 			others = append(others, i)
+		}
+	}
+	if len(others) < n && !r.assign(at, l, others) {
+		return nil
+	}
+	return r.storeForeign(at, others)
+}
+
+// assign stores the samples of the run but for some, and reports whether it could:
+// a block may be one that cannot be read.
+func (r *Restoring) assign(at run, l *lane, but []int) bool {
+	s, h := r.store, at.host
+	g, err := s.lockWritable(h, l, at.slot, r.now)
+	if err != nil {
+		r.Lost += len(r.columns)
+		return false
+	}
+	for i, c := range r.columns {
+		if len(but) > 0 && but[0] == i {
+			but = but[1:]
 			continue
 		}
 		s.assign(g, l.columns[c], at.slot, r.values[i])
@@ -167,7 +215,7 @@ func (r *Restoring) flush(at run) error {
 	jobs := h.takeSealing()
 	h.mu.Unlock()
 	s.seal(h, jobs)
-	return r.storeForeign(at, others)
+	return true
 }
 
 // lockWritable locks a host and returns the open segment for a slot. The error
@@ -195,7 +243,7 @@ func (r *Restoring) storeForeign(at run, indexes []int) error {
 			r.Lost++
 			continue
 		}
-		sr, err := r.store.Series(to.key)
+		sr, err := r.guess(to.key)
 		if errors.Is(err, ErrMemory) {
 			return err
 		}
@@ -240,22 +288,74 @@ func (s *Store) clear(h *host, l *lane) {
 	}
 }
 
-// vacate takes out who has a place, and who should have it and has another; the
-// host is locked.
-func (s *Store) vacate(h *host, l *lane, ss SeriesState) {
-	var there []*Series
-	if l.has(ss.Column) {
-		there = append(there, l.columns[ss.Column])
-	}
+// inTheWay returns who has a place, and who should have it and has another.
+func (l *lane) inTheWay(ss SeriesState) (there []*Series) {
 	for _, sr := range l.columns {
-		if sr != nil && sr.metric.Name == ss.Metric && sr.level.device == ss.Device {
+		if sr != nil && (sr.column == ss.Column || sr.metric.Name == ss.Metric && sr.level.device == ss.Device) {
 			there = append(there, sr)
 		}
 	}
+	return there
+}
+
+// vacate takes out series and all that they hold; the host is locked.
+func (s *Store) vacate(h *host, l *lane, there []*Series) {
 	for _, sr := range there {
 		s.freeColumns(h, l, map[uint32]*Series{sr.column: sr}, math.MaxInt64)
 		h.forget(s, sr)
 	}
+}
+
+// take returns the samples of those series whose place was guessed, which is
+// therefore no reason to forget them; the host is locked.
+func (r *Restoring) take(all []*Series) (samples []Sample) {
+	var d codec.Decoder
+	for _, sr := range all {
+		if sr == nil || !r.guessed[sr] {
+			continue
+		}
+		delete(r.guessed, sr)
+		for _, g := range sr.lane.segments {
+			values := make([]float64, g.slots)
+			if err := g.decode(&d, values, sr.column); err != nil {
+				continue
+			}
+			for i, v := range values {
+				if v == v {
+					samples = append(samples, Sample{sr, sr.lane.time(g.first+int64(i)) + sr.phase.offset, v})
+				}
+			}
+		}
+	}
+	return samples
+}
+
+// decode writes the values of a column to dst, which is as long as the segment.
+func (g *segment) decode(d *codec.Decoder, dst []float64, column uint32) error {
+	if g.sealed == nil {
+		g.copyColumn(dst, column, g.first)
+		return nil
+	}
+	if i, ok := g.sealed.Find(column); ok {
+		return g.sealed.Decode(d, dst, i, 0)
+	}
+	for i := range dst {
+		dst[i] = math.NaN()
+	}
+	return nil
+}
+
+// rewrite stores samples again whose series were moved out of the way.
+func (r *Restoring) rewrite(h *host, samples []Sample) error {
+	for i := range samples {
+		sr, err := r.guess(samples[i].Series.Key())
+		if err != nil {
+			return err
+		}
+		samples[i].Series = sr
+	}
+	_, err := r.store.write(samples, period{min(r.now-r.store.retention, h.needed), r.now}, nil)
+	return err
 }
 
 // forget takes out a series that no segment holds; the host is locked.

@@ -19,6 +19,10 @@ type Restoring struct {
 	now     int64
 	hosts   map[uint32]*host // by the numbers that records name
 	foreign map[column]place // of samples in records that don't fit the store
+	guessed map[*Series]bool // whose columns no record and no settled state told
+
+	placed int // series, so far
+	gaps   int // columns of records that were beyond those there
 
 	Restored
 
@@ -59,6 +63,7 @@ func (s *Store) Restore() *Restoring {
 		now:     s.now().UnixMilli(),
 		hosts:   make(map[uint32]*host),
 		foreign: make(map[column]place),
+		guessed: make(map[*Series]bool),
 	}
 }
 
@@ -91,17 +96,16 @@ func (r *Restoring) State(state HostState, settled bool) error {
 // Skip notes that blocks of a state stay on disk, for want of memory: samples of
 // their time are refused, as they would hide what is there.
 func (s *Store) Skip(cluster, hostname string, frequency, end int64) {
-	h := s.host(cluster, hostname)
+	s.mu.Lock()
+	h := s.clusters[cluster][hostname]
 	if h == nil {
-		return
+		h = s.addHost(cluster, hostname, s.lastNumber+1)
 	}
+	s.mu.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, l := range h.lanes {
-		if l.frequency == frequency {
-			l.edge = max(l.edge, l.nearest(end, 0))
-		}
-	}
+	l := h.lane(frequency, s.retention)
+	l.edge = max(l.edge, floorDiv(end-l.grid+frequency-1, frequency))
 }
 
 // Done ends it: series that got no window back go.
@@ -130,6 +134,7 @@ func (r *Restoring) host(cluster, name string, number uint32, recorded bool) *ho
 		h = s.addHost(cluster, name, own)
 	}
 	if recorded {
+		s.lastNumber = max(s.lastNumber, number) // a number never means two hosts
 		r.hosts[number] = h
 		h.untold = h.number != number
 	}
@@ -196,8 +201,12 @@ func (p *placing) series(ss SeriesState) *Series {
 		return nil
 	}
 	sr := p.host.addSeries(p.store, m, ss.Device, l, ss.Column)
+	p.placed++
 	sr.phase = phase{offset: ss.Offset, set: true}
 	sr.untold = !p.settled || p.host.untold
+	if !p.settled {
+		p.guessed[sr] = true
+	}
 	if p.settled && ss.First <= ss.Last {
 		sr.first, sr.last = ss.First, ss.Last
 		l.newest = max(l.newest, ss.Last)
@@ -283,7 +292,7 @@ func (p *placing) convert(b *block.Block, foreign []SeriesState) error {
 		if err := b.Decode(&d, values, i, 0); err != nil {
 			return err
 		}
-		sr, err := p.store.Series(p.key(ss))
+		sr, err := p.guess(p.key(ss))
 		switch {
 		case errors.Is(err, ErrMemory):
 			return err
@@ -298,6 +307,23 @@ func (p *placing) convert(b *block.Block, foreign []SeriesState) error {
 		p.Converted += len(batch) - len(refused)
 	}
 	return nil
+}
+
+// guess returns the series of a key; if it is not there it gets a column that
+// nothing told.
+func (r *Restoring) guess(key Key) (*Series, error) {
+	if h := r.store.host(key.Cluster, key.Host); h != nil {
+		if m, level := r.store.metrics[key.Metric], h.level(key.Device); m != nil && level != nil {
+			if sr := level.get(m); sr != nil {
+				return sr, nil
+			}
+		}
+	}
+	sr, err := r.store.Series(key)
+	if err == nil {
+		r.guessed[sr] = true
+	}
+	return sr, err
 }
 
 // older makes samples of those values that are older than all that a series has.

@@ -127,12 +127,17 @@ func checkName(name string, limit int) error {
 	return nil
 }
 
+// longestFileName is NAME_MAX of Linux, in bytes.
+const longestFileName = 255
+
 // checkPathElement refuses what could leave a directory: clusters and hosts
 // become file names.
 func checkPathElement(name string) error {
 	switch {
 	case name == "":
 		return fmt.Errorf("is empty")
+	case len(name) > longestFileName:
+		return fmt.Errorf("is longer than %d bytes", longestFileName)
 	case name == "." || name == "..":
 		return fmt.Errorf("may not be %q", name)
 	case strings.ContainsAny(name, `/\`):

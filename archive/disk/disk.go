@@ -46,6 +46,11 @@ type FS interface {
 	Remove(name string) error
 	MkdirAll(name string, perm fs.FileMode) error // synced
 	SyncDir(name string) error
+
+	// Lock makes a file and holds it against all others until the lock is
+	// closed or the process ends. If somebody holds it, the error is a
+	// *[LockedError].
+	Lock(name string) (io.Closer, error)
 }
 
 // OS is the file system of the operating system.

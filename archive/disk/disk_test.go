@@ -120,6 +120,21 @@ func TestFileSystems(t *testing.T) {
 			is(read(t, fsys, two), "second th!")
 			ok(fsys.SyncDir(dir))
 			fails(fsys.SyncDir(filepath.Join(root, "missing")), fs.ErrNotExist)
+			is(names(t, fsys, root), "a")
+			is(names(t, fsys, filepath.Join(root, "a")), "b")
+
+			_, err = fsys.Lock(filepath.Join(root, "missing", "LOCK"))
+			fails(err, fs.ErrNotExist)
+			held, err := fsys.Lock(filepath.Join(dir, "LOCK"))
+			ok(err)
+			_, err = fsys.Lock(filepath.Join(dir, "LOCK"))
+			if locked, is := errors.AsType[*disk.LockedError](err); !is || locked.Holder == "" {
+				t.Errorf("a second lock: %v", err)
+			}
+			ok(held.Close())
+			held, err = fsys.Lock(filepath.Join(dir, "LOCK"))
+			ok(err)
+			ok(held.Close())
 		})
 	}
 	f("of the system", disk.OS{}, t.TempDir())

@@ -128,11 +128,14 @@ func (f *FS) room() int64 {
 	if f.capacity == 0 {
 		return 1 << 62
 	}
-	used := int64(0)
+	return max(f.capacity-f.used(), 0)
+}
+
+func (f *FS) used() (bytes int64) {
 	for _, node := range f.inodes() {
-		used += int64(len(node.data))
+		bytes += int64(len(node.data))
 	}
-	return max(f.capacity-used, 0)
+	return bytes
 }
 
 // inodes returns those that have a name, each once, in an order that depends

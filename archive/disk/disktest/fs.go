@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -42,6 +43,7 @@ const (
 	Remove   Kind = "remove"
 	Mkdir    Kind = "mkdir"
 	SyncDir  Kind = "syncdir"
+	Lock     Kind = "lock"
 )
 
 // Op is one operation.
@@ -68,6 +70,7 @@ type FS struct {
 	rng      *rand.Rand
 	dirs     map[string]*directory
 	names    []nameChange // not synced yet, oldest first
+	locks    map[string]*lock
 	ops      int
 	last     int // the power goes after this many operations; 0 means never
 	boots    int // files opened before are dead
@@ -96,7 +99,7 @@ func (c nameChange) apply(names map[string]*inode) {
 // New makes an empty file system with a root. The seed decides what a loss
 // loses.
 func New(seed uint64) *FS {
-	f := &FS{rng: rand.New(rand.NewPCG(seed, seed)), dirs: map[string]*directory{}}
+	f := &FS{rng: rand.New(rand.NewPCG(seed, seed)), dirs: map[string]*directory{}, locks: map[string]*lock{}}
 	f.dirs["/"] = newDirectory()
 	f.dirs["."] = newDirectory()
 	return f
@@ -129,6 +132,13 @@ func (f *FS) SetCapacity(bytes int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.capacity = bytes
+}
+
+// Used is how many bytes all files together hold.
+func (f *FS) Used() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.used()
 }
 
 // Operations is how many there were.
@@ -193,7 +203,7 @@ func (f *FS) OpenFile(name string, flag int, _ fs.FileMode) (disk.File, error) {
 	return &file{fs: f, node: node, name: name, boot: f.boots, append: flag&os.O_APPEND != 0}, nil
 }
 
-// ReadDir lists the files of a directory, without its directories.
+// ReadDir lists the files and directories of a directory.
 func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -208,6 +218,12 @@ func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
 	for _, base := range sortedNames(dir.now) {
 		entries = append(entries, fs.FileInfoToDirEntry(info{name: base, size: int64(len(dir.now[base].data))}))
 	}
+	for path := range f.dirs {
+		if filepath.Dir(path) == filepath.Clean(name) && path != filepath.Clean(name) {
+			entries = append(entries, fs.FileInfoToDirEntry(info{name: filepath.Base(path), dir: true}))
+		}
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return entries, nil
 }
 

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// crash kills the server in each round, and compares after the next start.
+func crash(ctx context.Context, o options, dir string, log io.Writer) (total result, err error) {
+	random := rand.New(rand.NewPCG(o.seed, 0))
+	addr, err := configure(o, dir)
+	if err != nil {
+		return total, err
+	}
+	senders := newSenders(o)
+	for round := range o.rounds {
+		if senders[0].batches > mostRounds*o.hosts/2 { // anew, as the past has an end
+			if err := os.RemoveAll(filepath.Join(dir, checkpoints)); err != nil {
+				return total, err
+			}
+			senders = newSenders(o)
+			total.before, total.acked = total.before+total.acked, 0
+		}
+		if random.IntN(4) == 0 { // one that comes early
+			s, err := start(ctx, o, dir, addr)
+			if err != nil {
+				return total, err
+			}
+			time.Sleep(time.Duration(random.Int64N(int64(60 * time.Millisecond))))
+			s.kill()
+			total.early++
+		}
+		r, err := killOnce(ctx, o, dir, addr, senders, time.Duration(random.Int64N(int64(o.longest))))
+		if err != nil {
+			return total, fmt.Errorf("round %d: %w", round+1, err)
+		}
+		fmt.Fprintf(log, "round %d: %d samples acknowledged, %d lost, %d invented\n", round+1, r.acked, r.lost, r.invented)
+		if r.example != "" {
+			fmt.Fprintln(log, r.example)
+		}
+		total.acked = r.acked
+		total.lost += r.lost
+		total.invented += r.invented
+	}
+	return total, nil
+}
+
+func newSenders(o options) (senders []*sender) {
+	base := time.Now().Add(-20 * time.Hour).Unix()
+	for i := range o.writers {
+		senders = append(senders, newSender(i, o.hosts, base))
+	}
+	return senders
+}
+
+// killOnce has all senders write until the server is killed, and compares what
+// another one has.
+func killOnce(ctx context.Context, o options, dir, addr string, senders []*sender, after time.Duration) (r result, err error) {
+	s, err := start(ctx, o, dir, addr)
+	if err != nil {
+		return r, err
+	}
+	defer s.kill()
+	if err := s.ready(ctx); err != nil {
+		return r, err
+	}
+	var writing sync.WaitGroup
+	for _, x := range senders {
+		writing.Go(func() { x.send(ctx, s.url) })
+	}
+	time.Sleep(after)
+	s.kill()
+	writing.Wait()
+
+	again, err := start(ctx, o, dir, addr)
+	if err != nil {
+		return r, err
+	}
+	defer again.kill()
+	if err := again.ready(ctx); err != nil {
+		return r, err
+	}
+	for _, x := range senders {
+		if err := x.compare(again.url, &r); err != nil {
+			return r, again.explain(err)
+		}
+	}
+	return r, nil
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// devices are the series of each host.
+var devices = []string{"", "0", "1", "2"}
+
+const (
+	lateEvery = 7           // batches
+	lateBy    = 6 * 60 * 60 // seconds
+
+	seconds    = 5                // of a batch
+	mostRounds = lateBy / seconds // of the hosts, until late batches come to where the others began
+)
+
+// sender writes batches, one after the other, of its hosts in turn: a few seconds
+// of one host each, and now and then old ones.
+type sender struct {
+	name    string
+	hosts   int
+	base    int64          // Unix seconds of the first sample
+	batches int            // that were sent
+	client  http.Client    // with a connection of its own
+	holds   map[slot]value // what was acknowledged last, or sent
+}
+
+// slot is a place of the sender's.
+type slot struct {
+	host   int
+	device string
+	second int64
+}
+
+// value is what has to be in a slot, or may be there.
+type value struct {
+	number float64
+	acked  bool
+}
+
+func newSender(id, hosts int, base int64) *sender {
+	return &sender{
+		name: fmt.Sprintf("w%d", id), hosts: hosts, base: base, holds: make(map[slot]value),
+	}
+}
+
+func (s *sender) host(i int) string { return fmt.Sprintf("%s-%d", s.name, i) }
+
+// slots returns what batch n is about; no two have a slot in common.
+func (s *sender) slots(n int) (all []slot) {
+	host, round := n%s.hosts, n/s.hosts
+	begin := s.base + int64(round)*seconds
+	if n%lateEvery == 0 {
+		begin -= lateBy
+	}
+	for i := range int64(seconds) {
+		for _, d := range devices {
+			all = append(all, slot{host, d, begin + i})
+		}
+	}
+	return all
+}
+
+// number is the value of a sample, which no other one has.
+func number(batch, i int) float64 { return float64(batch*1000+i) + 0.25 }
+
+func (s *sender) body(n int) []byte {
+	var b bytes.Buffer
+	for i, x := range s.slots(n) {
+		fmt.Fprintf(&b, "%s,hostname=%s", metric, s.host(x.host))
+		if x.device != "" {
+			fmt.Fprintf(&b, ",type=hwthread,type-id=%s", x.device)
+		}
+		fmt.Fprintf(&b, " value=%v %d\n", number(n, i), x.second)
+	}
+	return b.Bytes()
+}
+
+// send writes until an answer is not 200, or there is none.
+func (s *sender) send(ctx context.Context, url string) {
+	for ctx.Err() == nil {
+		n := s.batches
+		s.batches++
+		err := s.post(url, s.body(n))
+		for i, x := range s.slots(n) {
+			s.holds[x] = value{number(n, i), err == nil}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (s *sender) post(url string, body []byte) error {
+	r, err := s.client.Post(url+"/api/write/?cluster="+cluster, "text/plain", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err == nil && r.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", r.Status, text)
+	}
+	return err
+}
+
+// result is what a comparison found.
+type result struct {
+	acked, lost, invented int
+	early                 int    // rounds that were killed while starting
+	before                int    // samples acknowledged in directories before this one
+	example               string // of what is wrong
+}
+
+func (r *result) wrong(count *int, format string, args ...any) {
+	if *count++; r.example == "" {
+		r.example = fmt.Sprintf(format, args...)
+	}
+}
+
+// compare asks for all that the sender sent.
+func (s *sender) compare(url string, r *result) error {
+	last := s.base + int64(s.batches/s.hosts+2)*seconds
+	got := make(map[slot]float64)
+	for host := range s.hosts {
+		for _, from := range []int64{s.base - lateBy - 600, s.base - 600} {
+			if err := s.ask(url, host, from, min(from+lateBy, last), got); err != nil {
+				return err
+			}
+		}
+	}
+	for x, v := range got {
+		if must, sent := s.holds[x]; !sent || must.number != v {
+			r.wrong(&r.invented, "%s at %d, device %q: %v, sent was %+v", s.host(x.host), x.second, x.device, v, must)
+		}
+	}
+	for x, must := range s.holds {
+		if !must.acked {
+			continue
+		}
+		r.acked++
+		if _, there := got[x]; !there {
+			r.wrong(&r.lost, "%s at %d, device %q: %v is lost", s.host(x.host), x.second, x.device, must.number)
+		}
+	}
+	return nil
+}
+
+// ask adds what there is of a host to got.
+func (s *sender) ask(url string, host int, from, to int64, got map[slot]float64) error {
+	var queries []string
+	for _, d := range devices {
+		device := ""
+		if d != "" {
+			device = fmt.Sprintf(`,"type":"hwthread","type-ids":[%q]`, d)
+		}
+		queries = append(queries, fmt.Sprintf(`{"metric":%q,"host":%q%s}`, metric, s.host(host), device))
+	}
+	body := fmt.Sprintf(`{"cluster":%q,"from":%d,"to":%d,"queries":[%s]}`, cluster, from, to, strings.Join(queries, ","))
+	r, err := s.client.Post(url+"/api/query/", "application/json", strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	var answer struct {
+		Results [][]struct {
+			Data             []*float64
+			From, Resolution int64
+		}
+	}
+	if err := json.NewDecoder(r.Body).Decode(&answer); err != nil || r.StatusCode != http.StatusOK {
+		return fmt.Errorf("a query: %s: %w", r.Status, err)
+	}
+	for i, result := range answer.Results {
+		for _, series := range result {
+			for k, v := range series.Data {
+				if v != nil {
+					got[slot{host, devices[i], series.From + int64(k)*series.Resolution}] = *v
+				}
+			}
+		}
+	}
+	return nil
+}
