@@ -5,7 +5,10 @@ FUZZTIME ?= 10s
 BENCHTIME ?= 1s
 
 .DEFAULT_GOAL := build
-.PHONY: build test vet lint fmt fmt-check e2e bench fuzz ci
+.PHONY: build test vet lint fmt fmt-check e2e bench fuzz node ci
+
+# What tests run in Node.js: an OpenID Connect provider, and DuckDB. Each has a lock file.
+NODE_PACKAGES := auth/source/testdata/provider archive/parquet/testdata/duckdb
 
 build: # the program, as ./ringstore
 	$(GO) build -o ringstore ./cmd/ringstore
@@ -35,5 +38,11 @@ bench: # the packages' benchmarks, then the whole server
 
 fuzz: # every fuzz target for FUZZTIME
 	GO='$(GO)' scripts/fuzz $(FUZZTIME)
+
+node: # what tests run in Node.js, from lock files; without npm these tests are skipped
+	@command -v npm >/dev/null || { echo "npm is missing: tests against an OpenID Connect provider and DuckDB will be skipped"; exit 0; }; \
+	for package in $(NODE_PACKAGES); do \
+		npm ci --ignore-scripts --no-audit --no-fund --prefix $$package || exit; \
+	done
 
 ci: fmt-check vet lint build test e2e

@@ -39,7 +39,7 @@ type Issuer struct {
 	ProjectsClaims  []string         `json:"projects-claims"`
 	RolesClaims     []string         `json:"roles-claims"`
 	RoleMap         map[string]Grant `json:"role-map"`      // by value of a roles claim, or by principal
-	DefaultRoles    []string         `json:"default-roles"` // of tokens that get no other
+	DefaultRoles    []string         `json:"default-roles"` // of all its tokens, beside what their claims give
 	Clusters        []string         `json:"clusters"`      // empty: all
 
 	Times

@@ -33,19 +33,28 @@ func newCache() seriesCache {
 	return seriesCache{hasher: newHasher(), spelled: make(map[*memstore.Series]fingerprint), limit: mostKeys}
 }
 
+// errForbidden is of lines whose cluster the sender may not write to.
+var errForbidden = errors.New("not permitted on this cluster")
+
 // series finds or makes the series of a key that the cache may not know; nil
 // if its metric is not configured.
-func (g *Ingester) series(cluster string, key fingerprint, raw []byte) (*memstore.Series, error) {
+func (g *Ingester) series(src Source, key fingerprint, raw []byte) (*memstore.Series, error) {
 	if e, ok := g.cache.get(key); ok {
+		if e.series != nil && !src.may(e.series.Cluster()) {
+			return nil, errForbidden
+		}
 		return e.series, nil
 	}
 	parsed, err := lineprotocol.ParseKey(raw)
 	if err != nil {
 		return nil, err
 	}
-	path, ignored, err := g.seriesKey(parsed, cluster)
+	path, ignored, err := g.seriesKey(parsed, src.Cluster)
 	if err != nil {
 		return nil, err
+	}
+	if !src.may(path.Cluster) {
+		return nil, errForbidden
 	}
 	series, err := g.Store.Series(path)
 	if err != nil && !errors.Is(err, memstore.ErrUnknownMetric) {

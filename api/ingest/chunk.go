@@ -27,10 +27,11 @@ type chunk struct {
 type mark uint8
 
 const (
-	plain   mark = iota
-	missing      // nothing, or a series that has left the store
-	unknown      // that its metric is not configured
-	shared       // that keys with other ignored tags lead to the series too
+	plain     mark = iota
+	missing        // nothing, or a series that has left the store
+	unknown        // that its metric is not configured
+	shared         // that keys with other ignored tags lead to the series too
+	forbidden      // a series that the sender may not write to
 )
 
 // moment is the place of a sample whose series has several spellings.
@@ -48,6 +49,9 @@ func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte
 
 	g.scan(src, c, piece, first, report)
 	g.lookUp(c)
+	if src.May != nil {
+		c.forbid(src, report)
+	}
 	if c.odd {
 		if err := g.resolve(src, c, report); err != nil {
 			return 0, fmt.Errorf("storing: %w", err)
@@ -112,6 +116,27 @@ func (g *Ingester) lookUp(c *chunk) {
 	}
 }
 
+// forbid takes away the series of clusters that the sender may not write to. A
+// batch has few clusters, mostly one.
+func (c *chunk) forbid(src Source, report *Report) {
+	var cluster string
+	may := false
+	for i := range c.samples {
+		sr := c.samples[i].Series
+		if sr == nil {
+			continue
+		}
+		if name := sr.Cluster(); name != cluster {
+			cluster, may = name, src.May(name)
+		}
+		if !may {
+			c.samples[i].Series, c.marks[i], c.odd = nil, forbidden, true
+			report.Forbidden++
+			report.reject(c.lines[i], reason(errForbidden))
+		}
+	}
+}
+
 // notice counts a line of a series with several spellings if another one had
 // the same moment.
 func (c *chunk) notice(m moment, report *Report) {
@@ -133,10 +158,13 @@ func (g *Ingester) resolve(src Source, c *chunk, report *Report) error {
 		case unknown:
 			report.Unknown++
 		case missing:
-			series, err := g.series(src.Cluster, c.keys[i], c.raw[i])
+			series, err := g.series(src, c.keys[i], c.raw[i])
 			switch {
 			case errors.Is(err, memstore.ErrMemory):
 				return err // no fault of the line
+			case err == errForbidden:
+				report.Forbidden++
+				report.reject(c.lines[i], reason(err))
 			case err != nil:
 				report.reject(c.lines[i], reason(err))
 			case series == nil:
@@ -151,7 +179,7 @@ func (g *Ingester) resolve(src Source, c *chunk, report *Report) error {
 			e, _ := g.cache.get(c.keys[i])
 			m = e.mark
 		}
-		if m == shared {
+		if m == shared && c.samples[i].Series != nil {
 			c.notice(moment{c.samples[i].Series, c.samples[i].Time}, report)
 		}
 	}

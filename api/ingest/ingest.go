@@ -46,13 +46,19 @@ type Options struct {
 type Source struct {
 	Cluster   string // of lines that name none; empty if they have to
 	Transport string // "http" or "nats", for the counters
+	// May tells whether the sender may write to a cluster; nil: to all. A line of
+	// another one is rejected.
+	May func(cluster string) bool
 }
+
+func (s Source) may(cluster string) bool { return s.May == nil || s.May(cluster) }
 
 // Report says what became of a batch.
 type Report struct {
 	Accepted      int        // samples stored
 	Rejected      []Rejected // the first 100 lines that were not
 	RejectedTotal int        // and how many there were
+	Forbidden     int        // those of them that were of a cluster that the sender may not write to
 	Unknown       int        // lines of metrics that are not configured, which is no error
 	Duplicates    int        // lines on the series and moment of another, apart only by ignored tags
 }

@@ -202,22 +202,26 @@ func TestTrustInOneSubjectIsNotTrustInAnother(t *testing.T) {
 }
 
 // broken is an authenticator that cannot say anything.
-type broken struct{}
+type broken struct{ err error }
 
-func (broken) Authenticate(context.Context, string) (*auth.Principal, error) {
-	return nil, errors.New("no keys today")
-}
+func (b broken) Authenticate(context.Context, string) (*auth.Principal, error) { return nil, b.err }
 
 func TestAFaultOfTheAuthenticatorLetsNobodyIn(t *testing.T) {
-	h := newHouse(t)
-	h.options.Authenticator = broken{}
-	c := connect(t, addressOf(h.subscribe("")))
-	publish(t, c, bearer("h"))
-	eventually(t, "it is counted", func() bool { return h.sum("ringstore_nats_failed_total", subject, "authenticator") == 1 })
-	if h.stored("h") {
-		t.Error("stored")
+	f := func(err error, reason string) {
+		t.Helper()
+		h := newHouse(t)
+		h.options.Authenticator = broken{err}
+		c := connect(t, addressOf(h.subscribe("")))
+		publish(t, c, bearer("h"))
+		eventually(t, "it is counted", func() bool { return h.sum("ringstore_nats_failed_total", subject, reason) == 1 })
+		if h.stored("h") {
+			t.Error("stored")
+		}
+		if h.audit.String() != "" {
+			t.Error("blamed on the sender")
+		}
 	}
-	if h.audit.String() != "" {
-		t.Error("blamed on the sender")
-	}
+	f(errors.New("no keys today"), "authenticator")
+	f(&auth.Overloaded{Code: auth.Busy}, "busy")
+	f(&auth.Overloaded{Code: auth.NoKeys}, "no_keys")
 }

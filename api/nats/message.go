@@ -113,6 +113,9 @@ func (s *Subscriber) refuse(f *feed, p *auth.Principal, err error) {
 		event.Code = refusal.Code
 	} else if denied, ok := errors.AsType[*auth.Denied](err); ok {
 		event.Code = denied.Code
+	} else if overloaded, ok := errors.AsType[*auth.Overloaded](err); ok {
+		f.fail(string(overloaded.Code), err)
+		return
 	} else {
 		f.fail(failedAuth, err)
 		return

@@ -11,29 +11,42 @@ import (
 const transport = "http"
 
 // admit returns nil if the request may do action, and else why not. Everybody
-// who is turned away is counted and audited.
-func (h *Handler) admit(r *http.Request, action auth.Action) error {
+// who is turned away is counted and audited. The exchange keeps who it is.
+func (h *Handler) admit(x *exchange, r *http.Request, action auth.Action) (err error) {
 	if action == 0 {
 		return nil
 	}
-	p, err := h.authorize(r, action)
-	var code auth.Reason
+	x.principal, err = h.authorize(r, action)
 	if refusal, ok := errors.AsType[*auth.Refusal](err); ok {
-		code = refusal.Code
+		h.turnedAway(x, r, action, refusal.Code)
 	} else if denied, ok := errors.AsType[*auth.Denied](err); ok {
-		code = denied.Code
-	} else {
-		return err
-	}
-	h.counters.refused(code)
-	if h.Audit != nil {
-		e := auth.Event{Transport: transport, Peer: peer(r).String(), Action: action, Code: code}
-		if p != nil {
-			e.Issuer, e.Subject, e.Roles = p.Issuer, p.Subject, p.Roles
-		}
-		h.Audit.Record(e)
+		h.turnedAway(x, r, action, denied.Code)
+	} else if overloaded, ok := errors.AsType[*auth.Overloaded](err); ok {
+		h.counters.refused(overloaded.Code) // of whom nothing is known, so there is nothing to audit
 	}
 	return err
+}
+
+// turnedAway counts and audits that somebody may not do action.
+func (h *Handler) turnedAway(x *exchange, r *http.Request, action auth.Action, code auth.Reason) {
+	h.counters.refused(code)
+	if h.Audit == nil {
+		return
+	}
+	e := auth.Event{Transport: transport, Peer: peer(r).String(), Action: action, Code: code}
+	if p := x.principal; p != nil {
+		e.Issuer, e.Subject, e.Roles = p.Issuer, p.Subject, p.Roles
+	}
+	h.Audit.Record(e)
+}
+
+// clusters returns where whoever asks may do action.
+func (h *Handler) clusters(x *exchange, action auth.Action) auth.ClusterSet {
+	p := x.principal
+	if h.AuthDisabled {
+		p = &auth.Principal{Roles: auth.Admin}
+	}
+	return h.Policy.Clusters(p, action)
 }
 
 // authorize finds out who asks and whether they may. The principal is there

@@ -31,7 +31,7 @@ func newCounters(r prometheus.Registerer) (counters, error) {
 		}, []string{"route"}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "ringstore", Subsystem: "auth", Name: "refusals_total",
-			Help:        "Requests refused for their token or its roles, by reason.",
+			Help:        "Requests refused for their token or its roles, or put off because a token could not be verified then, by reason.",
 			ConstLabels: prometheus.Labels{"transport": transport},
 		}, []string{"reason"}),
 	}

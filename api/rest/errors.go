@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/ringstore/ringstore/api/ingest"
 	"github.com/ringstore/ringstore/auth"
@@ -21,6 +23,7 @@ type failure struct {
 	status int
 	public string
 	cause  error          // for the log
+	retry  time.Duration  // of 503: when to come again; 0 means retryTime
 	report *ingest.Report // of a submission: what became of it nevertheless
 }
 
@@ -31,13 +34,24 @@ func (f *failure) Error() string {
 	return f.public + ": " + f.cause.Error()
 }
 
+// isOverload tells whether nothing failed but that there are too many tokens to
+// verify: whoever sends them decides how often, so it is no news for the log.
+func isOverload(err error) bool {
+	f, ok := errors.AsType[*failure](err)
+	if !ok {
+		return false
+	}
+	_, ok = errors.AsType[*auth.Overloaded](f.cause)
+	return ok
+}
+
 // statusGone is for a client that did not wait for its answer; only the log
 // and the counters see it.
 const statusGone = 499
 
 const (
-	retrySeconds = 5 // after which a client may try again
-	internal     = "internal error"
+	retryTime = 5 * time.Second // after which a client may try again
+	internal  = "internal error"
 )
 
 // badRequest may quote what came in; only its beginning, should that be long.
@@ -96,6 +110,11 @@ func classify(err error) *failure {
 	if denied, ok := errors.AsType[*auth.Denied](err); ok {
 		return &failure{status: http.StatusForbidden, public: denied.Public(), cause: denied}
 	}
+	if overloaded, ok := errors.AsType[*auth.Overloaded](err); ok {
+		return &failure{
+			status: http.StatusServiceUnavailable, public: overloaded.Public(), cause: overloaded, retry: overloaded.RetryAfter,
+		}
+	}
 	switch {
 	case errors.Is(err, memstore.ErrNotFound):
 		return &failure{status: http.StatusNotFound, public: memstore.ErrNotFound.Error()}
@@ -139,11 +158,17 @@ func (h *Handler) fail(w http.ResponseWriter, err error) {
 	case http.StatusForbidden:
 		header.Set("WWW-Authenticate", `Bearer error="insufficient_scope"`)
 	case http.StatusServiceUnavailable:
-		header.Set("Retry-After", strconv.Itoa(retrySeconds))
+		header.Set("Retry-After", retryAfter(cmp.Or(f.retry, retryTime)))
 	}
 	header.Set("Content-Type", contentJSON)
 	w.WriteHeader(f.status)
 	_, _ = w.Write(f.body())
+}
+
+// retryAfter is the header of that name: whole seconds, never before the time
+// (RFC 9110, section 10.2.3).
+func retryAfter(d time.Duration) string {
+	return strconv.Itoa(int((d + time.Second - 1) / time.Second))
 }
 
 // body is the JSON that tells a client of the failure.

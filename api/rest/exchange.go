@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/ringstore/ringstore/auth"
 )
 
 // exchange is one request and its answer: it notes what is answered, for the
@@ -27,6 +29,8 @@ type exchange struct {
 	status  int         // 0 until the answer's header is out
 	bytes   int64       // of the answer's body
 	err     error       // why it failed, for the log
+
+	principal *auth.Principal // nil where nobody is known
 }
 
 // begin starts an exchange. It returns a request of its own, whose body is read
@@ -135,7 +139,7 @@ func (h *Handler) record(r *http.Request, x *exchange, aborted bool) {
 	took := time.Since(x.start)
 	h.counters.count(x.route, x.status, aborted, took)
 	level := slog.LevelDebug
-	if x.status >= http.StatusInternalServerError {
+	if x.status >= http.StatusInternalServerError && !isOverload(x.err) {
 		level = slog.LevelWarn
 	}
 	ctx := context.WithoutCancel(r.Context())

@@ -8,10 +8,16 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+
+	"github.com/ringstore/ringstore/auth"
 )
 
-// maxSelectors bounds one /api/free: each walks the store.
-const maxSelectors = 10_000
+const (
+	// maxSelectors bounds one /api/free: each walks the store.
+	maxSelectors = 10_000
+	// everything is every name, as [memstore.Store.Free] reads it.
+	everything = "*"
+)
 
 // selector is a path into the store, each element one name, several, or "*".
 type selector [][]string
@@ -45,6 +51,28 @@ func (e *element) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// within narrows selectors to the clusters of a set: "*" means these. It is
+// denied to name another one, and then nothing is done.
+func within(selectors []selector, set auth.ClusterSet) ([]selector, error) {
+	if set.All() {
+		return selectors, nil
+	}
+	var narrowed []selector
+	for _, s := range selectors {
+		clusters := element(set.Names())
+		if !slices.Contains(s[0], everything) {
+			clusters = s[0]
+		}
+		for _, cluster := range clusters {
+			if !set.Has(cluster) || cluster == everything {
+				return nil, &auth.Denied{Action: auth.Free, Code: auth.OtherCluster}
+			}
+		}
+		narrowed = append(narrowed, slices.Concat(selector{clusters}, s[1:]))
+	}
+	return narrowed, nil
+}
+
 // free answers /api/free: it forgets the slots at or before ?to= (Unix
 // seconds) of the subtrees that a list of selectors names.
 func (h *Handler) free(w http.ResponseWriter, r *http.Request) error {
@@ -66,6 +94,11 @@ func (h *Handler) free(w http.ResponseWriter, r *http.Request) error {
 	// A null among the selectors has not been through UnmarshalJSON's checks.
 	if slices.ContainsFunc(selectors, func(s selector) bool { return len(s) == 0 }) {
 		return badRequest(`an empty selector would be everything: say so with ["*"]`)
+	}
+	x := exchangeOf(w)
+	if selectors, err = within(selectors, h.clusters(x, auth.Free)); err != nil {
+		h.turnedAway(x, r, auth.Free, auth.OtherCluster)
+		return err
 	}
 	var freed int
 	for _, s := range selectors {

@@ -80,13 +80,14 @@ func (h *Handler) newRouter() (http.Handler, error) {
 // guard lets through what a route is for and from whom it may come.
 func (h *Handler) guard(rt route, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		exchangeOf(w).route = rt.name
+		x := exchangeOf(w)
+		x.route = rt.name
 		if !slices.Contains(rt.methods, r.Method) {
 			w.Header().Set("Allow", strings.Join(rt.methods, ", "))
 			h.fail(w, &failure{status: http.StatusMethodNotAllowed, public: "this path is for " + strings.Join(rt.methods, " and ")})
 			return
 		}
-		if err := h.admit(r, rt.action); err != nil {
+		if err := h.admit(x, r, rt.action); err != nil {
 			h.fail(w, err)
 			return
 		}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,7 +31,8 @@ const (
 
 // Server serves a handler on listeners that its caller opened.
 type Server struct {
-	http http.Server
+	http        http.Server
+	certificate atomic.Pointer[tls.Certificate]
 
 	mu     sync.Mutex
 	unused map[net.Conn]struct{} // connections that no request has come in on
@@ -54,12 +56,29 @@ func NewServer(handler http.Handler, o ServerOptions) (*Server, error) {
 	if o.CertFile == "" && o.KeyFile == "" {
 		return s, nil
 	}
-	cert, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("HTTPS certificate %q with key %q: %w", o.CertFile, o.KeyFile, err)
+	if err := s.LoadCertificate(o.CertFile, o.KeyFile); err != nil {
+		return nil, err
 	}
-	s.http.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	s.http.TLSConfig = &tls.Config{
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.certificate.Load(), nil },
+		MinVersion:     tls.VersionTLS12,
+	}
 	return s, nil
+}
+
+// IsHTTPS tells whether the server was made with a certificate.
+func (s *Server) IsHTTPS() bool { return s.http.TLSConfig != nil }
+
+// LoadCertificate reads a certificate (PEM) for the connections to come; those
+// that are open go on. With an error the one before stays. It has no effect on a
+// server that was made for HTTP.
+func (s *Server) LoadCertificate(certFile, keyFile string) error {
+	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return fmt.Errorf("HTTPS certificate %q with key %q: %w", certFile, keyFile, err)
+	}
+	s.certificate.Store(&cert)
+	return nil
 }
 
 // Serve answers what comes in on l, which it closes, until Shutdown is called;

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/ringstore/ringstore/api/ingest"
+	"github.com/ringstore/ringstore/auth"
 )
 
 // write answers /api/write: line protocol, with ?cluster= for lines that name
@@ -16,7 +17,14 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer b.Close()
 	src := ingest.Source{Cluster: r.URL.Query().Get("cluster"), Transport: transport}
+	x := exchangeOf(w)
+	if may := h.clusters(x, auth.Write); !may.All() {
+		src.May = may.Has
+	}
 	report, err := h.Ingester.Stream(r.Context(), src, b)
+	if report.Forbidden > 0 {
+		h.turnedAway(x, r, auth.Write, auth.OtherCluster)
+	}
 	if err != nil {
 		return submissionFailure(err, report)
 	}

@@ -126,7 +126,7 @@ func runImport(ctx context.Context, args []string, _ io.Reader, stdout, stderr i
 	if err := parseFlags(flags, args, 1); err != nil {
 		return err
 	}
-	cfg, err := loadConfig(ctx, *file)
+	cfg, err := loadConfig(*file)
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func runVerify(ctx context.Context, args []string, _ io.Reader, stdout, stderr i
 	if err := parseFlags(flags, args, 0); err != nil {
 		return err
 	}
-	cfg, err := loadConfig(ctx, *file)
+	cfg, err := loadConfig(*file)
 	if err != nil {
 		return err
 	}

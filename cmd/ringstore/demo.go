@@ -107,7 +107,7 @@ func demo(ctx context.Context, addr, natsAddr, dir string, log *slog.Logger, std
 	if err := screenText.Execute(stdout, screen); err != nil {
 		return err
 	}
-	return s.wait(ctx)
+	return s.wait(ctx, nil, "")
 }
 
 func demoConfig(addr, natsAddr, dir, publicKey string) []byte {

@@ -43,6 +43,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			command, args = runImport, args[1:]
 		case "verify":
 			command, args = runVerify, args[1:]
+		case "token":
+			command, args = runToken, args[1:]
 		case "key":
 			command, args = runKey, args[1:]
 		case "demo":
@@ -74,6 +76,7 @@ const usageText = `Usage: ringstore [flags]                  run the server
        ringstore estimate -hosts N        print what a site needs in memory and on disk
        ringstore import [-config F] DIR   take in a checkpoint directory of cc-metric-store
        ringstore verify [-config F]       read all that is on disk, print what is damaged, change nothing
+       ringstore token [-config F] FILE|- explain what the configuration makes of a token
        ringstore key FILE|-               print an Ed25519 public key as the configuration wants it
        ringstore demo [-addr A] [-dir D]  run a server with a synthetic cluster; needs no files
 

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/google/gops/agent"
 
@@ -34,7 +37,7 @@ func runServe(ctx context.Context, args []string, _ io.Reader, stdout, stderr io
 	if err != nil {
 		return usageError{err}
 	}
-	cfg, err := loadConfig(ctx, *config)
+	cfg, err := loadConfig(*config)
 	if err != nil {
 		return err
 	}
@@ -47,6 +50,9 @@ func runServe(ctx context.Context, args []string, _ io.Reader, stdout, stderr io
 		}
 		defer agent.Close()
 	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
 	s, err := start(ctx, cfg, log, stderr)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -55,7 +61,7 @@ func runServe(ctx context.Context, args []string, _ io.Reader, stdout, stderr io
 		}
 		return err
 	}
-	err = s.wait(ctx)
+	err = s.wait(ctx, hup, *config)
 	log.Info("stopping")
 	if stopErr := s.stop(); stopErr != nil {
 		return stopErr
@@ -64,12 +70,12 @@ func runServe(ctx context.Context, args []string, _ io.Reader, stdout, stderr io
 }
 
 // loadConfig reads a configuration and refuses one that cannot be used.
-func loadConfig(ctx context.Context, file string) (*configs.Config, error) {
+func loadConfig(file string) (*configs.Config, error) {
 	cfg, err := configs.Load(file)
 	if err != nil {
 		return nil, usageError{err}
 	}
-	if _, err := newAuthenticator(ctx, cfg, nil); err != nil { // a weak key
+	if err := checkTrust(cfg); err != nil { // such as a weak key
 		return nil, usageError{fmt.Errorf("%s: %w", file, err)}
 	}
 	return cfg, nil
@@ -82,12 +88,21 @@ func runCheckConfig(ctx context.Context, args []string, _ io.Reader, stdout, std
 	if err := parseFlags(flags, args, 0); err != nil {
 		return err
 	}
-	cfg, err := loadConfig(ctx, *config)
+	cfg, err := loadConfig(*config)
 	if err != nil {
 		return err
 	}
 	for _, w := range cfg.Warnings {
 		fmt.Fprintln(stderr, "warning:", w)
+	}
+	if !cfg.Auth.Disabled {
+		trust, err := openTrust(ctx, cfg, warnings(stderr))
+		if err != nil {
+			return err
+		}
+		if err := trust.close(); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintf(stdout, "%s is good\n", *config)
 	return nil

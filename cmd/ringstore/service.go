@@ -1,10 +1,7 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"crypto/ed25519"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +21,7 @@ import (
 	"github.com/ringstore/ringstore/api/rest"
 	"github.com/ringstore/ringstore/archive"
 	"github.com/ringstore/ringstore/auth"
-	"github.com/ringstore/ringstore/auth/jwk"
+	"github.com/ringstore/ringstore/auth/source"
 	"github.com/ringstore/ringstore/backend"
 	"github.com/ringstore/ringstore/configs"
 	"github.com/ringstore/ringstore/memstore"
@@ -46,7 +43,9 @@ type service struct {
 	cfg           *configs.Config
 	log           *slog.Logger
 	registry      *prometheus.Registry
-	authenticator auth.Authenticator
+	authenticator auth.Authenticator // the trust, nil without one
+	trust         *trust             // nil if authentication is disabled
+	certificate   *source.Watcher    // nil if it is not followed
 
 	store    *memstore.Store
 	nodes    *backend.Nodes // nil if nobody is asked where jobs run
@@ -84,9 +83,6 @@ func start(ctx context.Context, cfg *configs.Config, log *slog.Logger, stderr io
 		log.Warn("configuration", "problem", w.String())
 	}
 	limitMemory(cfg, log)
-	if s.authenticator, err = newAuthenticator(ctx, cfg, log); err != nil {
-		return nil, err
-	}
 	if s.nodes, err = newNodes(ctx, cfg, log); err != nil {
 		return nil, err
 	}
@@ -97,6 +93,9 @@ func start(ctx context.Context, cfg *configs.Config, log *slog.Logger, stderr io
 		return nil, err
 	}
 	if err := dropPrivileges(cfg.Main.User, cfg.Main.Group); err != nil {
+		return nil, err
+	}
+	if err := s.openTrust(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.openFiles(stderr); err != nil {
@@ -140,37 +139,22 @@ func limitMemory(cfg *configs.Config, log *slog.Logger) {
 	log.Info("memory cap", "bytes", limit, "of_these_for_samples", configs.DataMemory(limit), "reason", reason)
 }
 
-// newAuthenticator returns what tells tokens apart, nil if authentication is
-// disabled.
-func newAuthenticator(ctx context.Context, cfg *configs.Config, log *slog.Logger) (auth.Authenticator, error) {
-	if cfg.Auth.Disabled {
-		return nil, nil
+// openTrust reads whose tokens are good, unless authentication is disabled, and
+// follows the certificate. The files are read as whoever the service is by now,
+// since that is who will read them again.
+func (s *service) openTrust(ctx context.Context) (err error) {
+	if !s.cfg.Auth.Disabled {
+		if s.trust, err = openTrust(ctx, s.cfg, s.log); err != nil {
+			return err
+		}
+		s.authenticator = s.trust
 	}
-	requireExpiry, maxLifetime, leeway := cfg.Auth.TimesOf(configs.Issuer{})
-	if len(cfg.Auth.Issuers) > 0 || maxLifetime > 0 || cfg.Auth.RevocationFile != "" {
-		return nil, usageError{errors.New("auth: issuers, max-lifetime and revocation-file are not enforced by this version")}
+	if s.server.IsHTTPS() {
+		if err := s.followCertificate(ctx, s.cfg); err != nil {
+			s.log.Warn("a new HTTPS certificate will take a restart: it cannot be read any more", "error", err)
+		}
 	}
-	text, err := resolve(ctx, cfg, "main.jwt-public-key", configs.Secret(cfg.Main.JWTPublicKey))
-	if err != nil {
-		return nil, err
-	}
-	key, err := base64.StdEncoding.DecodeString(string(text))
-	if err != nil {
-		return nil, fmt.Errorf("main.jwt-public-key: %w", err)
-	}
-	chain, err := auth.NewChain(auth.ChainConfig{
-		Issuers: []auth.Issuer{{
-			Name:          "jwt-public-key",
-			Keys:          []jwk.Key{{Public: ed25519.PublicKey(key)}},
-			RequireExpiry: &requireExpiry,
-			Leeway:        cmp.Or(leeway, -1),
-		}},
-		Log: log,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("main.jwt-public-key: %w", err)
-	}
-	return auth.NewCache(chain, nil), nil
+	return nil
 }
 
 // newNodes returns what knows where jobs run, nil if the configuration names
@@ -283,7 +267,7 @@ func (s *service) serve(background context.Context) error {
 		Freer:         s.archive,
 		Ingester:      s.ingester,
 		Authenticator: s.authenticator,
-		Policy:        s.policy(),
+		Policy:        policy(s.cfg),
 		Audit:         s.audit,
 		AuthDisabled:  s.cfg.Auth.Disabled,
 		Ready: func() error {
@@ -320,10 +304,6 @@ func extraTags(cfg *configs.Config) map[string][]string {
 	return tags
 }
 
-func (s *service) policy() auth.Policy {
-	return auth.Policy{UsersReadAll: s.cfg.Auth.UsersRead == configs.UsersReadAll}
-}
-
 // subscribe opens the NATS door, if the configuration has one.
 func (s *service) subscribe(ctx context.Context) error {
 	c := s.cfg.NATS
@@ -339,7 +319,7 @@ func (s *service) subscribe(ctx context.Context) error {
 		NkeySeedFile:  c.NkeySeedFile,
 		Ingester:      s.ingester,
 		Authenticator: s.authenticator,
-		Policy:        s.policy(),
+		Policy:        policy(s.cfg),
 		Audit:         s.audit,
 		MaxBody:       s.cfg.Limits.BodyBytes,
 		Log:           s.log,
@@ -379,13 +359,18 @@ func (s *service) flushAudit(ctx context.Context) {
 	}
 }
 
-// wait returns when ctx ends, or with an error when the HTTP server does.
-func (s *service) wait(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-s.ended:
-		return fmt.Errorf("the HTTP server ended: %w", err)
+// wait returns when ctx ends, or with an error when the HTTP server does. For
+// each hup it reads the configuration file anew.
+func (s *service) wait(ctx context.Context, hup <-chan os.Signal, file string) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-s.ended:
+			return fmt.Errorf("the HTTP server ended: %w", err)
+		case <-hup:
+			s.reload(ctx, file)
+		}
 	}
 }
 
@@ -394,7 +379,7 @@ func (s *service) wait(ctx context.Context) error {
 func (s *service) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.drain)
 	defer cancel()
-	var errs [5]error
+	var errs [7]error
 	var doors sync.WaitGroup
 	if s.nats != nil {
 		doors.Go(func() { errs[0] = s.drained("nats", s.nats.Close(ctx)) })
@@ -405,6 +390,12 @@ func (s *service) stop() error {
 	doors.Wait()
 	s.cancel()
 	s.running.Wait()
+	if s.trust != nil {
+		errs[5] = s.trust.close()
+	}
+	if s.certificate != nil {
+		errs[6] = s.certificate.Close()
+	}
 	if s.archive != nil {
 		errs[2] = s.archive.Close()
 	}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/ringstore/ringstore/auth"
+	"github.com/ringstore/ringstore/configs"
+)
+
+// runToken explains what the configuration makes of a token. It prints no
+// signature, and no claim that the configuration does not name without -v.
+func runToken(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	flags := newFlags("token", stderr)
+	config := flags.String("config", "./config.json", "configuration `file`")
+	verbose := flags.Bool("v", false, "print all claims of the token")
+	if err := parseFlags(flags, args, 1); err != nil {
+		return err
+	}
+	cfg, err := loadConfig(*config)
+	if err != nil {
+		return err
+	}
+	if cfg.Auth.Disabled {
+		return usageError{errors.New("authentication is disabled: no token is looked at")}
+	}
+	text, err := readKeyFile(flags.Arg(0), stdin)
+	if err != nil {
+		return err
+	}
+	ring, err := openKeyring(ctx, cfg, warnings(stderr), nil)
+	if err != nil {
+		return err
+	}
+	chain := ring.chain
+	if err := ring.close(); err != nil { // the keys have just been read: there are no newer ones to ask for
+		return err
+	}
+	e, verdict := chain.Explain(ctx, strings.TrimSpace(string(text)), policy(cfg), *verbose)
+	if err := printExplanation(stdout, e); err != nil {
+		return err
+	}
+	if refusal, ok := errors.AsType[*auth.Refusal](verdict); ok {
+		return fmt.Errorf("the token is refused: %s", refusal.Code)
+	}
+	return verdict
+}
+
+func policy(cfg *configs.Config) auth.Policy {
+	return auth.Policy{UsersReadAll: cfg.Auth.UsersRead == configs.UsersReadAll}
+}
+
+// printExplanation writes what is known of a token. Nothing of it can move a
+// terminal's cursor, whoever made the token.
+func printExplanation(w io.Writer, e *auth.Explanation) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(t, "%s\t%s\n", name, printable(fmt.Sprintf(format, args...)))
+	}
+	if e.Issuer != "" {
+		row("issuer", "%s", e.Issuer)
+	}
+	for _, c := range e.Checks {
+		switch {
+		case c.Code == "":
+			row(c.Name, "passed")
+		case c.Detail == "":
+			row(c.Name, "FAILED: %s", c.Code)
+		default:
+			row(c.Name, "FAILED: %s: %s", c.Code, c.Detail)
+		}
+	}
+	for _, key := range e.Tried {
+		if key == e.Key {
+			row("signed with", "%s", key)
+		} else {
+			row("tried", "%s", key)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Claims)) {
+		value, err := json.Marshal(e.Claims[name])
+		if err != nil {
+			return err
+		}
+		row("claim "+printable(name), "%s%s", value, date(name, e.Claims[name]))
+	}
+	if e.Principal != nil {
+		printPrincipal(row, e.Principal)
+	}
+	for _, p := range e.May {
+		row("may "+p.Action.String(), "%s", where(p.Clusters))
+	}
+	row("verdict", "%s", map[bool]string{true: "accepted", false: "refused: nothing above is to be believed"}[e.Accepted])
+	return t.Flush()
+}
+
+func printPrincipal(row func(name, format string, args ...any), p *auth.Principal) {
+	row("principal", "%s", p.Subject)
+	row("roles", "%s", p.Roles)
+	for _, l := range p.Limited {
+		row("role "+l.Role.String(), "on %s only", strings.Join(l.Clusters, ", "))
+	}
+	if p.Clusters != nil {
+		row("clusters", "%s", strings.Join(p.Clusters, ", "))
+	}
+	if p.JobUser != "" {
+		row("cluster user", "%s", p.JobUser)
+	}
+	if len(p.Projects) > 0 {
+		row("projects", "%s", strings.Join(p.Projects, ", "))
+	}
+}
+
+func where(set auth.ClusterSet) string {
+	if set.All() {
+		return "everywhere"
+	}
+	return "on " + strings.Join(set.Names(), ", ")
+}
+
+// date words a NumericDate for people.
+func date(name string, value any) string {
+	seconds, ok := value.(float64)
+	if !ok || !slices.Contains([]string{"exp", "nbf", "iat"}, name) || seconds < 0 || seconds > 253402300799 {
+		return ""
+	}
+	return " (" + time.Unix(int64(seconds), 0).UTC().Format(time.RFC3339) + ")"
+}
+
+// printable escapes what no terminal should see.
+func printable(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
