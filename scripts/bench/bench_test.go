@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 )
@@ -14,7 +15,7 @@ func TestMeasuresTheServer(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-hosts", "5", "-steps", "12", "-batch", "2"}, &out, t.Output()); err != nil {
+	if err := run(t.Context(), []string{"-hosts", "5", "-steps", "12", "-batch", "2", "-checkpoints", "1200ms", "-pace", "300"}, &out, t.Output()); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
@@ -22,6 +23,12 @@ func TestMeasuresTheServer(t *testing.T) {
 		`(?m)^ *query: values answered +9984$`,
 		`(?m)^ *restart: values found again +9984$`,
 		`(?m)^ *memory: resident after that +MB +[1-9][0-9.]+$`,
+		`(?m)^ *disk: after the load, per sample +bytes +[1-9][0-9.]*$`,
+		`(?m)^ *query of everything +(refused: 4\d\d|[1-9]\d* values)$`,
+		`(?m)^ *killed: values found again +9984$`,
+		`(?m)^ *steady: checkpoints +[1-9][0-9]*$`,
+		`(?m)^ *steady: requests during +[0-9]+$`,
+		`(?m)^ *steady: requests beside +[0-9]+$`,
 		`(?m)^ *disk: per sample +bytes +[1-9][0-9.]*$`,
 	} {
 		if !regexp.MustCompile(want).Match(out.Bytes()) {
@@ -44,6 +51,8 @@ func TestRefusesFlags(t *testing.T) {
 	f("-steps", "-1")
 	f("-writers", "0")
 	f("-batch", "0")
+	f("-pace", "0")
+	f("-checkpoints", "-1s")
 	f("-nope")
 	f("operand")
 }
@@ -64,5 +73,73 @@ func TestReadsProc(t *testing.T) {
 		if time.Since(begin) > 10*time.Second {
 			t.Fatal("ten seconds of work take no CPU time")
 		}
+	}
+}
+
+// A request belongs to the checkpoint that it overlaps for a moment.
+func TestPartsRequests(t *testing.T) {
+	const log = `time=2026-11-22T07:07:18.000Z level=INFO msg=ready
+time=2026-11-22T07:07:20.000Z level=INFO msg="checkpoint written" run=1 hosts=20 blocks=18 bytes=824 took=1.5s
+time=2026-11-22T07:07:30.000Z level=INFO msg="checkpoint written" run=2 hosts=20 blocks=12 bytes=108 took=250ms
+`
+	checkpoints, err := readCheckpoints(strings.NewReader(log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	zero := time.Date(2026, 11, 22, 7, 7, 0, 0, time.UTC)
+	f := func(begin, end float64, during bool) {
+		t.Helper()
+		at := func(s float64) time.Time { return zero.Add(time.Duration(s * float64(time.Second))) }
+		w := compare([]span{{at(begin), at(end)}}, checkpoints)
+		if got := len(w.during) == 1; got != during || len(w.during)+len(w.beside) != 1 || len(w.checkpoints) != len(w.during) {
+			t.Errorf("%v to %v: %+v", begin, end, w)
+		}
+	}
+	f(18, 18.4, false)
+	f(18.4, 18.6, true)
+	f(19, 19.1, true)
+	f(18, 21, true)
+	f(19.9, 21, true)
+	f(20.1, 21, false)
+	f(29.7, 29.76, true)
+	f(31, 32, false)
+
+	if _, err := readCheckpoints(strings.NewReader(`time=now level=INFO msg="checkpoint written" took=1s`)); err == nil {
+		t.Error("a time that is none is accepted")
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	f := func(n int, q float64, want time.Duration) {
+		t.Helper()
+		var all durations
+		for i := range n {
+			all = append(all, time.Duration(i+1))
+		}
+		if got := all.quantile(q); got != want {
+			t.Errorf("%v of %d: %d, want %d", q, n, got, want)
+		}
+	}
+	f(0, 0.99, 0)
+	f(1, 0, 1)
+	f(1, 1, 1)
+	f(100, 0.5, 50)
+	f(100, 0.99, 99)
+	f(1000, 0.99, 990)
+	f(3, 1, 3)
+}
+
+// Only numbers in lists are samples.
+func TestCountsValues(t *testing.T) {
+	f := func(text string, want int) {
+		t.Helper()
+		if n, err := countValues(strings.NewReader(text)); err != nil || n != want {
+			t.Errorf("%s: %d, %v, want %d", text, n, err, want)
+		}
+	}
+	f(`{"queries":[{"metric":"a","host":"b"}],"results":[[{"resolution":60,"from":0,"data":[1,null,2.5],"avg":1.75}],[]]}`, 2)
+	f(`{"results":[[{"error":"none","from":1},{"data":[]},{"data":[7],"max":7}]]}`, 1)
+	if _, err := countValues(strings.NewReader(`{"results":[[{"data":[1,2`)); err == nil {
+		t.Error("half an answer is accepted")
 	}
 }

@@ -44,14 +44,19 @@ func (b *bench) load(ctx context.Context, url string) error {
 func (b *bench) render(dst []byte, request, step int, values []float64) []byte {
 	first := request * b.batch
 	for host := first; host < min(first+b.batch, b.hosts); host++ {
-		var order []int
-		if b.shuffle {
-			order = b.cluster.Order(host, step)
-		}
-		b.cluster.Step(host, step, values)
-		dst = b.cluster.AppendLines(dst, host, values, order, b.at(step).Unix())
+		dst = b.renderHost(dst, host, step, values)
 	}
 	return dst
+}
+
+// renderHost appends the lines of one host, and uses values.
+func (b *bench) renderHost(dst []byte, host, step int, values []float64) []byte {
+	var order []int
+	if b.shuffle {
+		order = b.cluster.Order(host, step)
+	}
+	b.cluster.Step(host, step, values)
+	return b.cluster.AppendLines(dst, host, values, order, b.at(step).Unix())
 }
 
 // at returns the moment of a step.
@@ -70,7 +75,7 @@ func (b *bench) push(ctx context.Context, url string, bodies [][]byte) error {
 				if i >= int64(len(bodies)) {
 					return nil
 				}
-				if err := b.post(ctx, url+"/api/write/?cluster="+synthetic.Name, bodies[i]); err != nil {
+				if err := b.write(ctx, url, bodies[i]); err != nil {
 					return err
 				}
 			}
@@ -79,8 +84,9 @@ func (b *bench) push(ctx context.Context, url string, bodies [][]byte) error {
 	return g.Wait()
 }
 
-func (b *bench) post(ctx context.Context, url string, body []byte) error {
-	answer, err := b.send(ctx, url, body)
+// write does one request.
+func (b *bench) write(ctx context.Context, url string, body []byte) error {
+	answer, err := b.send(ctx, url+"/api/write/?cluster="+synthetic.Name, body)
 	if err != nil {
 		return err
 	}

@@ -1,14 +1,18 @@
 // Command bench measures what a metric store costs: it starts the server,
 // writes the synthetic cluster of package synthetic to it over HTTP, asks for
-// some of it, stops and restarts it, and prints a table.
+// some of it, stops and restarts it, does so again with a kill for the stop, and
+// prints a table.
 //
 //	go run ./scripts/bench                                the figures of 20 hosts for a day
 //	go run ./scripts/bench -hosts 1000 -steps 30          those of 1,000 hosts
+//	go run ./scripts/bench -checkpoints 1m                and what checkpoints do to writers
 //	go run ./scripts/bench -peer ./cc-metric-store        beside those of another program
 //
 // The peer is any program that takes the configuration of cc-metric-store and
-// the flag -config. All times are CPU time of the server's process unless the
-// table says otherwise, in ticks of 10 ms. It needs Linux's /proc.
+// the flag -config; -checkpoints gives it -loglevel and -logdate too, and sees
+// only checkpoints that are logged as ringstore logs them. All times are CPU
+// time of the server's process unless the table says otherwise, in ticks of
+// 10 ms. It needs Linux's /proc.
 package main
 
 import (
@@ -36,6 +40,9 @@ type options struct {
 	query   bool
 	seed    uint64
 	timeout time.Duration
+
+	checkpoints time.Duration
+	pace        int
 }
 
 func main() {
@@ -61,6 +68,8 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.batch, "batch", 1, "hosts in one request")
 	flags.BoolVar(&o.shuffle, "shuffle", true, "permute the lines of each interval, as collectors do")
 	flags.BoolVar(&o.query, "query", true, "ask for a day of 4 hosts, 208 series each")
+	flags.DurationVar(&o.checkpoints, "checkpoints", 0, "write at a steady pace for this long, beside a dozen checkpoints, and time each request")
+	flags.IntVar(&o.pace, "pace", 500, "requests a second of that, each with one interval of one host")
 	flags.Uint64Var(&o.seed, "seed", 1, "of the data")
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Minute, "give up after this time")
 	if err := flags.Parse(args); err != nil {
@@ -72,10 +81,13 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	for _, n := range []struct {
 		flag  string
 		value int
-	}{{"hosts", o.hosts}, {"steps", o.steps}, {"writers", o.writers}, {"batch", o.batch}} {
+	}{{"hosts", o.hosts}, {"steps", o.steps}, {"writers", o.writers}, {"batch", o.batch}, {"pace", o.pace}} {
 		if n.value < 1 {
 			return o, fmt.Errorf("-%s must be at least 1", n.flag)
 		}
+	}
+	if o.checkpoints < 0 {
+		return o, errors.New("-checkpoints must not be negative")
 	}
 	return o, nil
 }

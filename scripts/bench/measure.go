@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -25,37 +26,60 @@ type figures struct {
 	readyTime, readyCPU  time.Duration
 	memoryRestored       int64
 	askedAgain, expected int // values
+
+	journal    int64 // bytes on disk after the load, before any checkpoint
+	killed     killed
+	everything everything
+	writers    writers
 }
 
-// measure runs one program through all of it, in a directory that it makes.
-func measure(ctx context.Context, o options, p program, dir string) (f figures, err error) {
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return f, err
+// measure runs one program through all of it, each part in a fresh directory
+// whose name begins with dir.
+func measure(ctx context.Context, o options, p program, dir string) (figures, error) {
+	f := figures{name: p.name}
+	parts := []func(*bench, context.Context, program, *figures) error{(*bench).measureStop, (*bench).measureKill}
+	if o.checkpoints > 0 {
+		parts = append(parts, (*bench).measureCheckpoints)
 	}
-	b, err := newBench(o, dir)
-	if err != nil {
-		return f, err
-	}
-	defer b.client.CloseIdleConnections()
-	f.name, f.samples = p.name, o.hosts*o.steps*len(b.cluster.Series())
-
-	s, err := b.start(ctx, p)
-	if err != nil {
-		return f, err
-	}
-	defer func() { err = errors.Join(err, s.stop()) }()
-	if err := b.measureLoad(ctx, s, &f); err != nil {
-		return f, s.explain(err)
-	}
-	if o.query {
-		if err := b.measureQuery(ctx, s, &f); err != nil {
-			return f, s.explain(err)
+	for i, part := range parts {
+		b, err := newBench(o, fmt.Sprintf("%s-%d", dir, i))
+		if err != nil {
+			return f, err
+		}
+		f.samples = o.hosts * o.steps * len(b.cluster.Series())
+		err = part(b, ctx, p, &f)
+		b.client.CloseIdleConnections()
+		if err := errors.Join(err, os.RemoveAll(b.dir)); err != nil {
+			return f, err
 		}
 	}
-	if err := b.measureStop(s, dir, &f); err != nil {
-		return f, s.explain(err)
+	return f, nil
+}
+
+// measureStop is the life of a program that ends as it should.
+func (b *bench) measureStop(ctx context.Context, p program, f *figures) (err error) {
+	s, err := b.start(ctx, p)
+	if err != nil {
+		return err
 	}
-	return f, b.measureRestart(ctx, p, &f)
+	defer func() { err = errors.Join(err, s.stop()) }()
+	if err := b.measureLoad(ctx, s, f); err != nil {
+		return s.explain(err)
+	}
+	if b.options.query {
+		if err := b.measureQuery(ctx, s, f); err != nil {
+			return s.explain(err)
+		}
+	}
+	begin := time.Now()
+	if err := s.stop(); err != nil {
+		return s.explain(err)
+	}
+	f.stopTime = time.Since(begin)
+	if f.disk, err = diskUsage(filepath.Join(b.dir, checkpointDir)); err != nil {
+		return err
+	}
+	return b.measureRestart(ctx, p, f)
 }
 
 func (b *bench) measureLoad(ctx context.Context, s *server, f *figures) (err error) {
@@ -75,7 +99,10 @@ func (b *bench) measureLoad(ctx context.Context, s *server, f *figures) (err err
 		return err
 	}
 	f.loadCPU -= cpu
-	f.memoryLoaded, err = residentMemory(s.pid())
+	if f.memoryLoaded, err = residentMemory(s.pid()); err != nil {
+		return err
+	}
+	f.journal, err = diskUsage(filepath.Join(b.dir, checkpointDir))
 	return err
 }
 
@@ -108,16 +135,6 @@ func (b *bench) measureQuery(ctx context.Context, s *server, f *figures) (err er
 	return err
 }
 
-func (b *bench) measureStop(s *server, dir string, f *figures) (err error) {
-	begin := time.Now()
-	if err := s.stop(); err != nil {
-		return err
-	}
-	f.stopTime = time.Since(begin)
-	f.disk, err = diskUsage(filepath.Join(dir, checkpointDir))
-	return err
-}
-
 func (b *bench) measureRestart(ctx context.Context, p program, f *figures) (err error) {
 	begin := time.Now()
 	s, err := b.start(ctx, p)
@@ -126,25 +143,34 @@ func (b *bench) measureRestart(ctx context.Context, p program, f *figures) (err 
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
 	f.readyTime = time.Since(begin)
-	if f.readyCPU, err = cpuTime(s.pid()); err != nil {
-		return err
-	}
-	if f.memoryRestored, err = residentMemory(s.pid()); err != nil || !b.options.query {
-		return err
-	}
-	again, err := b.ask(ctx, s.url, b.question())
-	f.askedAgain = again.values
+	f.readyCPU, f.memoryRestored, f.askedAgain, err = b.restored(ctx, s)
 	return err
 }
 
-// newBench prepares what all of a program's runs share.
+// restored tells what a start has cost, and how many values a query finds then.
+func (b *bench) restored(ctx context.Context, s *server) (cpu time.Duration, memory int64, values int, err error) {
+	if cpu, err = cpuTime(s.pid()); err != nil {
+		return 0, 0, 0, err
+	}
+	if memory, err = residentMemory(s.pid()); err != nil || !b.options.query {
+		return cpu, memory, 0, err
+	}
+	again, err := b.ask(ctx, s.url, b.question())
+	return cpu, memory, again.values, err
+}
+
+// newBench prepares a part of the measurements, in a directory that it makes.
 func newBench(o options, dir string) (*bench, error) {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
 	b := &bench{
-		options: o,
-		dir:     dir,
-		cluster: synthetic.New(o.hosts, o.seed),
-		end:     time.Now().Truncate(synthetic.Frequency),
-		client:  newClient(o.writers),
+		options:  o,
+		dir:      dir,
+		cluster:  synthetic.New(o.hosts, o.seed),
+		end:      time.Now().Truncate(synthetic.Frequency),
+		interval: 24 * time.Hour, // none in the middle of a measurement
+		client:   newClient(max(o.writers, o.hosts)),
 	}
 	return b, b.issue()
 }

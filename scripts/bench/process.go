@@ -35,19 +35,30 @@ func cpuTime(pid int) (time.Duration, error) {
 }
 
 // residentMemory is VmRSS of proc_pid_status(5) in bytes.
-func residentMemory(pid int) (int64, error) {
+func residentMemory(pid int) (int64, error) { return memory(pid, "VmRSS:") }
+
+// peakMemory is the highest resident memory since resetPeakMemory, VmHWM, in
+// bytes.
+func peakMemory(pid int) (int64, error) { return memory(pid, "VmHWM:") }
+
+// resetPeakMemory lets peakMemory count from now on; proc_pid_clear_refs(5).
+func resetPeakMemory(pid int) error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
+}
+
+func memory(pid int, field string) (int64, error) {
 	name := fmt.Sprintf("/proc/%d/status", pid)
 	status, err := os.ReadFile(name)
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(status)) {
-		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "VmRSS:" {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == field {
 			kib, err := strconv.ParseInt(fields[1], 10, 64)
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("%s has no VmRSS", name)
+	return 0, fmt.Errorf("%s has no %s", name, field)
 }
 
 // diskUsage is the sum of the sizes of all files below a directory, in bytes.

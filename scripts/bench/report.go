@@ -25,9 +25,10 @@ func report(w io.Writer, o options, all []figures) error {
 	if o.query {
 		queryRows(row)
 	}
-	restartRows(row)
-	if o.query {
-		row("restart: values found again", "", func(f figures) string { return share(f.askedAgain, f.expected) })
+	restartRows(row, o)
+	killRows(row, o)
+	if o.checkpoints > 0 {
+		checkpointRows(row)
 	}
 	return t.Flush()
 }
@@ -46,20 +47,61 @@ func loadRows(row addRow) {
 func queryRows(row addRow) {
 	row("query: values answered", "", func(f figures) string { return share(f.asked.values, f.expected) })
 	row("query: CPU per value", "ns", func(f figures) string { return per(float64(f.askCPU.Nanoseconds()), f.expected) })
-	row("query: time on the wall", "ms", func(f figures) string { return fmt.Sprintf("%.1f", float64(f.askTime.Microseconds())/1000) })
+	row("query: time on the wall", "ms", func(f figures) string { return milliseconds(f.askTime) })
 	row("query: size of the answer", "MB", func(f figures) string { return megabytes(f.asked.bytes) })
 }
 
-func restartRows(row addRow) {
+func restartRows(row addRow, o options) {
+	row("disk: after the load, per sample", "bytes", func(f figures) string { return per(float64(f.journal), f.samples) })
 	row("stop: time on the wall", "s", func(f figures) string { return seconds(f.stopTime) })
 	row("disk: checkpoints", "MB", func(f figures) string { return megabytes(f.disk) })
 	row("disk: per sample", "bytes", func(f figures) string { return per(float64(f.disk), f.samples) })
 	row("restart: time until ready", "s", func(f figures) string { return seconds(f.readyTime) })
 	row("restart: CPU until ready", "s", func(f figures) string { return seconds(f.readyCPU) })
 	row("restart: resident when ready", "MB", func(f figures) string { return megabytes(f.memoryRestored) })
+	if o.query {
+		row("restart: values found again", "", func(f figures) string { return share(f.askedAgain, f.expected) })
+	}
+}
+
+func killRows(row addRow, o options) {
+	if o.query {
+		row("query of everything", "", func(f figures) string { return f.everything.outcome })
+		row("query of everything: answer", "MB", func(f figures) string { return megabytes(f.everything.bytes) })
+		row("query of everything: memory +", "MB", func(f figures) string { return megabytes(f.everything.grown) })
+	}
+	row("killed: time until ready", "s", func(f figures) string { return seconds(f.killed.readyTime) })
+	row("killed: CPU until ready", "s", func(f figures) string { return seconds(f.killed.readyCPU) })
+	row("killed: resident when ready", "MB", func(f figures) string { return megabytes(f.killed.memory) })
+	if o.query {
+		row("killed: values found again", "", func(f figures) string { return share(f.killed.again, f.expected) })
+	}
+}
+
+func checkpointRows(row addRow) {
+	row("steady: share of a core", "%", func(f figures) string { return fmt.Sprintf("%.0f", 100*f.writers.share) })
+	row("steady: checkpoints", "", func(f figures) string { return fmt.Sprint(len(f.writers.checkpoints)) })
+	row("steady: median checkpoint", "ms", func(f figures) string { return milliseconds(f.writers.checkpoints.quantile(0.5)) })
+	for _, part := range []struct {
+		name string
+		of   func(f figures) durations
+	}{
+		{"beside", func(f figures) durations { return f.writers.beside }},
+		{"during", func(f figures) durations { return f.writers.during }},
+	} {
+		row("steady: requests "+part.name, "", func(f figures) string { return fmt.Sprint(len(part.of(f))) })
+		for _, q := range []struct {
+			name string
+			q    float64
+		}{{"median", 0.5}, {"p99", 0.99}, {"longest", 1}} {
+			row("steady: "+q.name+" "+part.name, "ms", func(f figures) string { return milliseconds(part.of(f).quantile(q.q)) })
+		}
+	}
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()) }
+
+func milliseconds(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d.Microseconds())/1000) }
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f", float64(n)/1e6) }
 

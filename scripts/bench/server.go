@@ -27,7 +27,9 @@ type bench struct {
 	options
 	dir       string
 	cluster   *synthetic.Cluster
-	end       time.Time // of the last interval
+	end       time.Time     // of the last interval of the load
+	interval  time.Duration // between checkpoints
+	args      []string      // of the program, beside its configuration
 	client    *http.Client
 	publicKey string
 	token     string
@@ -50,8 +52,7 @@ func (b *bench) issue() error {
 	return err
 }
 
-// config has only keys that cc-metric-store knows too, and no checkpoint in
-// the middle of a measurement.
+// config has only keys that cc-metric-store knows too.
 func (b *bench) config(addr string) ([]byte, error) {
 	type object = map[string]any
 	metrics := object{}
@@ -62,14 +63,14 @@ func (b *bench) config(addr string) ([]byte, error) {
 		}
 		metrics[m.Name] = object{"frequency": int(m.Frequency.Seconds()), "aggregation": aggregation}
 	}
-	retention := max(48*time.Hour, time.Duration(b.steps)*synthetic.Frequency+time.Hour)
+	retention := max(48*time.Hour, time.Since(b.at(0)).Truncate(time.Second)+time.Hour)
 	return json.Marshal(object{
 		"main":    object{"addr": addr, "jwt-public-key": b.publicKey},
 		"metrics": metrics,
 		"metric-store": object{
 			"retention-in-memory": retention.String(),
 			"memory-cap":          100,
-			"checkpoint-interval": "24h",
+			"checkpoint-interval": b.interval.String(),
 			"checkpoints":         object{"directory": "./" + checkpointDir},
 		},
 	})
@@ -104,7 +105,7 @@ func (b *bench) start(ctx context.Context, p program) (*server, error) {
 	}
 	defer log.Close()
 	s := &server{url: "http://" + addr, log: log.Name(), done: make(chan struct{})}
-	s.cmd = exec.CommandContext(ctx, p.path, "-config", "config.json")
+	s.cmd = exec.CommandContext(ctx, p.path, append([]string{"-config", "config.json"}, b.args...)...)
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = b.dir, log, log
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
@@ -168,6 +169,12 @@ func (s *server) stop() error {
 		return fmt.Errorf("the program's end: %w", s.err)
 	}
 	return nil
+}
+
+// kill ends the program by SIGKILL, if it still runs.
+func (s *server) kill() {
+	_ = s.cmd.Process.Kill()
+	<-s.done
 }
 
 // explain adds the end of what the program printed.

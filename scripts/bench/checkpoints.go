@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"regexp"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ringstore/ringstore/memstore/synthetic"
+)
+
+// writers are the figures of writers at a steady pace.
+type writers struct {
+	share          float64   // of a core that the program used
+	checkpoints    durations // while they wrote, as the program's log tells
+	during, beside durations // of the requests that overlap a checkpoint, and that do not
+}
+
+// checkpointsMeasured is how many fit into the time of measureCheckpoints.
+const checkpointsMeasured = 12
+
+// measureCheckpoints writes on after the load, a host's interval at a time, much
+// faster than time goes: the load ends as long ago as that takes.
+func (b *bench) measureCheckpoints(ctx context.Context, p program, f *figures) (err error) {
+	steps := max(1, int(b.checkpoints.Seconds()*float64(b.pace))/b.hosts)
+	b.end = b.end.Add(-time.Duration(steps) * synthetic.Frequency)
+	b.interval = b.checkpoints / checkpointsMeasured
+	b.args = []string{"-loglevel", "info", "-logdate"}
+	s, err := b.start(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	if err := b.load(ctx, s.url); err != nil {
+		return s.explain(err)
+	}
+	cpu, err := cpuTime(s.pid())
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	requests, err := b.writeSteadily(ctx, s.url, steps)
+	if err != nil {
+		return s.explain(err)
+	}
+	took := time.Since(begin)
+	used, err := cpuTime(s.pid())
+	if err != nil {
+		return err
+	}
+	log, err := os.Open(s.log)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	checkpoints, err := readCheckpoints(log)
+	f.writers = compare(requests, checkpoints)
+	f.writers.share = (used - cpu).Seconds() / took.Seconds()
+	return err
+}
+
+// span is from a moment to another.
+type span struct{ begin, end time.Time }
+
+func (s span) took() time.Duration { return s.end.Sub(s.begin) }
+
+func (s span) overlaps(t span) bool { return s.begin.Before(t.end) && t.begin.Before(s.end) }
+
+// writeSteadily has each host write its intervals one after the other, at
+// moments of its own. A request begins when it is due: what waits for the
+// request before it has that in its time, as a collector would see it.
+func (b *bench) writeSteadily(ctx context.Context, url string, steps int) ([]span, error) {
+	every := time.Duration(b.hosts) * time.Second / time.Duration(b.pace)
+	begin := time.Now()
+	all := make([][]span, b.hosts)
+	g, ctx := errgroup.WithContext(ctx)
+	for host := range b.hosts {
+		first := begin.Add(every * time.Duration(host) / time.Duration(b.hosts))
+		g.Go(func() (err error) {
+			all[host], err = b.writeHost(ctx, url, host, steps, first, every)
+			return err
+		})
+	}
+	err := g.Wait()
+	return slices.Concat(all...), err
+}
+
+func (b *bench) writeHost(ctx context.Context, url string, host, steps int, due time.Time, every time.Duration) ([]span, error) {
+	values := make([]float64, len(b.cluster.Series()))
+	requests := make([]span, 0, steps)
+	var body []byte
+	for step := range steps {
+		body = b.renderHost(body[:0], host, b.steps+step, values)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Until(due)):
+		}
+		if err := b.write(ctx, url, body); err != nil {
+			return nil, fmt.Errorf("host %d: %w", host, err)
+		}
+		requests = append(requests, span{due, time.Now()})
+		due = due.Add(every)
+	}
+	return requests, nil
+}
+
+var checkpointLine = regexp.MustCompile(`(?m)^time=(\S+) .*msg="checkpoint written" .*\btook=(\S+)`)
+
+// readCheckpoints finds the checkpoints in what ringstore logs. No other
+// program's log has any.
+func readCheckpoints(log io.Reader) (all []span, err error) {
+	text, err := io.ReadAll(log)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range checkpointLine.FindAllSubmatch(text, -1) {
+		end, err1 := time.Parse(time.RFC3339Nano, string(m[1]))
+		took, err2 := time.ParseDuration(string(m[2]))
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, fmt.Errorf("the log line %q: %w", m[0], err)
+		}
+		all = append(all, span{end.Add(-took), end})
+	}
+	return all, nil
+}
+
+// compare parts requests into those that overlap a checkpoint and the others.
+func compare(requests, checkpoints []span) (w writers) {
+	for _, r := range requests {
+		if slices.ContainsFunc(checkpoints, r.overlaps) {
+			w.during = append(w.during, r.took())
+		} else {
+			w.beside = append(w.beside, r.took())
+		}
+	}
+	for _, c := range checkpoints {
+		if slices.ContainsFunc(requests, c.overlaps) {
+			w.checkpoints = append(w.checkpoints, c.took())
+		}
+	}
+	slices.Sort(w.checkpoints)
+	slices.Sort(w.during)
+	slices.Sort(w.beside)
+	return w
+}
+
+// durations are sorted.
+type durations []time.Duration
+
+// quantile is the least of them that a share q of all does not exceed, 0 if
+// there are none.
+func (d durations) quantile(q float64) time.Duration {
+	if len(d) == 0 {
+		return 0
+	}
+	return d[max(0, int(math.Ceil(q*float64(len(d))))-1)]
+}
