@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"context"
+	"math/rand/v2"
 	"runtime"
 	"syscall"
 	"testing"
@@ -149,4 +150,51 @@ func BenchmarkRead(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64((cpuTime(b)-begin).Nanoseconds())/float64(read), "cpu-ns/value")
+}
+
+// BenchmarkReplay does again what the records of a day of the synthetic cluster
+// tell, lines shuffled. Its figures: CPU time and time on the wall per sample.
+func BenchmarkReplay(b *testing.B) {
+	const steps = 1440
+	c := synthetic.New(20, 1)
+	now := int64(base)
+	s, hosts := newSynthetic(b, c, &now)
+	values := make([]float64, len(c.Series()))
+	batch := make([]Sample, len(values))
+	random := rand.New(rand.NewPCG(1, 1))
+	var records [][]byte
+	for step := range steps {
+		now = base + int64(step)*60
+		for h, series := range hosts {
+			c.Step(h, step, values)
+			for i, k := range random.Perm(len(series)) {
+				batch[i] = Sample{series[k], now * 1000, values[k]}
+			}
+			var r Record
+			if refused, err := s.WriteRecord(batch, &r); err != nil || len(refused) > 0 {
+				b.Fatal(refused, err)
+			}
+			r.Settle()
+			records = append(records, r.Bytes())
+		}
+	}
+	samples := float64(b.N * steps * len(hosts) * len(values))
+	begin, cpu := time.Now(), cpuTime(b)
+	b.ResetTimer()
+	for range b.N {
+		again, _ := newSynthetic(b, synthetic.New(0, 1), &now)
+		r := again.Restore()
+		for _, record := range records {
+			if err := r.Record(record); err != nil {
+				b.Fatal(err)
+			}
+		}
+		r.Done()
+		if r.Samples != steps*len(hosts)*len(values) {
+			b.Fatalf("%+v", r.Restored)
+		}
+	}
+	b.ReportMetric(float64(cpuTime(b)-cpu)/samples, "cpu-ns/sample")
+	b.ReportMetric(float64(time.Since(begin))/samples, "wall-ns/sample")
+	b.ReportMetric(0, "ns/op")
 }

@@ -73,20 +73,20 @@ func (d *memoryDisk) breakOff(t testing.TB, s *Store) {
 	d.runs = append(d.runs, blocks)
 }
 
-// extent is the time of a window, in Unix milliseconds.
-type extent struct {
+// stretch is the time of a window, in Unix milliseconds.
+type stretch struct {
 	host, cluster string
 	frequency     int64
 	begin, end    int64
 }
 
-func extentOf(h HostState, l LaneState, first int64, slots int) extent {
+func stretchOf(h HostState, l LaneState, first int64, slots int) stretch {
 	begin := l.Grid + first*l.Frequency
-	return extent{h.Host, h.Cluster, l.Frequency, begin, begin + int64(slots)*l.Frequency}
+	return stretch{h.Host, h.Cluster, l.Frequency, begin, begin + int64(slots)*l.Frequency}
 }
 
-func (e extent) overlaps(all []extent) bool {
-	return slices.ContainsFunc(all, func(o extent) bool {
+func (e stretch) overlaps(all []stretch) bool {
+	return slices.ContainsFunc(all, func(o stretch) bool {
 		return e.host == o.host && e.cluster == o.cluster && e.frequency == o.frequency && e.begin < o.end && o.begin < e.end
 	})
 }
@@ -96,21 +96,21 @@ func (d *memoryDisk) restore(t testing.TB, s *Store) {
 	t.Helper()
 	r := s.Restore()
 	defer r.Done()
-	var newer []extent
+	var newer []stretch
 	live := func(states []HostState) []HostState {
 		states = slices.Clone(states)
-		var these []extent
+		var these []stretch
 		for i, h := range states {
 			states[i].Lanes = slices.Clone(h.Lanes)
 			for k, l := range h.Lanes {
 				states[i].Lanes[k].Windows = slices.DeleteFunc(slices.Clone(l.Windows), func(w WindowState) bool {
-					return extentOf(h, l, w.Block.First, w.Block.Slots).overlaps(newer)
+					return stretchOf(h, l, w.Block.First, w.Block.Slots).overlaps(newer)
 				})
 				for _, w := range l.Windows {
-					these = append(these, extentOf(h, l, w.Block.First, w.Block.Slots))
+					these = append(these, stretchOf(h, l, w.Block.First, w.Block.Slots))
 				}
 				for _, f := range l.Freed {
-					these = append(these, extentOf(h, l, f.First, f.Slots))
+					these = append(these, stretchOf(h, l, f.First, f.Slots))
 				}
 			}
 		}

@@ -36,7 +36,7 @@ func (r *Restoring) Record(record []byte) error {
 	p := parser{rest: record}
 	var at run
 	for len(p.rest) > 0 {
-		tag := p.uvarint()
+		tag := p.tag()
 		x, entry := tag>>entryBits, tag&entryMask
 		if entry <= entryValue {
 			v := p.value(int(entry))
@@ -86,6 +86,7 @@ func (r *Restoring) entry(entry uint64, x uint32, p *parser, at *run) error {
 			path = append(path, p.strings())
 		}
 		if to := p.varint(); p.err == nil {
+			r.settleAll()
 			r.store.Free(path, to)
 		}
 	default:
@@ -126,6 +127,7 @@ func (r *Restoring) series(h *host, p *parser) {
 		l.set, l.grid = true, grid
 	}
 	if l.grid != grid {
+		r.settle(l)
 		moved = r.take(l.columns)
 		r.store.clear(h, l)
 		l.grid = grid
@@ -141,6 +143,7 @@ func (r *Restoring) series(h *host, p *parser) {
 	delete(r.foreign, at)
 	sr := q.series(ss)
 	if sr == nil {
+		r.settle(l)
 		there := l.inTheWay(ss)
 		moved = append(moved, r.take(there)...)
 		r.store.vacate(h, l, there)
@@ -183,39 +186,103 @@ func (r *Restoring) flush(at run) error {
 	if err := s.makeRoom(); err != nil {
 		return err
 	}
-	var others []int
+	var foreign []told
+	kept := 0
 	for i, c := range r.columns {
-		if !l.has(c) || r.guessed[l.columns[c]] {
-			others = append(others, i)
+		if l.has(c) && !r.guessed[l.columns[c]] {
+			r.columns[kept], r.values[kept] = c, r.values[i]
+			kept++
+		} else {
+			foreign = append(foreign, told{c, r.values[i]})
 		}
 	}
-	if len(others) < n && !r.assign(at, l, others) {
-		return nil
+	r.columns, r.values = r.columns[:kept], r.values[:kept]
+	if kept > 0 {
+		r.assign(at, l)
 	}
-	return r.storeForeign(at, others)
+	return r.storeForeign(at, foreign)
 }
 
-// assign stores the samples of the run but for some, and reports whether it could:
-// a block may be one that cannot be read.
-func (r *Restoring) assign(at run, l *lane, but []int) bool {
+// told is a sample of a run.
+type told struct {
+	column uint32
+	value  float64
+}
+
+// assign stores the samples of the run.
+func (r *Restoring) assign(at run, l *lane) {
 	s, h := r.store, at.host
 	g, err := s.lockWritable(h, l, at.slot, r.now)
-	if err != nil {
+	if err != nil { // a block that cannot be read
 		r.Lost += len(r.columns)
-		return false
+		return
 	}
+	widest := slices.Max(r.columns)
+	s.books.add(g.set(at.slot, widest, len(l.columns), math.NaN(), &s.spare))
+	row, e := g.rows[at.slot-g.first], r.extentsOf(l)
 	for i, c := range r.columns {
-		if len(but) > 0 && but[0] == i {
-			but = but[1:]
-			continue
-		}
-		s.assign(g, l.columns[c], at.slot, r.values[i])
-		r.Samples++
+		row[c] = r.values[i]
+		e[c] = extent{min(e[c].first, at.slot), max(e[c].last, at.slot)}
+	}
+	r.Samples += len(r.columns)
+	if at.slot > l.newest {
+		h.advance(l, at.slot)
 	}
 	jobs := h.takeSealing()
 	h.mu.Unlock()
-	s.seal(h, jobs)
-	return true
+	if len(jobs) > 0 {
+		r.jobs <- sealJobs{h, jobs}
+	}
+}
+
+// extent is the first and the last slot of a column that samples went to.
+type extent struct{ first, last int64 }
+
+var noExtent = extent{math.MaxInt64, math.MinInt64}
+
+// extentsOf returns the extents of a lane's columns. They stand here until they
+// are needed: the series lie far from each other in memory.
+func (r *Restoring) extentsOf(l *lane) []extent {
+	e := r.extents[l]
+	if len(e) < len(l.columns) {
+		e = slices.Grow(e, len(l.columns)-len(e))
+		for len(e) < len(l.columns) {
+			e = append(e, noExtent)
+		}
+		r.extents[l] = e
+	}
+	return e
+}
+
+// settle tells the series of a lane their extents; the host is locked.
+func (r *Restoring) settle(l *lane) {
+	for c, e := range r.extents[l] {
+		if sr := l.columns[c]; sr != nil && e.first <= e.last {
+			sr.first, sr.last = min(sr.first, e.first), max(sr.last, e.last)
+		}
+		r.extents[l][c] = noExtent
+	}
+}
+
+// settleHost tells the series of a host their extents.
+func (r *Restoring) settleHost(h *host) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, l := range h.lanes {
+		r.settle(l)
+	}
+}
+
+func (r *Restoring) settleAll() {
+	for _, h := range r.store.allHosts() {
+		r.settleHost(h)
+	}
+}
+
+// sealJobs are closed segments of a host. They are encoded beside the replay.
+type sealJobs struct {
+	host *host
+	jobs []sealing
 }
 
 // lockWritable locks a host and returns the open segment for a slot. The error
@@ -235,10 +302,14 @@ func (s *Store) lockWritable(h *host, l *lane, slot, now int64) (*segment, error
 }
 
 // storeForeign stores samples of the run whose columns are not in their lane.
-func (r *Restoring) storeForeign(at run, indexes []int) error {
+func (r *Restoring) storeForeign(at run, samples []told) error {
+	if len(samples) == 0 {
+		return nil
+	}
+	r.settleHost(at.host)
 	var batch []Sample
-	for _, i := range indexes {
-		to, ok := r.foreign[column{at.host, at.frequency, r.columns[i]}]
+	for _, x := range samples {
+		to, ok := r.foreign[column{at.host, at.frequency, x.column}]
 		if !ok {
 			r.Lost++
 			continue
@@ -251,7 +322,7 @@ func (r *Restoring) storeForeign(at run, indexes []int) error {
 			r.Lost++
 			continue
 		}
-		batch = append(batch, Sample{Series: sr, Time: to.grid + at.slot*at.frequency + to.offset, Value: r.values[i]})
+		batch = append(batch, Sample{Series: sr, Time: to.grid + at.slot*at.frequency + to.offset, Value: x.value})
 	}
 	refused, err := r.store.write(batch, period{min(r.now-r.store.retention, at.host.needed), r.now}, nil)
 	r.Converted += len(batch) - len(refused)
@@ -347,6 +418,10 @@ func (g *segment) decode(d *codec.Decoder, dst []float64, column uint32) error {
 
 // rewrite stores samples again whose series were moved out of the way.
 func (r *Restoring) rewrite(h *host, samples []Sample) error {
+	if len(samples) == 0 {
+		return nil
+	}
+	r.settleHost(h)
 	for i := range samples {
 		sr, err := r.guess(samples[i].Series.Key())
 		if err != nil {
@@ -385,6 +460,15 @@ var errShort = errors.New("it ends too early")
 func (p *parser) uvarint() uint64 {
 	v, n := binary.Uvarint(p.rest)
 	return v * uint64(p.pass(n))
+}
+
+// tag is uvarint for numbers that are mostly of two bytes.
+func (p *parser) tag() uint64 {
+	if b := p.rest; len(b) >= 2 && b[0] >= 0x80 && b[1] < 0x80 {
+		p.rest = b[2:]
+		return uint64(b[0]&0x7f) | uint64(b[1])<<7
+	}
+	return p.uvarint()
 }
 
 func (p *parser) varint() int64 {

@@ -102,6 +102,7 @@ func FuzzRecord(f *testing.F) {
 				t.Errorf("what it left: %v", err)
 			}
 		}
+		again.Done()
 	})
 }
 

@@ -28,6 +28,10 @@ type Restoring struct {
 
 	columns []uint32 // of the samples that a record tells of
 	values  []float64
+	extents map[*lane][]extent // by column
+
+	jobs    chan sealJobs
+	sealing sync.WaitGroup
 }
 
 // Restored counts what was done.
@@ -55,16 +59,24 @@ type place struct {
 	offset int64
 }
 
-// Restore begins to bring back what an empty store held.
+// Restore begins to bring back what an empty store held. [Restoring.Done] ends it.
 func (s *Store) Restore() *Restoring {
 	s.restoring.Store(true)
-	return &Restoring{
+	r := &Restoring{
 		store:   s,
 		now:     s.now().UnixMilli(),
 		hosts:   make(map[uint32]*host),
 		foreign: make(map[column]place),
 		guessed: make(map[*Series]bool),
+		extents: make(map[*lane][]extent),
+		jobs:    make(chan sealJobs, 8),
 	}
+	r.sealing.Go(func() {
+		for j := range r.jobs {
+			s.seal(j.host, j.jobs)
+		}
+	})
+	return r
 }
 
 // State puts the blocks of a host back, as they are. The newest state comes
@@ -108,8 +120,11 @@ func (s *Store) Skip(cluster, hostname string, frequency, end int64) {
 	l.edge = max(l.edge, floorDiv(end-l.grid+frequency-1, frequency))
 }
 
-// Done ends it: series that got no window back go.
+// Done ends it: series that got no window back go. It is called once.
 func (r *Restoring) Done() {
+	close(r.jobs)
+	r.sealing.Wait()
+	r.settleAll()
 	r.store.restoring.Store(false)
 	for _, h := range r.store.allHosts() {
 		h.mu.Lock()

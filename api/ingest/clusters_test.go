@@ -9,7 +9,9 @@ import (
 // Lines of a cluster that the sender may not write to are rejected, whether
 // their series are known or not, and make none; the others are stored.
 func TestClustersOfTheSender(t *testing.T) {
-	line := func(cluster, rest string) string { return fmt.Sprintf("load,cluster=%s,hostname=n%s 1795308600\n", cluster, rest) }
+	line := func(cluster, rest string) string {
+		return fmt.Sprintf("load,cluster=%s,hostname=n%s 1795308600\n", cluster, rest)
+	}
 	const rest = " value=1"
 	bad := func(lines ...int) (list []Rejected) {
 		for _, n := range lines {

@@ -58,7 +58,9 @@ func TestDeployment(t *testing.T) {
 	).Replace(string(text))
 	p := call(t, "-config", writeFile(t, filepath.Join(t.TempDir(), "config.json"), []byte(config)))
 	p.ready(t)
-	by := func(s *authtest.Signer) int { return p.status(t, s.Token(authtest.CCBackend(time.Now(), "alice", "api"))) }
+	by := func(s *authtest.Signer) int {
+		return p.status(t, s.Token(authtest.CCBackend(time.Now(), "alice", "api")))
+	}
 	if first, second := by(one), by(two); first != 200 || second != 401 {
 		t.Errorf("%d, %d", first, second)
 	}
