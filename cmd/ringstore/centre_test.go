@@ -43,6 +43,7 @@ type centre struct {
 	settings
 	directory string       // of the files
 	issuers   []jsonObject // of the settings
+	web       *httptest.Server
 
 	cc, keycloak, openMetadata, dataHub, entra *authtest.Signer
 }
@@ -59,10 +60,10 @@ func newCentre(t testing.TB) *centre {
 		dataHub: authtest.NewSigner("HS256", ""), entra: keys[2].Named("e1"),
 	}
 
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	c.web = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write(jwks(c.entra))
 	}))
-	t.Cleanup(web.Close)
+	t.Cleanup(c.web.Close)
 	c.issuers = []jsonObject{
 		{"name": "cc-backend", "public-key-file": c.file("cc.pem", pemOf("PUBLIC KEY", spki(t, c.cc)))},
 		{
@@ -86,12 +87,12 @@ func newCentre(t testing.TB) *centre {
 			"require-claims": jsonObject{"type": []string{"PERSONAL", "SESSION"}, "version": []string{"1", "2"}},
 		},
 		{
-			"name": "entra-v1", "issuer": "https://sts.windows.net/" + tenant + "/", "jwks-urls": []string{web.URL},
+			"name": "entra-v1", "issuer": "https://sts.windows.net/" + tenant + "/", "jwks-urls": []string{c.web.URL},
 			"audience": []string{"api://metric-store"}, "authorized-parties": []string{appID},
 			"roles-claims": []string{"roles"}, "role-map": jsonObject{"Metrics.Read": "support"},
 		},
 		{
-			"name": "entra-v2", "issuer": "https://login.microsoftonline.com/" + tenant + "/v2.0", "jwks-urls": []string{web.URL},
+			"name": "entra-v2", "issuer": "https://login.microsoftonline.com/" + tenant + "/v2.0", "jwks-urls": []string{c.web.URL},
 			"audience": []string{"6e74172b-be56-4843-9ff4-e66a39bb12e3"}, "roles-claims": []string{"roles"},
 			"role-map": jsonObject{"Metrics.Read": "support", tenant + "/" + object: "manager"},
 		},

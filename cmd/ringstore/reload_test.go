@@ -15,7 +15,7 @@ import (
 	"github.com/ringstore/ringstore/auth/authtest"
 )
 
-// says waits until the program has written a text n times to stderr.
+// saysTimes waits until the program has written a text n times to stderr.
 func (p *program) saysTimes(t testing.TB, n int, text string) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%d times %q", n, text), func() bool {
@@ -119,6 +119,35 @@ func TestSIGHUP(t *testing.T) {
 	more.Close()
 	if r := <-answer; r.status != 200 {
 		t.Errorf("the submission that was under way: %d %s", r.status, r.body)
+	}
+}
+
+// TestSIGHUPWithoutTheURL: keys that cannot be read now are those that they were,
+// beside those of the issuer's other sources.
+func TestSIGHUPWithoutTheURL(t *testing.T) {
+	c := newCentre(t)
+	other := c.keycloak.Named("e0")
+	c.issuers[4]["jwks-file"] = c.file("entra.json", jwks(other))
+	file := c.settings.file(t)
+	p := launch(t, nil, "-config", file)
+	p.ready(t)
+	check := func() {
+		t.Helper()
+		for _, s := range []*authtest.Signer{c.entra, other} {
+			if got := p.status(t, s.Token(authtest.EntraV1(time.Now(), tenant, object, "Metrics.Read"))); got != 200 {
+				t.Errorf("%s: %d", s.KID(), got)
+			}
+		}
+		if got := p.status(t, c.entra.Token(authtest.EntraV2(time.Now(), tenant, object, "Metrics.Read"))); got != 200 {
+			t.Errorf("v2: %d", got)
+		}
+	}
+	check()
+	c.web.Close()
+	for n := range 2 {
+		p.signal(t, syscall.SIGHUP)
+		p.saysTimes(t, n+1, `msg=reloaded what="issuers, keys and revocations"`)
+		check()
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,8 +15,33 @@ import (
 // traffic sends 200 requests a second with tokens that are good, and counts what
 // it is answered.
 type traffic struct {
-	tokens                 atomic.Pointer[[]string]
 	asked, putOff, refused atomic.Int64
+
+	mu     sync.RWMutex // held while one is under way
+	tokens []string
+}
+
+// set replaces the tokens, and returns when no other is under way.
+func (f *traffic) set(lists ...[]string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tokens = slices.Concat(lists...)
+}
+
+func (f *traffic) send(t *testing.T, p *program, i int) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	got, err := p.try(f.tokens[i%len(f.tokens)], "POST", "/api/query", strings.NewReader("{}"))
+	f.asked.Add(1)
+	switch {
+	case err != nil:
+		t.Error(err)
+	case got.status == http.StatusServiceUnavailable:
+		f.putOff.Add(1)
+	case got.status != http.StatusOK:
+		f.refused.Add(1)
+		t.Errorf("a good token: %d %s", got.status, got.body)
+	}
 }
 
 func (f *traffic) run(t *testing.T, p *program, stop <-chan struct{}) {
@@ -31,18 +57,7 @@ func (f *traffic) run(t *testing.T, p *program, stop <-chan struct{}) {
 					return
 				case <-tick.C:
 				}
-				tokens := *f.tokens.Load()
-				got, err := p.try(tokens[i%len(tokens)], "POST", "/api/query", strings.NewReader("{}"))
-				f.asked.Add(1)
-				switch {
-				case err != nil:
-					t.Error(err)
-				case got.status == http.StatusServiceUnavailable:
-					f.putOff.Add(1)
-				case got.status != http.StatusOK:
-					f.refused.Add(1)
-					t.Errorf("a good token: %d %s", got.status, got.body)
-				}
+				f.send(t, p, i)
 			}
 		})
 	}
@@ -81,7 +96,7 @@ func TestRotation(t *testing.T) {
 	}
 	var load traffic
 	now := mint()
-	load.tokens.Store(&now)
+	load.set(now)
 	stop := make(chan struct{})
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -91,7 +106,7 @@ func TestRotation(t *testing.T) {
 
 	withdraw := func(g int, before, after []string) {
 		t.Helper()
-		load.tokens.Store(&after)
+		load.set(after)
 		provider.Restart(g)
 		begin := time.Now()
 		var last time.Time // that one of them was accepted
@@ -111,18 +126,18 @@ func TestRotation(t *testing.T) {
 	// At once: signed with before anybody could have read the key.
 	provider.Restart(2, 1)
 	second := mint()
-	both := append(append([]string{}, now...), second...)
-	load.tokens.Store(&both)
+	load.set(now, second)
 	eventually(t, "tokens of a key that is new", func() bool { return all(second, http.StatusOK) })
 	withdraw(2, now, second)
 
 	// As it should be done: published first.
+	const readAnew = `msg="read anew"`
+	looks := strings.Count(p.stderr.String(), readAnew)
 	provider.Restart(2, 3)
-	time.Sleep(2 * interval)
+	p.saysTimes(t, looks+1, readAnew)
 	provider.Restart(3, 2)
 	third := mint()
-	both = append(append([]string{}, second...), third...)
-	load.tokens.Store(&both)
+	load.set(second, third)
 	time.Sleep(interval)
 	withdraw(3, second, third)
 	for range 20 {
