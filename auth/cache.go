@@ -30,6 +30,7 @@ type Cache struct {
 	turned     time.Time
 
 	flights flights
+	past    pastVerdicts
 }
 
 type digest [sha256.Size]byte
@@ -61,7 +62,7 @@ func (c *Cache) Authenticate(ctx context.Context, token string) (*Principal, err
 	}
 	key := digest(sha256.Sum256([]byte(token)))
 	now := c.now().Round(0) // the wall clock, which is what exp is about
-	generation := c.generation()
+	generation := c.Generation()
 	p, known := c.lookup(key, now, generation)
 	if p != nil {
 		return p, nil
@@ -82,7 +83,8 @@ func (c *Cache) Authenticate(ctx context.Context, token string) (*Principal, err
 	})
 }
 
-func (c *Cache) generation() uint64 {
+// Generation is the Chain's, and 0 for what does not change.
+func (c *Cache) Generation() uint64 {
 	if c.chain == nil {
 		return 0
 	}
@@ -93,7 +95,7 @@ func (c *Cache) ask(ctx context.Context, token string, known bool) (*Principal, 
 	if c.chain == nil {
 		return c.next.Authenticate(ctx, token)
 	}
-	return c.chain.authenticate(ctx, token, known)
+	return c.chain.authenticate(ctx, token, known, c.chain.now())
 }
 
 // lookup returns whose token it is, nil if no verdict holds; known says that there was one.

@@ -104,12 +104,18 @@ func newRoster(issuers []Issuer, log *slog.Logger) (*roster, error) {
 // Authenticate verifies a token. It returns an *Overloaded when that cannot be done now, and the end of ctx while it
 // waits for its turn.
 func (c *Chain) Authenticate(ctx context.Context, token string) (*Principal, error) {
-	return c.authenticate(ctx, token, false)
+	return c.authenticate(ctx, token, false, c.now())
 }
 
-// authenticate knows that a token was good a moment ago.
-func (c *Chain) authenticate(ctx context.Context, token string, known bool) (*Principal, error) {
-	v := verification{chain: c, ctx: ctx, text: token, known: known, now: c.now()}
+// AuthenticateAt says what a token was worth at another moment, such as when what it came with was queued: exp, nbf and
+// iat are held against that, keys and revocations against now.
+func (c *Chain) AuthenticateAt(ctx context.Context, token string, at time.Time) (*Principal, error) {
+	return c.authenticate(ctx, token, false, at)
+}
+
+// authenticate knows whether a token was good a moment ago.
+func (c *Chain) authenticate(ctx context.Context, token string, known bool, at time.Time) (*Principal, error) {
+	v := verification{chain: c, ctx: ctx, text: token, known: known, now: c.now(), at: at}
 	for i := range checks {
 		if err := checks[i].run(&v); err != nil {
 			return nil, err

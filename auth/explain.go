@@ -38,7 +38,8 @@ type Permission struct {
 // Explain does what Authenticate does and tells of it. The error is Authenticate's. verbose is for all claims in place
 // of those that the settings name.
 func (c *Chain) Explain(ctx context.Context, token string, policy Policy, verbose bool) (*Explanation, error) {
-	v := verification{chain: c, ctx: ctx, text: token, now: c.now()}
+	now := c.now()
+	v := verification{chain: c, ctx: ctx, text: token, now: now, at: now}
 	e := new(Explanation)
 	var err error
 	for i := 0; i < len(checks) && err == nil; i++ {

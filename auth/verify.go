@@ -13,6 +13,7 @@ type verification struct {
 	text  string
 	known bool // the token was good a moment ago
 	now   time.Time
+	at    time.Time // that the token's times are held against
 
 	token      *token
 	issuer     *issuer
@@ -113,11 +114,11 @@ func (v *verification) checkTimes() (err error) {
 	if v.times, err = readValidity(v.token.claims, v.issuer.nullExpiry); err != nil {
 		return err
 	}
-	return v.times.check(v.now, v.issuer.Leeway, v.issuer.requireExpiry)
+	return v.times.check(v.at, v.issuer.Leeway, v.issuer.requireExpiry)
 }
 
 func (v *verification) checkLifetime() error {
-	return v.times.checkLifetime(v.now, v.issuer.MaxLifetime)
+	return v.times.checkLifetime(v.at, v.issuer.MaxLifetime)
 }
 
 func (v *verification) checkAudience() error {

@@ -139,8 +139,13 @@ type Subscription struct {
 	SubscribeTo string `json:"subscribe-to"`
 	// ClusterTag is the cluster of lines that name none; empty: such lines are refused.
 	ClusterTag string `json:"cluster-tag"`
-	// Authorization is never empty after loading. Default AuthorizationHeader.
+	// Authorization is never empty after loading. Default AuthorizationConnection with an embedded server, otherwise
+	// AuthorizationHeader.
 	Authorization Authorization `json:"authorization"`
+	// Stream and Durable name a JetStream stream that holds the subject and our consumer of it; both or none. They are
+	// made if missing. No two entries share a consumer, unless they differ in nothing but ClusterTag.
+	Stream  string `json:"stream"`
+	Durable string `json:"durable"`
 }
 
 // Authorization is how the right to write is checked for the messages of a subscription.
@@ -149,6 +154,8 @@ type Authorization string
 const (
 	// AuthorizationHeader wants a token in each message's Authorization header.
 	AuthorizationHeader Authorization = "header"
+	// AuthorizationConnection wants a token as the password that a publisher connects with.
+	AuthorizationConnection Authorization = "connection"
 	// AuthorizationTrusted checks nothing: whoever may publish on the broker may write.
 	AuthorizationTrusted Authorization = "trusted"
 )
@@ -162,14 +169,35 @@ type NATS struct {
 	// CredsFilePath and NkeySeedFile are files with other kinds of credentials.
 	CredsFilePath string `json:"creds-file-path"`
 	NkeySeedFile  string `json:"nkey-seed-file"`
+	// AuthCallout answers the server at Address, which asks who may connect; nil: it does not. AuthorizationConnection
+	// needs it there.
+	AuthCallout *AuthCallout `json:"auth-callout"`
 	// Embedded runs a server inside this process instead; nil: none.
 	Embedded *EmbeddedNATS `json:"embedded"`
+}
+
+// AuthCallout is "nats.auth-callout": what the server's auth_callout names the public halves of.
+type AuthCallout struct {
+	AccountSeed Secret `json:"account-seed"` // nkey seed of auth_callout.issuer, or a [Reference] to it. Required
+	XKeySeed    Secret `json:"xkey-seed"`    // nkey seed of auth_callout.xkey, or a reference; empty: requests in the clear
+	Account     string `json:"account"`      // that publishers are put into. Default $G
 }
 
 // EmbeddedNATS is "nats.embedded".
 type EmbeddedNATS struct {
 	// Listen is the host:port of the server; port 0 takes a free one. Required.
 	Listen string `json:"listen"`
+	// TLSCertFile and TLSKeyFile are PEM files; both are set, and publishers must use TLS, or none.
+	TLSCertFile string `json:"tls-cert-file"`
+	TLSKeyFile  string `json:"tls-key-file"`
+	// ExpiryGrace is how long a connection outlives its token; nil: 5 minutes.
+	ExpiryGrace *time.Duration `json:"expiry-grace"`
+	// MaxConnections are open at a time; 0: 65,536. MaxPayload is the bytes of a message; 0: 8 MiB.
+	MaxConnections int   `json:"max-connections"`
+	MaxPayload     int64 `json:"max-payload"`
+	// MessagesPerSecond and BytesPerSecond are what one connection may publish on average over 5 s; 0: no limit.
+	MessagesPerSecond int64 `json:"messages-per-second"`
+	BytesPerSecond    int64 `json:"bytes-per-second"`
 }
 
 // Auth is section "auth".
@@ -229,8 +257,9 @@ type Subject struct {
 	Subject string
 	// ClusterTag is the cluster of lines that name none. It is empty where the configuration gives none, or several
 	// different ones for this subject: then each line needs a cluster of its own.
-	ClusterTag    string
-	Authorization Authorization
+	ClusterTag      string
+	Authorization   Authorization
+	Stream, Durable string
 }
 
 // Subjects are the configured subscriptions, one per subject, in the file's order.
@@ -240,7 +269,7 @@ func (c *Config) Subjects() []Subject {
 		i := slices.IndexFunc(subjects, func(known Subject) bool { return known.Subject == s.SubscribeTo })
 		switch {
 		case i < 0:
-			subjects = append(subjects, Subject{s.SubscribeTo, s.ClusterTag, s.Authorization})
+			subjects = append(subjects, Subject{s.SubscribeTo, s.ClusterTag, s.Authorization, s.Stream, s.Durable})
 		case subjects[i].ClusterTag != s.ClusterTag:
 			subjects[i].ClusterTag = ""
 		}

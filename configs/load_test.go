@@ -248,7 +248,7 @@ func TestAdditions(t *testing.T) {
 			RetentionInMemory: 90 * time.Minute, CheckpointInterval: 10 * time.Minute,
 			Checkpoints:   configs.Checkpoints{Directory: "./var/checkpoints", Sync: "1s"},
 			Cleanup:       configs.Cleanup{Mode: configs.CleanupDelete},
-			Subscriptions: []configs.Subscription{{SubscribeTo: "a", Authorization: configs.AuthorizationHeader}},
+			Subscriptions: []configs.Subscription{{SubscribeTo: "a", Authorization: configs.AuthorizationConnection}},
 		},
 		NATS: configs.NATS{Embedded: &configs.EmbeddedNATS{Listen: "127.0.0.1:4222"}},
 		Auth: configs.Auth{
@@ -302,11 +302,46 @@ func TestSubjects(t *testing.T) {
 
 	f(``)
 	f(`{"subscribe-to": "b", "cluster-tag": "x"}, {"subscribe-to": "a", "authorization": "trusted"}`,
-		configs.Subject{"b", "x", header}, configs.Subject{"a", "", trusted})
+		configs.Subject{Subject: "b", ClusterTag: "x", Authorization: header}, configs.Subject{Subject: "a", ClusterTag: "", Authorization: trusted})
 	f(`{"subscribe-to": "a", "cluster-tag": "x"}, {"subscribe-to": "a", "cluster-tag": "y"}, {"subscribe-to": "a", "cluster-tag": "z"}`,
-		configs.Subject{"a", "", header})
+		configs.Subject{Subject: "a", ClusterTag: "", Authorization: header})
 	f(`{"subscribe-to": "a", "cluster-tag": "x", "authorization": "trusted"}, {"subscribe-to": "a", "authorization": "trusted"}`,
-		configs.Subject{"a", "", trusted})
+		configs.Subject{Subject: "a", ClusterTag: "", Authorization: trusted})
+	f(`{"subscribe-to": "a", "stream": "S", "durable": "d"}`,
+		configs.Subject{Subject: "a", Authorization: header, Stream: "S", Durable: "d"})
+}
+
+func TestUsualAuthorization(t *testing.T) {
+	f := func(want configs.Authorization, nats string) {
+		t.Helper()
+		config, err := configs.Parse("config.json", []byte(minimal(
+			`"metric-store": {"retention-in-memory": "48h", "nats-subscriptions": [{"subscribe-to": "a"}]}`, `"nats": `+nats)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := config.Subjects()[0].Authorization; got != want {
+			t.Errorf("%s: %q, want %q", nats, got, want)
+		}
+	}
+	f(configs.AuthorizationConnection, `{"embedded": {"listen": ":0"}}`)
+	f(configs.AuthorizationHeader, `{"address": "nats://h"}`)
+	f(configs.AuthorizationHeader, `{"address": "nats://h", "auth-callout": {"account-seed": "file:x"}}`)
+}
+
+func TestNATS(t *testing.T) {
+	config := loaded(t, minimal(`"nats": {"embedded": {"listen": ":0", "tls-cert-file": "c", "tls-key-file": "k", "expiry-grace": "0s",
+		"max-connections": 5, "max-payload": 1048576, "messages-per-second": 7, "bytes-per-second": 8}}`),
+		"config.json: nats.embedded: runs for nothing without metric-store.nats-subscriptions")
+	e := config.NATS.Embedded
+	if e.ExpiryGrace == nil || *e.ExpiryGrace != 0 || e.TLSCertFile != "c" || e.TLSKeyFile != "k" || e.MaxConnections != 5 ||
+		e.MaxPayload != 1<<20 || e.MessagesPerSecond != 7 || e.BytesPerSecond != 8 {
+		t.Errorf("%+v", e)
+	}
+	config = loaded(t, minimal(`"nats": {"address": "h", "auth-callout": {"account-seed": "env:A", "xkey-seed": "file:x", "account": "APP"}}`),
+		`config.json: nats.auth-callout: lets nobody in: no subscription has "authorization": "connection"`)
+	if a := config.NATS.AuthCallout; string(a.AccountSeed) != "env:A" || string(a.XKeySeed) != "file:x" || a.Account != "APP" {
+		t.Errorf("%+v", a)
+	}
 }
 
 func TestExamples(t *testing.T) {

@@ -2,6 +2,7 @@ package configs
 
 import (
 	"cmp"
+	"math"
 	"net/url"
 	"slices"
 	"strings"
@@ -18,10 +19,14 @@ func (c checker) subscriptions() {
 		c.fail(path, "must be at most %d", maxSubscriptions)
 		return
 	}
+	usual := AuthorizationHeader
+	if c.config.NATS.Embedded != nil {
+		usual = AuthorizationConnection
+	}
 	for i := range all {
 		s := &all[i]
 		at := joinIndex(path, i)
-		s.Authorization = cmp.Or(s.Authorization, AuthorizationHeader)
+		s.Authorization = cmp.Or(s.Authorization, usual)
 		c.subscription(at, *s)
 		for j, earlier := range all[:i] {
 			c.pair(at, *s, joinIndex(path, j), earlier)
@@ -43,11 +48,30 @@ func (c checker) subscription(at string, s Subscription) {
 	}
 	switch s.Authorization {
 	case AuthorizationHeader:
+	case AuthorizationConnection:
+		if n := c.config.NATS; n.Address != "" && n.AuthCallout == nil && !c.config.Auth.Disabled {
+			c.fail(at+".authorization", `"connection" needs nats.auth-callout where the server is not embedded`)
+		}
 	case AuthorizationTrusted:
 		c.warn(at+".authorization", "messages are not asked for a token: whoever may publish to "+
 			quote(s.SubscribeTo)+" may write")
 	default: // not shown: it may be a token
-		c.fail(at+".authorization", `must be "header" or "trusted"`)
+		c.fail(at+".authorization", `must be "header", "connection" or "trusted"`)
+	}
+	c.stream(at, s)
+}
+
+func (c checker) stream(at string, s Subscription) {
+	switch {
+	case s.Stream != "" && s.Durable == "":
+		c.fail(at+".durable", "missing: the name of our consumer of the stream")
+	case s.Stream == "" && s.Durable != "":
+		c.fail(at+".stream", "missing: the stream that the consumer is of")
+	}
+	for _, n := range [...]struct{ key, name string }{{"stream", s.Stream}, {"durable", s.Durable}} {
+		if strings.ContainsAny(n.name, `.*>/\`) || strings.ContainsFunc(n.name, notInSubject) {
+			c.fail(at+"."+n.key, `%s is no name: without spaces, dots, "*", ">" and slashes`, quote(n.name))
+		}
 	}
 }
 
@@ -59,6 +83,10 @@ func (c checker) pair(at string, s Subscription, earlierAt string, earlier Subsc
 		c.fail(at, "the same as %s", earlierAt)
 	case s.SubscribeTo == earlier.SubscribeTo && s.Authorization != earlier.Authorization:
 		c.fail(at+".authorization", "differs from that of %s, which has the same subject", earlierAt)
+	case s.SubscribeTo == earlier.SubscribeTo && (s.Stream != earlier.Stream || s.Durable != earlier.Durable):
+		c.fail(at+".stream", "differs from that of %s, which has the same subject", earlierAt)
+	case s.SubscribeTo != earlier.SubscribeTo && s.Stream != "" && s.Stream == earlier.Stream && s.Durable == earlier.Durable:
+		c.fail(at+".durable", "is the consumer of %s as well, which has another subject", earlierAt)
 	case s.SubscribeTo != earlier.SubscribeTo && overlap(s.SubscribeTo, earlier.SubscribeTo):
 		c.warn(at+".subscribe-to", "overlaps with "+earlierAt+": messages that match both arrive twice")
 	}
@@ -68,11 +96,10 @@ func (c checker) nats() {
 	n := c.config.NATS
 	subscribed := len(c.config.MetricStore.Subscriptions) > 0
 	if n.Embedded != nil {
-		if n.Embedded.Listen == "" {
-			c.fail("nats.embedded.listen", `missing: the address to listen on, such as "127.0.0.1:4222"`)
-		} else {
-			c.hostPort("nats.embedded.listen", n.Embedded.Listen)
-		}
+		c.embedded(*n.Embedded)
+	}
+	if n.AuthCallout != nil {
+		c.authCallout(*n.AuthCallout)
 	}
 	c.valueOrReference("nats.password", string(n.Password))
 	switch {
@@ -87,6 +114,57 @@ func (c checker) nats() {
 	}
 	if (n.Username == "") != (n.Password == "") {
 		c.warn("nats", "username and password are used only if both are given")
+	}
+}
+
+// mostPayload is the largest message that a NATS server can be told to take, in bytes.
+const mostPayload = 64 << 20
+
+func (c checker) embedded(e EmbeddedNATS) {
+	const path = "nats.embedded"
+	if e.Listen == "" {
+		c.fail(path+".listen", `missing: the address to listen on, such as "127.0.0.1:4222"`)
+	} else {
+		c.hostPort(path+".listen", e.Listen)
+	}
+	if e.TLSCertFile != "" && e.TLSKeyFile == "" {
+		c.fail(path+".tls-key-file", "missing: tls-cert-file is set, and TLS needs both")
+	}
+	if e.TLSKeyFile != "" && e.TLSCertFile == "" {
+		c.fail(path+".tls-cert-file", "missing: tls-key-file is set, and TLS needs both")
+	}
+	for _, limit := range []struct {
+		key         string
+		value, most int64
+	}{
+		{"max-connections", int64(e.MaxConnections), 1 << 20},
+		{"max-payload", e.MaxPayload, mostPayload},
+		{"messages-per-second", e.MessagesPerSecond, math.MaxInt64},
+		{"bytes-per-second", e.BytesPerSecond, math.MaxInt64},
+	} {
+		if limit.value < 0 || limit.value > limit.most {
+			c.fail(path+"."+limit.key, "must be from 0 to %d", limit.most)
+		}
+	}
+}
+
+func (c checker) authCallout(a AuthCallout) {
+	const path = "nats.auth-callout"
+	n := c.config.NATS
+	if a.AccountSeed == "" {
+		c.fail(path+".account-seed", "missing: the nkey seed whose public key is the server's auth_callout.issuer")
+	}
+	c.valueOrReference(path+".account-seed", string(a.AccountSeed))
+	c.valueOrReference(path+".xkey-seed", string(a.XKeySeed))
+	if strings.ContainsFunc(a.Account, notInSubject) {
+		c.fail(path+".account", "%s is no account: without spaces", quote(a.Account))
+	}
+	connection := func(s Subscription) bool { return s.Authorization == AuthorizationConnection }
+	switch {
+	case n.Embedded != nil:
+		c.fail(path, "cannot stand beside nats.embedded: an embedded server needs nobody to ask")
+	case !slices.ContainsFunc(c.config.MetricStore.Subscriptions, connection):
+		c.warn(path, `lets nobody in: no subscription has "authorization": "connection"`)
 	}
 }
 
@@ -107,13 +185,15 @@ func validServers(list string) bool {
 
 // validSubject follows https://docs.nats.io/nats-concepts/subjects.
 func validSubject(subject string) bool {
-	if strings.ContainsFunc(subject, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+	if strings.ContainsFunc(subject, notInSubject) {
 		return false
 	}
 	words := strings.Split(subject, ".")
 	full := slices.Index(words, ">")
 	return !slices.Contains(words, "") && (full < 0 || full == len(words)-1)
 }
+
+func notInSubject(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
 
 // overlap says whether some subject matches both: "*" stands for one word, a last ">" for one or more.
 func overlap(a, b string) bool {

@@ -73,7 +73,7 @@ func TestRefusedKeys(t *testing.T) {
 	f(inStore(`"checkpoints": {"dir": "x"}`), `config.json: metric-store.checkpoints.dir: unknown key; known here: directory, max-wal-size, sync`)
 	f(inStore(`"cleanup": {"modus": "delete"}`), `config.json: metric-store.cleanup.modus: unknown key; did you mean "mode"?`)
 	f(subscribed(`{"subscribe-to": "hpc", "cluster": "fritz"}`),
-		"config.json: metric-store.nats-subscriptions[0].cluster: unknown key; known here: authorization, cluster-tag, subscribe-to")
+		"config.json: metric-store.nats-subscriptions[0].cluster: unknown key; known here: authorization, cluster-tag, durable, stream, subscribe-to")
 	f(minimal(`"nats": {"subscriptions": []}`), "config.json: nats.subscriptions: unknown key; "+
 		`subscriptions stand in "metric-store", as "nats-subscriptions"`)
 	f(minimal(`"auth": {"disable": true}`), `config.json: auth.disable: unknown key; did you mean "disabled"?`)
@@ -185,7 +185,7 @@ func TestRefusedNATS(t *testing.T) {
 			t.Errorf("cluster-tag %q was taken", tag)
 		}
 	}
-	f(subscribed(`{"subscribe-to": "a", "authorization": "Bearer eyJhbGciOi"}`), at+`[0].authorization: must be "header" or "trusted"`)
+	f(subscribed(`{"subscribe-to": "a", "authorization": "Bearer eyJhbGciOi"}`), at+`[0].authorization: must be "header", "connection" or "trusted"`)
 	f(subscribed(`{"subscribe-to": "a", "cluster-tag": "x"}, {"subscribe-to": "a", "cluster-tag": "x"}`),
 		at+"[1]: the same as metric-store.nats-subscriptions[0]")
 	f(subscribed(`{"subscribe-to": "a", "cluster-tag": "x"}, {"subscribe-to": "b"}, {"subscribe-to": "a", "authorization": "trusted"}`),
@@ -196,6 +196,29 @@ func TestRefusedNATS(t *testing.T) {
 		"config.json: nats.embedded: cannot stand beside nats.address: messages come from one server")
 	f(minimal(`"nats": {"embedded": {}}`), `config.json: nats.embedded.listen: missing: the address to listen on, such as "127.0.0.1:4222"`)
 	f(minimal(`"nats": {"embedded": {"listen": "4222"}}`), `config.json: nats.embedded.listen: must be host:port, such as "127.0.0.1:8080", or "[::1]:8080"`)
+	f(subscribed(`{"subscribe-to": "a", "authorization": "connection"}`),
+		at+`[0].authorization: "connection" needs nats.auth-callout where the server is not embedded`)
+	f(subscribed(`{"subscribe-to": "a", "stream": "S"}, {"subscribe-to": "b", "durable": "d"}, {"subscribe-to": "c", "stream": "a.b", "durable": ">"}`),
+		at+"[0].durable: missing: the name of our consumer of the stream", at+"[1].stream: missing: the stream that the consumer is of",
+		at+`[2].stream: "a.b" is no name: without spaces, dots, "*", ">" and slashes`, at+`[2].durable: ">" is no name: without spaces, dots, "*", ">" and slashes`)
+	f(subscribed(`{"subscribe-to": "a", "cluster-tag": "x"}, {"subscribe-to": "a", "stream": "S", "durable": "d"}`),
+		at+"[1].stream: differs from that of metric-store.nats-subscriptions[0], which has the same subject")
+	f(subscribed(`{"subscribe-to": "a", "stream": "S", "durable": "d"}, {"subscribe-to": "b", "stream": "S", "durable": "d"}`),
+		at+"[1].durable: is the consumer of metric-store.nats-subscriptions[0] as well, which has another subject")
+
+	const embedded, callout = "config.json: nats.embedded", "config.json: nats.auth-callout"
+	f(minimal(`"nats": {"embedded": {"listen": ":0", "tls-cert-file": "c", "expiry-grace": "-1s"}}`),
+		embedded+".expiry-grace: must not be negative", embedded+".tls-key-file: missing: tls-cert-file is set, and TLS needs both")
+	f(minimal(`"nats": {"embedded": {"listen": ":0", "tls-key-file": "k", "max-connections": -1, "max-payload": 67108865, "messages-per-second": -1, "bytes-per-second": -1}}`),
+		embedded+".tls-cert-file: missing: tls-key-file is set, and TLS needs both",
+		embedded+".max-connections: must be from 0 to 1048576", embedded+".max-payload: must be from 0 to 67108864",
+		embedded+".messages-per-second: must be from 0 to 9223372036854775807", embedded+".bytes-per-second: must be from 0 to 9223372036854775807")
+	f(minimal(`"nats": {"embedded": {"listen": ":0"}, "auth-callout": {"account-seed": "file:", "xkey-seed": "env:", "account": "a b"}}`),
+		callout+`.account-seed: the reference names nothing after "file:"`, callout+`.xkey-seed: the reference names nothing after "env:"`,
+		callout+`.account: "a b" is no account: without spaces`, callout+": cannot stand beside nats.embedded: an embedded server needs nobody to ask")
+	f(minimal(`"nats": {"address": "h", "auth-callout": {}}`),
+		callout+".account-seed: missing: the nkey seed whose public key is the server's auth_callout.issuer")
+
 	f(minimal(`"nats": {"address": "https://h:4222"}`), badURL)
 	f(minimal(`"nats": {"address": "nats://"}`), badURL)
 	f(minimal(`"nats": {"address": "nats://a,,nats://b"}`), badURL)

@@ -132,6 +132,10 @@ func TestBadTokensAreRefused(t *testing.T) {
 		f("two-cases", auth.ConflictingTokens, "Authorization", "Bearer "+good, "authorization", "Bearer "+token("admin"))
 		f("one-of-two-bad", auth.ConflictingTokens, "Authorization", "Bearer "+good, "AUTHORIZATION", "Bearer x.y.z")
 
+		if err := h.chain.SetRevocations(revocations(t, `{"tokens": ["revoked"]}`)); err != nil {
+			t.Fatal(err)
+		}
+		bad("revoked", auth.Revoked, with(map[string]any{"jti": "revoked"}))
 		bad("garbage", auth.Malformed, "garbage")
 		bad("three-parts", auth.Malformed, "not.a.token")
 		bad("truncated", auth.BadSignature, good[:len(good)-6])

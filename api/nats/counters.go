@@ -7,6 +7,13 @@ import "github.com/prometheus/client_golang/prometheus"
 type counters struct {
 	messages, bytes, refused, failed, rejected, dropped *prometheus.CounterVec
 	connected                                           prometheus.GaugeFunc
+
+	turnedAway                    *prometheus.CounterVec
+	unchecked, closed, violations prometheus.Counter
+
+	streams             *prometheus.CounterVec
+	pending, ackPending *prometheus.GaugeVec
+	more                []prometheus.Collector
 }
 
 // Reasons for counters.failed.
@@ -25,13 +32,27 @@ func newCounters(connected func() bool) *counters {
 	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts(opts(name, help)), append([]string{"subject"}, labels...))
 	}
+	plain := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts(opts(name, help)))
+	}
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts(opts(name, help)), []string{"stream", "durable"})
+	}
 	return &counters{
-		messages: vec("messages_total", "Messages taken up, whatever became of them."),
-		bytes:    vec("bytes_total", "Bytes of their bodies, as received."),
-		refused:  vec("refused_total", "Messages without a token that may write.", "reason"),
-		failed:   vec("failed_total", "Messages that were not stored, or not wholly, for another reason.", "reason"),
-		rejected: vec("rejected_lines_total", "Lines that were not stored because something was wrong with them."),
-		dropped:  vec("dropped_total", "Messages received and dropped because too many were waiting."),
+		turnedAway: prometheus.NewCounterVec(prometheus.CounterOpts(opts("connections_refused_total",
+			"Publishers whose connection was refused.")), []string{"reason"}),
+		unchecked:  plain("connections_unchecked_total", "Publishers who were sent away to come again because they could not be checked."),
+		closed:     plain("connections_closed_total", "Connections of publishers that were closed: token expired or no longer good, or a limit exceeded."),
+		violations: plain("violations_total", "Attempts of connected publishers to publish or subscribe where they may not."),
+		streams:    vec("stream_messages_total", "Messages of streams by what became of them: ack, nak (to come again) or term (never).", "verdict"),
+		pending:    gauge("stream_pending", "Messages of the stream that have not been delivered to the consumer."),
+		ackPending: gauge("stream_ack_pending", "Messages of the stream that were delivered and not acknowledged."),
+		messages:   vec("messages_total", "Messages taken up, whatever became of them."),
+		bytes:      vec("bytes_total", "Bytes of their bodies, as received."),
+		refused:    vec("refused_total", "Messages without a token that may write.", "reason"),
+		failed:     vec("failed_total", "Messages that were not stored, or not wholly, for another reason.", "reason"),
+		rejected:   vec("rejected_lines_total", "Lines that were not stored because something was wrong with them."),
+		dropped:    vec("dropped_total", "Messages received and dropped because too many were waiting."),
 		connected: prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts("connected", "1 while connected to a server, else 0.")), func() float64 {
 			if connected() {
 				return 1
@@ -47,7 +68,10 @@ func (c *counters) plain() []*prometheus.CounterVec {
 }
 
 func (c *counters) all() []prometheus.Collector {
-	return []prometheus.Collector{c.messages, c.bytes, c.refused, c.failed, c.rejected, c.dropped, c.connected}
+	return append([]prometheus.Collector{
+		c.messages, c.bytes, c.refused, c.failed, c.rejected, c.dropped, c.connected,
+		c.turnedAway, c.unchecked, c.closed, c.violations, c.streams, c.pending, c.ackPending,
+	}, c.more...)
 }
 
 // Describe implements [prometheus.Collector].

@@ -1,79 +1,117 @@
 package nats
 
 import (
+	"context"
 	"crypto/rand"
-	"crypto/subtle"
-	"errors"
+	"crypto/tls"
 	"fmt"
-	"log/slog"
 	"net"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	natsgo "github.com/nats-io/nats.go"
+
+	"github.com/ringstore/ringstore/auth"
 )
 
 const (
-	maxPayload     = 8 << 20  // bytes of a message, headers included
-	maxControlLine = 16 << 10 // bytes of CONNECT, which may hold a token as password
+	mostPayload    = 64 << 20    // bytes of a message, which is nats-server's own bound
+	maxControlLine = 16 << 10    // bytes of CONNECT, which may hold a token as password
+	syncStreams    = time.Second // as the journal
 )
 
 // embedded is a NATS server in this process. It knows two kinds of clients:
-// our own, which comes through memory and may only subscribe, and publishers,
+// our own, which comes through memory and may only receive, and publishers,
 // who come over TCP and may only publish: nobody can read the messages of
-// others, which have tokens in their headers.
+// others, which may have tokens in their headers.
 type embedded struct {
-	server     *server.Server
+	o          *Options
+	server     *server.Server // nil until start
 	log        *serverLog
 	own        credential
-	publishers credential // empty: anybody
+	inbox      string // prefix of what is answered to our own client
+	publishers *publishers
+	rates      *rates // nil: no limits
 	subjects   []string
+	streams    bool
 	host       string
 	addr       net.Addr // nil until it listens
 }
 
-type credential struct{ user, password string }
-
-// startEmbedded starts the server for connections from inside only.
-func startEmbedded(o Options) (*embedded, error) {
-	host, port, err := splitListen(o.Listen)
-	if err != nil {
-		return nil, err
-	}
+func newEmbedded(o *Options, c *counters) *embedded {
 	e := &embedded{
-		log:        newServerLog(o.Log),
-		own:        credential{"ringstore-" + rand.Text(), rand.Text()},
-		publishers: credential{o.Username, o.Password},
-		host:       host,
+		o:     o,
+		own:   credential{"ringstore-" + rand.Text(), rand.Text()},
+		inbox: "_RINGSTORE." + rand.Text(),
+		rates: newRates(o.Embedded, c, o.Log),
 	}
 	for _, s := range o.Subjects {
 		e.subjects = append(e.subjects, s.Subject)
+		e.streams = e.streams || s.Stream != ""
 	}
-	e.server, err = server.NewServer(&server.Options{
-		ServerName:                 "ringstore",
-		Host:                       host,
-		Port:                       port,
-		DontListen:                 true, // see listen
-		NoLog:                      true, // see SetLogger
-		NoSigs:                     true,
-		NoSystemAccount:            true,
-		MaxPayload:                 maxPayload,
-		MaxControlLine:             maxControlLine,
-		CustomClientAuthentication: e,
-	})
+	admission := newAdmission(o, c)
+	admission.guests = &credential{o.Username, o.Password}
+	e.publishers = newPublishers(admission, o.Embedded.ExpiryGrace, e)
+	e.log = newServerLog(o.Log, e.violation)
+	return e
+}
+
+// start starts the server for connections from inside only.
+func (e *embedded) start() error {
+	host, port, err := splitListen(e.o.Embedded.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("embedded server: %w", err)
+		return err
+	}
+	e.host = host
+	options, err := e.options(port)
+	if err != nil {
+		return err
+	}
+	if e.server, err = server.NewServer(options); err != nil {
+		return fmt.Errorf("embedded server: %w", err)
 	}
 	e.server.SetLogger(e.log, false, false)
 	e.server.Start()
 	if !e.server.ReadyForConnections(10 * time.Second) {
 		e.shutdown()
-		return nil, fmt.Errorf("embedded server did not start: %w", e.log.fatal())
+		return fmt.Errorf("embedded server did not start: %w", e.log.fatal())
 	}
-	e.warn(o)
-	return e, nil
+	e.warn()
+	return nil
+}
+
+// options are the server's. What they do not name is off: routes, gateways,
+// leaf nodes, websocket, MQTT, monitoring, profiling.
+func (e *embedded) options(port int) (*server.Options, error) {
+	o := e.o.Embedded
+	options := &server.Options{
+		ServerName:                 "ringstore",
+		Host:                       e.host,
+		Port:                       port,
+		DontListen:                 true, // see listen
+		NoLog:                      true, // see SetLogger
+		NoSigs:                     true,
+		NoSystemAccount:            true,
+		MaxConn:                    o.MaxConnections + 1, // ours
+		MaxPayload:                 o.MaxPayload,
+		MaxPending:                 max(server.MAX_PENDING_SIZE, 2*int64(o.MaxPayload)),
+		MaxControlLine:             maxControlLine,
+		CustomClientAuthentication: e,
+	}
+	if e.streams {
+		options.JetStream, options.StoreDir, options.SyncInterval = true, o.StoreDir, syncStreams
+		options.DisableJetStreamBanner = true
+	}
+	if o.CertFile == "" {
+		return options, nil
+	}
+	cert, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("embedded server: TLS certificate %q with key %q: %w", o.CertFile, o.KeyFile, err)
+	}
+	options.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	return options, nil
 }
 
 // splitListen takes host:port apart. For nats-server port 0 means 4222.
@@ -92,12 +130,13 @@ func splitListen(listen string) (host string, port int, err error) {
 	return host, int(n), nil
 }
 
-func (e *embedded) warn(o Options) {
-	if e.publishers == (credential{}) {
-		o.Log.Warn("embedded NATS server takes publishers without a password", "listen", o.Listen)
+func (e *embedded) warn() {
+	o := e.o
+	if subjects, open := e.publishers.admission.asGuest(request{}); open && o.Authenticator != nil {
+		o.Log.Warn("embedded NATS server takes publishers without a password", "listen", o.Embedded.Listen, "subjects", subjects)
 	}
-	if ip := net.ParseIP(e.host); e.host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		o.Log.Warn("embedded NATS server is reachable from other machines without TLS: tokens cross the network in the clear", "listen", o.Listen)
+	if ip := net.ParseIP(e.host); o.Embedded.CertFile == "" && e.host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		o.Log.Warn("embedded NATS server is reachable from other machines without TLS: tokens cross the network in the clear", "listen", o.Embedded.Listen)
 	}
 }
 
@@ -113,13 +152,20 @@ func (e *embedded) listen() error {
 
 // shutdown disconnects everybody and waits for the server's goroutines.
 func (e *embedded) shutdown() {
+	if e.server == nil {
+		return
+	}
 	e.server.Shutdown()
 	e.server.WaitForShutdown()
 }
 
 // connectOptions are those of our own client.
 func (e *embedded) connectOptions() []natsgo.Option {
-	return []natsgo.Option{natsgo.InProcessServer(e.server), natsgo.UserInfo(e.own.user, e.own.password)}
+	return []natsgo.Option{
+		natsgo.InProcessServer(e.server),
+		natsgo.UserInfo(e.own.user, e.own.password),
+		natsgo.CustomInboxPrefix(e.inbox),
+	}
 }
 
 // Check implements [server.Authentication].
@@ -127,99 +173,99 @@ func (e *embedded) Check(c server.ClientAuthentication) bool {
 	if c.Kind() != server.CLIENT {
 		return false
 	}
-	given := credential{c.GetOpts().Username, c.GetOpts().Password}
+	opts := c.GetOpts()
+	r := request{given: credential{opts.Username, opts.Password}, token: opts.Token}
 	if inProcess(c.RemoteAddress()) {
-		if !given.equal(e.own) {
+		if !r.given.equal(e.own) {
 			return false
 		}
 		c.RegisterUser(&server.User{Username: "ringstore", Permissions: e.mayReceive()})
 		return true
 	}
-	if e.publishers != (credential{}) && !given.equal(e.publishers) {
+	r.host = hostOf(c.RemoteAddress())
+	ctx, cancel := context.WithTimeout(context.Background(), checkTimeout)
+	defer cancel()
+	g, deadline, err := e.publishers.admit(ctx, c.GetID(), r)
+	if err != nil {
+		if _, refused := reasonOf(err); !refused {
+			e.disconnect(c.GetID()) // a client that is refused twice never comes again
+		}
 		return false
 	}
-	c.RegisterUser(&server.User{Username: "publisher", Permissions: e.mayPublish()})
+	name := "publisher"
+	if g.principal != nil {
+		name = g.principal.Subject
+	}
+	c.RegisterUser(&server.User{Username: name, Permissions: mayPublish(g.subjects), ConnectionDeadline: deadline})
 	return true
+}
+
+// connected implements [connections].
+func (e *embedded) connected(id uint64) bool { return e.server.GetClient(id) != nil }
+
+// disconnect implements [connections].
+func (e *embedded) disconnect(id uint64) { _ = e.server.DisconnectClientByID(id) } // it may have gone
+
+// turn closes the connections that may be no longer.
+func (e *embedded) turn() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	e.publishers.turn(ctx)
+	if e.rates != nil {
+		e.rates.turn(e.server, e.disconnect)
+	}
+}
+
+func (e *embedded) notes() []*note {
+	notes := append(e.log.notes(), e.publishers.notes()...)
+	if e.rates != nil {
+		notes = append(notes, e.rates.exceeded)
+	}
+	return append(notes, e.publishers.admission.notes()...)
+}
+
+// violation is told of a connection that asked for what it was not granted,
+// which a publisher may not notice: its library only logs it, if that.
+func (e *embedded) violation(host string, id uint64) {
+	a := e.publishers.admission
+	a.counters.violations.Inc()
+	var p *auth.Principal
+	if one := e.publishers.of(id); one != nil {
+		p = one.principal
+	}
+	record(a.o.Audit, host, p, auth.InsufficientRole)
+}
+
+// hostOf is an address without its port.
+func hostOf(addr net.Addr) string {
+	host, _, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return addr.String()
+	}
+	return host
 }
 
 // inProcess tells whether a client's address is that of a [net.Pipe], which no
 // connection from outside can have.
 func inProcess(addr net.Addr) bool { return addr != nil && addr.Network() == "pipe" }
 
-func (c credential) equal(other credential) bool {
-	user := subtle.ConstantTimeCompare([]byte(c.user), []byte(other.user))
-	password := subtle.ConstantTimeCompare([]byte(c.password), []byte(other.password))
-	return user&password == 1
-}
-
 func (e *embedded) mayReceive() *server.Permissions {
-	return &server.Permissions{
-		Subscribe: &server.SubjectPermission{Allow: e.subjects},
+	p := &server.Permissions{
+		Subscribe: &server.SubjectPermission{Allow: append([]string{e.inbox + ".>"}, e.subjects...)},
 		Publish:   &server.SubjectPermission{Deny: []string{">"}},
 	}
+	if e.streams {
+		p.Publish = &server.SubjectPermission{Allow: []string{"$JS.API.>", "$JS.ACK.>"}}
+	}
+	return p
 }
 
-func (e *embedded) mayPublish() *server.Permissions {
+// notForPublishers are the server's own, whatever the wildcards of a subject.
+var notForPublishers = [...]string{"$JS.>", "$SYS.>", "_INBOX.>", "_RINGSTORE.>"}
+
+func mayPublish(subjects []string) *server.Permissions {
 	return &server.Permissions{
-		Publish:   &server.SubjectPermission{Allow: e.subjects},
+		Publish:   &server.SubjectPermission{Allow: subjects, Deny: notForPublishers[:]},
 		Subscribe: &server.SubjectPermission{Deny: []string{">"}},
 	}
-}
-
-// serverLog takes what the server logs. Anybody who can connect can make it
-// complain, so that is bounded in number and length.
-type serverLog struct {
-	log              *slog.Logger
-	warnings, errors *note
-	death            chan string // the text of the first fatal error
-}
-
-func newServerLog(log *slog.Logger) *serverLog {
-	return &serverLog{
-		log:      log,
-		warnings: newNote(log, slog.LevelWarn, 10, "embedded NATS server"),
-		errors:   newNote(log, slog.LevelError, 10, "embedded NATS server"),
-		death:    make(chan string, 1),
-	}
-}
-
-func (l *serverLog) notes() []*note { return []*note{l.warnings, l.errors} }
-
-// fatal is the error that the server could not go on with.
-func (l *serverLog) fatal() error {
-	select {
-	case text := <-l.death:
-		return errors.New(text)
-	default:
-		return errors.New("no reason given")
-	}
-}
-
-// Noticef implements [server.Logger], as the others.
-func (l *serverLog) Noticef(format string, v ...any) {
-	l.log.Debug("embedded NATS server", "says", said(format, v))
-}
-
-func (l *serverLog) Warnf(format string, v ...any)  { l.warnings.add(1, "says", said(format, v)) }
-func (l *serverLog) Errorf(format string, v ...any) { l.errors.add(1, "says", said(format, v)) }
-
-// Fatalf must not end the process: who started the server sees that it did not.
-func (l *serverLog) Fatalf(format string, v ...any) {
-	select {
-	case l.death <- said(format, v):
-	default:
-	}
-}
-
-func (l *serverLog) Debugf(string, ...any) {}
-func (l *serverLog) Tracef(string, ...any) {}
-
-// said is the server's text without the pieces of a client's input that it
-// quotes when it does not understand them: these may hold credentials.
-func said(format string, v []any) string {
-	text := fmt.Sprintf(format, v...)
-	for _, quote := range []string{"proto=", "(snip:"} {
-		text, _, _ = strings.Cut(text, quote)
-	}
-	return clip(text)
 }

@@ -173,7 +173,7 @@ func TestTheEmbeddedServerWarnsOfWhatIsOpen(t *testing.T) {
 	f := func(listen, user string, want, not string) {
 		t.Helper()
 		h := newHouse(t)
-		h.options.Listen, h.options.Username = listen, user
+		h.options.Embedded, h.options.Username = &Embedded{Listen: listen}, user
 		h.close(h.subscribe(""))
 		mustContain(t, "the log for "+listen, h.log.String(), want)
 		mustNotContain(t, "the log for "+listen, h.log.String(), not)

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -26,7 +28,17 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if config := os.Getenv(serverVariable); config != "" {
+		serveAlone(config)
+	}
+	if address := os.Getenv(publisherVariable); address != "" {
+		publishAlone(address)
+	}
+	flag.Parse()
+	_ = flag.Set("test.parallel", "8") // the tests wait for others most of the time
+	goleak.VerifyTestMain(m)
+}
 
 // subject is what most tests subscribe to.
 const subject = "hpc.metrics"
@@ -35,6 +47,24 @@ var (
 	issuer      = authtest.NewIssuer("the issuer of these tests")
 	otherIssuer = authtest.NewIssuer("somebody else")
 )
+
+// issuerName is that of issuer, as cmd names it.
+const issuerName = "jwt-public-key"
+
+// roleMap has our roles by their names, and some on one cluster only.
+var roleMap = map[string]auth.MappedRole{
+	"admin": {Role: auth.Admin}, "api": {Role: auth.API}, "support": {Role: auth.Support},
+	"manager": {Role: auth.Manager}, "user": {Role: auth.User},
+	"api-alpha": {Role: auth.API, Clusters: []string{"alpha"}},
+	"api-gamma": {Role: auth.API, Clusters: []string{"gamma"}},
+}
+
+func keys(of ...*authtest.Issuer) (list []jwk.Key) {
+	for _, i := range of {
+		list = append(list, jwk.Key{Public: i.PublicKey()})
+	}
+	return list
+}
 
 // token is a good one of somebody with these roles.
 func token(roles ...string) string {
@@ -60,6 +90,7 @@ func claims(changes map[string]any) map[string]any {
 type house struct {
 	t        testing.TB
 	store    *memstore.Store
+	chain    *auth.Chain
 	gate     *gate
 	registry *prometheus.Registry
 	log      buffer
@@ -82,7 +113,10 @@ func newHouse(t testing.TB) *house {
 	ingester := ingest.New(ingest.Options{Store: h.store, Writer: writer{h.store}, Registerer: h.registry})
 	h.gate = &gate{Ingester: ingester, open: make(chan struct{})}
 	h.gate.release()
-	verifier, err := auth.NewChain(auth.ChainConfig{Issuers: []auth.Issuer{{Name: "jwt-public-key", Keys: []jwk.Key{{Public: issuer.PublicKey()}}}}})
+	h.chain, err = auth.NewChain(auth.ChainConfig{Issuers: []auth.Issuer{
+		{Name: issuerName, Keys: keys(issuer), RoleMap: roleMap, Leeway: -1},
+		{Name: "other", Issuer: "other", Keys: keys(otherIssuer), RolesClaims: []string{"roles"}},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +124,7 @@ func newHouse(t testing.TB) *house {
 	h.options = Options{
 		Subjects:      []Subject{{Subject: subject, ClusterTag: "alpha"}},
 		Ingester:      h.gate,
-		Authenticator: auth.NewCache(verifier, nil),
+		Authenticator: auth.NewCache(h.chain, nil),
 		Audit:         h.auditor,
 		Log:           slog.New(slog.NewTextHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Registerer:    h.registry,
@@ -103,8 +137,8 @@ func newHouse(t testing.TB) *house {
 func (h *house) subscribe(address string) *Subscriber {
 	h.t.Helper()
 	h.options.Address = address
-	if address == "" && h.options.Listen == "" {
-		h.options.Listen = "127.0.0.1:0"
+	if address == "" && h.options.Embedded == nil {
+		h.options.Embedded = &Embedded{Listen: "127.0.0.1:0"}
 	}
 	s, err := Subscribe(h.options)
 	if err != nil {
@@ -200,6 +234,26 @@ func (g *gate) Batch(ctx context.Context, src ingest.Source, batch []byte) (inge
 	return g.Ingester.Batch(ctx, src, batch)
 }
 
+// doorkeeper is an authenticator that cannot say anything while it is shut.
+type doorkeeper struct {
+	auth.Authenticator
+	shut atomic.Bool
+}
+
+func (d *doorkeeper) Authenticate(ctx context.Context, token string) (*auth.Principal, error) {
+	if d.shut.Load() {
+		return nil, &auth.Overloaded{Code: auth.NoKeys}
+	}
+	return d.Authenticator.Authenticate(ctx, token)
+}
+
+func (d *doorkeeper) AuthenticateAt(ctx context.Context, token string, at time.Time) (*auth.Principal, error) {
+	if _, err := d.Authenticate(ctx, token); err != nil {
+		return nil, err
+	}
+	return d.Authenticator.(pastAuthenticator).AuthenticateAt(ctx, token, at)
+}
+
 // buffer is a log that may be read while it is written.
 type buffer struct {
 	mu sync.Mutex
@@ -222,7 +276,7 @@ func (b *buffer) String() string {
 func runServer(t testing.TB, o server.Options) *server.Server {
 	t.Helper()
 	o.Host, o.NoLog, o.NoSigs = "127.0.0.1", true, true
-	o.NoSystemAccount = true // so that all subscriptions are ours
+	o.NoSystemAccount = o.AuthCallout == nil // so that all subscriptions are ours
 	if o.Port == 0 {
 		o.Port = server.RANDOM_PORT
 	}
@@ -295,7 +349,7 @@ func publish(t testing.TB, c *natsgo.Conn, messages ...*natsgo.Msg) {
 // eventually waits for what must happen.
 func eventually(t testing.TB, what string, happened func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		if happened() {
 			return
 		}

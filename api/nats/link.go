@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	natsgo "github.com/nats-io/nats.go"
 )
 
@@ -17,8 +18,9 @@ type link struct {
 	conn *natsgo.Conn
 	gone chan struct{} // closed when the library has closed the connection
 
-	mu   sync.Mutex
-	subs []subscription
+	mu      sync.Mutex
+	subs    []subscription
+	callout *natsgo.Subscription // nil without one
 }
 
 type subscription struct {
@@ -35,16 +37,30 @@ func (s *Subscriber) dial() (*link, error) {
 	if l.conn, err = natsgo.Connect(s.o.Address, s.connectOptions(l)...); err != nil {
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
-	for _, f := range s.feeds {
-		if err := l.subscribe(f, s.take, s.o.PendingMessages, s.o.PendingBytes); err != nil {
-			if l.conn.IsClosed() {
-				break // the server was quick: see gone
-			}
-			l.close()
-			return nil, fmt.Errorf("subscribing to %q: %w", f.Subject.Subject, err)
-		}
+	if err := s.subscribe(l); err != nil && !l.conn.IsClosed() { // or the server was quick: see gone
+		l.close()
+		return nil, err
 	}
 	return l, nil
+}
+
+// subscribe adds all subscriptions, but for the subjects that a stream holds.
+func (s *Subscriber) subscribe(l *link) error {
+	if s.callout != nil {
+		var err error
+		if l.callout, err = l.conn.QueueSubscribe(server.AuthCalloutSubject, calloutQueue, s.ask); err != nil {
+			return fmt.Errorf("subscribing to the auth callout: %w", err)
+		}
+	}
+	for _, f := range s.feeds {
+		if f.Stream != "" {
+			continue
+		}
+		if err := l.subscribe(f, s.take, s.o.PendingMessages, s.o.PendingBytes); err != nil {
+			return fmt.Errorf("subscribing to %q: %w", f.Subject.Subject, err)
+		}
+	}
+	return nil
 }
 
 func (s *Subscriber) connectOptions(l *link) []natsgo.Option {
@@ -155,6 +171,9 @@ func (s *subscription) drain() {
 // drain tells the server to send no more and waits until every message that
 // came has been taken. When ctx is done it no longer waits for the server.
 func (l *link) drain(ctx context.Context) {
+	if l.callout != nil {
+		_ = l.callout.Drain() // fails only without a connection
+	}
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !l.drained(ctx.Err() != nil) {
@@ -169,7 +188,7 @@ func (l *link) drain(ctx context.Context) {
 func (l *link) drained(hurry bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	done := true
+	done := l.calloutDrained(hurry)
 	for i := range l.subs {
 		sub := &l.subs[i]
 		connected := l.conn.IsConnected() // before Pending: nothing comes after it was false
@@ -183,6 +202,15 @@ func (l *link) drained(hurry bool) bool {
 		}
 	}
 	return done
+}
+
+func (l *link) calloutDrained(hurry bool) bool {
+	if l.callout == nil {
+		return true
+	}
+	connected := l.conn.IsConnected()
+	n, _, err := l.callout.Pending()
+	return err != nil || n == 0 && (!connected || hurry)
 }
 
 // close ends the connection and waits for it.

@@ -1,14 +1,11 @@
 package nats
 
 import (
-	"bytes"
-	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"strings"
+	"time"
 
-	"github.com/klauspost/compress/gzip"
 	natsgo "github.com/nats-io/nats.go"
 
 	"github.com/ringstore/ringstore/api/ingest"
@@ -22,6 +19,7 @@ const transport = "nats"
 // feed is a subscribed subject with what is counted and logged of it.
 type feed struct {
 	Subject
+	may                                func(cluster string) bool // write there, nil: everywhere
 	counters                           *counters
 	refused, failed, rejected, dropped *note
 }
@@ -34,6 +32,10 @@ func newFeed(s Subject, c *counters, log *slog.Logger) *feed {
 		failed:   newNote(log, slog.LevelError, 1, "NATS messages not stored"),
 		rejected: newNote(log, slog.LevelWarn, 1, "NATS messages with bad lines"),
 		dropped:  newNote(log, slog.LevelWarn, 1, "NATS messages dropped: they come faster than they are stored"),
+	}
+	if s.Authorization == Connection && s.ClusterTag != "" {
+		// Who may publish here holds this cluster, and perhaps no other.
+		f.may = func(cluster string) bool { return cluster == s.ClusterTag }
 	}
 	for _, counter := range c.plain() { // a counter is there from the start, not from the first event on
 		counter.WithLabelValues(s.Subject)
@@ -53,43 +55,77 @@ func (f *feed) fail(reason string, err error) {
 	f.failed.add(1, "reason", reason, "error", clip(err.Error()))
 }
 
+// verdict is what became of a message.
+type verdict uint8
+
+const (
+	accepted verdict = iota // stored, as far as it could be read
+	later                   // it may be stored if it comes again
+	never
+)
+
 // handle takes one message to where it belongs. Messages of one subject are
 // handled side by side: their order matters only where two write the same
-// moment of the same series.
-func (s *Subscriber) handle(f *feed, m *natsgo.Msg) {
+// moment of the same series. at is when it reached a stream, zero if it comes
+// from none.
+func (s *Subscriber) handle(f *feed, m *natsgo.Msg, at time.Time) verdict {
 	f.counters.messages.WithLabelValues(f.Subject.Subject).Inc()
 	f.counters.bytes.WithLabelValues(f.Subject.Subject).Add(float64(len(m.Data)))
+	src := ingest.Source{Cluster: f.ClusterTag, Transport: transport, May: f.may}
+	var p *auth.Principal
 	if f.Authorization == Header {
-		if p, err := s.authorize(m.Header); err != nil {
-			s.refuse(f, p, err)
-			return
+		var err error
+		if p, src.May, err = s.authorize(m.Header, at); err != nil {
+			return s.refuse(f, p, err)
 		}
 	}
-	report, reason, err := s.store(f, m)
+	report, reason, err := s.store(src, m)
 	if report.RejectedTotal > 0 {
 		f.counters.rejected.WithLabelValues(f.Subject.Subject).Add(float64(report.RejectedTotal))
 		first := report.Rejected[0]
 		f.rejected.add(1, "lines", report.RejectedTotal, "line", first.Line, "reason", clip(first.Reason))
 	}
+	if report.Forbidden > 0 {
+		_ = s.refuse(f, p, deniedElsewhere)
+	}
 	switch {
 	case errors.Is(err, memstore.ErrMemory):
 		f.fail(failedMemory, err)
+		return later
 	case err != nil:
 		f.fail(reason, err)
+		if reason == failedStore {
+			return later
+		}
+		return never
+	case report.Accepted == 0 && report.RejectedTotal > 0:
+		return never
 	}
+	return accepted
 }
 
-// authorize returns whose token the header carries, and why that may not write.
-func (s *Subscriber) authorize(h natsgo.Header) (*auth.Principal, error) {
+// authorize returns whose token the header carries and where that may write
+// (nil: everywhere), or why it may not.
+func (s *Subscriber) authorize(h natsgo.Header, at time.Time) (*auth.Principal, func(cluster string) bool, error) {
 	token, err := auth.BearerToken(values(h, "Authorization"), nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	p, err := s.o.Authenticator.Authenticate(s.ctx, token)
+	p, err := s.authenticate(token, at)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return p, s.o.Policy.Decide(p, auth.Write)
+	may, err := writable(s.o.Policy, p)
+	return p, may, err
+}
+
+// authenticate holds a token's times against the moment when its message
+// reached the stream: what waited there because we were away was good then.
+func (s *Subscriber) authenticate(token string, at time.Time) (*auth.Principal, error) {
+	if at.IsZero() {
+		return s.o.Authenticator.Authenticate(s.ctx, token)
+	}
+	return s.o.Authenticator.(pastAuthenticator).AuthenticateAt(s.ctx, token, at) // see Options.complete
 }
 
 // values returns all values of a header. Its name's case matters to NATS, and
@@ -107,111 +143,18 @@ func values(h natsgo.Header, name string) []string {
 // refuse counts and audits a message that was turned away. The peer is the
 // subject that we subscribed to: messages carry no publisher, and under a
 // wildcard their own subjects are the publisher's to choose.
-func (s *Subscriber) refuse(f *feed, p *auth.Principal, err error) {
-	event := auth.Event{Transport: transport, Peer: f.Subject.Subject, Action: auth.Write}
-	if refusal, ok := errors.AsType[*auth.Refusal](err); ok {
-		event.Code = refusal.Code
-	} else if denied, ok := errors.AsType[*auth.Denied](err); ok {
-		event.Code = denied.Code
-	} else if overloaded, ok := errors.AsType[*auth.Overloaded](err); ok {
+func (s *Subscriber) refuse(f *feed, p *auth.Principal, err error) verdict {
+	code, ok := reasonOf(err)
+	if overloaded, busy := errors.AsType[*auth.Overloaded](err); busy {
 		f.fail(string(overloaded.Code), err)
-		return
-	} else {
+		return later
+	}
+	if !ok {
 		f.fail(failedAuth, err)
-		return
+		return later
 	}
-	if p != nil {
-		event.Issuer, event.Subject, event.Roles = p.Issuer, p.Subject, p.Roles
-	}
-	f.counters.refused.WithLabelValues(f.Subject.Subject, string(event.Code)).Inc()
-	f.refused.add(1, "reason", string(event.Code))
-	if s.o.Audit != nil {
-		s.o.Audit.Record(event)
-	}
-}
-
-// Errors of a message's body.
-var (
-	errTooLarge = errors.New("the body is larger than the limit")
-	errEncoding = errors.New("Content-Encoding is neither gzip nor identity")
-)
-
-// store hands the body to the ingester. With an error comes the reason that it
-// is counted under.
-func (s *Subscriber) store(f *feed, m *natsgo.Msg) (report ingest.Report, reason string, err error) {
-	src := ingest.Source{Cluster: f.ClusterTag, Transport: transport}
-	zipped, err := gzipped(values(m.Header, "Content-Encoding"))
-	switch {
-	case err != nil:
-		return report, failedEncoding, err
-	case int64(len(m.Data)) > s.o.MaxBody:
-		return report, failedTooLarge, errTooLarge
-	case zipped:
-		return s.storeGzip(s.ctx, src, m.Data)
-	}
-	report, err = s.o.Ingester.Batch(s.ctx, src, m.Data)
-	return report, failedStore, err
-}
-
-func (s *Subscriber) storeGzip(ctx context.Context, src ingest.Source, data []byte) (ingest.Report, string, error) {
-	z, _ := s.unzippers.Get().(*gzip.Reader)
-	if z == nil {
-		z = new(gzip.Reader)
-	}
-	defer s.unzippers.Put(z)
-	if err := z.Reset(bytes.NewReader(data)); err != nil {
-		return ingest.Report{}, failedEncoding, err
-	}
-	body := &boundedReader{r: z, left: s.o.MaxBody + 1}
-	report, err := s.o.Ingester.Stream(ctx, src, body)
-	switch {
-	case body.err == nil:
-		return report, failedStore, err
-	case errors.Is(body.err, errTooLarge):
-		return report, failedTooLarge, err
-	default:
-		return report, failedEncoding, err
-	}
-}
-
-// gzipped tells whether a body is compressed.
-func gzipped(encodings []string) (bool, error) {
-	var zipped, plain bool
-	for _, e := range encodings {
-		switch strings.ToLower(strings.TrimSpace(e)) {
-		case "gzip", "x-gzip": // the same to RFC 9110 section 8.4.1.3
-			zipped = true
-		case "", "identity":
-			plain = true
-		default:
-			return false, errEncoding
-		}
-	}
-	if zipped && plain {
-		return false, errEncoding
-	}
-	return zipped, nil
-}
-
-// boundedReader fails with errTooLarge when left, one byte more than may come,
-// has been read. It keeps the error that it or r ended with, unless io.EOF.
-type boundedReader struct {
-	r    io.Reader
-	left int64
-	err  error
-}
-
-func (b *boundedReader) Read(p []byte) (int, error) {
-	if b.err != nil {
-		return 0, b.err
-	}
-	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
-	if b.left == 0 {
-		err = errTooLarge
-	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		b.err = err
-	}
-	return n, err
+	f.counters.refused.WithLabelValues(f.Subject.Subject, string(code)).Inc()
+	f.refused.add(1, "reason", string(code))
+	record(s.o.Audit, f.Subject.Subject, p, code)
+	return never
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/s2"
 	natsgo "github.com/nats-io/nats.go"
 
 	"github.com/ringstore/ringstore/memstore"
@@ -17,6 +19,19 @@ func zip(t testing.TB, text string) string {
 	t.Helper()
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
+	if _, err := z.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func s2zip(t testing.TB, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	z := s2.NewWriter(&b)
 	if _, err := z.Write([]byte(text)); err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +76,9 @@ func TestBodies(t *testing.T) {
 	bad("content_encoding", "not-gzip", line("not-gzip"), encoding, "gzip")
 	bad("content_encoding", "corrupt", zipped[:len(zipped)-9]+"xxxxxxxxx", encoding, "gzip")
 	bad("content_encoding", "nothing", "", encoding, "gzip")
+	bad("content_encoding", "nothing-in-s2", "", encoding, "s2")
+	bad("content_encoding", "not-s2", line("not-s2"), encoding, "s2")
+	bad("content_encoding", "gzip-and-s2", zipped, encoding, "gzip", encoding, "s2")
 	bad("too_large", "long", full("long", limit+1))
 	mustContain(t, "the log", h.log.String(), "NATS messages not stored")
 
@@ -69,11 +87,36 @@ func TestBodies(t *testing.T) {
 	good("gzip", zip(t, line("gzip")), encoding, "gzip")
 	good("gzip-in-other-case", zip(t, line("gzip-in-other-case")), "content-encoding", "GZip")
 	good("x-gzip", zip(t, line("x-gzip")), encoding, "x-gzip")
+	good("s2", s2zip(t, line("s2")), encoding, "s2")
+	good("s2-again", s2zip(t, line("s2-again")), encoding, "S2")
 	good("two-members", zip(t, "\n")+zip(t, line("two-members")), encoding, "gzip")
 	good("at-the-limit", full("at-the-limit", limit))
 	good("at-the-limit-in-gzip", zip(t, full("at-the-limit-in-gzip", limit)), encoding, "gzip")
-	if got := h.sum("ringstore_nats_failed_total"); got != 7 {
-		t.Errorf("%v failed, want the 7 bad ones", got)
+	if got := h.sum("ringstore_nats_failed_total"); got != 10 {
+		t.Errorf("%v failed, want the 10 bad ones", got)
+	}
+}
+
+// A body may be many times what is parsed at once, and what a core takes.
+func TestABodyOfManyBatches(t *testing.T) {
+	h := newHouse(t)
+	h.options.Embedded = &Embedded{Listen: "127.0.0.1:0", MaxPayload: 16 << 20}
+	c := connect(t, addressOf(h.subscribe("")))
+	const lines = 150_000
+	second := time.Now().Unix() - 3000
+	var body strings.Builder
+	for i := range lines {
+		fmt.Fprintf(&body, "load,hostname=h,type=hwthread,type-id=%d value=%d %d\n", i%50, i, second+int64(i/50))
+	}
+	authorization := []string{"Authorization", "Bearer " + token("api")}
+	stored := func() float64 { return h.sum("ringstore_ingest_samples_total") }
+	for i, m := range []*natsgo.Msg{
+		message(body.String(), authorization...),
+		message(zip(t, body.String()), append(authorization, "Content-Encoding", "gzip")...),
+		message(s2zip(t, body.String()), append(authorization, "Content-Encoding", "s2")...),
+	} {
+		publish(t, c, m)
+		eventually(t, "all lines are stored", func() bool { return stored() == float64((i+1)*lines) })
 	}
 }
 
@@ -81,9 +124,11 @@ func TestABombCostsNoMoreThanTheLimit(t *testing.T) {
 	h := newHouse(t)
 	h.options.MaxBody = 1 << 16
 	c := connect(t, addressOf(h.subscribe("")))
-	bomb := zip(t, strings.Repeat("\n", 32<<20))
-	publish(t, c, message(bomb, "Content-Encoding", "gzip", "Authorization", "Bearer "+token("api")))
-	eventually(t, "it is cut off", func() bool { return h.sum("ringstore_nats_failed_total", subject, "too_large") == 1 })
+	bomb := strings.Repeat("\n", 32<<20)
+	publish(t, c,
+		message(zip(t, bomb), "Content-Encoding", "gzip", "Authorization", "Bearer "+token("api")),
+		message(s2zip(t, bomb), "Content-Encoding", "s2", "Authorization", "Bearer "+token("api")))
+	eventually(t, "both are cut off", func() bool { return h.sum("ringstore_nats_failed_total", subject, "too_large") == 2 })
 }
 
 func TestTheBodyOfARefusedMessageIsNotLookedAt(t *testing.T) {
@@ -177,7 +222,7 @@ func BenchmarkMessage(b *testing.B) {
 	m := message(body.String(), "Authorization", "Bearer "+token("api"))
 	b.SetBytes(int64(len(m.Data)))
 	for b.Loop() {
-		s.handle(s.feeds[0], m)
+		s.handle(s.feeds[0], m, time.Time{})
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*lines), "ns/sample")
 }

@@ -20,7 +20,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -35,46 +34,64 @@ type Ingester interface {
 	Stream(ctx context.Context, src ingest.Source, r io.Reader) (ingest.Report, error)
 }
 
-// Authorization is how the right to write is checked on a subject.
-type Authorization string
+// Embedded says how the server in this process is run. Listen is required.
+type Embedded struct {
+	// Listen is the host:port for publishers, who may do nothing but publish to
+	// Subjects; port 0 means a free one.
+	Listen            string
+	CertFile, KeyFile string // PEM; both, and publishers have to use TLS, or neither
 
-const (
-	// Header wants a token in each message's header "Authorization: Bearer".
-	Header Authorization = "header"
-	// Trusted checks nothing: whoever may publish on the server may write.
-	Trusted Authorization = "trusted"
-)
+	// ExpiryGrace is how long a connection outlives its token; 0 means five
+	// minutes, less means not at all.
+	ExpiryGrace time.Duration
 
-// Subject is one subject to subscribe to.
-type Subject struct {
-	Subject       string        // as NATS has them, wildcards allowed
-	ClusterTag    string        // cluster of lines that name none; empty if they have to
-	Authorization Authorization // empty means Header
+	MaxConnections int   // default 65,536
+	MaxPayload     int32 // bytes of a message with its headers; default 8 MiB, at most 64 MiB
+	// MessagesPerSecond and BytesPerSecond are what one connection may publish
+	// on average over a few seconds; one that exceeds them is closed. 0: no limit.
+	MessagesPerSecond, BytesPerSecond int64
+
+	// StoreDir is where the streams are kept, made if missing. Required if a
+	// subject has one.
+	StoreDir string
 }
 
-// Options of [Subscribe]. Ingester, Subjects and one of Address and Listen are
-// required, Authenticator too unless every subject is Trusted (which is how
+// Callout answers a server elsewhere that asks who may connect (ADR-26). All
+// but XKeySeed and Account are required.
+type Callout struct {
+	AccountSeed string // nkey seed whose public key is the server's auth_callout.issuer
+	XKeySeed    string // nkey seed of the server's auth_callout.xkey; empty: requests come in the clear
+	Account     string // that publishers are put into; empty means $G
+}
+
+// Options of [Subscribe]. Ingester, Subjects and one of Address and Embedded
+// are required, Authenticator too unless every subject is Trusted (which is how
 // everybody is let in where authentication is switched off).
 type Options struct {
 	// Address of the server to connect to: one URL or several, separated by
 	// commas. It may carry credentials and is never logged.
-	Address string
-	// Listen is the host:port on which a server of our own, in this process,
-	// takes publishers; port 0 means a free one. They connect with Username and
-	// Password, or anyhow if these are empty, and may do nothing but publish
-	// to Subjects.
-	Listen string
+	Address  string
+	Embedded *Embedded // runs a server of our own instead
 
+	// Username and Password are ours at a server elsewhere. At an embedded one
+	// they are those of publishers without a token, who may publish to the
+	// subjects that are not Connection; without both, anybody may.
 	Username, Password string
-	CredsFile          string // user JWT and seed, read at each connect; empty: none
-	NkeySeedFile       string // empty: none
+	CredsFile          string   // user JWT and seed, read at each connect; empty: none
+	NkeySeedFile       string   // empty: none
+	Callout            *Callout // nil: the server elsewhere does not ask us
 
 	Subjects []Subject
 	Ingester Ingester
+	// Sync returns when all that the Ingester has stored is on disk; messages of
+	// a stream are acknowledged then. nil: it is as soon as it is stored.
+	Sync    func(context.Context) error
+	MaxAge  time.Duration // of the messages in a stream that is made here; 0: forever
+	AckWait time.Duration // until a message is delivered again; default 30 s
 
 	Authenticator auth.Authenticator // an [auth.Cache] saves a signature check per message
 	Policy        auth.Policy
-	Audit         *auth.Audit // of who is turned away, by subject; nil: none
+	Audit         *auth.Audit // of who is turned away; nil: none
 
 	Log        *slog.Logger          // nil: none
 	Registerer prometheus.Registerer // nil: none
@@ -89,22 +106,22 @@ type Options struct {
 // complete checks the options and fills the defaults in. Its errors quote no
 // credentials.
 func (o *Options) complete() error {
-	if (o.Address == "") == (o.Listen == "") {
+	if (o.Address == "") == (o.Embedded == nil) {
 		return errors.New("one of address and embedded server is needed, and not both")
 	}
 	if o.Ingester == nil {
 		return errors.New("no ingester")
 	}
-	if err := o.mergeSubjects(); err != nil {
+	var err error
+	if o.Subjects, err = mergeSubjects(o.Subjects); err != nil {
 		return err
 	}
-	if o.Authenticator == nil && slices.ContainsFunc(o.Subjects, func(s Subject) bool { return s.Authorization == Header }) {
-		return errors.New("no authenticator for the tokens in the messages")
+	for _, check := range []func() error{o.checkAuthorization, o.checkEmbedded, o.checkFiles} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
 	if err := checkAddress(o.Address); err != nil {
-		return err
-	}
-	if err := o.checkFiles(); err != nil {
 		return err
 	}
 	if o.Log == nil {
@@ -115,59 +132,58 @@ func (o *Options) complete() error {
 	setDefault(&o.PendingBytes, 64<<20)
 	setDefault(&o.MaxBody, 64<<20)
 	setDefault(&o.ReconnectWait, 2*time.Second)
+	setDefault(&o.AckWait, 30*time.Second)
 	return nil
 }
 
-func setDefault[T int | int64 | time.Duration](field *T, value T) {
+// checkAuthorization makes sure that what the subjects ask for can be had.
+func (o *Options) checkAuthorization() error {
+	if o.Authenticator == nil && slices.ContainsFunc(o.Subjects, func(s Subject) bool { return s.Authorization != Trusted }) {
+		return errors.New("no authenticator for the publishers' tokens")
+	}
+	connection := slices.ContainsFunc(o.Subjects, func(s Subject) bool { return s.Authorization == Connection })
+	if connection && o.Embedded == nil && o.Callout == nil {
+		return fmt.Errorf("authorization %q needs an embedded server, or the keys for the server's auth callout", Connection)
+	}
+	if o.Callout != nil && o.Embedded != nil {
+		return errors.New("an embedded server has no auth callout")
+	}
+	_, old := o.Authenticator.(pastAuthenticator)
+	if i := slices.IndexFunc(o.Subjects, func(s Subject) bool { return s.Authorization == Header && s.Stream != "" }); i >= 0 && !old {
+		return fmt.Errorf("subject %q: no authenticator for the tokens of messages that waited in a stream", o.Subjects[i].Subject)
+	}
+	return nil
+}
+
+// checkEmbedded also fills the defaults in.
+func (o *Options) checkEmbedded() error {
+	if o.Embedded == nil {
+		return nil
+	}
+	e := *o.Embedded
+	o.Embedded = &e
+	if (e.CertFile == "") != (e.KeyFile == "") {
+		return errors.New("embedded server: TLS needs both a certificate and its key")
+	}
+	if e.MaxPayload > mostPayload {
+		return fmt.Errorf("embedded server: a payload of more than %d bytes", mostPayload)
+	}
+	if e.StoreDir == "" && slices.ContainsFunc(o.Subjects, func(s Subject) bool { return s.Stream != "" }) {
+		return errors.New("embedded server: no directory for the streams")
+	}
+	if e.ExpiryGrace == 0 {
+		e.ExpiryGrace = 5 * time.Minute
+	}
+	e.ExpiryGrace = max(e.ExpiryGrace, 0)
+	setDefault(&e.MaxConnections, 64<<10)
+	setDefault(&e.MaxPayload, 8<<20)
+	return nil
+}
+
+func setDefault[T int | int32 | int64 | time.Duration](field *T, value T) {
 	if *field <= 0 {
 		*field = value
 	}
-}
-
-// mergeSubjects leaves each subject once. One that came with several cluster
-// tags has none, so that its lines need their own.
-func (o *Options) mergeSubjects() error {
-	if len(o.Subjects) == 0 {
-		return errors.New("no subjects to subscribe to")
-	}
-	var merged []Subject
-	for _, s := range o.Subjects {
-		if s.Authorization == "" {
-			s.Authorization = Header
-		}
-		if !server.IsValidSubject(s.Subject) || strings.ContainsFunc(s.Subject, notInSubject) {
-			return fmt.Errorf("subject %q is not valid", s.Subject)
-		}
-		if s.Authorization != Header && s.Authorization != Trusted {
-			return fmt.Errorf("subject %q: authorization %q is neither %q nor %q", s.Subject, s.Authorization, Header, Trusted)
-		}
-		i := slices.IndexFunc(merged, func(m Subject) bool { return m.Subject == s.Subject })
-		switch {
-		case i < 0:
-			merged = append(merged, s)
-		case merged[i].Authorization != s.Authorization:
-			return fmt.Errorf("subject %q is there with two kinds of authorization", s.Subject)
-		case merged[i].ClusterTag != s.ClusterTag:
-			merged[i].ClusterTag = ""
-		}
-	}
-	o.Subjects = merged
-	return nil
-}
-
-func notInSubject(r rune) bool { return r <= ' ' || r == 0x7f }
-
-// overlaps names pairs of subjects that one message can match, which is then
-// handled for each.
-func overlaps(subjects []Subject) (pairs [][2]string) {
-	for i, a := range subjects {
-		for _, b := range subjects[i+1:] {
-			if server.SubjectsCollide(a.Subject, b.Subject) {
-				pairs = append(pairs, [2]string{a.Subject, b.Subject})
-			}
-		}
-	}
-	return pairs
 }
 
 // checkAddress keeps what is not a URL from the client, whose errors would

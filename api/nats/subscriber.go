@@ -15,6 +15,9 @@ import (
 // turn is how often held back log lines are summed up.
 const turn = 5 * time.Second
 
+// lookEvery is how often it is seen whether tokens still hold.
+const lookEvery = time.Second
+
 // Subscriber takes messages until it is closed. What it receives waits in the
 // client library, bounded per subject, until one of a few workers is free.
 type Subscriber struct {
@@ -22,9 +25,11 @@ type Subscriber struct {
 	feeds    []*feed
 	counters *counters
 	embedded *embedded // nil with a server elsewhere
+	callout  *callout  // nil if that does not ask us
 
+	pullers                  []*puller // of the subjects with a stream
 	disconnected, complaints *note
-	unzippers                sync.Pool // of *gzip.Reader
+	unzippers                unzippers
 
 	link   atomic.Pointer[link] // replaced only by supervise
 	jobs   chan job             // unbuffered: what was taken is with a worker
@@ -33,15 +38,20 @@ type Subscriber struct {
 
 	stop       chan struct{} // Close has begun
 	drained    chan struct{} // no more jobs will come
+	pulling    sync.WaitGroup
 	supervisor sync.WaitGroup
 	workers    sync.WaitGroup
 	closing    sync.Once
 	closed     error
 }
 
+// job is a message to handle. settle is called with what became of it, unless
+// it is nil.
 type job struct {
-	feed *feed
-	msg  *natsgo.Msg
+	feed   *feed
+	msg    *natsgo.Msg
+	at     time.Time // when it reached its stream
+	settle func(verdict)
 }
 
 // Subscribe connects, or starts the embedded server, and takes messages from
@@ -52,7 +62,8 @@ type job struct {
 // The embedded server starts to listen when our own subscriptions stand, so
 // what a publisher could send is received.
 func Subscribe(o Options) (*Subscriber, error) {
-	if err := o.complete(); err != nil {
+	err := o.complete()
+	if err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
 	}
 	s := &Subscriber{
@@ -66,7 +77,20 @@ func Subscribe(o Options) (*Subscriber, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.counters = newCounters(s.Connected)
 	for _, subject := range o.Subjects {
-		s.feeds = append(s.feeds, newFeed(subject, s.counters, o.Log))
+		f := newFeed(subject, s.counters, o.Log)
+		s.feeds = append(s.feeds, f)
+		if f.Stream != "" {
+			s.pullers = append(s.pullers, newPuller(s, f))
+		}
+	}
+	if o.Embedded != nil {
+		s.embedded = newEmbedded(&s.o, s.counters)
+		s.counters.more = append(s.counters.more, newPublisherGauges(s.embedded.publishers))
+	}
+	if o.Callout != nil {
+		if s.callout, err = newCallout(&s.o, s.counters); err != nil {
+			return nil, fmt.Errorf("nats: %w", err)
+		}
 	}
 	if err := s.open(); err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
@@ -84,6 +108,11 @@ func (s *Subscriber) open() error {
 	for range s.o.Workers {
 		s.workers.Go(s.work)
 	}
+	if s.callout != nil {
+		for range calloutWorkers {
+			s.workers.Go(s.answer)
+		}
+	}
 	if err := s.connect(); err != nil {
 		_ = s.Close(context.Background())
 		if s.o.Registerer != nil {
@@ -91,13 +120,16 @@ func (s *Subscriber) open() error {
 		}
 		return err
 	}
+	for _, p := range s.pullers {
+		s.pulling.Go(p.run)
+	}
 	s.supervisor.Go(s.supervise)
 	return nil
 }
 
 func (s *Subscriber) connect() (err error) {
-	if s.o.Listen != "" {
-		if s.embedded, err = startEmbedded(s.o); err != nil {
+	if s.embedded != nil {
+		if err := s.embedded.start(); err != nil {
 			return err
 		}
 	}
@@ -114,9 +146,15 @@ func (s *Subscriber) connect() (err error) {
 		return nil
 	case err != nil:
 		return fmt.Errorf("subscribing at the embedded server: %w", err)
-	default:
-		return s.embedded.listen()
 	}
+	ctx, cancel := context.WithTimeout(s.ctx, 2*apiTime)
+	defer cancel()
+	for _, p := range s.pullers { // before: a message without a consumer is not kept
+		if err := p.open(ctx); err != nil {
+			return fmt.Errorf("embedded server: stream %q: %w", p.feed.Stream, err)
+		}
+	}
+	return s.embedded.listen()
 }
 
 // warn says at start what is not as safe as it could be.
@@ -149,7 +187,7 @@ func (s *Subscriber) Connected() bool {
 // comes meanwhile waits in the library, subject by subject.
 func (s *Subscriber) take(f *feed, m *natsgo.Msg) {
 	select {
-	case s.jobs <- job{f, m}:
+	case s.jobs <- job{feed: f, msg: m}:
 	case <-s.ctx.Done():
 		f.drop(1)
 	}
@@ -159,7 +197,32 @@ func (s *Subscriber) work() {
 	for {
 		select {
 		case j := <-s.jobs:
-			s.handle(j.feed, j.msg)
+			v := s.handle(j.feed, j.msg, j.at)
+			if j.settle != nil {
+				j.settle(v)
+			}
+		case <-s.drained:
+			return
+		}
+	}
+}
+
+// ask hands a server's question to a worker.
+func (s *Subscriber) ask(m *natsgo.Msg) {
+	s.callout.open.Add(1)
+	select {
+	case s.callout.requests <- m:
+	case <-s.ctx.Done():
+		s.callout.open.Done()
+	}
+}
+
+func (s *Subscriber) answer() {
+	for {
+		select {
+		case m := <-s.callout.requests:
+			s.callout.answer(s.ctx, m)
+			s.callout.open.Done()
 		case <-s.drained:
 			return
 		}
@@ -170,12 +233,18 @@ func (s *Subscriber) work() {
 func (s *Subscriber) supervise() {
 	tick := time.NewTicker(turn)
 	defer tick.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	for {
 		select {
 		case <-s.stop:
 			return
 		case <-tick.C:
 			s.turn()
+		case <-look.C:
+			if s.embedded != nil {
+				s.embedded.turn()
+			}
 		case <-s.link.Load().gone:
 			s.onDisconnect(nil, s.link.Load().conn.LastError())
 			s.redial()
@@ -186,10 +255,8 @@ func (s *Subscriber) supervise() {
 // redial makes a new link after a while. If that fails the old one stays, and
 // is seen to be gone again.
 func (s *Subscriber) redial() {
-	select {
-	case <-s.stop:
+	if s.pause(s.o.ReconnectWait); s.stopping() {
 		return
-	case <-time.After(s.o.ReconnectWait):
 	}
 	l, err := s.dial()
 	if err != nil {
@@ -197,6 +264,14 @@ func (s *Subscriber) redial() {
 		return
 	}
 	s.link.Store(l)
+}
+
+// pause waits, unless Close begins.
+func (s *Subscriber) pause(d time.Duration) {
+	select {
+	case <-s.stop:
+	case <-time.After(d):
+	}
 }
 
 func (s *Subscriber) turn() {
@@ -213,8 +288,14 @@ func (s *Subscriber) notes() []*note {
 	for _, f := range s.feeds {
 		notes = append(notes, f.notes()...)
 	}
+	for _, p := range s.pullers {
+		notes = append(notes, p.fail)
+	}
 	if s.embedded != nil {
-		notes = append(notes, s.embedded.log.notes()...)
+		notes = append(notes, s.embedded.notes()...)
+	}
+	if s.callout != nil {
+		notes = append(notes, s.callout.notes()...)
 	}
 	return notes
 }
@@ -242,12 +323,16 @@ func (s *Subscriber) close(ctx context.Context) error {
 	giveUp := context.AfterFunc(ctx, s.cancel)
 	close(s.stop)
 	s.supervisor.Wait()
+	s.pulling.Wait() // what is left in the streams stays there
 	if s.embedded != nil {
 		// First, so that publishers keep for later what they send from now on.
 		s.embedded.shutdown()
 	}
 	if l := s.link.Load(); l != nil {
 		l.drain(s.ctx)
+		if s.callout != nil {
+			s.callout.open.Wait() // an answer that does not come is a refusal
+		}
 		l.close()
 	}
 	close(s.drained)

@@ -314,7 +314,7 @@ func TestWhatCannotBeIsSaidAtOnceAndLeavesNothingBehind(t *testing.T) {
 	f := func(want string, change func(o *Options)) {
 		t.Helper()
 		o := h.options
-		o.Listen = "127.0.0.1:0"
+		o.Embedded = &Embedded{Listen: "127.0.0.1:0"}
 		change(&o)
 		s, err := Subscribe(o)
 		if err == nil {
@@ -326,7 +326,7 @@ func TestWhatCannotBeIsSaidAtOnceAndLeavesNothingBehind(t *testing.T) {
 		mustNotContain(t, "the error", err.Error(), "s3cret")
 	}
 	external := func(address string) func(*Options) {
-		return func(o *Options) { o.Address, o.Listen = address, "" }
+		return func(o *Options) { o.Address, o.Embedded = address, nil }
 	}
 	subjects := func(s ...Subject) func(*Options) { return func(o *Options) { o.Subjects = s } }
 
@@ -343,16 +343,41 @@ func TestWhatCannotBeIsSaidAtOnceAndLeavesNothingBehind(t *testing.T) {
 	f(`subject "a b" is not valid`, subjects(Subject{Subject: "a b"}))
 	f(`subject "a..b" is not valid`, subjects(Subject{Subject: "a..b"}))
 	f(`subject "a.>.b" is not valid`, subjects(Subject{Subject: "a.>.b"}))
-	f(`authorization "connection"`, subjects(Subject{Subject: "a", Authorization: "connection"}))
+	f(`authorization "none"`, subjects(Subject{Subject: "a", Authorization: "none"}))
+	f(`"connection" needs`, func(o *Options) {
+		o.Address, o.Embedded, o.Subjects = "nats://a", nil, []Subject{{Subject: "a", Authorization: Connection}}
+	})
+	f("has no auth callout", func(o *Options) { o.Callout = new(Callout) })
+	f("account seed", func(o *Options) { o.Address, o.Embedded, o.Callout = "nats://a", nil, &Callout{AccountSeed: "s3cret"} })
+	f("account seed", func(o *Options) { o.Address, o.Embedded, o.Callout = "nats://a", nil, &Callout{AccountSeed: userSeed} })
+	f("xkey seed", func(o *Options) {
+		o.Address, o.Embedded, o.Callout = "nats://a", nil, &Callout{AccountSeed: accountSeed, XKeySeed: accountSeed}
+	})
+	f("xkey seed", func(o *Options) {
+		o.Address, o.Embedded, o.Callout = "nats://a", nil, &Callout{AccountSeed: accountSeed, XKeySeed: "s3cret"}
+	})
+	f("a stream needs a durable", subjects(Subject{Subject: "a", Stream: "S"}))
+	f("a stream needs a durable", subjects(Subject{Subject: "a", Durable: "d"}))
+	f("cannot name a stream", subjects(Subject{Subject: "a", Stream: "a.b", Durable: "d"}))
+	f("two streams", subjects(Subject{Subject: "a"}, Subject{Subject: "a", Stream: "S", Durable: "d"}))
+	f("another has the consumer", subjects(Subject{Subject: "a", Stream: "S", Durable: "d"}, Subject{Subject: "b", Stream: "S", Durable: "d"}))
+	f("no directory for the streams", subjects(Subject{Subject: "a", Authorization: Trusted, Stream: "S", Durable: "d"}))
+	f("waited in a stream", func(o *Options) {
+		o.Embedded.StoreDir, o.Authenticator = t.TempDir(), broken{}
+		o.Subjects = []Subject{{Subject: "a", Stream: "S", Durable: "d"}}
+	})
+	f("both a certificate and its key", func(o *Options) { o.Embedded.CertFile = "x" })
+	f("TLS certificate", func(o *Options) { o.Embedded.CertFile, o.Embedded.KeyFile = "x", "y" })
+	f("a payload of more", func(o *Options) { o.Embedded.MaxPayload = 65 << 20 })
 	f("two kinds of authorization", subjects(Subject{Subject: "a"}, Subject{Subject: "a", Authorization: Trusted}))
 	f("creds file: open /nowhere", func(o *Options) { o.CredsFile = "/nowhere" })
 	f("holds no user seed", func(o *Options) { o.CredsFile = "subscriber_test.go" })
 	f("nkey seed file: open /nowhere", func(o *Options) { o.NkeySeedFile = "/nowhere" })
 	f("holds no seed", func(o *Options) { o.NkeySeedFile = "subscriber_test.go" })
 	f("exclude each other", func(o *Options) { o.CredsFile, o.NkeySeedFile = "a", "b" })
-	f("missing port", func(o *Options) { o.Listen = "localhost" })
-	f(`"x" is not a port`, func(o *Options) { o.Listen = "localhost:x" })
-	f("address already in use", func(o *Options) { o.Listen = taken.Addr().String() })
+	f("missing port", func(o *Options) { o.Embedded = &Embedded{Listen: "localhost"} })
+	f(`"x" is not a port`, func(o *Options) { o.Embedded = &Embedded{Listen: "localhost:x"} })
+	f("address already in use", func(o *Options) { o.Embedded = &Embedded{Listen: taken.Addr().String()} })
 
 	h.subscribe("") // registers its metrics, so the others left none
 	f("metrics: duplicate", func(*Options) {})

@@ -47,7 +47,7 @@ func TestBadConfiguration(t *testing.T) {
 		`metric-store.retention-in-memory: "2 days" is no duration: `,
 		`metric-store.checkpoints.file-formt: `,
 		`metric-store.nats-subscriptions[0].subscribe-to: "a..b" is no NATS subject: `,
-		`metric-store.nats-subscriptions[0].authorization: must be "header" or "trusted"`,
+		`metric-store.nats-subscriptions[0].authorization: must be "header", "connection" or "trusted"`,
 		`auth.users-read: must be "all" or left out`,
 		`limits.hosts: must be at least 1`,
 	}

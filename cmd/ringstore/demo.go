@@ -122,7 +122,7 @@ func demoConfig(addr, natsAddr, dir, publicKey string) []byte {
   "metric-store": {
     "retention-in-memory": "4h",
     "checkpoints": {"directory": %s},
-    "nats-subscriptions": [{"subscribe-to": %q, "cluster-tag": %q}]
+    "nats-subscriptions": [{"subscribe-to": %q, "cluster-tag": %q, "authorization": "header"}]
   },
   "nats": {"embedded": {"listen": %s}}
 }`, quote(addr), quote(publicKey), demoMetrics, quote(filepath.Join(dir, "checkpoints")), demoSubject, demoName, quote(natsAddr))

@@ -35,7 +35,7 @@ func newSettings(t testing.TB) settings {
 		"metric-store": {
 			"retention-in-memory": "72h",
 			"checkpoints":         map[string]any{"directory": filepath.Join(t.TempDir(), "checkpoints")},
-			"nats-subscriptions":  []any{map[string]any{"subscribe-to": subject, "cluster-tag": "alpha"}},
+			"nats-subscriptions":  []any{map[string]any{"subscribe-to": subject, "cluster-tag": "alpha", "authorization": "header"}},
 		},
 		"nats": {"embedded": map[string]any{"listen": "127.0.0.1:0"}},
 	}

@@ -304,46 +304,6 @@ func extraTags(cfg *configs.Config) map[string][]string {
 	return tags
 }
 
-// subscribe opens the NATS door, if the configuration has one.
-func (s *service) subscribe(ctx context.Context) error {
-	c := s.cfg.NATS
-	password, err := resolve(ctx, s.cfg, "nats.password", c.Password)
-	if err != nil {
-		return err
-	}
-	o := nats.Options{
-		Address:       c.Address,
-		Username:      c.Username,
-		Password:      string(password),
-		CredsFile:     c.CredsFilePath,
-		NkeySeedFile:  c.NkeySeedFile,
-		Ingester:      s.ingester,
-		Authenticator: s.authenticator,
-		Policy:        policy(s.cfg),
-		Audit:         s.audit,
-		MaxBody:       s.cfg.Limits.BodyBytes,
-		Log:           s.log,
-		Registerer:    s.registry,
-	}
-	if c.Embedded != nil {
-		o.Listen = c.Embedded.Listen
-	}
-	for _, sub := range s.cfg.Subjects() {
-		authorization := nats.Authorization(sub.Authorization)
-		if s.cfg.Auth.Disabled {
-			authorization = nats.Trusted
-		}
-		o.Subjects = append(o.Subjects, nats.Subject{
-			Subject: sub.Subject, ClusterTag: sub.ClusterTag, Authorization: authorization,
-		})
-	}
-	if o.Address == "" && o.Listen == "" || len(o.Subjects) == 0 {
-		return nil
-	}
-	s.nats, err = nats.Subscribe(o)
-	return err
-}
-
 func (s *service) flushAudit(ctx context.Context) {
 	tick := time.NewTicker(auditEvery)
 	defer tick.Stop()

@@ -13,7 +13,7 @@ import (
 
 // trust tells whose tokens are good, by a configuration that may be replaced.
 type trust struct {
-	auth.Authenticator
+	*auth.Cache
 	chain *auth.Chain
 	ring  *keyring // of the configuration in force
 	log   *slog.Logger
@@ -35,7 +35,7 @@ func openTrust(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*tru
 	if err != nil {
 		return nil, err
 	}
-	return &trust{Authenticator: auth.NewCache(ring.chain, nil), chain: ring.chain, ring: ring, log: log}, nil
+	return &trust{Cache: auth.NewCache(ring.chain, nil), chain: ring.chain, ring: ring, log: log}, nil
 }
 
 // openKeyring is a keyring with all that can be read. The second log is for what

@@ -1,0 +1,356 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	natsgo "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const streamName, durableName = "METRICS", "ringstore"
+
+// streaming makes the subject one of a stream.
+func (h *house) streaming() *house {
+	h.options.Subjects = []Subject{{Subject: subject, ClusterTag: "alpha", Stream: streamName, Durable: durableName}}
+	h.options.MaxAge = time.Hour
+	return h
+}
+
+// streamServer runs a server with streams in a directory of the test.
+func streamServer(t testing.TB) *server.Server {
+	t.Helper()
+	return runServer(t, server.Options{JetStream: true, StoreDir: t.TempDir()})
+}
+
+// queue publishes messages and returns when the stream has them.
+func queue(t testing.TB, c *natsgo.Conn, messages ...*natsgo.Msg) {
+	t.Helper()
+	js := newJetStream(t, c)
+	for _, m := range messages {
+		if _, err := js.PublishMsg(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func newJetStream(t testing.TB, c *natsgo.Conn) jetstream.JetStream {
+	t.Helper()
+	js, err := jetstream.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+func makeStream(t testing.TB, c *natsgo.Conn, change func(*jetstream.StreamConfig)) jetstream.Stream {
+	t.Helper()
+	config := jetstream.StreamConfig{Name: streamName, Subjects: []string{subject}}
+	if change != nil {
+		change(&config)
+	}
+	s, err := newJetStream(t, c).CreateStream(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// consumer returns what the server knows of our consumer, nil if there is none.
+func consumerInfo(t testing.TB, c *natsgo.Conn) *jetstream.ConsumerInfo {
+	t.Helper()
+	consumer, err := newJetStream(t, c).Consumer(context.WithoutCancel(t.Context()), streamName, durableName)
+	if err != nil {
+		return nil
+	}
+	return consumer.CachedInfo()
+}
+
+func settledAll(t testing.TB, c *natsgo.Conn) {
+	t.Helper()
+	eventually(t, "nothing is left to deliver or acknowledge", func() bool {
+		info := consumerInfo(t, c)
+		return info != nil && info.NumPending == 0 && info.NumAckPending == 0
+	})
+}
+
+func TestAStreamAndItsConsumerAreMade(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).streaming()
+	url := streamServer(t).ClientURL()
+	s := h.subscribe(url)
+	c := connect(t, url)
+	eventually(t, "the consumer is there", func() bool { return consumerInfo(t, c) != nil })
+	stream, err := newJetStream(t, c).Stream(t.Context(), streamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := stream.CachedInfo().Config; got.MaxAge != time.Hour || len(got.Subjects) != 1 || got.Subjects[0] != subject || got.Storage != jetstream.FileStorage {
+		t.Errorf("the stream: %+v", got)
+	}
+	got := consumerInfo(t, c).Config
+	if got.AckPolicy != jetstream.AckExplicitPolicy || got.AckWait != 30*time.Second || got.MaxAckPending != mostUnacked || got.FilterSubject != subject {
+		t.Errorf("the consumer: %+v", got)
+	}
+	queue(t, c, bearers(hostNames(300))...)
+	eventually(t, "all are stored", func() bool { return len(h.hosts()) == 300 })
+	settledAll(t, c)
+	h.close(s)
+	if got := h.sum("ringstore_nats_stream_messages_total", subject, "ack"); got != 300 {
+		t.Errorf("%v acknowledged", got)
+	}
+	if info, err := stream.Info(t.Context()); err != nil || info.State.Msgs != 300 {
+		t.Errorf("others may want the messages: %+v, %v", info, err)
+	}
+}
+
+// What came while we were away was good when it came.
+func TestWhatWaitedInAStreamIsHeldAgainstWhenItCame(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).streaming()
+	url := streamServer(t).ClientURL()
+	c := connect(t, url)
+	makeStream(t, c, nil)
+	with := func(host string, changes map[string]any) *natsgo.Msg {
+		return message(line(host), "Authorization", "Bearer "+issuer.Token(claims(changes)))
+	}
+	soon := time.Now().Add(2 * time.Second).Truncate(time.Second)
+	queue(t, c,
+		with("expired-then", map[string]any{"exp": soon.Add(-time.Minute).Unix()}),
+		with("not-yet-then", map[string]any{"nbf": soon.Unix()}),
+		with("not-yet-issued-then", map[string]any{"iat": soon.Unix()}),
+		with("revoked-since", map[string]any{"jti": "revoked", "exp": soon.Unix()}),
+		with("no-right", map[string]any{"roles": []string{"user"}}),
+		message(line("no-token")),
+		with("good-then", map[string]any{"exp": soon.Unix()}),
+		with("good", nil),
+	)
+	if err := h.chain.SetRevocations(revocations(t, `{"tokens": ["revoked"]}`)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Until(soon))
+	h.subscribe(url)
+	eventually(t, "the good ones are stored", func() bool { return h.stored("good") && h.stored("good-then") })
+	settledAll(t, c)
+	if got := h.hosts(); len(got) != 2 {
+		t.Errorf("stored: %q", got)
+	}
+	for _, reason := range []string{"expired", "not_yet_valid", "issued_in_future", "revoked", "insufficient_role", "missing"} {
+		if got := h.sum("ringstore_nats_refused_total", subject, reason); got != 1 {
+			t.Errorf("%v refused as %s", got, reason)
+		}
+		mustContain(t, "the audit", h.audit.String(), fmt.Sprintf("%q", reason))
+	}
+	if got := h.sum("ringstore_nats_stream_messages_total", subject, "term"); got != 6 {
+		t.Errorf("%v will never come again, want 6", got)
+	}
+}
+
+func TestWhatCanNeverBeStoredDoesNotComeAgain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).streaming()
+	h.options.MaxBody = 1 << 10
+	url := streamServer(t).ClientURL()
+	h.subscribe(url)
+	c := connect(t, url)
+	eventually(t, "the consumer is there", func() bool { return consumerInfo(t, c) != nil })
+	authorization := []string{"Authorization", "Bearer " + token("api")}
+	queue(t, c,
+		message("rubbish\n", authorization...),
+		message(strings.Repeat("\n", 1<<10+1), authorization...),
+		message("not gzip", append(authorization, "Content-Encoding", "gzip")...),
+		message(line("h1")+"rubbish\n", authorization...),
+	)
+	eventually(t, "what is good of it is stored", func() bool { return h.stored("h1") })
+	settledAll(t, c)
+	if terminated, acked := h.sum("ringstore_nats_stream_messages_total", "term"), h.sum("ringstore_nats_stream_messages_total", "ack"); terminated != 3 || acked != 1 {
+		t.Errorf("%v terminated, %v acknowledged", terminated, acked)
+	}
+}
+
+// comesAgain asserts that while something fails nothing is acknowledged, and
+// that afterwards all is stored.
+func comesAgain(t *testing.T, h *house, fail func(error)) {
+	url := streamServer(t).ClientURL()
+	h.subscribe(url)
+	c := connect(t, url)
+	eventually(t, "the consumer is there", func() bool { return consumerInfo(t, c) != nil })
+	fail(errors.New("not today"))
+	queue(t, c, bearers(hostNames(20))...)
+	eventually(t, "all have failed", func() bool { return h.sum("ringstore_nats_stream_messages_total", "nak") >= 20 })
+	if n := consumerInfo(t, c).AckFloor.Stream; n != 0 {
+		t.Errorf("%d are acknowledged", n)
+	}
+	fail(nil)
+	eventually(t, "all are stored", func() bool { return len(h.hosts()) == 20 })
+	settledAll(t, c)
+}
+
+func TestWhatCannotBeStoredNowComesAgain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).streaming()
+	comesAgain(t, h, h.gate.fail)
+}
+
+func TestWhatIsNotOnDiskComesAgain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).streaming()
+	disk := new(gate)
+	h.options.Sync = func(context.Context) error {
+		disk.mu.Lock()
+		defer disk.mu.Unlock()
+		return disk.err
+	}
+	comesAgain(t, h, disk.fail)
+}
+
+func TestWhoCannotBeAuthenticatedNowComesAgain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).streaming()
+	door := &doorkeeper{Authenticator: h.options.Authenticator}
+	h.options.Authenticator = door
+	comesAgain(t, h, func(err error) { door.shut.Store(err != nil) })
+}
+
+func TestAConsumerThatWouldLoseMessagesIsNotUsed(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).streaming()
+	url := streamServer(t).ClientURL()
+	c := connect(t, url)
+	_, err := makeStream(t, c, nil).CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: durableName, AckPolicy: jetstream.AckAllPolicy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.subscribe(url)
+	eventually(t, "it is told", func() bool { return strings.Contains(h.log.String(), "without explicit acknowledgement") })
+}
+
+func TestAStreamOfOtherSubjectsIsToldOf(t *testing.T) {
+	t.Parallel()
+	f := func(want bool, subjects ...string) {
+		t.Helper()
+		h := newHouse(t).streaming()
+		url := streamServer(t).ClientURL()
+		makeStream(t, connect(t, url), func(c *jetstream.StreamConfig) { c.Subjects = subjects })
+		h.subscribe(url)
+		eventually(t, "it is opened or told", func() bool {
+			log := h.log.String()
+			return strings.Contains(log, "NATS stream opened") || strings.Contains(log, "cannot be read")
+		})
+		if got := strings.Contains(h.log.String(), "does not hold all"); got != want {
+			t.Errorf("%q: told %v", subjects, got)
+		}
+	}
+	f(true, "other")
+	f(true, "hpc.other")
+	f(false, "hpc.>")
+	f(false, subject)
+}
+
+// Several stores share a stream: the server deals the hosts out to as many
+// subjects, and each takes one.
+func TestPartitionsOfAStream(t *testing.T) {
+	t.Parallel()
+	url := streamServer(t).ClientURL()
+	c := connect(t, url)
+	makeStream(t, c, func(s *jetstream.StreamConfig) {
+		s.Subjects = []string{"hosts.*"}
+		s.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "hosts.*", Destination: "part.{{partition(2,1)}}.{{wildcard(1)}}"}
+	})
+	var houses []*house
+	for i := range 2 {
+		h := newHouse(t)
+		h.options.Subjects = []Subject{{
+			Subject: fmt.Sprintf("part.%d.*", i), ClusterTag: "alpha", Stream: streamName, Durable: fmt.Sprintf("ringstore%d", i),
+		}}
+		h.subscribe(url)
+		houses = append(houses, h)
+	}
+	hosts := hostNames(200)
+	for _, host := range hosts {
+		m := bearer(host)
+		m.Subject = "hosts." + host
+		queue(t, c, m)
+	}
+	eventually(t, "each host is somewhere", func() bool { return len(houses[0].hosts())+len(houses[1].hosts()) == len(hosts) })
+	if a, b := len(houses[0].hosts()), len(houses[1].hosts()); a < 50 || b < 50 {
+		t.Errorf("%d and %d hosts", a, b)
+	}
+}
+
+func TestTheLagIsShown(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).streaming()
+	url := streamServer(t).ClientURL()
+	c := connect(t, url)
+	makeStream(t, c, nil)
+	queue(t, c, bearers(hostNames(fetchMessages+7))...)
+	h.gate.shut()
+	h.subscribe(url)
+	eventually(t, "what waits is shown", func() bool { return h.sum("ringstore_nats_stream_pending", streamName, durableName) == fetchMessages+7 })
+	h.gate.release()
+	eventually(t, "nothing waits", func() bool { return h.sum("ringstore_nats_stream_pending") == 0 })
+}
+
+// Two doors share a consumer, and one of them is gone while it has messages.
+func TestWhatOneLeavesAnotherTakes(t *testing.T) {
+	t.Parallel()
+	url := streamServer(t).ClientURL()
+	first, second := newHouse(t).streaming(), newHouse(t).streaming()
+	first.options.AckWait = time.Second
+	first.gate.shut()
+	s := first.subscribe(url)
+	c := connect(t, url)
+	eventually(t, "the consumer is there", func() bool { return consumerInfo(t, c) != nil })
+	hosts := hostNames(50)
+	queue(t, c, bearers(hosts)...)
+	eventually(t, "the first has messages", func() bool { return first.gate.waiting.Load() > 0 })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Close(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("closed with messages in hand: %v", err)
+	}
+	first.t = nopErrors{t}
+	second.subscribe(url)
+	eventually(t, "the second has stored all", func() bool { return len(second.hosts()) == len(hosts) })
+	settledAll(t, c)
+}
+
+func TestTheEmbeddedServerKeepsAStream(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	open := func(h *house) *Subscriber {
+		h.streaming()
+		h.options.Subjects[0].Authorization = Connection
+		h.options.Embedded = &Embedded{Listen: "127.0.0.1:0", StoreDir: dir}
+		return h.subscribe("")
+	}
+	h := newHouse(t)
+	s := open(h)
+	with := natsgo.UserInfo("collector", token("api"))
+	for _, to := range []string{"$JS.API.STREAM.DELETE." + streamName, "$JS.API.STREAM.NAMES", "$JS.ACK.x"} {
+		mayNot(t, addressOf(s), "publishing to "+to, func(c *natsgo.Conn) error { return c.Publish(to, nil) }, with)
+	}
+	c := connect(t, addressOf(s), with)
+	publish(t, c, plain(subject, "h1"))
+	eventually(t, "it is stored", func() bool { return h.stored("h1") })
+
+	// What cannot be stored before the end waits for the next start.
+	h.gate.fail(errors.New("not today"))
+	publish(t, c, plain(subject, "h2"))
+	eventually(t, "it is put off", func() bool { return h.sum("ringstore_nats_stream_messages_total", "nak") > 0 })
+	c.Close()
+	h.close(s)
+	next := newHouse(t)
+	s = open(next)
+	eventually(t, "it is stored after all", func() bool { return next.stored("h2") })
+	if next.stored("h1") {
+		t.Error("what was stored came again")
+	}
+	next.close(s)
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"time"
+
+	"github.com/ringstore/ringstore/api/nats"
+	"github.com/ringstore/ringstore/configs"
+)
+
+// leastAckWait is how long a message of a stream may take here before it is
+// delivered again.
+const leastAckWait = 30 * time.Second
+
+// subscribe opens the NATS door, if the configuration has one.
+func (s *service) subscribe(ctx context.Context) error {
+	if c := s.cfg.NATS; c.Address == "" && c.Embedded == nil || len(s.cfg.MetricStore.Subscriptions) == 0 {
+		return nil
+	}
+	o, err := natsOptions(ctx, s.cfg)
+	if err != nil {
+		return err
+	}
+	o.Ingester, o.Sync = s.ingester, s.archive.Sync
+	o.Authenticator, o.Policy, o.Audit = s.authenticator, policy(s.cfg), s.audit
+	o.Log, o.Registerer = s.log, s.registry
+	s.nats, err = nats.Subscribe(o)
+	return err
+}
+
+// natsOptions are those that the configuration gives.
+func natsOptions(ctx context.Context, cfg *configs.Config) (nats.Options, error) {
+	c := cfg.NATS
+	password, err := resolve(ctx, cfg, "nats.password", c.Password)
+	if err != nil {
+		return nats.Options{}, err
+	}
+	o := nats.Options{
+		Address:      c.Address,
+		Embedded:     embeddedNATS(cfg),
+		Username:     c.Username,
+		Password:     string(password),
+		CredsFile:    c.CredsFilePath,
+		NkeySeedFile: c.NkeySeedFile,
+		MaxAge:       cfg.MetricStore.RetentionInMemory,
+		AckWait:      max(leastAckWait, 2*cfg.MetricStore.Checkpoints.Sync.Interval()),
+		MaxBody:      cfg.Limits.BodyBytes,
+	}
+	if o.Callout, err = authCallout(ctx, cfg); err != nil {
+		return o, err
+	}
+	for _, sub := range cfg.Subjects() {
+		authorization := nats.Authorization(sub.Authorization)
+		if cfg.Auth.Disabled {
+			authorization = nats.Trusted
+		}
+		o.Subjects = append(o.Subjects, nats.Subject{
+			Subject: sub.Subject, ClusterTag: sub.ClusterTag, Authorization: authorization,
+			Stream: sub.Stream, Durable: sub.Durable,
+		})
+	}
+	return o, nil
+}
+
+func embeddedNATS(cfg *configs.Config) *nats.Embedded {
+	e := cfg.NATS.Embedded
+	if e == nil {
+		return nil
+	}
+	o := &nats.Embedded{
+		Listen:            e.Listen,
+		CertFile:          e.TLSCertFile,
+		KeyFile:           e.TLSKeyFile,
+		MaxConnections:    e.MaxConnections,
+		MaxPayload:        int32(e.MaxPayload), // checked
+		MessagesPerSecond: e.MessagesPerSecond,
+		BytesPerSecond:    e.BytesPerSecond,
+		StoreDir:          filepath.Join(cfg.MetricStore.Checkpoints.Directory, "ringstore", "streams"),
+	}
+	if e.ExpiryGrace != nil {
+		o.ExpiryGrace = *e.ExpiryGrace
+		if o.ExpiryGrace == 0 {
+			o.ExpiryGrace = -1
+		}
+	}
+	return o
+}
+
+func authCallout(ctx context.Context, cfg *configs.Config) (*nats.Callout, error) {
+	c := cfg.NATS.AuthCallout
+	if c == nil || cfg.Auth.Disabled {
+		return nil, nil
+	}
+	account, err := resolve(ctx, cfg, "nats.auth-callout.account-seed", c.AccountSeed)
+	if err != nil {
+		return nil, err
+	}
+	xkey, err := resolve(ctx, cfg, "nats.auth-callout.xkey-seed", c.XKeySeed)
+	if err != nil {
+		return nil, err
+	}
+	if account == "" {
+		return nil, usageError{errors.New("nats.auth-callout.account-seed: empty")}
+	}
+	return &nats.Callout{AccountSeed: string(account), XKeySeed: string(xkey), Account: c.Account}, nil
+}
