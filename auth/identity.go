@@ -139,6 +139,9 @@ func (i *issuer) readPrincipal(claims map[string]any) (*Principal, error) {
 	if err := i.mapRoles(p, claims, id); err != nil {
 		return nil, err
 	}
+	if p.Resources, err = i.resources(claims); err != nil {
+		return nil, err
+	}
 	if p.TokenID, _, err = lookupName(claims, "jti"); err != nil {
 		return nil, err
 	}

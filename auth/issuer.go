@@ -58,6 +58,9 @@ type Issuer struct {
 	JobUserClaim string
 	// ProjectsClaims name arrays of the projects that a manager sees. Nil: none, or projects for tokens without iss.
 	ProjectsClaims []string
+	// ResourcesClaim names the claim with what a principal may query besides its jobs ([Resource]). Empty: no token may
+	// say so.
+	ResourcesClaim string
 	// RolesClaims name arrays of roles (or scope or scp, a string with spaces). Nil: none, or roles for tokens without iss.
 	RolesClaims []string
 	// RoleMap says what the values of RolesClaims are here. It also maps the subject itself, unless a person may have
@@ -180,6 +183,9 @@ func (i *issuer) checkNames() error {
 	}
 	if i.JobUserClaim != "" && !isName(i.JobUserClaim) {
 		return errors.New("job-user-claim: not a claim's name")
+	}
+	if i.ResourcesClaim != "" && !isName(i.ResourcesClaim) {
+		return errors.New("resources-claim: not a claim's name")
 	}
 	for claim, values := range i.RequireClaims {
 		if !isName(claim) || len(values) == 0 {

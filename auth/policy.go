@@ -63,9 +63,33 @@ var table = [...][len(roleNames) + 1]grant{
 
 // Policy decides what a principal may do; nothing else in the program does. The zero Policy is the strict one.
 type Policy struct {
-	// UsersReadAll lets users and managers query everything. There is no job source yet that could tell what is
-	// theirs, so without it their queries are denied.
+	// UsersReadAll lets users and managers query everything.
 	UsersReadAll bool
+	// JobSource says that somebody knows which jobs are whose: users and managers may query, and see what Sight tells.
+	// Without, their queries are denied, unless their token lists resources.
+	JobSource bool
+}
+
+// Sight is how much of a cluster somebody's queries see.
+type Sight uint8
+
+// From nothing, as if nothing were there, over the nodes and times of jobs to everything.
+const (
+	SeesNothing Sight = iota
+	SeesJobs
+	SeesAll
+)
+
+// Sight returns how much of a cluster p's queries see.
+func (policy Policy) Sight(p *Principal, cluster string) Sight {
+	switch {
+	case policy.DecideOn(p, Query, cluster) != nil:
+		return SeesNothing
+	case policy.UsersReadAll, widest(p.Roles, p.RolesOn(cluster), Query) == yes:
+		return SeesAll
+	default:
+		return SeesJobs
+	}
 }
 
 // scope is what of the store an action shows or touches.
@@ -150,7 +174,7 @@ func (s ClusterSet) Names() []string { return s.names }
 // decide goes by those of p's roles that count for the question.
 func (policy Policy) decide(p *Principal, a Action, roles Roles) error {
 	switch g := widest(p.Roles, roles, a); {
-	case g == yes, g == jobs && policy.UsersReadAll:
+	case g == yes, g == jobs && (policy.UsersReadAll || policy.JobSource || len(p.Resources) > 0):
 		return nil
 	case g == jobs:
 		return &Denied{Action: a, Code: NoJobSource}

@@ -20,15 +20,16 @@ type Authenticator interface {
 
 // A Principal is who a verified token speaks for. It is shared between requests: nobody may change it.
 type Principal struct {
-	Issuer   string       // the issuer's configured name, not what the token calls it
-	Subject  string       // who, unique within the issuer; never empty, printable, at most 256 bytes
-	JobUser  string       // the cluster user whose jobs are this principal's own; empty: owns none
-	Roles    Roles        // may be empty
-	Projects []string     // the projects whose jobs a manager may see
-	Clusters []string     // the clusters that the principal is restricted to; nil: no restriction
-	Limited  []MappedRole // those of its roles that hold on some clusters only, each once
-	TokenID  string       // the token's jti; empty when it has none
-	Expires  time.Time    // the token's exp, without leeway; zero when it never expires
+	Issuer    string       // the issuer's configured name, not what the token calls it
+	Subject   string       // who, unique within the issuer; never empty, printable, at most 256 bytes
+	JobUser   string       // the cluster user whose jobs are this principal's own; empty: owns none
+	Roles     Roles        // may be empty
+	Projects  []string     // the projects whose jobs a manager may see
+	Clusters  []string     // the clusters that the principal is restricted to; nil: no restriction
+	Limited   []MappedRole // those of its roles that hold on some clusters only, each once
+	Resources []Resource   // what else the principal may query, as the token says
+	TokenID   string       // the token's jti; empty when it has none
+	Expires   time.Time    // the token's exp, without leeway; zero when it never expires
 }
 
 // RolesOn returns the roles that hold on a cluster.

@@ -1,5 +1,5 @@
 // Package backend asks cc-backend what only the batch system knows: where jobs
-// run. It speaks cc-backend's REST API with a token of role api.
+// run, and whose they are. It speaks cc-backend's REST API with a token of role api.
 //
 // It knows nothing of the store and of who asks whom for what. What it hears is
 // checked and bounded; what it cannot hear it does not make up.
@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -102,4 +103,29 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, into an
 		return fmt.Errorf("the answer: %w", err)
 	}
 	return nil
+}
+
+// repeat asks at once, and then at every interval until ctx ends. It logs when
+// asking fails, why, once for each reason, and when it works again.
+func repeat(ctx context.Context, interval time.Duration, log *slog.Logger, ask func(context.Context) error, fails, again string) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for told := ""; ; {
+		err := ask(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && err.Error() != told:
+			told = err.Error()
+			log.Warn(fails, "error", err)
+		case err == nil && told != "":
+			told = ""
+			log.Info(again)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }

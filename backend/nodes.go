@@ -80,27 +80,9 @@ func (n *Nodes) Answered() time.Time {
 // backend stops to answer, why, and when it answers again.
 func (n *Nodes) Run(ctx context.Context) {
 	defer n.o.Client.Close()
-	tick := time.NewTicker(n.o.Interval)
-	defer tick.Stop()
-	for told := ""; ; {
-		err := n.Refresh(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil && err.Error() != told:
-			told = err.Error()
-			n.o.Log.Warn("cc-backend does not tell where jobs run: no samples are dropped for their age that it said jobs need, or all if it said nothing yet",
-				"error", err)
-		case err == nil && told != "":
-			told = ""
-			n.o.Log.Info("cc-backend tells again where jobs run")
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
+	repeat(ctx, n.o.Interval, n.o.Log, n.Refresh,
+		"cc-backend does not tell where jobs run: no samples are dropped for their age that it said jobs need, or all if it said nothing yet",
+		"cc-backend tells again where jobs run")
 }
 
 // Refresh asks once. An error leaves what was known before.

@@ -162,6 +162,7 @@ func (c checker) claims(at string, i Issuer) {
 	c.texts(at+".projects-claims", i.ProjectsClaims)
 	c.texts(at+".roles-claims", i.RolesClaims)
 	c.claimText(at+".job-user-claim", i.JobUserClaim)
+	c.claimText(at+".resources-claim", i.ResourcesClaim)
 	for _, claim := range slices.Sorted(maps.Keys(i.RequireClaims)) {
 		path := joinKey(at+".require-claims", claim)
 		c.text(path, claim)

@@ -287,7 +287,7 @@ func defaults() *Config {
 		},
 		Auth: Auth{
 			PollInterval: 5 * time.Minute,
-			Jobs:         Jobs{Backend: BackendJobs{PollInterval: 30 * time.Second}},
+			Jobs:         Jobs{Backend: BackendJobs{PollInterval: 30 * time.Second}, MaxStaleness: 10 * time.Minute},
 		},
 		Limits: Limits{
 			BodyBytes:      64 << 20,

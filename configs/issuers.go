@@ -37,6 +37,7 @@ type Issuer struct {
 	PrincipalClaims []string         `json:"principal-claims"` // the first that a token has names its principal
 	JobUserClaim    string           `json:"job-user-claim"`   // the cluster user
 	ProjectsClaims  []string         `json:"projects-claims"`
+	ResourcesClaim  string           `json:"resources-claim"` // hosts and times that the token itself lets see; empty: none
 	RolesClaims     []string         `json:"roles-claims"`
 	RoleMap         map[string]Grant `json:"role-map"`      // by value of a roles claim, or by principal
 	DefaultRoles    []string         `json:"default-roles"` // of all its tokens, beside what their claims give

@@ -163,7 +163,7 @@ func TestIssuers(t *testing.T) {
 		Times:        configs.Times{MaxLifetime: new(2160 * time.Hour), Leeway: new(time.Minute)},
 		PollInterval: time.Second, RevocationFile: "revoked.json",
 		AzureKV: configs.AzureKV{TenantID: "t", ClientID: "c", ClientSecret: "env:S", AuthorityHost: "https://l", NamePrefix: "p"},
-		Jobs:    configs.Jobs{Backend: configs.BackendJobs{PollInterval: 30 * time.Second}},
+		Jobs:    configs.Jobs{Backend: configs.BackendJobs{PollInterval: 30 * time.Second}, MaxStaleness: 10 * time.Minute},
 	}
 	if !reflect.DeepEqual(config.Auth, want) {
 		t.Errorf("\n got %+v\nwant %+v", config.Auth, want)

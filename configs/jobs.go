@@ -1,15 +1,37 @@
 package configs
 
 import (
+	"cmp"
 	"net"
 	"net/url"
 	"strings"
 	"time"
 )
 
-// Jobs is "auth.jobs": who knows which jobs run where.
+// Jobs is "auth.jobs": who knows which jobs run where. Users and managers see what their jobs had if anybody does.
 type Jobs struct {
 	Backend BackendJobs `json:"backend"`
+	// NATS is a subject with job events; nil: none.
+	NATS *NATSJobs `json:"nats"`
+	// MaxStaleness is for how long a source may be silent until that is told, and until running jobs that only events
+	// tell of are shut for new time. Default 10 minutes.
+	MaxStaleness time.Duration `json:"max-staleness"`
+	// SharedNodeMetrics shows metrics of a node as a whole to all who have a job there, though others do too.
+	SharedNodeMetrics bool `json:"shared-node-metrics"`
+}
+
+// Known reports whether there is a source that tells whose jobs run where.
+func (j Jobs) Known(m Main) bool { return j.NATS != nil || j.Backend.Token != "" && m.BackendURL != "" }
+
+// NATSJobs is "auth.jobs.nats": job events from the server of section "nats".
+type NATSJobs struct {
+	// Subject is a NATS subject, wildcards allowed. Required.
+	Subject string `json:"subject"`
+	// Authorization is AuthorizationHeader or "connection": events are never trusted. Default AuthorizationHeader.
+	Authorization Authorization `json:"authorization"`
+	// Publishers are the subjects whose events are taken, or an issuer's name, a colon and one of its subjects. Those
+	// of administrators are taken too; nobody else's.
+	Publishers []string `json:"publishers"`
 }
 
 // BackendJobs is "auth.jobs.backend": how the cc-backend of main.backend-url is asked.
@@ -27,6 +49,7 @@ func (c checker) backend() {
 	if b.PollInterval < time.Second {
 		c.fail("auth.jobs.backend.poll-interval", "must be at least 1s")
 	}
+	c.jobEvents()
 	c.reference(tokenPath, b.Token, "a token")
 	if c.found.skips(tokenPath) {
 		return
@@ -45,6 +68,38 @@ func (c checker) backend() {
 		c.warn(urlPath, "is not asked where jobs run: auth.jobs.backend.token is missing")
 	case u.Scheme == "http" && !loopback(u.Hostname()):
 		c.warn(urlPath, "is http: whoever is on the way there can read the token")
+	}
+}
+
+// jobEvents checks auth.jobs but for the backend.
+func (c checker) jobEvents() {
+	const path = "auth.jobs.nats"
+	jobs := &c.config.Auth.Jobs
+	if jobs.MaxStaleness < time.Minute {
+		c.fail("auth.jobs.max-staleness", "must be at least 1m")
+	}
+	if jobs.SharedNodeMetrics {
+		c.warn("auth.jobs.shared-node-metrics", "who has a job on a shared node sees what the jobs of others do to the node")
+	}
+	if jobs.NATS == nil {
+		return
+	}
+	n := jobs.NATS
+	n.Authorization = cmp.Or(n.Authorization, AuthorizationHeader)
+	if n.Subject == "" || strings.ContainsFunc(n.Subject, notPrintable) || strings.Contains(n.Subject, " ") {
+		c.fail(path+".subject", `missing, or not a subject: where job events come, such as "cc.job.event"`)
+	}
+	if n.Authorization != AuthorizationHeader && n.Authorization != "connection" {
+		c.fail(path+".authorization", `must be "header" or "connection": whoever tells of jobs grants nodes`)
+	}
+	c.texts(path+".publishers", n.Publishers)
+	if c.config.NATS.Address == "" && c.config.NATS.Embedded == nil {
+		c.warn(path, "has no effect without a server in section nats")
+	}
+	for i, name := range n.Publishers {
+		if len(c.config.Auth.Issuers) > 1 && !strings.Contains(name, ":") {
+			c.warn(joinIndex(path+".publishers", i), "is whoever any of the issuers calls so: put the issuer's name and a colon before it")
+		}
 	}
 }
 

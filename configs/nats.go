@@ -109,7 +109,7 @@ func (c checker) nats() {
 		c.fail("nats.address", "must be the URL of a NATS server, such as nats://localhost:4222, or several with commas between")
 	case n.Address == "" && n.Embedded == nil && subscribed:
 		c.warn("metric-store.nats-subscriptions", "have no effect without nats.address or nats.embedded")
-	case n.Embedded != nil && !subscribed:
+	case n.Embedded != nil && !subscribed && c.config.Auth.Jobs.NATS == nil:
 		c.warn("nats.embedded", "runs for nothing without metric-store.nats-subscriptions")
 	}
 	if (n.Username == "") != (n.Password == "") {

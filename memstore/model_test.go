@@ -118,7 +118,8 @@ func valueAt(s *Store, k Key, minute int64) float64 {
 	var rd reader
 	var values [1]float64
 	sr := level.get(s.metrics[k.Metric])
-	rd.add(grid{lane: sr.lane, first: base/60 + minute, n: 1}, segmentOf(s, k.Host, minute), sr.column)
+	slot := base/60 + minute
+	rd.add(grid{lane: sr.lane, first: slot, n: 1}, segmentOf(s, k.Host, minute), sr.column, slotRange{slot, slot + 1})
 	rd.spans = []span{{0, len(rd.pieces)}}
 	if _, err := rd.decode(values[:], 0); err != nil {
 		return math.NaN()

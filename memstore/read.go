@@ -33,6 +33,8 @@ type Range struct {
 	Pad        bool     // answer all of the range, not only from the first sample to the last
 	StatsOnly  bool     // no values, only what they would be summed up to
 
+	Only Only // what may be read; nil means all
+
 	Buffer []float64 // for the answer's values, if it is large enough; may be nil
 }
 
@@ -79,11 +81,13 @@ func (s *Store) Read(ctx context.Context, sel Selection, r Range) (Data, error) 
 	rd := s.readers.Get().(*reader)
 	defer s.readers.Put(rd)
 	defer rd.reset()
-	g, err := rd.collect(h, m, sel, from, to)
+	rd.only = r.Only
+	shaped := step > 1 || !r.Pad
+	g, err := rd.collect(h, m, sel, from, to, shaped)
 	if err != nil {
 		return Data{}, err
 	}
-	if r.StatsOnly && step == 1 && len(rd.series) == 1 {
+	if r.StatsOnly && step == 1 && len(rd.series) == 1 && !(shaped && rd.bounds[0].masked) {
 		return rd.statsOnly(g, r)
 	}
 	held := int64(8 * (g.n + len(rd.copied)))
@@ -146,45 +150,45 @@ func (s *Store) clamp(h *host, m *metric, r Range) (from, to int64) {
 
 func slots(from, to, frequency int64) int64 { return (to - from + frequency - 1) / frequency }
 
-// match appends the series of a host that a selection names.
-func (host *level) match(found []*Series, m *metric, sel Selection) []*Series {
+// match finds the series of a host that a selection names.
+func (rd *reader) match(host *level, m *metric, sel Selection) {
 	if sel.Type == "" || sel.Type == "node" {
-		return host.parts(found, m, sel, Device{})
+		rd.parts(host, m, sel, Device{})
+		return
 	}
 	for _, id := range sel.TypeIDs {
 		d := Device{Type: sel.Type, TypeID: id}
 		if l := host.children[d]; l != nil {
-			found = l.parts(found, m, sel, d)
+			rd.parts(l, m, sel, d)
 		}
 	}
-	return found
 }
 
-// parts appends the series of a device, or of those of its parts that the
+// parts finds the series of a device, or of those of its parts that the
 // selection names.
-func (l *level) parts(found []*Series, m *metric, sel Selection, d Device) []*Series {
+func (rd *reader) parts(l *level, m *metric, sel Selection, d Device) {
 	if sel.Subtype == "" {
-		return l.topmost(m, found)
+		rd.topmost(l, m)
+		return
 	}
 	for _, id := range sel.SubtypeIDs {
 		d.Subtype, d.SubtypeID = sel.Subtype, id
 		if c := l.children[d]; c != nil {
-			found = c.topmost(m, found)
+			rd.topmost(c, m)
 		}
 	}
-	return found
 }
 
-// topmost appends l's own series of a metric, or else those below it, in the
-// order of their devices.
-func (l *level) topmost(m *metric, found []*Series) []*Series {
-	if sr := l.get(m); sr != nil && !sr.empty() {
-		return append(found, sr)
+// topmost finds l's own series of a metric, or else those below it, in the order
+// of their devices.
+func (rd *reader) topmost(l *level, m *metric) {
+	if sr := l.get(m); sr != nil && rd.holds(sr) {
+		rd.series = append(rd.series, sr)
+		return
 	}
 	for _, c := range l.sorted() {
-		found = c.topmost(m, found)
+		rd.topmost(c, m)
 	}
-	return found
 }
 
 func devicesOf(series []*Series) string {

@@ -13,20 +13,28 @@ import (
 // reader is the work of one query: what its series hold of the asked slots, as
 // it was at one moment.
 type reader struct {
+	only    Only // nil: all may be read
+	err     error
 	series  []*Series
 	spans   []span
 	bounds  []bounds  // of the series
 	pieces  []piece   // of the series, one after the other
 	copied  []float64 // what the pieces of open segments hold
 	part    []float64 // one series, while several are aggregated
+	ranges  []slotRange
 	decoder codec.Decoder
 }
 
 // span is where a series' pieces are among all of them.
 type span struct{ begin, end int }
 
-// bounds are the first and last slot of a series.
-type bounds struct{ first, last int64 }
+// bounds are the first and last slot of a series; or, if only some of it may be
+// read, whether that has samples before and after those of the grid.
+type bounds struct {
+	first, last   int64
+	masked        bool
+	before, after bool
+}
 
 // piece is a run of slots of one series: in a block, or copied from rows.
 type piece struct {
@@ -44,14 +52,17 @@ func (rd *reader) reset() {
 	clear(rd.pieces)
 	rd.series, rd.spans, rd.bounds = rd.series[:0], rd.spans[:0], rd.bounds[:0]
 	rd.pieces, rd.copied = rd.pieces[:0], rd.copied[:0]
+	rd.only, rd.err = nil, nil
 }
 
 // collect finds the series of a selection and what they hold, under the lock.
-func (rd *reader) collect(h *host, m *metric, sel Selection, from, to int64) (grid, error) {
+func (rd *reader) collect(h *host, m *metric, sel Selection, from, to int64, shaped bool) (grid, error) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	rd.series = h.tree.match(rd.series, m, sel)
+	rd.match(&h.tree, m, sel)
 	switch {
+	case rd.err != nil:
+		return grid{}, rd.err
 	case len(rd.series) == 0:
 		return grid{}, ErrNotFound
 	case len(rd.series) > 1 && m.Aggregation == AggregateNone:
@@ -61,22 +72,32 @@ func (rd *reader) collect(h *host, m *metric, sel Selection, from, to int64) (gr
 	segments := g.lane.overlapping(g.first, g.first+int64(g.n))
 	for _, sr := range rd.series {
 		begin := len(rd.pieces)
-		for _, seg := range segments {
-			rd.add(g, seg, sr.column)
+		rd.bounds = append(rd.bounds, rd.readable(g, sr, shaped))
+		for _, in := range rd.ranges {
+			for _, seg := range within(segments, in) {
+				rd.add(g, seg, sr.column, in)
+			}
 		}
 		rd.spans = append(rd.spans, span{begin, len(rd.pieces)})
-		lo, hi := int64(0), int64(-1)
-		if !sr.empty() {
-			lo, hi = sr.first, sr.last
-		}
-		rd.bounds = append(rd.bounds, bounds{lo, hi})
 	}
-	return g, nil
+	return g, rd.err
 }
 
-// add notes what a segment holds of a column.
-func (rd *reader) add(g grid, seg *segment, column uint32) {
-	first, end := max(seg.first, g.first), min(seg.end(), g.first+int64(g.n))
+// within returns those of some segments in order that overlap slots.
+func within(segments []*segment, in slotRange) []*segment {
+	first, last := 0, len(segments)
+	for first < last && segments[first].end() <= in.first {
+		first++
+	}
+	for first < last && segments[last-1].first >= in.end {
+		last--
+	}
+	return segments[first:last]
+}
+
+// add notes what a segment holds of a column in slots that it overlaps.
+func (rd *reader) add(g grid, seg *segment, column uint32, in slotRange) {
+	first, end := max(seg.first, in.first), min(seg.end(), in.end)
 	p := piece{at: int(first - g.first), n: int(end - first)}
 	if seg.sealed != nil {
 		i, ok := seg.sealed.Find(column)
@@ -97,7 +118,7 @@ func (rd *reader) add(g grid, seg *segment, column uint32) {
 func (rd *reader) gather(g grid, values []float64, a Aggregation) (lo, hi int, err error) {
 	if len(rd.series) == 1 {
 		_, err := rd.decode(values, 0)
-		lo, hi = g.extent(rd.bounds[0].first, rd.bounds[0].last)
+		lo, hi = rd.extent(g, 0, values)
 		return lo, hi, err
 	}
 	clear(values)
@@ -112,7 +133,7 @@ func (rd *reader) gather(g grid, values []float64, a Aggregation) (lo, hi int, e
 		if !some {
 			continue
 		}
-		l, h := g.extent(rd.bounds[i].first, rd.bounds[i].last)
+		l, h := rd.extent(g, i, rd.part)
 		lo, hi = min(lo, l), max(hi, h)
 		parts++
 		for k, v := range rd.part {
@@ -142,7 +163,7 @@ func (rd *reader) decode(dst []float64, i int) (some bool, err error) {
 		}
 	}
 	fillNaN(dst[done:])
-	return slices.ContainsFunc(dst, func(v float64) bool { return v == v }), nil
+	return slices.ContainsFunc(dst, isValue), nil
 }
 
 func (rd *reader) piece(dst []float64, p piece) error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/ringstore/ringstore/access"
 	"github.com/ringstore/ringstore/auth"
 )
 
@@ -47,6 +48,14 @@ func (h *Handler) clusters(x *exchange, action auth.Action) auth.ClusterSet {
 		p = &auth.Principal{Roles: auth.Admin}
 	}
 	return h.Policy.Clusters(p, action)
+}
+
+// reader returns what answers whoever asks, of what they may see.
+func (h *Handler) reader(w http.ResponseWriter) *access.Reader {
+	if h.AuthDisabled {
+		return h.gate.All()
+	}
+	return h.gate.For(exchangeOf(w).principal)
 }
 
 // authorize finds out who asks and whether they may. The principal is there

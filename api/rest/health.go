@@ -41,9 +41,10 @@ func (h *Handler) healthcheck(w http.ResponseWriter, r *http.Request) error {
 	if n := h.Limits.ValuesPerQuery; len(nodes) > n/max(1, len(req.Metrics)) {
 		return badRequest("more than %d metrics of nodes are asked for", n)
 	}
+	reader := h.reader(w)
 	return h.answering(w, r, func(a *answer) error {
 		return a.object(slices.Values(nodes), func(node string) error {
-			return a.health(h.Store.Health(req.Cluster, node, req.Metrics), len(req.Metrics))
+			return a.health(reader.Health(req.Cluster, node, req.Metrics), len(req.Metrics))
 		})
 	})
 }

@@ -60,15 +60,15 @@ func (a *answer) queries(req *request) error {
 	return nil
 }
 
-// result appends the entries of one query. Selections of what is not there
-// have none.
+// result appends the entries of one query. Selections of what is not there, or
+// may not be seen, have none.
 func (h *Handler) result(a *answer, req *request, q *query) error {
 	a.raw("[")
 	first := true
 	for sel := range q.selections(req.Cluster) {
 		r := req.timeRange(q)
 		r.Buffer = a.scratch
-		data, err := h.Store.Read(a.ctx, sel, r)
+		data, err := req.reader.Read(a.ctx, sel, r)
 		switch {
 		case err == nil:
 			a.comma(&first)

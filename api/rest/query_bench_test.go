@@ -3,6 +3,7 @@ package rest_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -14,12 +15,18 @@ import (
 	"github.com/ringstore/ringstore/api/ingest"
 
 	"github.com/ringstore/ringstore/api/rest"
+	"github.com/ringstore/ringstore/auth"
+	"github.com/ringstore/ringstore/auth/authtest"
+	"github.com/ringstore/ringstore/auth/jwk"
+	"github.com/ringstore/ringstore/jobs"
 	"github.com/ringstore/ringstore/memstore"
 	"github.com/ringstore/ringstore/memstore/synthetic"
 )
 
 // BenchmarkQuery answers a request for a day of all series of four hosts, from
-// the handler to a writer that discards. Its figure is CPU time per value.
+// the handler to a writer that discards: of an admin, of the user whose job had
+// the hosts all day, and of one who had them for half of it, with a million
+// intervals of jobs indexed. Its figure is CPU time per value asked for.
 func BenchmarkQuery(b *testing.B) {
 	const from = 1_795_200_000
 	c := synthetic.New(4, 1)
@@ -71,10 +78,61 @@ func BenchmarkQuery(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	h, err := rest.New(rest.Options{Store: s, Freer: nowhere{}, Ingester: nowhere{}, AuthDisabled: true})
+	issuer := authtest.NewIssuer("query")
+	chain, err := auth.NewChain(auth.ChainConfig{Issuers: []auth.Issuer{{Name: "i", Keys: []jwk.Key{{Public: issuer.PublicKey()}}}}})
 	if err != nil {
 		b.Fatal(err)
 	}
+	h, err := rest.New(rest.Options{
+		Store: s, Freer: nowhere{}, Ingester: nowhere{}, Authenticator: auth.NewCache(chain, nil),
+		Policy: auth.Policy{JobSource: true}, Jobs: manyJobs(b, from, c.Host),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, who := range []string{"admin", "user", "half"} {
+		role := "user"
+		if who == "admin" {
+			role = who
+		}
+		token := issuer.Token(map[string]any{"sub": who, "roles": []string{role}})
+		b.Run(who, func(b *testing.B) { benchQuery(b, h, token, string(body), 1440*len(queries)) })
+	}
+}
+
+// manyJobs are a million intervals of others, and one job on four hosts for user
+// for all of a day and for half for half of it.
+func manyJobs(b *testing.B, from int64, host func(int) string) *jobs.Index {
+	ix := jobs.New(jobs.Options{Keep: 1000 * time.Hour})
+	var batch []jobs.Report
+	for id := range int64(250_000) {
+		j := jobs.Job{ID: id, Cluster: "c", User: fmt.Sprintf("u%d", id%500), Start: from - id%80_000, End: from + 3600}
+		for n := range 4 {
+			name := fmt.Sprintf("e%04d", (id*7+int64(n))%1000)
+			if id%100 == 0 {
+				name = host(n)
+			}
+			j.Nodes = append(j.Nodes, jobs.Node{Host: name})
+		}
+		batch = append(batch, jobs.Report{Job: j})
+	}
+	for i, who := range []string{"user", "half"} {
+		j := jobs.Job{ID: int64(-i - 1), Cluster: "c", User: who, Start: from - 60, End: from + 86400/int64(i+1)}
+		for n := range 4 {
+			j.Nodes = append(j.Nodes, jobs.Node{Host: host(n)})
+		}
+		batch = append(batch, jobs.Report{Job: j})
+	}
+	if err := ix.Learn(batch...); err != nil {
+		b.Fatal(err)
+	}
+	if n := ix.Size(); n.Intervals < 1_000_000 {
+		b.Fatal(n)
+	}
+	return ix
+}
+
+func benchQuery(b *testing.B, h http.Handler, token, body string, values int) {
 	cpu := func() int64 {
 		var u syscall.Rusage
 		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -85,12 +143,13 @@ func BenchmarkQuery(b *testing.B) {
 	begin := cpu()
 	n := 0
 	for b.Loop() {
-		r := httptest.NewRequest("POST", "/api/query", strings.NewReader(string(body)))
+		r := httptest.NewRequest("POST", "/api/query", strings.NewReader(body))
+		r.Header.Set("Authorization", "Bearer "+token)
 		w := discard{header: http.Header{}}
 		if h.ServeHTTP(&w, r); w.status != 0 && w.status != 200 {
 			b.Fatal(w.status)
 		}
-		n += 1440 * len(queries)
+		n += values
 	}
 	b.ReportMetric(float64(cpu()-begin)/float64(n), "cpu-ns/value")
 }

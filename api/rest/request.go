@@ -9,6 +9,7 @@ import (
 	"iter"
 	"net/http"
 
+	"github.com/ringstore/ringstore/access"
 	"github.com/ringstore/ringstore/memstore"
 )
 
@@ -35,6 +36,7 @@ type request struct {
 
 	queries []query  // decoded Queries
 	hosts   []string // that ForAllNodes is about
+	reader  *access.Reader
 }
 
 // query is one question of a request.
@@ -73,8 +75,11 @@ func (h *Handler) readRequest(w http.ResponseWriter, r *http.Request) (*request,
 			return nil, err
 		}
 	}
+	req.reader = h.reader(w)
 	if len(req.ForAllNodes) > 0 {
-		req.hosts = h.Store.Hosts(req.Cluster)
+		if req.hosts, err = req.reader.Hosts(req.Cluster); err != nil {
+			return nil, err
+		}
 	}
 	return req, h.affordable(req)
 }
@@ -169,7 +174,7 @@ func (req *request) timeRange(q *query) memstore.Range {
 func (h *Handler) affordable(req *request) error {
 	left := h.Limits.ValuesPerQuery
 	for q := range req.all() {
-		points := max(1, h.Store.Points(req.Cluster, q.Host, q.Metric, req.timeRange(q)))
+		points := max(1, req.reader.Points(req.Cluster, q.Host, q.Metric, req.timeRange(q)))
 		if q.devices() > left/points {
 			return badRequest("the queries read more than %d values: ask for fewer series or a shorter time", h.Limits.ValuesPerQuery)
 		}

@@ -19,8 +19,10 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ringstore/ringstore/access"
 	"github.com/ringstore/ringstore/api/ingest"
 	"github.com/ringstore/ringstore/auth"
+	"github.com/ringstore/ringstore/jobs"
 	"github.com/ringstore/ringstore/memstore"
 )
 
@@ -32,6 +34,7 @@ type Reader interface {
 	Hosts(cluster string) []string
 	Tree(path []string) (*memstore.Level, error)
 	Health(cluster, host string, metrics []string) memstore.Health
+	Holds(cluster, host string, only memstore.Only) (bool, error)
 }
 
 // Freer forgets samples: the slots at or before to (Unix seconds) in the
@@ -58,6 +61,11 @@ type Options struct {
 	Audit         *auth.Audit // of refusals; nil means none
 	AuthDisabled  bool        // everybody is admin, but profiles are for loopback peers
 
+	// Jobs knows whose jobs ran where; nil means that nobody does. SharedNodeMetrics
+	// shows metrics of a node as a whole to all who have a job there.
+	Jobs              *jobs.Index
+	SharedNodeMetrics bool
+
 	// Ready returns why requests cannot be answered yet, in words for clients,
 	// or nil. A nil Ready means always.
 	Ready func() error
@@ -65,6 +73,9 @@ type Options struct {
 	// answered, or nil; its errors are those of the Ingester. A nil Writable means
 	// that they always can.
 	Writable func() error
+	// Notes returns what a person should know of a service that is ready. A nil
+	// Notes means nothing.
+	Notes func() []string
 
 	Limits Limits
 	Gzip   bool          // compress answers for clients that accept it
@@ -89,6 +100,7 @@ const (
 // Handler answers all paths of the service. It is safe for concurrent use.
 type Handler struct {
 	Options
+	gate     *access.Gate
 	router   http.Handler
 	counters counters
 	buffers  sync.Pool // of *[]byte, for answers
@@ -108,6 +120,9 @@ func New(o Options) (*Handler, error) {
 	}
 	if o.Writable == nil {
 		o.Writable = func() error { return nil }
+	}
+	if o.Notes == nil {
+		o.Notes = func() []string { return nil }
 	}
 	if o.Limits.BodyBytes == 0 {
 		o.Limits.BodyBytes = defaultBodyBytes
@@ -130,6 +145,11 @@ func New(o Options) (*Handler, error) {
 		gunzips: sync.Pool{New: func() any { return new(gzip.Reader) }},
 	}
 	var err error
+	if h.gate, err = access.New(access.Options{
+		Store: o.Store, Policy: o.Policy, Jobs: o.Jobs, SharedNodeMetrics: o.SharedNodeMetrics,
+	}); err != nil {
+		return nil, err
+	}
 	if h.counters, err = newCounters(o.Registry); err != nil {
 		return nil, err
 	}

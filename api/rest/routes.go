@@ -39,6 +39,7 @@ func (h *Handler) routes() []route {
 		{name: "free", path: "/api/free", methods: post, action: auth.Free, serve: h.free},
 		{name: "debug", path: "/api/debug", methods: ask, action: auth.Debug, serve: h.debug},
 		{name: "healthcheck", path: "/api/healthcheck", methods: ask, action: auth.Healthcheck, serve: h.healthcheck},
+		{name: "jobs", path: "/api/jobs", methods: get, action: auth.OwnJobs, serve: h.jobs},
 		{name: "metrics", path: "/metrics", methods: get, action: auth.Metrics, serve: foreign(metrics.ServeHTTP)},
 		{name: "healthy", path: healthyPath, methods: get, serve: well},
 		{name: "ready", path: "/-/ready", methods: get, serve: h.ready},
@@ -116,7 +117,15 @@ func (h *Handler) ready(w http.ResponseWriter, r *http.Request) error {
 	if err := h.Writable(); err != nil {
 		return unavailable(err)
 	}
-	return well(w, r)
+	if err := well(w, r); err != nil {
+		return err
+	}
+	for _, note := range h.Notes() {
+		if _, err := io.WriteString(w, note+"\n"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // well answers /-/healthy.

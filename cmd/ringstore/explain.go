@@ -56,7 +56,7 @@ func runToken(ctx context.Context, args []string, stdin io.Reader, stdout, stder
 }
 
 func policy(cfg *configs.Config) auth.Policy {
-	return auth.Policy{UsersReadAll: cfg.Auth.UsersRead == configs.UsersReadAll}
+	return auth.Policy{UsersReadAll: cfg.Auth.UsersRead == configs.UsersReadAll, JobSource: cfg.Auth.Jobs.Known(cfg.Main)}
 }
 
 // printExplanation writes what is known of a token. Nothing of it can move a

@@ -39,6 +39,7 @@ func newIssuer(c configs.Issuer, rules configs.Auth) (auth.Issuer, error) {
 		PrincipalClaims:   c.PrincipalClaims,
 		JobUserClaim:      c.JobUserClaim,
 		ProjectsClaims:    c.ProjectsClaims,
+		ResourcesClaim:    c.ResourcesClaim,
 		RolesClaims:       c.RolesClaims,
 		Clusters:          c.Clusters,
 		RequireExpiry:     &requireExpiry,

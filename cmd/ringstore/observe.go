@@ -23,6 +23,7 @@ func (s *service) observe() error {
 			Help: "When cc-backend last told where jobs run, in Unix seconds; 0 if it never did.",
 		}, func() float64 { return float64(max(0, s.nodes.Answered().Unix())) }))
 	}
+	all = append(all, s.jobs.collectors()...)
 	var errs []error
 	for _, c := range all {
 		errs = append(errs, s.registry.Register(c))

@@ -49,6 +49,7 @@ type service struct {
 
 	store    *memstore.Store
 	nodes    *backend.Nodes // nil if nobody is asked where jobs run
+	jobs     *jobSources    // nil if nobody knows whose they are
 	listener net.Listener
 	server   *rest.Server
 	handler  http.Handler // the server's, set before it serves
@@ -86,6 +87,9 @@ func start(ctx context.Context, cfg *configs.Config, log *slog.Logger, stderr io
 	if s.nodes, err = newNodes(ctx, cfg, log); err != nil {
 		return nil, err
 	}
+	if s.jobs, err = newJobs(ctx, cfg, log); err != nil {
+		return nil, err
+	}
 	if s.store, err = newStore(cfg, s.nodes); err != nil {
 		return nil, err
 	}
@@ -101,9 +105,13 @@ func start(ctx context.Context, cfg *configs.Config, log *slog.Logger, stderr io
 	if err := s.openFiles(stderr); err != nil {
 		return nil, err
 	}
+	if err := s.jobs.load(); err != nil {
+		return nil, err
+	}
 	if err := s.serve(background); err != nil {
 		return nil, err
 	}
+	s.jobs.start(background, func(f func()) { s.running.Go(f) })
 	if s.nodes != nil {
 		s.running.Go(func() { s.nodes.Run(background) })
 	}
@@ -164,13 +172,9 @@ func newNodes(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*back
 	if cfg.Main.BackendURL == "" || jobs.Token == "" {
 		return nil, nil
 	}
-	token, err := resolve(ctx, cfg, "auth.jobs.backend.token", configs.Secret(jobs.Token))
+	client, err := newBackendClient(ctx, cfg)
 	if err != nil {
 		return nil, err
-	}
-	client, err := backend.NewClient(cfg.Main.BackendURL, string(token))
-	if err != nil {
-		return nil, usageError{fmt.Errorf("main.backend-url: %w", err)}
 	}
 	return backend.NewNodes(backend.NodesOptions{
 		Client:    client,
@@ -270,6 +274,10 @@ func (s *service) serve(background context.Context) error {
 		Policy:        policy(s.cfg),
 		Audit:         s.audit,
 		AuthDisabled:  s.cfg.Auth.Disabled,
+		Jobs:          s.jobs.known(),
+		Notes:         s.jobs.notes,
+
+		SharedNodeMetrics: s.cfg.Auth.Jobs.SharedNodeMetrics,
 		Ready: func() error {
 			if !s.ready.Load() {
 				return errRestoring

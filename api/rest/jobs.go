@@ -1,0 +1,94 @@
+package rest
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+
+	"github.com/ringstore/ringstore/auth"
+	"github.com/ringstore/ringstore/jobs"
+)
+
+// shownJob is a job in the answer of /api/jobs.
+type shownJob struct {
+	JobID   int64    `json:"jobId"`
+	Cluster string   `json:"cluster"`
+	User    string   `json:"user"`
+	Project string   `json:"project"`
+	Hosts   []string `json:"hosts"`
+	From    int64    `json:"from"` // Unix seconds
+	To      int64    `json:"to"`   // until when it may be looked at; that grows while it runs
+	Running bool     `json:"running"`
+}
+
+// jobs answers /api/jobs: the jobs whose data the caller may query, the latest
+// first, or for ?user=NAME somebody else's, which admin and support may ask for,
+//
+//	{"jobs": [{"jobId": 1, "cluster": "emmy", "hosts": ["e0101"], "from": s, "to": e, ...}]}
+//
+// and with ?cluster=NAME those of one cluster.
+func (h *Handler) jobs(w http.ResponseWriter, r *http.Request) error {
+	user, cluster, err := jobsQuery(r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	reader, p := h.reader(w), exchangeOf(w).principal
+	var all []jobs.Shown
+	switch {
+	case user == "" || p != nil && user == p.JobUser:
+		all = reader.Jobs()
+	case !h.AuthDisabled && p.Roles&(auth.Admin|auth.Support) == 0:
+		h.turnedAway(exchangeOf(w), r, auth.OwnJobs, auth.InsufficientRole)
+		return &auth.Denied{Action: auth.OwnJobs, Code: auth.InsufficientRole}
+	default:
+		all = reader.JobsOf(user)
+	}
+	return h.answering(w, r, func(a *answer) error {
+		a.raw(`{"jobs":[`)
+		first := true
+		for i := range all {
+			if j := &all[i]; (cluster == "" || j.Cluster == cluster) && (user == "" || j.User == user) {
+				a.comma(&first)
+				if err := a.job(j); err != nil {
+					return err
+				}
+			}
+		}
+		a.raw("]}")
+		return nil
+	})
+}
+
+// jobsQuery reads the parameters. One that is not known may be a filter that
+// somebody relies on.
+func jobsQuery(raw string) (user, cluster string, err error) {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return "", "", badRequest("the query string cannot be read")
+	}
+	for name, v := range values {
+		switch {
+		case name != "user" && name != "cluster":
+			return "", "", badRequest("unknown parameter %q: user and cluster are known", name)
+		case len(v) > 1 || v[0] == "":
+			return "", "", badRequest("%s: one name is wanted", name)
+		}
+	}
+	return values.Get("user"), values.Get("cluster"), nil
+}
+
+func (a *answer) job(j *jobs.Shown) error {
+	s := shownJob{
+		JobID: j.ID, Cluster: j.Cluster, User: j.User, Project: j.Project,
+		Hosts: make([]string, len(j.Nodes)), From: j.Start, To: j.End, Running: j.Running,
+	}
+	for i, n := range j.Nodes {
+		s.Hosts[i] = n.Host
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	a.buf = append(a.buf, text...)
+	return a.more()
+}

@@ -1,0 +1,390 @@
+package rest_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ringstore/ringstore/api/rest"
+	"github.com/ringstore/ringstore/api/rest/resttest"
+	"github.com/ringstore/ringstore/auth"
+	"github.com/ringstore/ringstore/auth/authtest"
+	"github.com/ringstore/ringstore/auth/jwk"
+	"github.com/ringstore/ringstore/backend/backendtest"
+	"github.com/ringstore/ringstore/jobs"
+	"github.com/ringstore/ringstore/memstore"
+)
+
+var visibleQueries = flag.Int("visible-queries", 1500, "how many random queries are compared with what may be seen")
+
+// person asks; what a person may see is said here in the plainest words.
+type person struct {
+	name   string
+	claims map[string]any
+	all    func(cluster string) bool
+	owns   func(j backendtest.Job) bool
+	claim  *auth.Resource
+	door   http.Handler // to a store with what may be seen, and nothing else
+}
+
+func nothing(string) bool           { return false }
+func none(backendtest.Job) bool     { return false }
+func everything(string) bool        { return true }
+func in(c string) func(string) bool { return func(cluster string) bool { return cluster == c } }
+
+func of(user string) func(backendtest.Job) bool {
+	return func(j backendtest.Job) bool { return j.User == user }
+}
+
+const keycloak = "https://keycloak.example.org/realms/hpc"
+
+// people are one of each kind.
+func people() []*person {
+	own := func(sub string, roles []string, more map[string]any) map[string]any {
+		c := map[string]any{"sub": sub, "roles": roles, "exp": now + 3600}
+		for k, v := range more {
+			c[k] = v
+		}
+		return c
+	}
+	kc := func(sub, user string, roles []string, more map[string]any) map[string]any {
+		c := own(sub, roles, more)
+		c["iss"] = keycloak
+		if user != "" {
+			c["uid"] = user
+		}
+		return c
+	}
+	claim := &auth.Resource{Cluster: "alpha", Hosts: []string{"h3", "s0", "idle", "nowhere"}, From: now - 60_000, To: now - 20_000}
+	claimed := []any{map[string]any{"cluster": claim.Cluster, "hosts": claim.Hosts, "from": claim.From, "to": claim.To}}
+	return []*person{
+		{name: "a user", claims: own("u0", []string{"user"}, nil), all: nothing, owns: of("u0")},
+		{name: "a user with projects", claims: own("u1", []string{"user"}, map[string]any{"projects": []string{"p0"}}), all: nothing, owns: of("u1")},
+		{name: "a user and api", claims: own("u2", []string{"user", "api"}, nil), all: nothing, owns: of("u2")},
+		{
+			name: "a manager", claims: own("u3", []string{"manager"}, map[string]any{"projects": []string{"p0", "none"}}), all: nothing,
+			owns: func(j backendtest.Job) bool { return j.User == "u3" || j.Project == "p0" },
+		},
+		{name: "somebody without jobs", claims: own("stranger", []string{"user"}, nil), all: nothing, owns: none},
+		{name: "a user whose claim names no cluster user", claims: kc("u0", "", []string{"user"}, nil), all: nothing, owns: none},
+		{name: "a user who asks by another claim", claims: kc("u0", "u4", []string{"user"}, nil), all: nothing, owns: of("u4")},
+		{name: "an issuer without the right to grant", claims: own("u4", []string{"user"}, map[string]any{"resources": claimed}), all: nothing, owns: of("u4")},
+		{name: "one with the right", claims: kc("x", "", []string{"user"}, map[string]any{"resources": claimed}), all: nothing, owns: none, claim: claim},
+		{name: "own jobs and granted ones", claims: kc("x", "u1", []string{"user"}, map[string]any{"resources": claimed}), all: nothing, owns: of("u1"), claim: claim},
+		{name: "support of one cluster", claims: kc("x", "", []string{"support-beta"}, nil), all: in("beta"), owns: none},
+		{name: "support of one, user of all", claims: kc("x", "u2", []string{"support-beta", "user"}, nil), all: in("beta"), owns: of("u2")},
+		{
+			name: "a manager of one cluster, user of all", claims: kc("x", "u0", []string{"manager-beta", "user"}, map[string]any{"projects": []string{"p1"}}), all: nothing,
+			owns: func(j backendtest.Job) bool { return j.User == "u0" || j.Cluster == "beta" && j.Project == "p1" },
+		},
+		{name: "an issuer of one cluster", claims: map[string]any{"iss": keycloak + "/beta", "sub": "u0", "roles": []string{"admin"}, "exp": now + 3600}, all: in("beta"), owns: none},
+		{
+			name: "a user of an issuer of one cluster", claims: map[string]any{"iss": keycloak + "/beta", "sub": "u0", "roles": []string{"user"}, "exp": now + 3600}, all: nothing,
+			owns: func(j backendtest.Job) bool { return j.User == "u0" && j.Cluster == "beta" },
+		},
+		{name: "support", claims: own("u0", []string{"support"}, nil), all: everything, owns: none},
+		{name: "api", claims: own("u0", []string{"api"}, nil), all: everything, owns: none},
+	}
+}
+
+func issuers(key authtest.Issuer) []auth.Issuer {
+	keys := []jwk.Key{{Public: key.PublicKey()}}
+	roles := map[string]auth.MappedRole{
+		"user": {Role: auth.User}, "manager-beta": {Role: auth.Manager, Clusters: []string{"beta"}}, "support-beta": {Role: auth.Support, Clusters: []string{"beta"}},
+	}
+	return []auth.Issuer{
+		{Name: "jwt-public-key", Keys: keys},
+		{
+			Name: "keycloak", Issuer: keycloak, Keys: keys, JobUserClaim: "uid", ProjectsClaims: []string{"projects"},
+			RolesClaims: []string{"roles"}, RoleMap: roles, ResourcesClaim: "resources",
+		},
+		{Name: "beta", Issuer: keycloak + "/beta", Keys: keys, JobUserClaim: "sub", RolesClaims: []string{"roles"}, Clusters: []string{"beta"}},
+	}
+}
+
+// village is a store of two clusters with its schedule of jobs, and the people
+// who ask, each with a store of what they may see.
+type village struct {
+	people []*person
+	all    http.Handler
+	on     map[string][]backendtest.Job // the schedule, by cluster/host
+	issuer *authtest.Issuer
+	until  int64 // when running jobs were seen
+	limit  int   // values per query
+	shared bool
+}
+
+func (v *village) newStore(t testing.TB) *memstore.Store {
+	t.Helper()
+	s, err := memstore.New(memstore.Options{Metrics: metrics(), Retention: 72 * time.Hour, Now: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (v *village) newHandler(t testing.TB, s *memstore.Store, change func(o *rest.Options)) http.Handler {
+	t.Helper()
+	o := rest.Options{Store: s, Freer: nowhere{}, Ingester: nowhere{}, Limits: rest.Limits{ValuesPerQuery: v.limit}}
+	change(&o)
+	h, err := rest.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// may reports whether a person may see what a device of a host had at a moment,
+// in Unix milliseconds.
+func (v *village) may(p *person, cluster, host string, d memstore.Device, at int64) bool {
+	during := func(from, to int64) bool { return from*1000 <= at && at < to*1000 }
+	if p.all(cluster) {
+		return true
+	}
+	if c := p.claim; c != nil && c.Cluster == cluster && slices.Contains(c.Hosts, host) && during(c.From, c.To) {
+		return true
+	}
+	for _, j := range v.on[cluster+"/"+host] {
+		if !p.owns(j) || !during(j.Start, min(j.End, v.until)) {
+			continue
+		}
+		for _, n := range j.Nodes {
+			switch {
+			case n.Host != host:
+			case j.Shared != "multi_user", d.Type == "" && v.shared:
+				return true
+			case d.Type == "hwthread":
+				if id, err := strconv.Atoi(d.TypeID); err == nil && slices.Contains(n.Devices.HWThreads, id) {
+					return true
+				}
+			case d.Type == "accelerator" && slices.Contains(n.Devices.Accelerators, d.TypeID):
+				return true
+			}
+		}
+	}
+	return false
+}
+
+var villageHosts = strings.Fields("h0 h1 h3 x0 s0 s1 idle")
+
+func newVillage(t testing.TB, r *rand.Rand, shared bool) *village {
+	const minutes = 1500
+	v := &village{issuer: authtest.NewIssuer("village"), until: now - 30, limit: 40_000, shared: shared}
+	v.people = people()
+	if shared {
+		v.people = v.people[:4]
+	}
+	v.on = make(map[string][]backendtest.Job)
+	ix := jobs.New(jobs.Options{Keep: 72 * time.Hour, Now: clock})
+	for _, j := range backendtest.Random(r, now-60*minutes, now+10_000) {
+		j.Cluster = []string{"alpha", "alpha", "beta"}[j.ID%3]
+		for _, n := range j.Nodes {
+			at := j.Cluster + "/" + n.Host
+			v.on[at] = append(v.on[at], j)
+		}
+		rep := jobs.Report{Job: j.Job, Running: j.End > now, At: v.until}
+		if j.Start > now {
+			continue
+		}
+		if err := ix.Learn(rep); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stores := []*memstore.Store{v.newStore(t)}
+	for range v.people {
+		stores = append(stores, v.newStore(t))
+	}
+	type line struct {
+		metric string
+		device memstore.Device
+		every  int64
+	}
+	thread := func(id int) memstore.Device { return memstore.Device{Type: "hwthread", TypeID: strconv.Itoa(id)} }
+	gpu := func(id int) memstore.Device {
+		return memstore.Device{Type: "accelerator", TypeID: fmt.Sprintf("00000000:%d9:00.0", id)}
+	}
+	lines := []line{
+		{"cpu_load", memstore.Device{}, 1},
+		{"mem_used", memstore.Device{}, 3},
+		{"flops_any", memstore.Device{}, 500},
+		{"nfs4_read", memstore.Device{Subtype: "filesystem", SubtypeID: "home"}, 1},
+		{"cpu_power", memstore.Device{Type: "socket", TypeID: "0"}, 1},
+		{"acc_power", gpu(0), 1},
+		{"acc_power", gpu(1), 2},
+	}
+	for id := range 8 {
+		lines = append(lines, line{"flops_any", thread(id), int64(1 + id/4*20)}, line{"ipc", thread(id), int64(10*id + 1)})
+	}
+	for _, cluster := range []string{"alpha", "beta"} {
+		for h, host := range villageHosts {
+			for _, l := range lines {
+				batches := make([][]memstore.Sample, len(stores))
+				for minute := range int64(minutes) {
+					if r.Int64N(l.every) > 0 {
+						continue
+					}
+					at := (now-60*minutes+60*minute)*1000 + int64(7*h)*100
+					value := float64(r.IntN(1 << 16))
+					for i, s := range stores {
+						if i > 0 && !v.may(v.people[i-1], cluster, host, l.device, at) {
+							continue
+						}
+						sr, err := s.Series(memstore.Key{Cluster: cluster, Host: host, Metric: l.metric, Device: l.device})
+						if err != nil {
+							t.Fatal(err)
+						}
+						batches[i] = append(batches[i], memstore.Sample{Series: sr, Time: at, Value: value})
+					}
+				}
+				for i, s := range stores {
+					if refused, err := s.Write(batches[i]); err != nil || len(refused) > 0 {
+						t.Fatal(refused, err)
+					}
+				}
+			}
+		}
+	}
+	for _, s := range stores {
+		if err := s.Maintain(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	chain, err := auth.NewChain(auth.ChainConfig{Issuers: issuers(*v.issuer), Now: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.all = v.newHandler(t, stores[0], func(o *rest.Options) {
+		o.Authenticator, o.Policy.JobSource, o.Jobs, o.SharedNodeMetrics = auth.NewCache(chain, clock), true, ix, shared
+	})
+	for i, p := range v.people {
+		p.door = v.newHandler(t, stores[i+1], func(o *rest.Options) { o.AuthDisabled = true })
+	}
+	return v
+}
+
+// ask sends one request to a handler.
+func ask(h http.Handler, method, path, token, body string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func randomQuery(r *rand.Rand) map[string]any {
+	hosts := append(slices.Clone(villageHosts), "nowhere", "")
+	metrics := strings.Fields("cpu_load mem_used flops_any nfs4_read cpu_power acc_power ipc none")
+	from := now - 95_000 + r.Int64N(95_000)
+	to := from + r.Int64N(90_000)
+	switch r.IntN(10) {
+	case 0:
+		from, to = 0, math.MaxInt64
+	case 1:
+		from, to = to, from
+	case 2, 3:
+		to = from + r.Int64N(500)
+	}
+	q := map[string]any{"cluster": []string{"gamma", ""}[r.IntN(2)], "from": from, "to": to}
+	if r.IntN(8) > 0 {
+		q["cluster"] = []string{"alpha", "beta"}[r.IntN(2)]
+	}
+	var queries []map[string]any
+	for range r.IntN(4) {
+		one := map[string]any{"metric": metrics[r.IntN(len(metrics))], "host": hosts[r.IntN(len(hosts))]}
+		switch r.IntN(7) {
+		case 0:
+			one["type"], one["type-ids"] = "hwthread", []string{strconv.Itoa(r.IntN(9))}
+		case 1:
+			one["type"], one["type-ids"] = "hwthread", strings.Fields("0 1 2 3 4 5 6 7")
+		case 2:
+			one["type"], one["type-ids"] = "accelerator", []string{"00000000:09:00.0", "00000000:19:00.0"}
+		case 3:
+			one["type"], one["type-ids"] = "socket", []string{"0"}
+		case 4:
+			one["type"], one["subtype"], one["subtype-ids"] = "node", "filesystem", []string{"home"}
+		case 5:
+			one["type"] = "node"
+		}
+		one["aggreg"] = r.IntN(2) == 0
+		one["resolution"] = []int{0, 0, 60, 120, 600, 61}[r.IntN(6)]
+		one["resample"] = []string{"", "lttb", "average", "max", "min"}[r.IntN(5)]
+		one["scale-by"] = []float64{0, 1, 2.5}[r.IntN(3)]
+		queries = append(queries, one)
+	}
+	q["queries"] = queries
+	if r.IntN(4) == 0 {
+		q["for-all-nodes"] = []string{metrics[r.IntN(len(metrics))]}
+	}
+	for _, flag := range []string{"with-stats", "with-data", "with-padding"} {
+		q[flag] = r.IntN(4) > 0
+	}
+	return q
+}
+
+// What people are answered is what they would be answered by a store that holds
+// only what they may see: values, statistics, errors, counts, everything.
+func TestPeopleSeeTheirOwn(t *testing.T) {
+	for round, shared := range []bool{false, true} {
+		r := rand.New(rand.NewPCG(uint64(round), 5))
+		v := newVillage(t, r, shared)
+		tokens := make([]string, len(v.people))
+		for i, p := range v.people {
+			tokens[i] = v.issuer.Token(p.claims)
+		}
+		values := make([]int, len(v.people))
+		for range *visibleQueries / 2 {
+			i := r.IntN(len(v.people))
+			p := v.people[i]
+			body, err := json.Marshal(randomQuery(r))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ask(v.all, "POST", "/api/query", tokens[i], string(body))
+			want := ask(p.door, "POST", "/api/query", "", string(body))
+			if got.Code != want.Code || !sameAnswer(t, got.Body.String(), want.Body.String(), &values[i]) {
+				t.Fatalf("%s asks %s:\n%d %.2000s\nwant\n%d %.2000s", p.name, body, got.Code, got.Body, want.Code, want.Body)
+			}
+		}
+		for i, p := range v.people {
+			if jobless := p.name == "somebody without jobs" || p.name == "a user whose claim names no cluster user"; jobless != (values[i] == 0) {
+				t.Errorf("%s saw %d values", p.name, values[i])
+			}
+		}
+	}
+}
+
+// sameAnswer compares answers, statistics up to the order of summing up. It
+// counts the values.
+func sameAnswer(t *testing.T, got, want string, values *int) bool {
+	if got == want && !strings.Contains(got, `"data"`) {
+		return true
+	}
+	var a, b answer
+	if json.Unmarshal([]byte(got), &a) != nil || json.Unmarshal([]byte(want), &b) != nil {
+		return got == want
+	}
+	near := func(x, y *float64) bool {
+		return x == nil && y == nil || x != nil && y != nil && math.Abs(*x-*y) <= 1e-9*max(1, math.Abs(*x))
+	}
+	equal := func(x, y *float64) bool { return x == nil && y == nil || x != nil && y != nil && *x == *y }
+	return slices.EqualFunc(a.Queries, b.Queries, func(x, y resttest.Query) bool { return x.Metric == y.Metric && x.Host == y.Host }) &&
+		slices.EqualFunc(a.Results, b.Results, func(x, y []resttest.Entry) bool {
+			return slices.EqualFunc(x, y, func(x, y resttest.Entry) bool {
+				*values += len(x.Data)
+				sameError := x.Error == nil && y.Error == nil || x.Error != nil && y.Error != nil && *x.Error == *y.Error
+				return sameError && x.From == y.From && x.To == y.To && x.Resolution == y.Resolution &&
+					slices.EqualFunc(x.Data, y.Data, equal) && near(x.Avg, y.Avg) && near(x.Min, y.Min) && near(x.Max, y.Max)
+			})
+		})
+}

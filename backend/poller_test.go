@@ -1,0 +1,311 @@
+package backend
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ringstore/ringstore/archive/disk/disktest"
+	"github.com/ringstore/ringstore/backend/backendtest"
+	"github.com/ringstore/ringstore/jobs"
+)
+
+func index(now func() int64) *jobs.Index {
+	return jobs.New(jobs.Options{Keep: 72 * time.Hour, Now: func() time.Time { return time.Unix(now(), 0) }})
+}
+
+func poller(t testing.TB, s *backendtest.Server, ix *jobs.Index, log *slog.Logger) *Poller {
+	t.Helper()
+	c, err := NewClient(s.URL, backendtest.Token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return NewPoller(PollerOptions{
+		Client: c, Index: ix, LookBack: 7 * 24 * time.Hour, Interval: time.Millisecond,
+		Now: func() time.Time { return time.Unix(s.Now(), 0) }, Log: log,
+	})
+}
+
+func running(user string, id, start, end int64, hosts ...string) backendtest.Job {
+	j := backendtest.Job{Job: jobs.Job{ID: id, Cluster: "alpha", User: user, Start: start, End: end}, State: "timeout", Shared: "none"}
+	for _, h := range hosts {
+		j.Nodes = append(j.Nodes, jobs.Node{Host: h})
+	}
+	return j
+}
+
+func sees(ix *jobs.Index, user, host string) (text string) {
+	grants := ix.View(user, nil).Grants("alpha", host)
+	slices.SortFunc(grants, func(a, b jobs.Grant) int { return int(a.From - b.From) })
+	for _, g := range grants {
+		text += fmt.Sprintf("[%d %d)", g.From-now, g.To-now)
+	}
+	return text
+}
+
+// A job is its user's until the last poll that saw it, and closed at its end, also
+// when the backend was away at that moment.
+func TestAJobThatEndsWhileTheBackendIsAway(t *testing.T) {
+	s := backendtest.New(t, now)
+	s.Set(running("ann", 1, now-5000, now+70, "h1"))
+	ix := index(s.Now)
+	p := poller(t, s, ix, nil)
+	f := func(what, want string) {
+		t.Helper()
+		if got := sees(ix, "ann", "h1"); got != want {
+			t.Errorf("%s: seen %s, want %s", what, got, want)
+		}
+	}
+	poll := func(good bool) {
+		t.Helper()
+		if err := p.Poll(t.Context()); (err == nil) != good {
+			t.Error(err)
+		}
+	}
+	f("at first", "")
+	poll(true)
+	f("it runs", "[-5000 0)")
+	s.Advance(30)
+	f("between polls", "[-5000 0)")
+	poll(true)
+	f("it runs on", "[-5000 30)")
+	s.Break(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) })
+	s.Advance(3600)
+	poll(false)
+	f("the backend is away", "[-5000 30)")
+	s.Break(nil)
+	only := 0 // the questions that are answered: not the one after the job itself
+	s.Each(func(int) int64 {
+		if only++; only > 2 {
+			return -1
+		}
+		return 0
+	})
+	poll(false)
+	f("it does not answer", "[-5000 30)")
+	s.Each(func(int) int64 { return 0 })
+	poll(true)
+	f("it is back", "[-5000 70)")
+	s.Set()
+	s.Advance(30)
+	poll(true)
+	f("it has forgotten", "[-5000 70)")
+}
+
+func TestAJobThatIsForgotten(t *testing.T) {
+	s := backendtest.New(t, now)
+	s.Set(running("ann", 1, now-100, now+7000, "h1"))
+	ix := index(s.Now)
+	p := poller(t, s, ix, nil)
+	for range 3 {
+		if err := p.Poll(t.Context()); err != nil {
+			t.Error(err)
+		}
+		s.Set()
+		s.Advance(30)
+	}
+	if got := sees(ix, "ann", "h1"); got != "[-100 0)" || ix.Size().Open != 0 {
+		t.Errorf("seen %s, %+v", got, ix.Size())
+	}
+}
+
+// What is no answer shows nobody anything, and says nothing of itself.
+func TestHostilePages(t *testing.T) {
+	f := func(name, want string, answer http.HandlerFunc) {
+		t.Run(name, func(t *testing.T) {
+			s := backendtest.New(t, now)
+			s.Break(answer)
+			ix := index(s.Now)
+			err := poller(t, s, ix, nil).Poll(t.Context())
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), backendtest.Token) {
+				t.Errorf("error %v, want %s", err, want)
+			}
+			if n := ix.Size(); n.Jobs > 0 {
+				t.Errorf("%+v", n)
+			}
+		})
+	}
+	text := func(body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) }
+	}
+	const job = `{"jobId":1,"user":"ann","cluster":"alpha","jobState":"running","startTime":1795200000,"resources":[{"hostname":"h1"}]}`
+	f("an error", "502 Bad Gateway", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "hunter2", 502) })
+	f("a page of HTML", "invalid character", text("<html>hunter2"))
+	f("another object", "no jobs", text(`{"usedNodes":{}}`))
+	f("a list", "cannot unmarshal", text(`["hunter2"]`))
+	f("jobs that are none", "not as cc-backend describes", text(`{"jobs":["hunter2",5,null,{"jobId":"x"}],"items":250,"page":1}`))
+	f("jobs of nobody", "invalid job", text(`{"jobs":[{"jobId":1,"cluster":"hunter2","startTime":1795200000}],"items":250,"page":1}`))
+	f("another page", "asked for page 1, got page 7", text(`{"jobs":[],"items":250,"page":7}`))
+	f("the same page always", "asked for page 2, got page 1", text(`{"jobs":[`+strings.Repeat(job+",", 249)+job+`],"items":250,"page":1}`))
+	f("endless", "longer than", func(w http.ResponseWriter, _ *http.Request) {
+		for chunk := bytes.Repeat([]byte(" "), 1<<20); ; {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+	})
+	f("pages without end", "more than", func(w http.ResponseWriter, r *http.Request) {
+		page := json.RawMessage(r.URL.Query().Get("page"))
+		_ = json.NewEncoder(w).Encode(map[string]any{"jobs": make([]any, 250), "items": 250, "page": page})
+	})
+	f("a page that is too full", "more than", func(w http.ResponseWriter, r *http.Request) {
+		page := json.RawMessage(r.URL.Query().Get("page"))
+		_ = json.NewEncoder(w).Encode(map[string]any{"jobs": make([]any, 50_000), "items": 1 << 40, "page": page})
+	})
+}
+
+// A server that gives smaller pages than were asked for is read to the end.
+func TestSmallPages(t *testing.T) {
+	s := backendtest.New(t, now)
+	s.Break(func(w http.ResponseWriter, r *http.Request) {
+		var page int
+		_, _ = fmt.Sscan(r.URL.Query().Get("page"), &page)
+		list := []any{}
+		if page <= 7 {
+			list = append(list, map[string]any{
+				"jobId": page, "user": "ann", "cluster": "alpha", "jobState": "running", "startTime": now - 10, "shared": "none",
+				"resources": []any{map[string]any{"hostname": "h1"}},
+			})
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"jobs": list, "items": 1, "page": page})
+	})
+	ix := index(s.Now)
+	if err := poller(t, s, ix, nil).Poll(t.Context()); err != nil || ix.Size().Jobs != 7 {
+		t.Errorf("%v, %+v", err, ix.Size())
+	}
+}
+
+// truth checks what users see against the schedule: nobody ever sees what is not
+// theirs; and of what cc-backend knew when it was last asked, all that had been.
+func truth(t *testing.T, ix *jobs.Index, schedule []backendtest.Job, now, polled int64) {
+	t.Helper()
+	type seen struct {
+		user, host string
+		grant      string
+	}
+	visible := make(map[seen]int64)
+	for u := range 6 {
+		user := fmt.Sprintf("u%d", u)
+		v := ix.View(user, nil)
+		for _, host := range v.Hosts("alpha") {
+			for _, g := range v.Grants("alpha", host) {
+				k := seen{user, host, fmt.Sprint(g.From, devices(g.Devices))}
+				visible[k] = max(visible[k], g.To)
+			}
+		}
+	}
+	may := make(map[seen]int64)
+	for _, j := range schedule {
+		for _, n := range j.Nodes {
+			k := seen{j.User, n.Host, fmt.Sprint(j.Start, devices(n.Devices))}
+			may[k] = max(may[k], min(j.End, now))
+			least := min(j.End, polled)
+			if j.Known <= polled && j.Start < least && visible[k] < least {
+				t.Fatalf("at %d, polled at %d: hidden: %+v, seen until %d", now, polled, j, visible[k])
+			}
+		}
+	}
+	for k, to := range visible {
+		if to > may[k] {
+			t.Fatalf("at %d: leaked: %+v seen until %d, may until %d", now, k, to, may[k])
+		}
+	}
+}
+
+func devices(d *jobs.Devices) string {
+	if d == nil {
+		return "all"
+	}
+	return fmt.Sprint(d.HWThreads, d.Accelerators)
+}
+
+// A schedule of every kind of job is followed through outages, pages that change
+// while they are read, restarts and losses of the file.
+func TestScheduleIsFollowed(t *testing.T) {
+	for seed := range uint64(2) {
+		r := rand.New(rand.NewPCG(seed, 11))
+		schedule := backendtest.Random(r, now-100_000, now+100_000)
+		s := backendtest.New(t, now)
+		s.Set(schedule...)
+		fsys := disktest.New(seed)
+		if err := fsys.MkdirAll("/d", 0o750); err != nil {
+			t.Fatal(err)
+		}
+		ix := index(s.Now)
+		p := poller(t, s, ix, nil)
+		polled := int64(0)
+		for round := range 200 {
+			broken := r.IntN(4) == 0
+			n := 0
+			s.Each(func(int) int64 {
+				if n++; broken && n > r.IntN(4) {
+					return -1
+				}
+				return r.Int64N(3)
+			})
+			begin := s.Now()
+			if p.Poll(t.Context()) == nil {
+				polled = begin
+			}
+			truth(t, ix, schedule, s.Now(), polled)
+			switch {
+			case r.IntN(20) == 0:
+				s.Advance(r.Int64N(20_000))
+			default:
+				s.Advance(r.Int64N(300))
+			}
+			if round%10 == 9 {
+				if err := ix.Save(fsys, "/d/jobs"); err != nil {
+					t.Fatal(err)
+				}
+				ix = index(s.Now)
+				if round%40 == 39 {
+					polled = 0 // the file is lost
+				} else if err := ix.Load(fsys, "/d/jobs"); err != nil {
+					t.Fatal(err)
+				}
+				p = poller(t, s, ix, nil)
+			}
+			truth(t, ix, schedule, s.Now(), polled)
+		}
+	}
+}
+
+// Run polls again and again, tells of a failure once, and ends with its context.
+func TestPollerRuns(t *testing.T) {
+	s := backendtest.New(t, now)
+	s.Set(running("ann", 1, now-100, now+7000, "h1"))
+	s.Break(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+	var log buffer
+	ix := index(s.Now)
+	p := poller(t, s, ix, slog.New(slog.NewTextHandler(&log, nil)))
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { p.Run(ctx) })
+	until := func(what string, ok func() bool) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("never: %s", what)
+			}
+		}
+	}
+	until("five questions", func() bool { return s.Asked() >= 5 })
+	s.Break(nil)
+	until("a job", func() bool { return sees(ix, "ann", "h1") != "" })
+	cancel()
+	running.Wait()
+	if text := log.String(); strings.Count(text, "502 Bad Gateway") != 1 || strings.Count(text, "tells again") != 1 || strings.Contains(text, backendtest.Token) {
+		t.Errorf("the log:\n%s", text)
+	}
+}

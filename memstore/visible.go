@@ -1,0 +1,162 @@
+package memstore
+
+import (
+	"slices"
+)
+
+// Span is a time: [From, To) in Unix milliseconds.
+type Span struct{ From, To int64 }
+
+// Only says which times of a device may be read, in order and apart from each
+// other: a slot may if its time lies in one of them. All other samples are as if
+// they were not held, for what is found, aggregated, resampled and summed up.
+// The slices are not written to.
+type Only func(Device) []Span
+
+// Holds reports whether the store has a sample of a host that may be read.
+func (s *Store) Holds(cluster, host string, only Only) (bool, error) {
+	h := s.host(cluster, host)
+	if h == nil {
+		return false, nil
+	}
+	rd := s.readers.Get().(*reader)
+	defer s.readers.Put(rd)
+	defer rd.reset()
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	rd.only = only
+	for sr := range h.tree.all() {
+		if rd.holds(sr) {
+			return true, rd.err
+		}
+	}
+	return false, rd.err
+}
+
+// holds reports whether a series has a sample that may be read.
+func (rd *reader) holds(sr *Series) bool {
+	if sr.empty() {
+		return false
+	}
+	if rd.only == nil {
+		return true
+	}
+	spans := rd.only(sr.level.device)
+	for _, s := range slices.Backward(spans) {
+		if rd.holdsIn(sr, sr.slots(s)) {
+			return true
+		}
+	}
+	return false
+}
+
+// slotRange is the slots [first, end).
+type slotRange struct{ first, end int64 }
+
+func (r slotRange) within(o slotRange) slotRange {
+	first := max(r.first, o.first)
+	return slotRange{first, max(first, min(r.end, o.end))}
+}
+
+// slots returns those whose time, at the series' phase, lies in a span.
+func (sr *Series) slots(s Span) slotRange {
+	l := sr.lane
+	at := func(t int64) int64 {
+		t = min(max(t, beforeAll), -beforeAll) // with which times don't overflow
+		return -floorDiv(l.grid+sr.phase.offset-t, l.frequency)
+	}
+	return slotRange{at(s.From), at(s.To)}
+}
+
+// holdsIn reports whether a series has a sample in some slots. What cannot be
+// read is noted in rd.err.
+func (rd *reader) holdsIn(sr *Series, in slotRange) bool {
+	in = in.within(slotRange{sr.first, sr.last + 1})
+	if in.first == in.end {
+		return false
+	}
+	if _, ok := sr.lane.find(sr.last); ok && sr.last < in.end {
+		return true
+	}
+	for _, seg := range slices.Backward(sr.lane.overlapping(in.first, in.end)) {
+		if rd.segmentHolds(seg, sr.column, in.within(slotRange{seg.first, seg.end()})) {
+			return true
+		}
+	}
+	return false
+}
+
+func (rd *reader) segmentHolds(seg *segment, column uint32, in slotRange) bool {
+	n := int(in.end - in.first)
+	rd.part = slices.Grow(rd.part[:0], n)[:n]
+	if seg.sealed == nil {
+		seg.copyColumn(rd.part, column, in.first)
+		return slices.ContainsFunc(rd.part, isValue)
+	}
+	i, ok := seg.sealed.Find(column)
+	if !ok {
+		return false
+	}
+	stats, err := seg.sealed.Stats(&rd.decoder, i)
+	if err == nil && stats.Count > 0 && n < seg.slots {
+		err = seg.sealed.Decode(&rd.decoder, rd.part, i, int(in.first-seg.first))
+		if err == nil && !slices.ContainsFunc(rd.part, isValue) {
+			return false
+		}
+	}
+	if err != nil {
+		rd.err = err
+		return true // so that it is not passed over
+	}
+	return stats.Count > 0
+}
+
+func isValue(v float64) bool { return v == v }
+
+// readable appends to the reader's ranges the slots of the grid that may be read
+// of a series, and returns the series' bounds among these. Whether there is
+// more before and after the grid is only looked at for shaped answers.
+func (rd *reader) readable(g grid, sr *Series, shaped bool) bounds {
+	all := slotRange{g.first, g.first + int64(g.n)}
+	rd.ranges = rd.ranges[:0]
+	if rd.only == nil {
+		rd.ranges = append(rd.ranges, all)
+		return bounds{first: sr.first, last: sr.last}
+	}
+	b := bounds{masked: true}
+	spans := rd.only(sr.level.device)
+	for _, s := range spans {
+		in := sr.slots(s)
+		if in.first <= sr.first && sr.last < in.end {
+			rd.ranges = append(rd.ranges[:0], all)
+			return bounds{first: sr.first, last: sr.last}
+		}
+		if part := in.within(all); part.first < part.end {
+			rd.ranges = append(rd.ranges, part)
+		}
+		if shaped {
+			b.before = b.before || rd.holdsIn(sr, slotRange{in.first, min(in.end, all.first)})
+			b.after = b.after || rd.holdsIn(sr, slotRange{max(in.first, all.end), in.end})
+		}
+	}
+	return b
+}
+
+// extent returns where series i begins and ends within the grid, values being
+// what it has there.
+func (rd *reader) extent(g grid, i int, values []float64) (lo, hi int) {
+	b := rd.bounds[i]
+	if !b.masked {
+		return g.extent(b.first, b.last)
+	}
+	lo, hi = 0, g.n
+	if !b.before {
+		if lo = slices.IndexFunc(values, isValue); lo < 0 {
+			lo = g.n
+		}
+	}
+	for !b.after && hi > lo && !isValue(values[hi-1]) {
+		hi--
+	}
+	return lo, hi
+}
