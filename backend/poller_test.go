@@ -303,6 +303,7 @@ func TestPollerRuns(t *testing.T) {
 	until("five questions", func() bool { return s.Asked() >= 5 })
 	s.Break(nil)
 	until("a job", func() bool { return sees(ix, "ann", "h1") != "" })
+	until("a word of it", func() bool { return strings.Contains(log.String(), "tells again") })
 	cancel()
 	running.Wait()
 	if text := log.String(); strings.Count(text, "502 Bad Gateway") != 1 || strings.Count(text, "tells again") != 1 || strings.Contains(text, backendtest.Token) {

@@ -25,9 +25,10 @@ func (j Jobs) Known(m Main) bool { return j.NATS != nil || j.Backend.Token != ""
 
 // NATSJobs is "auth.jobs.nats": job events from the server of section "nats".
 type NATSJobs struct {
-	// Subject is a NATS subject, wildcards allowed. Required.
+	// Subject is a NATS subject, wildcards allowed. Required. With AuthorizationConnection no subscription to metrics may
+	// have messages in common with it.
 	Subject string `json:"subject"`
-	// Authorization is AuthorizationHeader or "connection": events are never trusted. Default AuthorizationHeader.
+	// Authorization is AuthorizationHeader or AuthorizationConnection: events are never trusted. Default AuthorizationHeader.
 	Authorization Authorization `json:"authorization"`
 	// Publishers are the subjects whose events are taken, or an issuer's name, a colon and one of its subjects. Those
 	// of administrators are taken too; nobody else's.
@@ -86,10 +87,14 @@ func (c checker) jobEvents() {
 	}
 	n := jobs.NATS
 	n.Authorization = cmp.Or(n.Authorization, AuthorizationHeader)
-	if n.Subject == "" || strings.ContainsFunc(n.Subject, notPrintable) || strings.Contains(n.Subject, " ") {
+	if n.Subject == "" || !validSubject(n.Subject) {
 		c.fail(path+".subject", `missing, or not a subject: where job events come, such as "cc.job.event"`)
 	}
-	if n.Authorization != AuthorizationHeader && n.Authorization != "connection" {
+	switch n.Authorization {
+	case AuthorizationHeader:
+	case AuthorizationConnection:
+		c.eventsByConnection(path, n.Subject)
+	default:
 		c.fail(path+".authorization", `must be "header" or "connection": whoever tells of jobs grants nodes`)
 	}
 	c.texts(path+".publishers", n.Publishers)
@@ -99,6 +104,18 @@ func (c checker) jobEvents() {
 	for i, name := range n.Publishers {
 		if len(c.config.Auth.Issuers) > 1 && !strings.Contains(name, ":") {
 			c.warn(joinIndex(path+".publishers", i), "is whoever any of the issuers calls so: put the issuer's name and a colon before it")
+		}
+	}
+}
+
+// eventsByConnection makes sure that who connects to publish metrics cannot tell of jobs.
+func (c checker) eventsByConnection(path, subject string) {
+	if n := c.config.NATS; n.Address != "" && n.AuthCallout == nil && !c.config.Auth.Disabled {
+		c.fail(path+".authorization", `"connection" needs nats.auth-callout where the server is not embedded`)
+	}
+	for i, s := range c.config.MetricStore.Subscriptions {
+		if overlap(subject, s.SubscribeTo) {
+			c.fail(path+".subject", "overlaps with %s: who may write could tell of jobs", joinIndex("metric-store.nats-subscriptions", i))
 		}
 	}
 }

@@ -58,6 +58,12 @@ func TestRefusedJobs(t *testing.T) {
 	f(jobs(`"nats": {"subject": "a b"}`), subject)
 	f(jobs(`"nats": {"subject": "a", "authorization": "trusted"}`), authorization)
 	f(jobs(`"nats": {"subject": "a", "authorization": "none"}`), authorization)
+	f(jobs(`"nats": {"subject": "a.>.b"}`), subject)
+	f(minimal(`"auth": {"jobs": {"nats": {"subject": "a.*", "authorization": "connection"}}}`, `"nats": {"embedded": {"listen": ":0"}}`,
+		`"metric-store": {"retention-in-memory": "1h", "nats-subscriptions": [{"subscribe-to": "b"}, {"subscribe-to": "a.b"}]}`),
+		"config.json: auth.jobs.nats.subject: overlaps with metric-store.nats-subscriptions[1]: who may write could tell of jobs")
+	f(minimal(`"auth": {"jobs": {"nats": {"subject": "a.b", "authorization": "connection"}}}`, `"nats": {"address": "nats://h"}`),
+		`config.json: auth.jobs.nats.authorization: "connection" needs nats.auth-callout where the server is not embedded`)
 	f(jobs(`"nats": {"subject": "a", "publishers": "slurmctld"}`), "config.json: auth.jobs.nats.publishers: must be an array, found a string")
 	f(jobs(`"shared-node-metrics": "yes"`), "config.json: auth.jobs.shared-node-metrics: must be true or false, found a string")
 }

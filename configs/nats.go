@@ -163,6 +163,7 @@ func (c checker) authCallout(a AuthCallout) {
 	switch {
 	case n.Embedded != nil:
 		c.fail(path, "cannot stand beside nats.embedded: an embedded server needs nobody to ask")
+	case c.config.Auth.Jobs.NATS != nil && c.config.Auth.Jobs.NATS.Authorization == AuthorizationConnection:
 	case !slices.ContainsFunc(c.config.MetricStore.Subscriptions, connection):
 		c.warn(path, `lets nobody in: no subscription has "authorization": "connection"`)
 	}

@@ -18,8 +18,8 @@ import (
 //	job,function=start_job event="{JSON of a job}" 1795200000000000000
 //	job,function=stop_job event="{JSON: jobId, cluster, startTime, stopTime, jobState}" 1795200000000000000
 //
-// It knows no broker: whoever has one hands messages over, with the principal
-// that sent them. Its methods may be called by many goroutines.
+// It knows no broker: whoever has one asks what a sender may tell of, and hands
+// the messages over. Its methods may be called by many goroutines.
 type Events struct {
 	ix         *Index
 	publishers []string
@@ -32,21 +32,30 @@ func NewEvents(ix *Index, publishers []string) *Events {
 	return &Events{ix, slices.Clone(publishers)}
 }
 
-// ErrPublisher says that a principal may not tell of jobs.
-var ErrPublisher = errors.New("not a publisher of job events")
+// ErrPublisher says that a principal may not tell of jobs, and is an [auth.Denied].
+var ErrPublisher = fmt.Errorf("not a publisher of job events: %w", &auth.Denied{Action: auth.Write, Code: auth.InsufficientRole})
 
 const (
 	maxMessage = 8 << 20 // bytes
 	maxEvents  = 10_000  // in a message
 )
 
-// Handle takes the events of a message, of which those that are none are left
-// out. The error is [ErrPublisher] and all is refused, or it tells what was left
-// out.
-func (e *Events) Handle(p *auth.Principal, message []byte) error {
-	if p == nil || !e.publishes(p) && !p.Roles.Has(auth.Admin) {
-		return ErrPublisher
+// May returns of which clusters' jobs a principal may tell, nil for all. The error
+// is [ErrPublisher].
+func (e *Events) May(p *auth.Principal) (func(cluster string) bool, error) {
+	switch {
+	case p == nil || !e.publishes(p) && !p.Roles.Has(auth.Admin):
+		return nil, ErrPublisher
+	case p.Clusters == nil && (e.publishes(p) || len(p.Limited) == 0):
+		return nil, nil
 	}
+	return func(cluster string) bool { return e.mayTell(p, cluster) }, nil
+}
+
+// Handle takes the events of a message whose sender may tell of some clusters'
+// jobs, as [Events.May] says. Those that are none, or of other clusters, are left
+// out; the error tells of these.
+func (e *Events) Handle(may func(cluster string) bool, message []byte) error {
 	if len(message) > maxMessage {
 		return fmt.Errorf("%w: the message is longer than %d bytes", ErrInvalid, maxMessage)
 	}
@@ -60,7 +69,7 @@ func (e *Events) Handle(p *auth.Principal, message []byte) error {
 		}
 		function, event, err := readEvent(d)
 		if err == nil {
-			err = e.happened(p, function, event)
+			err = e.happened(may, function, event)
 		}
 		if err != nil && len(errs) < 3 {
 			errs = append(errs, fmt.Errorf("event %d: %w", n+1, err))
@@ -122,14 +131,14 @@ func readEvent(d *influx.Decoder) (function string, event []byte, err error) {
 }
 
 // happened applies an event.
-func (e *Events) happened(p *auth.Principal, function string, event []byte) error {
+func (e *Events) happened(may func(cluster string) bool, function string, event []byte) error {
 	switch function {
 	case "start_job":
 		var w Wire
 		if err := decode(event, &w); err != nil {
 			return err
 		}
-		if !e.mayTell(p, w.Cluster) {
+		if may != nil && !may(w.Cluster) {
 			return ErrPublisher
 		}
 		return e.ix.change([]Report{{Job: w.Job(), Running: true}}, e.ix.started)
@@ -143,7 +152,7 @@ func (e *Events) happened(p *auth.Principal, function string, event []byte) erro
 		if err := decode(event, &stop); err != nil {
 			return err
 		}
-		if !e.mayTell(p, stop.Cluster) {
+		if may != nil && !may(stop.Cluster) {
 			return ErrPublisher
 		}
 		return e.ix.stopped(Key{stop.Cluster, stop.JobID, stop.StartTime}, stop.StopTime)

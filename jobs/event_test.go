@@ -23,12 +23,21 @@ func stop(id, started, stopped int64) string {
 	return line("stop_job", fmt.Sprintf(`{"jobId":%d,"cluster":"emmy","startTime":%d,"stopTime":%d,"jobState":"completed"}`, id, base+started, base+stopped))
 }
 
+// tell hands a message over as a broker does that knows its sender.
+func tell(e *Events, p *auth.Principal, message []byte) error {
+	may, err := e.May(p)
+	if err != nil {
+		return err
+	}
+	return e.Handle(may, message)
+}
+
 // A token that may write samples, or do anything else, may not tell of jobs.
 func TestEventsAreAcceptedOfPublishersOnly(t *testing.T) {
 	f := func(p *auth.Principal, accepted bool, publishers ...string) {
 		t.Helper()
 		ix := new(clock).index()
-		err := NewEvents(ix, publishers).Handle(p, []byte(start(1, "ann", -100, "")))
+		err := tell(NewEvents(ix, publishers), p, []byte(start(1, "ann", -100, "")))
 		if accepted != (err == nil) || !accepted && !errors.Is(err, ErrPublisher) {
 			t.Errorf("%+v: %v", p, err)
 		}
@@ -66,7 +75,7 @@ func TestBadEvents(t *testing.T) {
 	f := func(name, message string) {
 		t.Run(name, func(t *testing.T) {
 			ix := new(clock).index()
-			err := NewEvents(ix, nil).Handle(admin(), []byte(message+"\n"+start(2, "bob", -10, "")))
+			err := tell(NewEvents(ix, nil), admin(), []byte(message+"\n"+start(2, "bob", -10, "")))
 			if !errors.Is(err, ErrInvalid) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("error %v", err)
 			}
@@ -95,10 +104,10 @@ func TestBadEvents(t *testing.T) {
 func TestAMessageIsBounded(t *testing.T) {
 	ix := new(clock).index()
 	e := NewEvents(ix, nil)
-	if err := e.Handle(admin(), make([]byte, maxMessage+1)); !errors.Is(err, ErrInvalid) {
+	if err := tell(e, admin(), make([]byte, maxMessage+1)); !errors.Is(err, ErrInvalid) {
 		t.Error(err)
 	}
-	if err := e.Handle(admin(), []byte(strings.Repeat("job x=1\n", maxEvents+5))); !errors.Is(err, ErrInvalid) || len(err.Error()) > 1000 {
+	if err := tell(e, admin(), []byte(strings.Repeat("job x=1\n", maxEvents+5))); !errors.Is(err, ErrInvalid) || len(err.Error()) > 1000 {
 		t.Error(err)
 	}
 }
@@ -107,7 +116,7 @@ func TestAMessageIsBounded(t *testing.T) {
 type step func(ix *Index, c *clock) error
 
 func event(text string) step {
-	return func(ix *Index, _ *clock) error { return NewEvents(ix, nil).Handle(admin(), []byte(text)) }
+	return func(ix *Index, _ *clock) error { return tell(NewEvents(ix, nil), admin(), []byte(text)) }
 }
 
 func told(r Report) step { return func(ix *Index, _ *clock) error { return ix.Learn(r) } }
@@ -180,8 +189,8 @@ func FuzzEvents(f *testing.F) {
 	f.Fuzz(func(t *testing.T, message []byte) {
 		ix := new(clock).index()
 		e := NewEvents(ix, nil)
-		_ = e.Handle(admin(), message)
-		_ = e.Handle(admin(), message)
+		_ = tell(e, admin(), message)
+		_ = tell(e, admin(), message)
 		for j := range ix.t.all() {
 			if err := j.check(false); err != nil {
 				t.Fatal(err)

@@ -59,7 +59,7 @@ func example(t testing.TB) *Index {
 		Report{Job: shared},
 	))
 	ix.setAlive(base - 50)
-	ok(t, NewEvents(ix, nil).happened(admin(), "start_job", []byte(`{"jobId":4,"user":"dan","cluster":"emmy","startTime":1795199900,"resources":[{"hostname":"e0105","hwthreads":[]}],"shared":"multi_user"}`)))
+	ok(t, NewEvents(ix, nil).happened(nil, "start_job", []byte(`{"jobId":4,"user":"dan","cluster":"emmy","startTime":1795199900,"resources":[{"hostname":"e0105","hwthreads":[]}],"shared":"multi_user"}`)))
 	ix.SetPolled(base - 30)
 	ix.setAlive(base - 5)
 	return ix

@@ -105,30 +105,34 @@ func (a *admission) asGuest(r request) (subjects []string, ok bool) {
 // subjects are those that p may publish to: what it may write, and where each
 // message is asked for its own token.
 func (a *admission) subjects(p *auth.Principal) ([]string, error) {
-	clusters, err := writable(a.o.Policy, p)
-	if err != nil {
-		return nil, err
-	}
+	clusters, denied := writable(a.o.Policy, p)
 	open := a.guests != nil && *a.guests == credential{}
 	var subjects []string
 	for _, s := range a.o.Subjects {
 		var may bool
-		switch s.Authorization {
-		case Connection:
+		switch {
+		case s.Events != nil:
+			all, err := s.Events.May(p)
+			may = err == nil && (all == nil || s.Authorization == Header)
+		case denied != nil:
+		case s.Authorization == Connection:
 			may = clusters == nil || s.ClusterTag != "" && clusters(s.ClusterTag)
-		case Header:
+		case s.Authorization == Header:
 			may = true
-		case Trusted:
+		case s.Authorization == Trusted:
 			may = open
 		}
 		if may {
 			subjects = append(subjects, s.Subject)
 		}
 	}
-	if len(subjects) == 0 {
-		return nil, deniedElsewhere
+	switch {
+	case len(subjects) > 0:
+		return subjects, nil
+	case denied != nil:
+		return nil, denied
 	}
-	return subjects, nil
+	return nil, deniedElsewhere
 }
 
 // deniedElsewhere is for somebody who may write to no cluster that is here.

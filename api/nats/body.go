@@ -19,6 +19,7 @@ import (
 var (
 	errTooLarge = errors.New("the body is larger than the limit")
 	errEncoding = errors.New("Content-Encoding is none of gzip, s2 and identity")
+	errPlain    = errors.New("events are not compressed")
 )
 
 // encoding is how a body is compressed.

@@ -22,6 +22,7 @@ const (
 	failedTooLarge = "too_large"
 	failedAuth     = "authenticator"
 	failedStore    = "store"
+	failedEvent    = "event"
 	failedMemory   = "memory" // of the store is full
 )
 

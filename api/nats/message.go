@@ -71,6 +71,9 @@ const (
 func (s *Subscriber) handle(f *feed, m *natsgo.Msg, at time.Time) verdict {
 	f.counters.messages.WithLabelValues(f.Subject.Subject).Inc()
 	f.counters.bytes.WithLabelValues(f.Subject.Subject).Add(float64(len(m.Data)))
+	if f.Events != nil {
+		return s.event(f, m, at)
+	}
 	src := ingest.Source{Cluster: f.ClusterTag, Transport: transport, May: f.may}
 	var p *auth.Principal
 	if f.Authorization == Header {
@@ -107,16 +110,21 @@ func (s *Subscriber) handle(f *feed, m *natsgo.Msg, at time.Time) verdict {
 // authorize returns whose token the header carries and where that may write
 // (nil: everywhere), or why it may not.
 func (s *Subscriber) authorize(h natsgo.Header, at time.Time) (*auth.Principal, func(cluster string) bool, error) {
-	token, err := auth.BearerToken(values(h, "Authorization"), nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	p, err := s.authenticate(token, at)
+	p, err := s.bearer(h, at)
 	if err != nil {
 		return nil, nil, err
 	}
 	may, err := writable(s.o.Policy, p)
 	return p, may, err
+}
+
+// bearer returns whose token the header carries.
+func (s *Subscriber) bearer(h natsgo.Header, at time.Time) (*auth.Principal, error) {
+	token, err := auth.BearerToken(values(h, "Authorization"), nil)
+	if err != nil {
+		return nil, err
+	}
+	return s.authenticate(token, at)
 }
 
 // authenticate holds a token's times against the moment when its message

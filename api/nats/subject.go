@@ -35,6 +35,10 @@ type Subject struct {
 	// are made if they are not there; both or neither. No two subjects share a
 	// consumer.
 	Stream, Durable string
+
+	// Events takes the messages; nil means that they are metrics. With Connection
+	// no other subject may have messages in common with this one. No Stream.
+	Events Events
 }
 
 // mergeSubjects leaves each subject once. One that came with several cluster
@@ -52,6 +56,9 @@ func mergeSubjects(subjects []Subject) ([]Subject, error) {
 			return nil, err
 		}
 		i := slices.IndexFunc(merged, func(m Subject) bool { return m.Subject == s.Subject })
+		if i >= 0 && (s.Events != nil || merged[i].Events != nil) {
+			return nil, fmt.Errorf("subject %q is there for events, and for something else", s.Subject)
+		}
 		if i < 0 {
 			merged = append(merged, s)
 			continue
@@ -74,7 +81,22 @@ func mergeSubjects(subjects []Subject) ([]Subject, error) {
 			return nil, fmt.Errorf("subject %q: another has the consumer %q of its stream", s.Subject, s.Durable)
 		}
 	}
-	return merged, nil
+	return merged, checkEvents(merged)
+}
+
+// checkEvents makes sure that who may publish metrics cannot thereby send events.
+func checkEvents(subjects []Subject) error {
+	for i, s := range subjects {
+		if s.Events == nil || s.Authorization != Connection {
+			continue
+		}
+		for j, other := range subjects {
+			if i != j && server.SubjectsCollide(s.Subject, other.Subject) {
+				return fmt.Errorf("subject %q has events of whoever may connect to send them, and overlaps with %q", s.Subject, other.Subject)
+			}
+		}
+	}
+	return nil
 }
 
 func (s Subject) check() error {
@@ -85,6 +107,9 @@ func (s Subject) check() error {
 	case Header, Connection, Trusted:
 	default:
 		return fmt.Errorf("subject %q: authorization %q is none of %q, %q and %q", s.Subject, s.Authorization, Header, Connection, Trusted)
+	}
+	if s.Events != nil && (s.Authorization == Trusted || s.Stream != "") {
+		return fmt.Errorf("subject %q: events are neither %q nor in a stream", s.Subject, Trusted)
 	}
 	if (s.Stream == "") != (s.Durable == "") {
 		return fmt.Errorf("subject %q: a stream needs a durable consumer, and that a stream", s.Subject)

@@ -245,6 +245,7 @@ func (s *Subscriber) supervise() {
 			if s.embedded != nil {
 				s.embedded.turn()
 			}
+			s.alive()
 		case <-s.link.Load().gone:
 			s.onDisconnect(nil, s.link.Load().conn.LastError())
 			s.redial()

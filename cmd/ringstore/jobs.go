@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ringstore/ringstore/api/nats"
 	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/backend"
 	"github.com/ringstore/ringstore/configs"
@@ -53,7 +54,6 @@ func newJobs(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*jobSo
 	}
 	if c.NATS != nil {
 		s.events = jobs.NewEvents(s.index, c.NATS.Publishers)
-		log.Warn("auth.jobs.nats: job events are not subscribed to by this version")
 	}
 	if c.Backend.Token == "" || cfg.Main.BackendURL == "" {
 		return s, nil
@@ -79,6 +79,15 @@ func newBackendClient(ctx context.Context, cfg *configs.Config) (*backend.Client
 		return nil, usageError{fmt.Errorf("main.backend-url: %w", err)}
 	}
 	return client, nil
+}
+
+// subjects are those that events come on.
+func (s *jobSources) subjects(cfg *configs.Config) []nats.Subject {
+	if s == nil || s.events == nil {
+		return nil
+	}
+	n := cfg.Auth.Jobs.NATS
+	return []nats.Subject{{Subject: n.Subject, Authorization: nats.Authorization(n.Authorization), Events: s.events}}
 }
 
 // load brings back what was known at the last stop.

@@ -16,12 +16,16 @@ const leastAckWait = 30 * time.Second
 
 // subscribe opens the NATS door, if the configuration has one.
 func (s *service) subscribe(ctx context.Context) error {
-	if c := s.cfg.NATS; c.Address == "" && c.Embedded == nil || len(s.cfg.MetricStore.Subscriptions) == 0 {
+	if c := s.cfg.NATS; c.Address == "" && c.Embedded == nil {
 		return nil
 	}
 	o, err := natsOptions(ctx, s.cfg)
 	if err != nil {
 		return err
+	}
+	o.Subjects = append(o.Subjects, s.jobs.subjects(s.cfg)...)
+	if len(o.Subjects) == 0 {
+		return nil
 	}
 	o.Ingester, o.Sync = s.ingester, s.archive.Sync
 	o.Authenticator, o.Policy, o.Audit = s.authenticator, policy(s.cfg), s.audit
