@@ -27,7 +27,7 @@ type books struct {
 const (
 	hostBytes    = 1200
 	levelBytes   = 360
-	seriesBytes  = 120
+	seriesBytes  = 104
 	segmentBytes = 400
 	rowBytes     = 24
 	sampleBytes  = 24 // while a batch is written

@@ -100,7 +100,7 @@ func (h *host) addSeries(s *Store, m *metric, d Device, lane *lane, column uint3
 		h.devices++
 	}
 	sr := h.newSeries()
-	sr.metric, sr.host, sr.level, sr.lane, sr.untold = m, h, l, lane, true
+	sr.metric, sr.level, sr.lane, sr.phase.untold = m, l, lane, true
 	sr.noSamples()
 	h.loose = true
 	lane.putColumn(sr, column)

@@ -15,6 +15,7 @@ import (
 // What its series hold lies in segments, each a window of slots: open ones are
 // written to, the others are blocks. The newest is the head.
 type lane struct {
+	host      *host
 	frequency int64
 	grid      int64 // in [0, frequency)
 	set       bool  // by the first sample
@@ -51,6 +52,7 @@ func (h *host) lane(frequency, retention int64) *lane {
 		}
 	}
 	l := &lane{
+		host:      h,
 		frequency: frequency,
 		window:    min(max(retention/frequency/windowsPerRetention, shortestWindow), longestWindow),
 		newest:    beforeAll / frequency,

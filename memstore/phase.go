@@ -6,6 +6,7 @@ type phase struct {
 	set    bool  // by the series' first sample
 	early  int8  // successive samples more than a quarter of the frequency early
 	late   int8  // or late
+	untold bool  // where the series is has to be said in the next record of it
 }
 
 // steady reports that the newest sample lay where it should.

@@ -50,11 +50,11 @@ func (r *Record) Reset() {
 // tells of the series need not be told again.
 func (r *Record) Settle() {
 	for _, t := range r.told {
-		h := t.series.host
+		h := t.series.lane.host
 		h.mu.Lock()
 		h.untold = false
 		if t.series.phase.offset == t.offset {
-			t.series.untold = false
+			t.series.phase.untold = false
 		}
 		h.mu.Unlock()
 	}
@@ -64,10 +64,10 @@ func (r *Record) Settle() {
 
 // begin notes where the samples to come go; the host is locked. sr is the first.
 func (r *Record) begin(sr *Series, slot int64) {
-	if sr.untold {
+	if sr.phase.untold {
 		r.tell(sr)
 	}
-	h, l := sr.host, sr.lane
+	h, l := sr.lane.host, sr.lane
 	if l == r.lane && slot == r.slot {
 		return
 	}
@@ -98,7 +98,7 @@ func (r *Record) entry(x, entry uint64) {
 
 // tell notes the place of a series, and the names of its host.
 func (r *Record) tell(sr *Series) {
-	h, l, d := sr.host, sr.lane, sr.level.device
+	h, l, d := sr.lane.host, sr.lane, sr.level.device
 	if h.untold {
 		r.entry(uint64(h.number), entryHost)
 		r.bytes = appendString(r.bytes, h.cluster)

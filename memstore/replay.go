@@ -154,7 +154,7 @@ func (r *Restoring) series(h *host, p *parser) {
 		return
 	}
 	delete(r.guessed, sr)
-	sr.phase = phase{offset: ss.Offset, set: true}
+	sr.phase = phase{offset: ss.Offset, set: true, untold: sr.phase.untold}
 }
 
 // checkMetric refuses the name of a metric that no configuration has.

@@ -180,7 +180,7 @@ func TestNumbersOfHostsAreNotUsedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := sr.host.number; n <= 9 {
+	if n := sr.lane.host.number; n <= 9 {
 		t.Errorf("a new host has number %d", n)
 	}
 }

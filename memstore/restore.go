@@ -217,8 +217,7 @@ func (p *placing) series(ss SeriesState) *Series {
 	}
 	sr := p.host.addSeries(p.store, m, ss.Device, l, ss.Column)
 	p.placed++
-	sr.phase = phase{offset: ss.Offset, set: true}
-	sr.untold = !p.settled || p.host.untold
+	sr.phase = phase{offset: ss.Offset, set: true, untold: !p.settled || p.host.untold}
 	if !p.settled {
 		p.guessed[sr] = true
 	}
@@ -343,12 +342,12 @@ func (r *Restoring) guess(key Key) (*Series, error) {
 
 // older makes samples of those values that are older than all that a series has.
 func (sr *Series) older(values []float64, start, step int64) []Sample {
-	sr.host.mu.RLock()
+	sr.lane.host.mu.RLock()
 	begin := int64(math.MaxInt64)
 	if !sr.empty() {
 		begin = sr.lane.time(sr.first) + sr.phase.offset - sr.lane.frequency/2
 	}
-	sr.host.mu.RUnlock()
+	sr.lane.host.mu.RUnlock()
 	var batch []Sample
 	for i, v := range values {
 		if t := start + int64(i)*step; v == v && t < begin {

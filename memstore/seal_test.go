@@ -192,7 +192,7 @@ func TestWhileMerging(t *testing.T) {
 				now.Store(base + second)
 				put(t, s, sr, float64(base+second), float64(second))
 			}
-			h, l := sr.host, sr.lane
+			h, l := sr.lane.host, sr.lane
 			segments, blocks := h.mergeable(l)
 			if len(blocks) != 2 {
 				t.Fatalf("%d blocks can be merged", len(blocks))

@@ -26,9 +26,11 @@ type Key struct {
 // Series is one metric of one device: what a [Sample] is written to. It stays
 // usable when its host has left the store in the meantime, a little slower;
 // [Series.Gone] tells when to ask the store for a new one.
+//
+// It is one line of the processor's cache long, as waiting for these is most of
+// what storing a sample costs.
 type Series struct {
 	metric *metric
-	host   *host
 	level  *level
 	lane   *lane
 	gone   atomic.Bool
@@ -36,7 +38,6 @@ type Series struct {
 
 	// The rest is guarded by the host's lock.
 	phase       phase
-	untold      bool  // where the series is has to be said in the next record of it
 	first, last int64 // slots that ever had a sample; last < first: none had
 }
 
@@ -53,11 +54,11 @@ func (sr *Series) noSamples() { sr.first, sr.last = math.MaxInt64, math.MinInt64
 func (sr *Series) Gone() bool { return sr.gone.Load() }
 
 // Cluster returns the name of the cluster that the series belongs to.
-func (sr *Series) Cluster() string { return sr.host.cluster }
+func (sr *Series) Cluster() string { return sr.lane.host.cluster }
 
 // Key returns the path of the series.
 func (sr *Series) Key() Key {
-	return Key{Cluster: sr.host.cluster, Host: sr.host.name, Metric: sr.metric.Name, Device: sr.level.device}
+	return Key{Cluster: sr.lane.host.cluster, Host: sr.lane.host.name, Metric: sr.metric.Name, Device: sr.level.device}
 }
 
 // Series returns the series of a key and makes it if it is not there. The

@@ -59,7 +59,7 @@ func (s *Store) write(batch []Sample, p period, r *Record) ([]Refusal, error) {
 		if err := s.makeRoom(); err != nil {
 			return nil, err
 		}
-		h := batch[done].Series.host
+		h := batch[done].Series.lane.host
 		run := done
 		h.mu.Lock()
 		var c cursor
@@ -69,7 +69,7 @@ func (s *Store) write(batch []Sample, p period, r *Record) ([]Refusal, error) {
 			if c.store(x, r) {
 				continue
 			}
-			if x.Series.host != h || x.Series.Gone() || h.full {
+			if x.Series.lane.host != h || x.Series.Gone() || h.full {
 				break
 			}
 			var reason RefusalReason
@@ -115,7 +115,7 @@ func (s *Store) writeAgain(x Sample, p period, r *Record) (RefusalReason, error)
 			return RefusedLimit, nil
 		}
 		x.Series = sr
-		h := sr.host
+		h := sr.lane.host
 		h.mu.Lock()
 		if sr.Gone() {
 			h.mu.Unlock()
@@ -162,7 +162,7 @@ func (s *Store) store(h *host, x Sample, p period, r *Record, c *cursor) (Refusa
 		return "", late
 	}
 	if sr.phase.offset != before.offset {
-		sr.untold = true
+		sr.phase.untold = true
 	}
 	v := sr.metric.round(x.Value)
 	s.assign(g, sr, slot, v)
@@ -179,7 +179,7 @@ func (s *Store) store(h *host, x Sample, p period, r *Record, c *cursor) (Refusa
 // assign puts a value into a slot of an open segment that covers it; the host is
 // locked.
 func (s *Store) assign(g *segment, sr *Series, slot int64, v float64) {
-	h, l := sr.host, sr.lane
+	h, l := sr.lane.host, sr.lane
 	if grown := g.set(slot, sr.column, len(l.columns), v, &s.spare); grown != 0 {
 		s.books.add(grown)
 		h.full = s.books.full()
@@ -209,7 +209,7 @@ func (c *cursor) store(x *Sample, r *Record) bool {
 	}
 	v := sr.metric.round(x.Value)
 	if r != nil {
-		if sr.untold {
+		if sr.phase.untold {
 			return false
 		}
 		r.sample(sr.column, v)

@@ -5,6 +5,7 @@
 //
 //	go run ./scripts/bench                                the figures of 20 hosts for a day
 //	go run ./scripts/bench -hosts 1000 -steps 30          those of 1,000 hosts
+//	go run ./scripts/bench -profile cpu.prof              and what the server does meanwhile
 //	go run ./scripts/bench -checkpoints 1m                and what checkpoints do to writers
 //	go run ./scripts/bench -peer ./cc-metric-store        beside those of another program
 //
@@ -38,6 +39,7 @@ type options struct {
 	batch   int
 	shuffle bool
 	query   bool
+	profile string
 	seed    uint64
 	timeout time.Duration
 
@@ -68,6 +70,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.batch, "batch", 1, "hosts in one request")
 	flags.BoolVar(&o.shuffle, "shuffle", true, "permute the lines of each interval, as collectors do")
 	flags.BoolVar(&o.query, "query", true, "ask for a day of 4 hosts, 208 series each")
+	flags.StringVar(&o.profile, "profile", "", "`file` for a CPU profile of our server during the load")
 	flags.DurationVar(&o.checkpoints, "checkpoints", 0, "write at a steady pace for this long, beside a dozen checkpoints, and time each request")
 	flags.IntVar(&o.pace, "pace", 500, "requests a second of that, each with one interval of one host")
 	flags.Uint64Var(&o.seed, "seed", 1, "of the data")

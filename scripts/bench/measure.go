@@ -91,7 +91,7 @@ func (b *bench) measureLoad(ctx context.Context, s *server, f *figures) (err err
 		return err
 	}
 	begin := time.Now()
-	if err := b.load(ctx, s.url); err != nil {
+	if err := b.profiled(ctx, s, func() error { return b.load(ctx, s.url) }); err != nil {
 		return err
 	}
 	f.loadTime = time.Since(begin)
