@@ -132,7 +132,7 @@ func start(ctx context.Context, cfg *configs.Config, log *slog.Logger, stderr io
 // them unread: little garbage beside them is cheap. On scripts/bench Go's 100
 // takes 7.9 bytes of memory a sample, this 4.4, and 7 would take 4.3 but half as
 // much CPU time again where there are many series.
-const gcPercent = 12
+const gcPercent = 10
 
 // limitMemory tells the runtime how much memory there is, and to stay near what
 // is in use, unless GOMEMLIMIT and GOGC tell it otherwise.

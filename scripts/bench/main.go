@@ -13,7 +13,8 @@
 // the flag -config; -checkpoints gives it -loglevel and -logdate too, and sees
 // only checkpoints that are logged as ringstore logs them. All times are CPU
 // time of the server's process unless the table says otherwise, in ticks of
-// 10 ms. It needs Linux's /proc.
+// 10 ms. The control is the CPU time of a work that is always the same, so that a
+// slow machine is not taken for a slow program. It needs Linux's /proc.
 package main
 
 import (

@@ -17,6 +17,7 @@ type figures struct {
 	samples int
 
 	loadTime, loadCPU    time.Duration
+	control              control
 	memoryEmpty          int64 // resident, bytes
 	memoryLoaded         int64
 	asked                answer
@@ -83,6 +84,9 @@ func (b *bench) measureStop(ctx context.Context, p program, f *figures) (err err
 }
 
 func (b *bench) measureLoad(ctx context.Context, s *server, f *figures) (err error) {
+	if err := f.control.run(b); err != nil {
+		return err
+	}
 	if f.memoryEmpty, err = residentMemory(s.pid()); err != nil {
 		return err
 	}
@@ -100,6 +104,9 @@ func (b *bench) measureLoad(ctx context.Context, s *server, f *figures) (err err
 	}
 	f.loadCPU -= cpu
 	if f.memoryLoaded, err = residentMemory(s.pid()); err != nil {
+		return err
+	}
+	if err := f.control.run(b); err != nil {
 		return err
 	}
 	f.journal, err = diskUsage(filepath.Join(b.dir, checkpointDir))

@@ -39,6 +39,7 @@ func loadRows(row addRow) {
 	row("samples stored", "", func(f figures) string { return fmt.Sprint(f.samples) })
 	row("write: time on the wall", "s", func(f figures) string { return seconds(f.loadTime) })
 	row("write: CPU per sample", "us", func(f figures) string { return per(float64(f.loadCPU.Microseconds()), f.samples) })
+	row("control: InfluxDB's decoder alone", "us", func(f figures) string { return per(float64(f.control.cpu.Microseconds()), f.control.samples) })
 	row("memory: resident when empty", "MB", func(f figures) string { return megabytes(f.memoryEmpty) })
 	row("memory: resident after that", "MB", func(f figures) string { return megabytes(f.memoryLoaded) })
 	row("memory: grown per sample", "bytes", func(f figures) string { return per(float64(f.memoryLoaded-f.memoryEmpty), f.samples) })
