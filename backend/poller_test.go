@@ -139,7 +139,7 @@ func TestHostilePages(t *testing.T) {
 		return func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) }
 	}
 	const job = `{"jobId":1,"user":"ann","cluster":"alpha","jobState":"running","startTime":1795200000,"resources":[{"hostname":"h1"}]}`
-	f("an error", "502 Bad Gateway", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "hunter2", 502) })
+	f("an error", "502 Bad Gateway", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "hunter2", http.StatusBadGateway) })
 	f("a page of HTML", "invalid character", text("<html>hunter2"))
 	f("another object", "no jobs", text(`{"usedNodes":{}}`))
 	f("a list", "cannot unmarshal", text(`["hunter2"]`))
