@@ -5,7 +5,7 @@ FUZZTIME ?= 10s
 BENCHTIME ?= 1s
 
 .DEFAULT_GOAL := build
-.PHONY: build test vet lint fmt fmt-check e2e bench fuzz node ci
+.PHONY: build test vet lint fmt fmt-check e2e bench fuzz node release package-test ci
 
 # What tests run in Node.js: an OpenID Connect provider, and DuckDB. Each has a lock file.
 NODE_PACKAGES := auth/source/testdata/provider archive/parquet/testdata/duckdb
@@ -44,5 +44,11 @@ node: # what tests run in Node.js, from lock files; without npm these tests are 
 	for package in $(NODE_PACKAGES); do \
 		npm ci --ignore-scripts --no-audit --no-fund --prefix $$package || exit; \
 	done
+
+release: # programs, packages, bills of materials and checksums, in ./dist; RELEASEFLAGS='-version 1.2.3'
+	$(GO) run ./scripts/release $(RELEASEFLAGS)
+
+package-test: # installs, upgrades and purges the deb in a fresh Debian, runs the container; skips what needs root, dpkg or rpm without them
+	RINGSTORE_PACKAGE_TEST=1 $(GO) test -count=1 -v ./scripts/release
 
 ci: fmt-check vet lint build test e2e

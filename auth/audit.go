@@ -30,6 +30,7 @@ const (
 type Event struct {
 	Time      time.Time // zero: when it is recorded
 	Transport string    // the door: "http", "nats"
+	Request   string    // its id in the answer and in log lines; empty if there is none
 	Peer      string    // an address without its port, which would make every connection a new peer
 	Issuer    string
 	Subject   string
@@ -181,6 +182,7 @@ func (e Event) appendLine(dst []byte, suppressed int) []byte {
 	line, err := json.Marshal(struct {
 		Time       time.Time `json:"time"`
 		Transport  string    `json:"transport"`
+		Request    string    `json:"id,omitempty"`
 		Peer       string    `json:"peer"`
 		Issuer     string    `json:"issuer"`
 		Subject    string    `json:"subject"`
@@ -189,7 +191,7 @@ func (e Event) appendLine(dst []byte, suppressed int) []byte {
 		Code       string    `json:"code"`
 		Suppressed int       `json:"suppressed,omitempty"`
 	}{
-		e.Time.UTC(), bounded(e.Transport), bounded(e.Peer), bounded(e.Issuer), bounded(e.Subject),
+		e.Time.UTC(), bounded(e.Transport), bounded(e.Request), bounded(e.Peer), bounded(e.Issuer), bounded(e.Subject),
 		e.Roles.Names(), e.Action.String(), bounded(string(e.Code)), suppressed,
 	})
 	if err != nil { // a year that RFC 3339 cannot write

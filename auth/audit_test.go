@@ -13,11 +13,12 @@ import (
 
 // line is what a reader of the audit sees.
 type line struct {
-	Time                             time.Time
-	Transport, Peer, Issuer, Subject string
-	Roles                            []string
-	Action, Code                     string
-	Suppressed                       int
+	Time                  time.Time
+	Transport, ID         string
+	Peer, Issuer, Subject string
+	Roles                 []string
+	Action, Code          string
+	Suppressed            int
 }
 
 // readLines decodes the audit, which has exactly one object on each line, and empties the buffer.
@@ -49,14 +50,16 @@ func TestAuditLine(t *testing.T) {
 	at := time.Unix(noon, 5e8)
 	f(Event{Time: at, Transport: "http", Peer: "192.0.2.1", Issuer: "jwt-public-key", Subject: "alice", Roles: User | Manager, Action: Write, Code: InsufficientRole},
 		`{"time":"2027-01-15T08:00:00.5Z","transport":"http","peer":"192.0.2.1","issuer":"jwt-public-key","subject":"alice","roles":["manager","user"],"action":"write","code":"insufficient_role"}`)
+	f(Event{Time: at, Transport: "http", Request: "job-17", Action: Query, Code: Missing},
+		`{"time":"2027-01-15T08:00:00.5Z","transport":"http","id":"job-17","peer":"","issuer":"","subject":"","roles":[],"action":"query","code":"missing"}`)
 	f(Event{Transport: "nats", Peer: "::1", Action: Query, Code: Missing},
 		`{"time":"2027-01-15T08:00:00Z","transport":"nats","peer":"::1","issuer":"","subject":"","roles":[],"action":"query","code":"missing"}`)
 	f(Event{Time: at, Peer: "a\nb\x00\x1b[31m", Subject: "\xff\"\\\u007f\u009b\u202e\U000e0001é"},
 		`{"time":"2027-01-15T08:00:00.5Z","transport":"","peer":"a\nb\u0000\u001b[31m","issuer":"","subject":"\ufffd\"\\\u007f\u009b\u202e\udb40\udc01é","roles":[],"action":"","code":""}`)
 	long := strings.Repeat("ä", 1000)
-	f(Event{Time: at, Transport: long, Peer: long, Issuer: long, Subject: "x" + long, Code: Reason(long)},
+	f(Event{Time: at, Transport: long, Request: long, Peer: long, Issuer: long, Subject: "x" + long, Code: Reason(long)},
 		strings.NewReplacer("LONG", strings.Repeat("ä", 128), "ODD", "x"+strings.Repeat("ä", 127)).Replace(
-			`{"time":"2027-01-15T08:00:00.5Z","transport":"LONG","peer":"LONG","issuer":"LONG","subject":"ODD","roles":[],"action":"","code":"LONG"}`))
+			`{"time":"2027-01-15T08:00:00.5Z","transport":"LONG","id":"LONG","peer":"LONG","issuer":"LONG","subject":"ODD","roles":[],"action":"","code":"LONG"}`))
 }
 
 func TestAuditSuppressesFloods(t *testing.T) {

@@ -42,8 +42,10 @@ type Main struct {
 	// BackendURL is the cc-backend that knows the nodes of running jobs; empty: none. It is asked with Auth.Jobs.Backend.
 	BackendURL string `json:"backend-url"`
 	// Gzip lets answers be compressed for clients that accept it. Default false: it costs more than the query.
-	Gzip  bool  `json:"gzip"`
-	Debug Debug `json:"debug"`
+	Gzip bool `json:"gzip"`
+	// SlowQuery is how long a query may take before it is logged; 0: as long as it likes.
+	SlowQuery time.Duration `json:"slow-query"`
+	Debug     Debug         `json:"debug"`
 }
 
 // Metric is one entry of section "metrics".

@@ -234,7 +234,7 @@ func TestDefaults(t *testing.T) {
 
 func TestAdditions(t *testing.T) {
 	config := loaded(t, minimal(
-		`"main": {"addr": "[::1]:http", "jwt-public-key": "`+key+`", "gzip": true, "debug": {"gops": true}, "backend-url": "https://h"}`,
+		`"main": {"addr": "[::1]:http", "jwt-public-key": "`+key+`", "gzip": true, "slow-query": "2s", "debug": {"gops": true}, "backend-url": "https://h"}`,
 		`"metrics": {"net": {"frequency": 1, "extra-tags": ["device", "unit"]}}`,
 		`"nats": {"embedded": {"listen": "127.0.0.1:4222"}}`,
 		`"metric-store": {"retention-in-memory": "1h30m", "nats-subscriptions": [{"subscribe-to": "a"}]}`,
@@ -242,7 +242,7 @@ func TestAdditions(t *testing.T) {
 		`"limits": {"body-bytes": 9007199254740993, "values-per-query": 2, "hosts": 3, "devices-per-host": 4, "name-bytes": 6}`,
 	))
 	want := &configs.Config{
-		Main:    configs.Main{Addr: "[::1]:http", JWTPublicKey: key, Gzip: true, Debug: configs.Debug{Gops: true}, BackendURL: "https://h"},
+		Main:    configs.Main{Addr: "[::1]:http", JWTPublicKey: key, Gzip: true, SlowQuery: 2 * time.Second, Debug: configs.Debug{Gops: true}, BackendURL: "https://h"},
 		Metrics: map[string]configs.Metric{"net": {Frequency: 1, ExtraTags: []string{"device", "unit"}}},
 		MetricStore: configs.MetricStore{
 			RetentionInMemory: 90 * time.Minute, CheckpointInterval: 10 * time.Minute,

@@ -144,7 +144,12 @@ func (h *house) subscribe(address string) *Subscriber {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.t.Cleanup(func() { h.close(s) })
+	h.t.Cleanup(func() {
+		h.close(s)
+		if found := authtest.SecretsIn(h.log.String()+h.audit.String(), accountSeed, xkeySeed, calloutPassword); len(found) > 0 {
+			h.t.Errorf("in the log: %q", found)
+		}
+	})
 	return s
 }
 

@@ -34,7 +34,7 @@ func (h *Handler) turnedAway(x *exchange, r *http.Request, action auth.Action, c
 	if h.Audit == nil {
 		return
 	}
-	e := auth.Event{Transport: transport, Peer: peer(r).String(), Action: action, Code: code}
+	e := auth.Event{Transport: transport, Request: x.id, Peer: peer(r).String(), Action: action, Code: code}
 	if p := x.principal; p != nil {
 		e.Issuer, e.Subject, e.Roles = p.Issuer, p.Subject, p.Roles
 	}

@@ -163,12 +163,12 @@ func TestGoodTokensAreAccepted(t *testing.T) {
 
 func TestRefusalsAreAuditedAndCounted(t *testing.T) {
 	d := open(t)
-	d.send(t, "POST", "/api/free?to=1", `[["*"]]`, "Authorization", "Bearer "+d.token("user"))
-	d.send(t, "POST", "/api/free?to=1", `[["*"]]`, "Authorization", "")
+	d.send(t, "POST", "/api/free?to=1", `[["*"]]`, "Authorization", "Bearer "+d.token("user"), "X-Request-Id", "job-17")
+	nobody := d.send(t, "POST", "/api/free?to=1", `[["*"]]`, "Authorization", "").header.Get("X-Request-Id")
 	d.send(t, "POST", "/api/free?to=1", `[["*"]]`)
 	type event struct {
-		Transport, Peer, Issuer, Subject, Action, Code string
-		Roles                                          []string
+		Transport, ID, Peer, Issuer, Subject, Action, Code string
+		Roles                                              []string
 	}
 	var got []string
 	for line := range strings.Lines(d.audit.String()) {
@@ -179,8 +179,8 @@ func TestRefusalsAreAuditedAndCounted(t *testing.T) {
 		got = append(got, fmt.Sprint(e))
 	}
 	want := []string{
-		fmt.Sprint(event{"http", "127.0.0.1", "jwt-public-key", "tester", "free", "insufficient_role", []string{"user"}}),
-		fmt.Sprint(event{"http", "127.0.0.1", "", "", "free", "missing", []string{}}),
+		fmt.Sprint(event{"http", "job-17", "127.0.0.1", "jwt-public-key", "tester", "free", "insufficient_role", []string{"user"}}),
+		fmt.Sprint(event{"http", nobody, "127.0.0.1", "", "", "free", "missing", []string{}}),
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("audited:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -31,6 +31,7 @@ type exchange struct {
 	err     error       // why it failed, for the log
 
 	principal *auth.Principal // nil where nobody is known
+	request   *request        // what a query asks for, once it is known
 }
 
 // begin starts an exchange. It returns a request of its own, whose body is read
@@ -143,6 +144,7 @@ func (h *Handler) record(r *http.Request, x *exchange, aborted bool) {
 		level = slog.LevelWarn
 	}
 	ctx := context.WithoutCancel(r.Context())
+	h.logSlow(ctx, r, x, took)
 	if !h.Log.Enabled(ctx, level) {
 		return
 	}

@@ -105,7 +105,12 @@ func open(t testing.TB, change ...func(*rest.Options)) *door {
 		t.Fatal(err)
 	}
 	d.Server = httptest.NewServer(handler)
-	t.Cleanup(d.Close)
+	t.Cleanup(func() {
+		d.Close()
+		for _, s := range authtest.SecretsIn(d.log.String() + d.audit.String()) {
+			t.Errorf("a secret is in a log: %.20s...", s)
+		}
+	})
 	return d
 }
 

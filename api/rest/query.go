@@ -20,6 +20,7 @@ func (h *Handler) query(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	exchangeOf(w).request = req
 	return h.answering(w, r, func(a *answer) error {
 		a.raw("{")
 		if err := a.queries(req); err != nil {

@@ -37,6 +37,8 @@ type request struct {
 	queries []query  // decoded Queries
 	hosts   []string // that ForAllNodes is about
 	reader  *access.Reader
+
+	count, series, values int // of queries, and what they read at most
 }
 
 // query is one question of a request.
@@ -179,7 +181,10 @@ func (h *Handler) affordable(req *request) error {
 			return badRequest("the queries read more than %d values: ask for fewer series or a shorter time", h.Limits.ValuesPerQuery)
 		}
 		left -= q.devices() * points
+		req.count++
+		req.series += q.devices()
 	}
+	req.values = h.Limits.ValuesPerQuery - left
 	return nil
 }
 

@@ -81,6 +81,8 @@ type Options struct {
 	Gzip   bool          // compress answers for clients that accept it
 	Stall  time.Duration // how long a client may neither send nor take a byte; 0 means 30 s
 
+	SlowQuery time.Duration // queries that take as long are logged as warnings; 0 means none
+
 	Registry *prometheus.Registry // what /metrics shows; nil means one of its own
 	Log      *slog.Logger         // nil means none
 }

@@ -153,6 +153,7 @@ func checkAudit(t *testing.T, output string, refusals float64) {
 		var e struct {
 			Time                             time.Time
 			Transport, Peer, Issuer, Subject *string
+			ID                               string
 			Roles                            []string
 			Action, Code                     *string
 			Suppressed                       float64
@@ -170,7 +171,7 @@ func checkAudit(t *testing.T, output string, refusals float64) {
 		}
 		sum++
 		peer := map[string]string{"http": "127.0.0.1", "nats": subject}[*e.Transport]
-		if *e.Peer != peer || *e.Action == "" || *e.Code == "" {
+		if *e.Peer != peer || *e.Action == "" || *e.Code == "" || (e.ID != "") != (*e.Transport == "http") {
 			t.Errorf("audit line: %s", line)
 		}
 	}

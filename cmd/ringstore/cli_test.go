@@ -116,6 +116,7 @@ func TestExitCodes(t *testing.T) {
 	f(2, "", `^ringstore: ringstore takes 0 operands, not \["serve"\]; see ringstore -h\n$`, "serve")
 	f(2, "", `^ringstore: key takes 1 operands, not \[\]; see ringstore -h\n$`, "key")
 	f(2, "", `^ringstore: -loglevel "loud" is none of debug, info, warn, err, crit\n$`, "-config", good, "-loglevel", "loud")
+	f(2, "", `^ringstore: -logformat "xml" is neither text nor json\n$`, "-config", good, "-logformat", "xml")
 	f(2, "", `^ringstore: -loglevel "loud" is none of`, "demo", "-loglevel", "loud")
 	f(2, "", "^"+missing+": no such file or directory\n$", "-config", missing)
 	f(2, "", "^"+missing+": no such file or directory\n$", "check-config", "-config", missing)

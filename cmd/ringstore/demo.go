@@ -31,7 +31,7 @@ func runDemo(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.
 	if err := parseFlags(flags, args, 0); err != nil {
 		return err
 	}
-	log, err := newLogger(stderr, *level, false)
+	log, err := newLogger(stderr, *level, logText, false)
 	if err != nil {
 		return usageError{err}
 	}

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -108,11 +109,14 @@ func parseFlags(flags *flag.FlagSet, args []string, operands int) error {
 	return nil
 }
 
+// release is the version that scripts/release builds. The linker sets it.
+var release string
+
 // version names this build.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
 	}
-	return fmt.Sprintf("%s (%s)", info.Main.Version, info.GoVersion)
+	return fmt.Sprintf("%s (%s)", cmp.Or(release, info.Main.Version), info.GoVersion)
 }

@@ -102,7 +102,7 @@ func call(t testing.TB, args ...string) *program {
 	p := &program{cancel: cancel, ended: make(chan struct{}), client: newClient(nil)}
 	go func() {
 		defer close(p.ended)
-		p.code = run(ctx, args, strings.NewReader(""), &p.stdout, &p.stderr)
+		p.code = run(ctx, asText(args), strings.NewReader(""), &p.stdout, &p.stderr)
 	}()
 	t.Cleanup(func() { p.cleanup(t) })
 	return p
@@ -111,7 +111,7 @@ func call(t testing.TB, args ...string) *program {
 // launch starts the program as a process; change may alter how, before.
 func launch(t testing.TB, change func(*exec.Cmd), args ...string) *program {
 	t.Helper()
-	p := &program{cmd: exec.Command(os.Args[0], args...), ended: make(chan struct{}), client: newClient(nil)}
+	p := &program{cmd: exec.Command(os.Args[0], asText(args)...), ended: make(chan struct{}), client: newClient(nil)}
 	p.cmd.Env = append(os.Environ(), asProgram+"=1", "GORACE=atexit_sleep_ms=0")
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	if change != nil {
@@ -133,6 +133,14 @@ func launch(t testing.TB, change func(*exec.Cmd), args ...string) *program {
 	return p
 }
 
+// asText makes a server log as the tests read it, unless they say otherwise.
+func asText(args []string) []string {
+	if len(args) > 0 && args[0][0] != '-' { // a command
+		return args
+	}
+	return append([]string{"-logformat", logText}, args...)
+}
+
 func (p *program) cleanup(t testing.TB) {
 	p.client.CloseIdleConnections()
 	if !p.hasEnded() {
@@ -140,6 +148,7 @@ func (p *program) cleanup(t testing.TB) {
 			t.Errorf("exit code %d", code)
 		}
 	}
+	p.checkLog(t)
 	if t.Failed() {
 		t.Logf("stdout:\n%s\nstderr:\n%s", tail(p.stdout.String()), tail(p.stderr.String()))
 	}

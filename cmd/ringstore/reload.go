@@ -12,6 +12,7 @@ import (
 // service runs: issuers, keys, revocations and the certificate. What cannot be
 // used stays as it was.
 func (s *service) reload(ctx context.Context, file string) {
+	defer supervisor{s.log}.reloading()()
 	cfg, err := loadConfig(file)
 	if err != nil {
 		s.log.Error("not reloaded, everything stays as it was", "error", err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -86,21 +87,30 @@ func TestWhileRestoring(t *testing.T) {
 }
 
 // TestStopWhileRestoring: the program ends well and leaves everything as it was:
-// half a store must not take the place of the whole one.
+// half a store must not take the place of the whole one. The service manager is
+// asked for more time as long as it takes, and told that it is ready only then.
 func TestStopWhileRestoring(t *testing.T) {
 	s := newSettings(t)
 	second := now() - 60
 	killWithSlowJournal(t, s, second)
-	p := launch(t, nil, "-config", s.file(t))
+	m := newManager(t)
+	p := launch(t, m.starts(""), "-config", s.file(t))
 	p.listens(t)
 	p.signal(t, syscall.SIGTERM)
+	if before := m.until(t, stopping); slices.Contains(before, isReady) {
+		t.Errorf("told: %q", before)
+	}
 	if code := p.wait(t); code != exitOK || !strings.Contains(p.stderr.String(), "told to stop while starting") {
 		t.Errorf("exit code %d; stderr:\n%s", code, p.stderr.String())
 	}
 	if written, err := filepath.Glob(filepath.Join(s.checkpoints(), "windows-*")); err != nil || len(written) != 0 {
 		t.Errorf("left: %v, %v", written, err)
 	}
-	again := serve(t, s)
+	again := launch(t, m.starts("900000"), "-config", s.file(t))
+	if before := m.until(t, isReady); len(before) < 2 || before[0] != extension || len(slices.Compact(before)) != 1 {
+		t.Errorf("while restoring: %q", before)
+	}
+	again.ready(t)
 	if got := again.samples(t, "n2", "cpu_load", second-60, second+60); len(got) != 1 || got[second] != 2 {
 		t.Errorf("n2: %v", got)
 	}

@@ -18,7 +18,8 @@ func runServe(ctx context.Context, args []string, _ io.Reader, stdout, stderr io
 	flags := newFlags("ringstore", stderr)
 	config := flags.String("config", "./config.json", "configuration `file`")
 	level := flags.String("loglevel", "info", "least `level` to log: debug, info, warn, err or crit")
-	date := flags.Bool("logdate", false, "put the date and time before each log line")
+	format := flags.String("logformat", "", "`form` of log lines: text or json; without it text on a terminal, else json")
+	date := flags.Bool("logdate", false, "put the date and time before each log line that is text")
 	dev := flags.Bool("dev", false, "development: log as if -loglevel were debug")
 	gops := flags.Bool("gops", false, "listen for github.com/google/gops on loopback")
 	cleanup := flags.Bool("cleanup-checkpoints", false, "drop from the checkpoints what is older than the retention, and exit")
@@ -33,7 +34,7 @@ func runServe(ctx context.Context, args []string, _ io.Reader, stdout, stderr io
 	if *dev {
 		*level = "debug"
 	}
-	log, err := newLogger(stderr, *level, *date)
+	log, err := newLogger(stderr, *level, *format, *date)
 	if err != nil {
 		return usageError{err}
 	}
@@ -63,7 +64,7 @@ func runServe(ctx context.Context, args []string, _ io.Reader, stdout, stderr io
 	}
 	err = s.wait(ctx, hup, *config)
 	log.Info("stopping")
-	if stopErr := s.stop(); stopErr != nil {
+	if stopErr := stopWithin(stopTime, s.stop); stopErr != nil {
 		return stopErr
 	}
 	return err

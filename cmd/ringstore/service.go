@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ringstore/ringstore/api/ingest"
@@ -30,6 +31,9 @@ import (
 // drainTime bounds how long requests and messages in flight may take once the
 // service is told to stop.
 const drainTime = 20 * time.Second
+
+// stopTime bounds all of a stop, and is less than the unit's TimeoutStopSec.
+const stopTime = 100 * time.Second
 
 // auditEvery is how often audit lines that were held back are summed up.
 const auditEvery = time.Second
@@ -111,6 +115,7 @@ func start(ctx context.Context, cfg *configs.Config, log *slog.Logger, stderr io
 	if err := s.serve(background); err != nil {
 		return nil, err
 	}
+	s.supervise(ctx, background)
 	s.jobs.start(background, func(f func()) { s.running.Go(f) })
 	if s.nodes != nil {
 		s.running.Go(func() { s.nodes.Run(background) })
@@ -123,6 +128,7 @@ func start(ctx context.Context, cfg *configs.Config, log *slog.Logger, stderr io
 		return nil, err
 	}
 	s.ready.Store(true)
+	supervisor{log}.ready()
 	log.Info("ready", "version", version(), "addr", s.listener.Addr().String())
 	return s, nil
 }
@@ -289,9 +295,10 @@ func (s *service) serve(background context.Context) error {
 			BodyBytes:      s.cfg.Limits.BodyBytes,
 			ValuesPerQuery: int(s.cfg.Limits.ValuesPerQuery),
 		},
-		Gzip:     s.cfg.Main.Gzip,
-		Registry: s.registry,
-		Log:      s.log,
+		Gzip:      s.cfg.Main.Gzip,
+		SlowQuery: s.cfg.Main.SlowQuery,
+		Registry:  s.registry,
+		Log:       s.log,
 	})
 	if err != nil {
 		return err
@@ -345,6 +352,7 @@ func (s *service) wait(ctx context.Context, hup <-chan os.Signal, file string) e
 // stop closes the doors, lets what is in flight finish, and writes the last
 // checkpoint. What start had not opened it passes over.
 func (s *service) stop() error {
+	supervisor{s.log}.tell(daemon.SdNotifyStopping)
 	ctx, cancel := context.WithTimeout(context.Background(), s.drain)
 	defer cancel()
 	var errs [7]error
@@ -377,6 +385,19 @@ func (s *service) stop() error {
 		_ = s.listener.Close() // never handed to the server
 	}
 	return errors.Join(errs[:]...)
+}
+
+// stopWithin is stop for at most a time: a disk that hangs must not keep the
+// process. It ends next, so whoever still waits for that disk is left alone.
+func stopWithin(most time.Duration, stop func() error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- stop() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(most):
+		return fmt.Errorf("the stop takes longer than %v and is broken off; what was acknowledged is in the journal", most)
+	}
 }
 
 // drained makes a warning of what was still in flight when the time was over:

@@ -78,9 +78,9 @@ func TestReadsProc(t *testing.T) {
 
 // A request belongs to the checkpoint that it overlaps for a moment.
 func TestPartsRequests(t *testing.T) {
-	const log = `time=2026-11-22T07:07:18.000Z level=INFO msg=ready
-time=2026-11-22T07:07:20.000Z level=INFO msg="checkpoint written" run=1 hosts=20 blocks=18 bytes=824 took=1.5s
-time=2026-11-22T07:07:30.000Z level=INFO msg="checkpoint written" run=2 hosts=20 blocks=12 bytes=108 took=250ms
+	const log = `{"time":"2026-11-22T07:07:18.000Z","level":"INFO","msg":"ready"}
+{"time":"2026-11-22T07:07:20.000Z","level":"INFO","msg":"checkpoint written","run":1,"hosts":20,"blocks":18,"bytes":824,"took":1.5}
+{"time":"2026-11-22T07:07:30.000Z","level":"INFO","msg":"checkpoint written","run":2,"hosts":20,"blocks":12,"bytes":108,"took":0.25}
 `
 	checkpoints, err := readCheckpoints(strings.NewReader(log))
 	if err != nil {
@@ -104,7 +104,7 @@ time=2026-11-22T07:07:30.000Z level=INFO msg="checkpoint written" run=2 hosts=20
 	f(29.7, 29.76, true)
 	f(31, 32, false)
 
-	if _, err := readCheckpoints(strings.NewReader(`time=now level=INFO msg="checkpoint written" took=1s`)); err == nil {
+	if _, err := readCheckpoints(strings.NewReader(`{"time":"now","msg":"checkpoint written","took":1}`)); err == nil {
 		t.Error("a time that is none is accepted")
 	}
 }

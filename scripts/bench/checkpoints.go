@@ -1,13 +1,15 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
-	"regexp"
 	"slices"
 	"time"
 
@@ -32,7 +34,7 @@ func (b *bench) measureCheckpoints(ctx context.Context, p program, f *figures) (
 	steps := max(1, int(b.checkpoints.Seconds()*float64(b.pace))/b.hosts)
 	b.end = b.end.Add(-time.Duration(steps) * synthetic.Frequency)
 	b.interval = b.checkpoints / checkpointsMeasured
-	b.args = []string{"-loglevel", "info", "-logdate"}
+	b.args = []string{"-loglevel", "info"}
 	s, err := b.start(ctx, p)
 	if err != nil {
 		return err
@@ -112,24 +114,26 @@ func (b *bench) writeHost(ctx context.Context, url string, host, steps int, due 
 	return requests, nil
 }
 
-var checkpointLine = regexp.MustCompile(`(?m)^time=(\S+) .*msg="checkpoint written" .*\btook=(\S+)`)
-
-// readCheckpoints finds the checkpoints in what ringstore logs. No other
-// program's log has any.
+// readCheckpoints finds the checkpoints in what ringstore logs, a JSON object a
+// line. No other program's log has any.
 func readCheckpoints(log io.Reader) (all []span, err error) {
-	text, err := io.ReadAll(log)
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range checkpointLine.FindAllSubmatch(text, -1) {
-		end, err1 := time.Parse(time.RFC3339Nano, string(m[1]))
-		took, err2 := time.ParseDuration(string(m[2]))
-		if err := errors.Join(err1, err2); err != nil {
-			return nil, fmt.Errorf("the log line %q: %w", m[0], err)
+	for lines := bufio.NewScanner(log); ; {
+		if !lines.Scan() {
+			return all, lines.Err()
 		}
-		all = append(all, span{end.Add(-took), end})
+		if !bytes.Contains(lines.Bytes(), []byte(`"msg":"checkpoint written"`)) {
+			continue
+		}
+		var line struct {
+			Time time.Time
+			Took float64 // seconds
+		}
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			return nil, fmt.Errorf("the log line %q: %w", lines.Bytes(), err)
+		}
+		took := time.Duration(line.Took * float64(time.Second))
+		all = append(all, span{line.Time.Add(-took), line.Time})
 	}
-	return all, nil
 }
 
 // compare parts requests into those that overlap a checkpoint and the others.

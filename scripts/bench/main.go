@@ -10,7 +10,7 @@
 //	go run ./scripts/bench -peer ./cc-metric-store        beside those of another program
 //
 // The peer is any program that takes the configuration of cc-metric-store and
-// the flag -config; -checkpoints gives it -loglevel and -logdate too, and sees
+// the flag -config; -checkpoints gives it -loglevel too, and sees
 // only checkpoints that are logged as ringstore logs them. All times are CPU
 // time of the server's process unless the table says otherwise, in ticks of
 // 10 ms. The control is the CPU time of a work that is always the same, so that a

@@ -1,0 +1,48 @@
+package rest
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/ringstore/ringstore/auth"
+)
+
+// maxLoggedName is how much of a name that a client chose goes into a log line,
+// in bytes. Names that are stored are shorter unless limits say otherwise.
+const maxLoggedName = 256
+
+// logSlow writes a line about a query that took long: who asked, and for how much.
+func (h *Handler) logSlow(ctx context.Context, r *http.Request, x *exchange, took time.Duration) {
+	if h.SlowQuery <= 0 || took < h.SlowQuery || x.request == nil {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("id", x.id),
+		slog.String("peer", peer(r).String()),
+		slog.String("cluster", clipped(x.request.Cluster)),
+		slog.Int("queries", x.request.count),
+		slog.Int("series", x.request.series),
+		slog.Int("values", x.request.values),
+		slog.Int64("seconds", x.request.To-x.request.From),
+		slog.Int("status", x.status),
+		slog.Int64("bytes", x.bytes),
+		slog.Duration("took", took),
+	}
+	if p := x.principal; p != nil {
+		attrs = append(attrs, principalAttr(p))
+	}
+	h.Log.LogAttrs(ctx, slog.LevelWarn, "slow query", attrs...)
+}
+
+// principalAttr names a principal as the audit does.
+func principalAttr(p *auth.Principal) slog.Attr {
+	return slog.Group("principal", slog.String("issuer", clipped(p.Issuer)), slog.String("subject", clipped(p.Subject)),
+		slog.String("roles", p.Roles.String()))
+}
+
+func clipped(name string) string {
+	return strings.ToValidUTF8(name[:min(len(name), maxLoggedName)], "")
+}

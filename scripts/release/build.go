@@ -1,0 +1,114 @@
+package main
+
+import (
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// builds pins what the environment of whoever builds could change.
+var builds = []string{
+	"CGO_ENABLED=0", "GOOS=linux", "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=-mod=readonly", "GOEXPERIMENT=", "GOWORK=off", "GOFIPS140=off",
+}
+
+// build makes the program, its bill of materials and its packages for one
+// architecture.
+func (r release) build(ctx context.Context, arch string) error {
+	name := fmt.Sprintf("ringstore-%s-linux-%s", r.version, arch)
+	program := filepath.Join(r.out, name)
+	// Of the commit the version tells; -buildvcs would also tell whether there are files that git does not know.
+	err := r.command(ctx, r.root, append(builds, "GOARCH="+arch), "go", "build", "-trimpath", "-buildvcs=false",
+		"-ldflags", "-s -w -X main.release="+r.version, "-o", program, "./cmd/ringstore")
+	if err != nil {
+		return err
+	}
+	materials := program + ".cdx.json"
+	if err := r.writeMaterials(materials, program); err != nil {
+		return err
+	}
+	stage, err := os.MkdirTemp("", "ringstore-release-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(stage)
+	if err := r.stage(stage, program, materials); err != nil {
+		return err
+	}
+	return r.packages(ctx, stage, arch)
+}
+
+// stage lays out what nfpm.yaml names.
+func (r release) stage(dir, program, materials string) error {
+	in := func(path string) string { return filepath.Join(r.root, path) }
+	for name, from := range map[string]string{
+		"ringstore":         program,
+		"sbom.cdx.json":     materials,
+		"nfpm.yaml":         in("packaging/nfpm.yaml"),
+		"config.json":       in("packaging/config.json"),
+		"environment":       in("packaging/environment"),
+		"postinst":          in("packaging/postinst"),
+		"prerm":             in("packaging/prerm"),
+		"postrm":            in("packaging/postrm"),
+		"ringstore.bash":    in("packaging/completion/ringstore.bash"),
+		"ringstore.fish":    in("packaging/completion/ringstore.fish"),
+		"_ringstore":        in("packaging/completion/_ringstore"),
+		"ringstore.service": in("configs/ringstore.service"),
+		"example.json":      in("configs/config.json"),
+		"LICENSE":           in("LICENSE"),
+	} {
+		if err := r.copy(filepath.Join(dir, name), from, func(w io.Writer) io.WriteCloser { return asItIs{w} }); err != nil {
+			return err
+		}
+	}
+	return r.copy(filepath.Join(dir, "ringstore.8.gz"), in("packaging/ringstore.8"), func(w io.Writer) io.WriteCloser {
+		return gzip.NewWriter(w) // whose header has no time and no name
+	})
+}
+
+// asItIs is a file that is not compressed.
+type asItIs struct{ io.Writer }
+
+func (asItIs) Close() error { return nil }
+
+// copy copies a file through what wraps it, and gives it the release's time.
+func (r release) copy(to, from string, wrap func(io.Writer) io.WriteCloser) error {
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	w := wrap(dst)
+	if _, err := io.Copy(w, src); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	if err := dst.Close(); err != nil {
+		return err
+	}
+	return os.Chtimes(to, r.epoch, r.epoch)
+}
+
+// packages has nfpm make a deb and an rpm of what is staged.
+func (r release) packages(ctx context.Context, stage, arch string) error {
+	nfpm, err := output(ctx, r.root, "go", "tool", "-modfile=packaging/nfpm.mod", "-n", "nfpm")
+	if err != nil {
+		return err
+	}
+	env := []string{"ARCH=" + arch, "VERSION=" + r.version, fmt.Sprintf("SOURCE_DATE_EPOCH=%d", r.epoch.Unix())}
+	for _, kind := range []string{"deb", "rpm"} {
+		if err := r.command(ctx, stage, env, nfpm, "package", "--config", "nfpm.yaml", "--packager", kind, "--target", r.out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
