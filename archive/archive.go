@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringstore/ringstore/archive/disk"
@@ -60,6 +61,9 @@ type Archive struct {
 	lock    io.Closer
 	records sync.Pool     // of *memstore.Record
 	healthy chan struct{} // the journal takes records again
+
+	last   atomic.Pointer[Checkpointed] // nil if there is none
+	failed atomic.Pointer[error]        // of the checkpoint after it; nil if there is none
 
 	cleaning      sync.Mutex // one cleanup at a time; taken before checkpointing
 	checkpointing sync.Mutex // guards what is below; one checkpoint at a time

@@ -33,9 +33,10 @@ const (
 // Checkpoint writes down what the store holds and no file has yet, and removes
 // what that makes needless of the journal and of the files. Writes go on
 // meanwhile.
-func (a *Archive) Checkpoint() error {
+func (a *Archive) Checkpoint() (err error) {
 	a.checkpointing.Lock()
 	defer a.checkpointing.Unlock()
+	defer func() { a.failed.Store(orNil(err)) }()
 	begin := time.Now()
 	n, first, err := a.cut()
 	if err != nil {
@@ -47,6 +48,7 @@ func (a *Archive) Checkpoint() error {
 	}
 	n.Settle()
 	c.keep()
+	a.last.Store(&Checkpointed{Time: time.UnixMilli(int64(c.head.Run)), Took: time.Since(begin), Bytes: c.bytes})
 	a.Logger.Info("checkpoint written", "run", c.head.Run, "hosts", c.hosts, "blocks", c.blocks, "bytes", c.bytes, "took", time.Since(begin))
 	if err := errors.Join(a.journal.Drop(first), a.removeWindows(c.head.Run), a.removeBlocks()); err != nil {
 		return fmt.Errorf("checkpoint %d is written, but what it replaces is still there: %w", c.head.Run, err)

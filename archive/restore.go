@@ -71,6 +71,7 @@ func (r *restoring) restore() (*journal.Journal, error) {
 		defer windows.Close()
 		first = windows.Journal
 		r.run = max(r.run, windows.Run)
+		r.last.Store(&Checkpointed{Time: time.UnixMilli(int64(windows.Run))})
 	}
 	if err := r.findBlocks(); err != nil {
 		return nil, err

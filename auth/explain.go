@@ -58,7 +58,7 @@ func (c *Chain) Explain(ctx context.Context, token string, policy Policy, verbos
 		e.Key = v.key.String()
 	}
 	if v.principal != nil {
-		e.May = policy.permissions(v.principal)
+		e.May = policy.Permissions(v.principal)
 	}
 	if v.token != nil {
 		e.Claims = v.claims(verbose)
@@ -78,7 +78,8 @@ func newCheckResult(name string, err error) CheckResult {
 	return r
 }
 
-func (policy Policy) permissions(p *Principal) (list []Permission) {
+// Permissions lists what p may do and where, in the order of the actions.
+func (policy Policy) Permissions(p *Principal) (list []Permission) {
 	for a := range Action(len(table)) {
 		if clusters := policy.Clusters(p, a); policy.Decide(p, a) == nil {
 			list = append(list, Permission{a, clusters})

@@ -80,6 +80,18 @@ const (
 	SeesAll
 )
 
+// String returns the sight as answers write it.
+func (s Sight) String() string {
+	switch s {
+	case SeesAll:
+		return "all"
+	case SeesJobs:
+		return "own-jobs"
+	default:
+		return "nothing"
+	}
+}
+
 // Sight returns how much of a cluster p's queries see.
 func (policy Policy) Sight(p *Principal, cluster string) Sight {
 	switch {
@@ -90,6 +102,22 @@ func (policy Policy) Sight(p *Principal, cluster string) Sight {
 	default:
 		return SeesJobs
 	}
+}
+
+// Sights returns how much p's queries see of the clusters that p is told of by name, where that differs, and of all
+// others.
+func (policy Policy) Sights(p *Principal) (named map[string]Sight, others Sight) {
+	others = policy.Sight(p, "") // which no cluster is called
+	named = make(map[string]Sight)
+	if p == nil {
+		return named, others
+	}
+	for _, cluster := range p.named() {
+		if s := policy.Sight(p, cluster); s != others {
+			named[cluster] = s
+		}
+	}
+	return named, others
 }
 
 // scope is what of the store an action shows or touches.
@@ -140,14 +168,19 @@ func (policy Policy) Clusters(p *Principal, a Action) ClusterSet {
 	case scopes[a] != oneCluster, policy.decide(p, a, p.rolesEverywhere()) == nil:
 		return ClusterSet{all: true}
 	}
+	return ClusterSet{names: slices.DeleteFunc(p.named(), func(cluster string) bool {
+		return policy.DecideOn(p, a, cluster) != nil
+	})}
+}
+
+// named lists the clusters that p is told of by name, sorted.
+func (p *Principal) named() []string {
 	named := slices.Clone(p.Clusters)
 	for _, l := range p.Limited {
 		named = append(named, l.Clusters...)
 	}
 	slices.Sort(named)
-	return ClusterSet{names: slices.DeleteFunc(slices.Compact(named), func(cluster string) bool {
-		return policy.DecideOn(p, a, cluster) != nil
-	})}
+	return slices.Compact(named)
 }
 
 // ClusterSet is a set of clusters; the zero one is empty. It is safe for concurrent use.

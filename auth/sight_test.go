@@ -1,6 +1,9 @@
 package auth
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 func TestSight(t *testing.T) {
 	f := func(policy Policy, p *Principal, cluster string, want Sight) {
@@ -42,4 +45,27 @@ func TestUsersQueryWithAJobSource(t *testing.T) {
 			t.Errorf("%s: %v", a, err)
 		}
 	}
+}
+
+func TestSights(t *testing.T) {
+	f := func(policy Policy, p *Principal, want string) {
+		t.Helper()
+		named, others := policy.Sights(p)
+		if got := fmt.Sprint(named, others); got != want {
+			t.Errorf("%+v, %+v: %s, want %s", policy, p, got, want)
+		}
+	}
+	strict, jobs, all := Policy{}, Policy{JobSource: true}, Policy{UsersReadAll: true}
+	fritz := []string{"fritz"}
+	f(jobs, nil, "map[] nothing")
+	f(jobs, &Principal{}, "map[] nothing")
+	f(strict, &Principal{Roles: User}, "map[] nothing")
+	f(jobs, &Principal{Roles: User}, "map[] own-jobs")
+	f(all, &Principal{Roles: User}, "map[] all")
+	f(jobs, &Principal{Roles: Admin, Clusters: fritz}, "map[fritz:all] nothing")
+	f(jobs, &Principal{Roles: User, Clusters: fritz}, "map[fritz:own-jobs] nothing")
+	f(strict, &Principal{Roles: User, Clusters: fritz}, "map[] nothing")
+	f(jobs, &Principal{Roles: Support | User, Limited: []MappedRole{{Role: Support, Clusters: fritz}}}, "map[fritz:all] own-jobs")
+	f(strict, &Principal{Roles: Support | User, Limited: []MappedRole{{Role: Support, Clusters: fritz}}}, "map[fritz:all] nothing")
+	f(jobs, &Principal{Roles: Support, Limited: []MappedRole{{Role: Support, Clusters: fritz}}, Clusters: []string{"emmy", "fritz"}}, "map[fritz:all] nothing")
 }

@@ -43,6 +43,9 @@ func (c checker) main() {
 	if m.HTTPSKeyFile != "" && m.HTTPSCertFile == "" {
 		c.fail("main.https-cert-file", "missing: main.https-key-file is set, and HTTPS needs both")
 	}
+	if m.HTTPSClientCAFile != "" && m.HTTPSCertFile == "" {
+		c.fail("main.https-client-ca-file", "means nothing without main.https-cert-file: clients show certificates over HTTPS only")
+	}
 }
 
 // demoKey is the public half of a key pair that the documentation of cc-backend and cc-metric-store prints.
@@ -88,6 +91,7 @@ func (c checker) metrics() {
 	if len(c.config.Metrics) == 0 {
 		c.fail("metrics", `missing: the metrics to keep, such as {"cpu_load": {"frequency": 60, "aggregation": null}}`)
 	}
+	aliases := make(map[string]string)
 	for _, name := range slices.Sorted(maps.Keys(c.config.Metrics)) {
 		path, m := joinKey("metrics", name), c.config.Metrics[name]
 		c.name(path, "the name", name)
@@ -103,8 +107,28 @@ func (c checker) metrics() {
 			c.fail(path+".aggregation", `must be "sum", "avg" or null, found %s`, quote(string(m.Aggregation)))
 		}
 		c.extraTags(path+".extra-tags", m.ExtraTags)
+		c.aliases(path+".aliases", name, aliases)
 		if m.Precision != nil {
 			c.precision(path+".precision", *m.Precision)
+		}
+	}
+}
+
+// aliases checks those of a metric; of has what the ones before stand for.
+func (c checker) aliases(path, metric string, of map[string]string) {
+	for i, alias := range c.config.Metrics[metric].Aliases {
+		at := joinIndex(path, i)
+		c.name(at, "the alias", alias)
+		_, configured := c.config.Metrics[alias]
+		switch {
+		case alias == "":
+			c.fail(at, "the alias is empty")
+		case configured:
+			c.fail(at, "%s is a metric itself", quote(alias))
+		case of[alias] != "":
+			c.fail(at, "%s stands for %s already", quote(alias), quote(of[alias]))
+		default:
+			of[alias] = metric
 		}
 	}
 }

@@ -33,6 +33,9 @@ type Main struct {
 	// HTTPSCertFile and HTTPSKeyFile are PEM files; both are set (HTTPS) or none (HTTP).
 	HTTPSCertFile string `json:"https-cert-file"`
 	HTTPSKeyFile  string `json:"https-key-file"`
+	// HTTPSClientCAFile is a PEM file of authorities: whoever connects needs a certificate of one of them, and a token as
+	// ever. Empty: anybody may connect.
+	HTTPSClientCAFile string `json:"https-client-ca-file"`
 	// JWTPublicKey is an Ed25519 public key, standard base64 of 32 bytes, or a [Reference] to one. It is empty only if
 	// there are Auth.Issuers or Auth.Disabled.
 	JWTPublicKey string `json:"jwt-public-key"`
@@ -56,6 +59,8 @@ type Metric struct {
 	Aggregation Aggregation `json:"aggregation"`
 	// ExtraTags are tags that tell series of this metric apart besides those of the path; otherwise they are ignored.
 	ExtraTags []string `json:"extra-tags"`
+	// Aliases are other names that samples of this metric come under, such as Telegraf's system_load1 for cpu_load.
+	Aliases []string `json:"aliases"`
 	// Precision replaces metric-store.precision for this metric; nil: it does not. See [Config.Precision].
 	Precision *int `json:"precision"`
 }

@@ -235,7 +235,7 @@ func TestDefaults(t *testing.T) {
 func TestAdditions(t *testing.T) {
 	config := loaded(t, minimal(
 		`"main": {"addr": "[::1]:http", "jwt-public-key": "`+key+`", "gzip": true, "slow-query": "2s", "debug": {"gops": true}, "backend-url": "https://h"}`,
-		`"metrics": {"net": {"frequency": 1, "extra-tags": ["device", "unit"]}}`,
+		`"metrics": {"net": {"frequency": 1, "extra-tags": ["device", "unit"], "aliases": ["in", "rx"]}}`,
 		`"nats": {"embedded": {"listen": "127.0.0.1:4222"}}`,
 		`"metric-store": {"retention-in-memory": "1h30m", "nats-subscriptions": [{"subscribe-to": "a"}]}`,
 		`"auth": {"require-expiry": true, "audit-log": "audit", "jobs": {"backend": {"token": "env:CCB_TOKEN", "poll-interval": "1m"}}}`,
@@ -243,7 +243,7 @@ func TestAdditions(t *testing.T) {
 	))
 	want := &configs.Config{
 		Main:    configs.Main{Addr: "[::1]:http", JWTPublicKey: key, Gzip: true, SlowQuery: 2 * time.Second, Debug: configs.Debug{Gops: true}, BackendURL: "https://h"},
-		Metrics: map[string]configs.Metric{"net": {Frequency: 1, ExtraTags: []string{"device", "unit"}}},
+		Metrics: map[string]configs.Metric{"net": {Frequency: 1, ExtraTags: []string{"device", "unit"}, Aliases: []string{"in", "rx"}}},
 		MetricStore: configs.MetricStore{
 			RetentionInMemory: 90 * time.Minute, CheckpointInterval: 10 * time.Minute,
 			Checkpoints:   configs.Checkpoints{Directory: "./var/checkpoints", Sync: "1s"},

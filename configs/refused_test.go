@@ -60,12 +60,12 @@ func TestRefusedKeys(t *testing.T) {
 	f(inMain(`"adr": ":1"`), `config.json: main.adr: unknown key; did you mean "addr"?`)
 	f(inMain(`"https_cert_file": ""`), `config.json: main.https_cert_file: unknown key; did you mean "https-cert-file"?`)
 	f(inMain(`"db": "./var/job.db"`), "config.json: main.db: unknown key; known here: "+
-		"addr, backend-url, debug, group, gzip, https-cert-file, https-key-file, jwt-public-key, slow-query, user")
+		"addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-key-file, jwt-public-key, slow-query, user")
 	f(inMain(`"disable-authentication": true`), `config.json: main.disable-authentication: unknown key; `+
 		`authentication is switched off with "auth": {"disabled": true}`)
 	f(inMain(`"a.b\n": 1, "": 1`), `config.json: main["a.b\n"]: unknown key; known here: `+
-		"addr, backend-url, debug, group, gzip, https-cert-file, https-key-file, jwt-public-key, slow-query, user",
-		`config.json: main[""]: unknown key; known here: addr, backend-url, debug, group, gzip, https-cert-file, https-key-file, jwt-public-key, slow-query, user`)
+		"addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-key-file, jwt-public-key, slow-query, user",
+		`config.json: main[""]: unknown key; known here: addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-key-file, jwt-public-key, slow-query, user`)
 	f(inMetric(`"frequencey": 60`), `config.json: metrics.cpu_load.frequencey: unknown key; did you mean "frequency"?`,
 		"config.json: metrics.cpu_load.frequency: must be at least 1 and at most 31536000 seconds")
 	f(inStore(`"retention": "48h"`), `config.json: metric-store.retention: unknown key; known here: checkpoint-interval, `+
@@ -104,6 +104,7 @@ func TestRefusedMain(t *testing.T) {
 		"config.json: main.addr: the port must be a number from 0 to 65535, or the name of a service")
 	f(inMain(`"https-cert-file": "c.pem"`), "config.json: main.https-key-file: missing: main.https-cert-file is set, and HTTPS needs both")
 	f(inMain(`"https-key-file": "k.pem"`), "config.json: main.https-cert-file: missing: main.https-key-file is set, and HTTPS needs both")
+	f(inMain(`"https-client-ca-file": "ca.pem"`), "config.json: main.https-client-ca-file: means nothing without main.https-cert-file: clients show certificates over HTTPS only")
 	f(inMain(`"slow-query": "0s"`), "config.json: main.slow-query: must be longer than 0")
 	f(inMain(`"slow-query": 2`), `config.json: main.slow-query: must be a duration in quotes, such as "48h" or "10m", found a number`)
 	f(minimal(`"auth": {"users-read": "none"}`), `config.json: auth.users-read: must be "all" or left out`)
@@ -135,6 +136,10 @@ func TestRefusedMetrics(t *testing.T) {
 	f(inMetric(`"frequency": 1, "precision": true`), "config.json: metrics.cpu_load.precision: must be a whole number, found a boolean")
 	f(inMetric(`"frequency": 1, "extra-tags": ["a"`+strings.Repeat(`, "a"`, 16)+`]`),
 		"config.json: metrics.cpu_load.extra-tags: must be at most 16 tags")
+	f(inMetric(`"frequency": 1, "aliases": ["load", "", "cpu_load", "load"]`),
+		"config.json: metrics.cpu_load.aliases[1]: the alias is empty",
+		`config.json: metrics.cpu_load.aliases[2]: "cpu_load" is a metric itself`,
+		`config.json: metrics.cpu_load.aliases[3]: "load" stands for "cpu_load" already`)
 	f(inMetric(`"frequency": 1, "extra-tags": ["device", "", "type-id", "device"]`),
 		"config.json: metrics.cpu_load.extra-tags[1]: the tag is empty",
 		`config.json: metrics.cpu_load.extra-tags[2]: "type-id" tells series apart already`,

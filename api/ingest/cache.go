@@ -38,7 +38,7 @@ var errForbidden = errors.New("not permitted on this cluster")
 
 // series finds or makes the series of a key that the cache may not know; nil
 // if its metric is not configured.
-func (g *Ingester) series(src Source, key fingerprint, raw []byte) (*memstore.Series, error) {
+func (g *Ingester) series(src Source, key fingerprint, raw, field []byte) (*memstore.Series, error) {
 	if e, ok := g.cache.get(key); ok {
 		if e.series != nil && !src.may(e.series.Cluster()) {
 			return nil, errForbidden
@@ -48,6 +48,12 @@ func (g *Ingester) series(src Source, key fingerprint, raw []byte) (*memstore.Se
 	parsed, err := lineprotocol.ParseKey(raw)
 	if err != nil {
 		return nil, err
+	}
+	if len(field) > 0 {
+		parsed.Metric += "_" + string(field)
+	}
+	if metric, ok := g.Aliases[parsed.Metric]; ok {
+		parsed.Metric = metric
 	}
 	path, ignored, err := g.seriesKey(parsed, src.Cluster)
 	if err != nil {

@@ -17,6 +17,7 @@ type chunk struct {
 	samples []memstore.Sample
 	lines   []int         // of the samples
 	raw     [][]byte      // their keys, until the series are found
+	fields  [][]byte      // their fields' names, if the dialect has such
 	keys    []fingerprint // the same, as the cache knows them
 	marks   []mark        // what the cache said of them
 	odd     bool          // some are not plain
@@ -73,7 +74,7 @@ func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte
 func (g *Ingester) scan(src Source, c *chunk, piece []byte, first int, report *Report) {
 	cluster := g.cache.hasher.cluster(src.Cluster)
 	now := g.Now().UnixMilli()
-	c.scanner.Reset(piece)
+	c.scanner.ResetTo(src.Dialect, piece)
 	for {
 		var l lineprotocol.Line
 		ok, err := c.scanner.Next(&l)
@@ -90,7 +91,12 @@ func (g *Ingester) scan(src Source, c *chunk, piece []byte, first int, report *R
 		c.samples = append(c.samples, memstore.Sample{Time: l.Time, Value: l.Value})
 		c.lines = append(c.lines, first+l.Number)
 		c.raw = append(c.raw, l.Key)
-		c.keys = append(c.keys, g.cache.hasher.fingerprint(cluster, l.Key))
+		key := g.cache.hasher.fingerprint(cluster, l.Key)
+		if src.Dialect.EachField {
+			key = g.cache.hasher.field(key, l.Field)
+			c.fields = append(c.fields, l.Field)
+		}
+		c.keys = append(c.keys, key)
 	}
 }
 
@@ -158,7 +164,7 @@ func (g *Ingester) resolve(src Source, c *chunk, report *Report) error {
 		case unknown:
 			report.Unknown++
 		case missing:
-			series, err := g.series(src, c.keys[i], c.raw[i])
+			series, err := g.series(src, c.keys[i], c.raw[i], c.field(i))
 			switch {
 			case errors.Is(err, memstore.ErrMemory):
 				return err // no fault of the line
@@ -186,6 +192,14 @@ func (g *Ingester) resolve(src Source, c *chunk, report *Report) error {
 	return nil
 }
 
+// field returns the name of a sample's field, nil if it is part of no metric's name.
+func (c *chunk) field(i int) []byte {
+	if len(c.fields) == 0 {
+		return nil
+	}
+	return c.fields[i]
+}
+
 // dropUnresolved closes the gaps that lines without a series left.
 func (c *chunk) dropUnresolved() {
 	kept := 0
@@ -202,8 +216,9 @@ func (c *chunk) dropUnresolved() {
 func (c *chunk) reset() {
 	clear(c.samples[:cap(c.samples)])
 	clear(c.raw)
+	clear(c.fields)
 	clear(c.seen)
-	c.samples, c.lines, c.raw, c.keys = c.samples[:0], c.lines[:0], c.raw[:0], c.keys[:0]
+	c.samples, c.lines, c.raw, c.fields, c.keys = c.samples[:0], c.lines[:0], c.raw[:0], c.fields[:0], c.keys[:0]
 	c.scanner.Reset(nil)
 }
 

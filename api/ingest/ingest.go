@@ -38,6 +38,7 @@ type Options struct {
 	Store      Store
 	Writer     Writer
 	ExtraTags  map[string][]string   // per metric: tags that keep series apart, beside the usual
+	Aliases    map[string]string     // of metrics: what a name that lines use stands for
 	Now        func() time.Time      // for lines without a timestamp; nil means time.Now
 	Registerer prometheus.Registerer // for the counters; nil means none
 }
@@ -46,6 +47,9 @@ type Options struct {
 type Source struct {
 	Cluster   string // of lines that name none; empty if they have to
 	Transport string // "http" or "nats", for the counters
+	// Dialect of the lines. One that gives each field names the metric after both,
+	// measurement_field, but a field named "value" by its measurement alone.
+	Dialect lineprotocol.Dialect
 	// May tells whether the sender may write to a cluster; nil: to all. A line of
 	// another one is rejected.
 	May func(cluster string) bool

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/ringstore/ringstore/api/lineprotocol"
 	"github.com/ringstore/ringstore/memstore"
 )
 
@@ -87,6 +88,72 @@ func TestReport(t *testing.T) {
 	f("apart by an ignored tag", "a", "load,hostname=n,device=x value=1\nload,hostname=n,device=y value=1\nload,hostname=n,device=x value=1 1795308595\n",
 		Report{Accepted: 3, Duplicates: 1})
 	f("apart by an extra tag", "a", "kept,hostname=n,device=x value=1\nkept,hostname=n,device=y value=1\n", Report{Accepted: 2})
+}
+
+// Metrics named after a line's fields share its tags and are apart from each other,
+// at first sight and when the cache knows them.
+func TestEachFieldIsAMetric(t *testing.T) {
+	g, s := newIngester(t, map[string][]string{"net_in": {"device"}}, "net_in", "net_out", "net", "net_a=b")
+	src := Source{Cluster: "a", Dialect: lineprotocol.Dialect{EachField: true, Unit: time.Second}}
+	batch := "net,host=n,device=eth0 in=1,out=2,value=3,nope=4 1795308600\n" +
+		"net,host=n,device=eth1 in=10,out=20i 1795308595\n" +
+		`net,host=n a\=b=5,note="x" 1795308600` + "\nnet in=1\n"
+	for range 2 {
+		report, err := g.Batch(t.Context(), src, []byte(batch))
+		want := Report{Accepted: 6, Unknown: 1, Rejected: []Rejected{{4, "no hostname tag"}}, RejectedTotal: 1}
+		if err != nil || !reflect.DeepEqual(report, want) {
+			t.Fatalf("%+v, %v, want %+v", report, err, want)
+		}
+	}
+	// The same key in the other dialect is the metric of the measurement.
+	if report, err := g.Batch(t.Context(), Source{Cluster: "a"}, []byte("net,host=n,device=eth0 value=6,in=7 1795308590\n")); err != nil || report.Accepted != 1 {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	f := func(metric, device string, seconds int64, want float64) {
+		t.Helper()
+		sel := memstore.Selection{Cluster: "a", Host: "n", Metric: metric}
+		if device != "" {
+			sel.Type, sel.Subtype, sel.SubtypeIDs = "node", "device", []string{device}
+		}
+		if got, ok := at(s, sel, seconds); !ok || got != want {
+			t.Errorf("%s %s: %v, want %v", metric, device, got, want)
+		}
+	}
+	f("net_in", "eth0", 1795308600, 1)
+	f("net_in", "eth1", 1795308595, 10)
+	f("net_out", "", 1795308600, 2)
+	f("net_out", "", 1795308595, 20)
+	f("net", "", 1795308600, 3)
+	f("net_a=b", "", 1795308600, 5)
+	f("net", "", 1795308590, 6)
+}
+
+// A name that stands for a metric is that metric, by any dialect and with its
+// extra tags; it does not hide what it is called.
+func TestAliases(t *testing.T) {
+	g, s := newIngester(t, map[string][]string{"net": {"device"}}, "net", "load")
+	g.Aliases = map[string]string{"net_rx": "net", "system_load1": "load", "rx": "gone"}
+	influx := Source{Cluster: "a", Dialect: lineprotocol.Dialect{EachField: true, Unit: time.Second}}
+	for range 2 {
+		report, err := g.Batch(t.Context(), influx, []byte("net,host=n,device=eth0 rx=1,tx=2 1795308600\nsystem,host=n load1=3 1795308600\nrx,host=n value=1 1795308600\n"))
+		if err != nil || report.Accepted != 2 || report.Unknown != 2 || report.RejectedTotal != 0 {
+			t.Fatalf("%+v, %v", report, err)
+		}
+		report, err = g.Batch(t.Context(), Source{Cluster: "a"}, []byte("system_load1,host=m value=4 1795308600\nload,host=o value=5 1795308600\n"))
+		if err != nil || report.Accepted != 2 {
+			t.Fatalf("%+v, %v", report, err)
+		}
+	}
+	f := func(sel memstore.Selection, want float64) {
+		t.Helper()
+		if got, ok := at(s, sel, 1795308600); !ok || got != want {
+			t.Errorf("%+v: %v, want %v", sel, got, want)
+		}
+	}
+	f(memstore.Selection{Cluster: "a", Host: "n", Metric: "net", Type: "node", Subtype: "device", SubtypeIDs: []string{"eth0"}}, 1)
+	f(memstore.Selection{Cluster: "a", Host: "n", Metric: "load"}, 3)
+	f(memstore.Selection{Cluster: "a", Host: "m", Metric: "load"}, 4)
+	f(memstore.Selection{Cluster: "a", Host: "o", Metric: "load"}, 5)
 }
 
 // The answer names the first hundred bad lines, wherever in the work they

@@ -92,6 +92,19 @@ func (h hasher) fingerprint(cluster fingerprint, key []byte) fingerprint {
 	return f
 }
 
+// field returns the fingerprint of one field of a line with a key. The seeds change
+// places, so that a field is no key.
+func (h hasher) field(key fingerprint, name []byte) fingerprint {
+	if len(name) == 0 {
+		return key
+	}
+	f := fingerprint{key.a ^ maphash.Bytes(h.b, name), key.b ^ maphash.Bytes(h.a, name)}
+	if f == (fingerprint{}) {
+		f.a = 1
+	}
+	return f
+}
+
 func (h hasher) cluster(name string) fingerprint {
 	// A key never begins with a zero byte, so no key has a cluster's hash.
 	return fingerprint{maphash.String(h.a, "\x00"+name), maphash.String(h.b, "\x00"+name)}

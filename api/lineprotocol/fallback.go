@@ -13,33 +13,47 @@ import (
 const valueField = "value"
 
 // scanOther reads a line of any shape by the library. The error's text is a reason.
-func scanOther(line []byte, l *Line) error {
+func scanOther(line []byte, l *Line, dialect Dialect) (err error) {
+	if l.Key, err = keyOf(line); err != nil {
+		return err
+	}
+	return explain(l.Key, decode(line, l, dialect))
+}
+
+// keyOf returns the series key of a line that may begin with spaces.
+func keyOf(line []byte) ([]byte, error) {
 	entry := bytes.TrimLeft(line, " ")
 	end := keyEnd(entry)
 	switch {
 	case end < 0:
-		return errors.New("no field after the metric and its tags")
+		return nil, errors.New("no field after the metric and its tags")
 	case end > MaxKey:
-		return errKeyTooLong
+		return nil, errKeyTooLong
 	}
-	l.Key = entry[:end]
-	err := decode(line, l)
+	return entry[:end], nil
+}
+
+// explain says what is wrong with a key in the same words as for a plain line.
+func explain(key []byte, err error) error {
 	if err == nil {
 		return nil
 	}
-	// What is wrong with the key is said in the same words as for a plain line.
-	if _, keyErr := ParseKey(l.Key); keyErr != nil {
+	if _, keyErr := ParseKey(key); keyErr != nil {
 		return keyErr
 	}
 	return err
 }
 
-func decode(line []byte, l *Line) error {
+func decode(line []byte, l *Line, dialect Dialect) error {
 	d := influx.NewDecoderWithBytes(line)
 	d.Next()
 	if err := decodeFields(d, line, l); err != nil {
 		return err
 	}
+	return decodeTime(d, line, l, dialect)
+}
+
+func decodeTime(d *influx.Decoder, line []byte, l *Line, dialect Dialect) error {
 	stamp, err := d.TimeBytes()
 	switch {
 	case err != nil:
@@ -48,34 +62,29 @@ func decode(line []byte, l *Line) error {
 		return nil
 	}
 	t, err := strconv.ParseInt(string(stamp), 10, 64)
-	switch {
-	case errors.Is(err, strconv.ErrRange):
-		return fmt.Errorf("timestamp %s is out of range", quote(stamp))
-	case err != nil:
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return fmt.Errorf("timestamp %s is not an integer", quote(stamp))
 	}
-	l.Time, l.HasTime = milliseconds(t), true
+	if err == nil {
+		l.Time, l.HasTime = dialect.milliseconds(t)
+	}
+	if !l.HasTime {
+		return fmt.Errorf("timestamp %s is out of range", quote(stamp))
+	}
 	return nil
 }
 
 func decodeFields(d *influx.Decoder, line []byte, l *Line) error {
 	found := false
 	for {
-		name, kind, data, err := d.NextFieldBytes()
+		name, v, err := nextField(d, line)
 		switch {
 		case err != nil:
-			return malformed("field", line, err)
+			return err
 		case name == nil && !found:
 			return fmt.Errorf("no field named %q", valueField)
 		case name == nil:
 			return nil
-		}
-		v, err := influx.NewValueFromBytes(kind, data)
-		switch {
-		case errors.Is(err, influx.ErrValueOutOfRange):
-			return fmt.Errorf("field %s: %s is out of range", quote(name), quote(data))
-		case err != nil:
-			return fmt.Errorf("field %s: %s is not a finite number", quote(name), quote(data))
 		case string(name) != valueField:
 			continue
 		case found:
@@ -86,6 +95,25 @@ func decodeFields(d *influx.Decoder, line []byte, l *Line) error {
 		}
 		found = true
 	}
+}
+
+// nextField returns a field of a line, and no name after the last.
+func nextField(d *influx.Decoder, line []byte) (name []byte, v influx.Value, err error) {
+	name, kind, data, err := d.NextFieldBytes()
+	switch {
+	case err != nil:
+		return nil, v, malformed("field", line, err)
+	case name == nil:
+		return nil, v, nil
+	}
+	v, err = influx.NewValueFromBytes(kind, data)
+	switch {
+	case errors.Is(err, influx.ErrValueOutOfRange):
+		err = fmt.Errorf("field %s: %s is out of range", quote(name), quote(data))
+	case err != nil:
+		err = fmt.Errorf("field %s: %s is not a finite number", quote(name), quote(data))
+	}
+	return name, v, err
 }
 
 func number(v influx.Value) (float64, error) {

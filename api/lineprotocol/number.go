@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/bits"
 	"strconv"
+	"time"
 )
 
 // maxDigits is the most decimal digits that always fit a uint64.
@@ -60,9 +61,9 @@ func parseNumber(b []byte) (v float64, n int, ok bool) {
 	return v, n, err == nil
 }
 
-// parseTimestamp reads b, all of it, as a Unix time in any unit, and returns it in
-// milliseconds. Where ok is false, the timestamp may still be a good one.
-func parseTimestamp(b []byte) (ms int64, ok bool) {
+// parseTimestamp reads b, all of it, as a Unix time. Where ok is false, the
+// timestamp may still be a good one.
+func parseTimestamp(b []byte) (t int64, ok bool) {
 	neg := len(b) > 0 && b[0] == '-'
 	if neg {
 		b = b[1:]
@@ -71,11 +72,25 @@ func parseTimestamp(b []byte) (ms int64, ok bool) {
 	if count == 0 || count != len(b) || count > maxDigits || m > math.MaxInt64 {
 		return 0, false
 	}
-	t := int64(m)
+	t = int64(m)
 	if neg {
 		t = -t
 	}
-	return milliseconds(t), true
+	return t, true
+}
+
+// milliseconds makes a Unix time one in milliseconds, finer units rounded down. It
+// reports false where that is out of range.
+func (d Dialect) milliseconds(t int64) (ms int64, ok bool) {
+	switch {
+	case d.Unit == 0:
+		return milliseconds(t), true
+	case d.Unit < time.Millisecond:
+		return floorDiv(t, int64(time.Millisecond/d.Unit)), true
+	}
+	factor := int64(d.Unit / time.Millisecond)
+	ms = t * factor
+	return ms, ms/factor == t
 }
 
 // milliseconds tells the unit of a Unix time by its size: below 1e11 either side

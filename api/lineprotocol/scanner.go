@@ -24,6 +24,7 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"time"
 )
 
 const (
@@ -39,9 +40,21 @@ var errLineTooLong = fmt.Errorf("the line is longer than %d bytes", MaxLine)
 type Line struct {
 	Number  int     // 1-based within the batch; comments and empty lines count
 	Key     []byte  // measurement and tags as received, unchecked; aliases the batch
-	Value   float64 // the field named "value"; never NaN or infinite
+	Field   []byte  // with [Dialect.EachField], the field's name; nil for the one named "value"
+	Value   float64 // of the field named "value", or of Field; never NaN or infinite
 	Time    int64   // Unix milliseconds, finer units rounded down; 0 without HasTime
 	HasTime bool    // false: the line has no timestamp, its sender means now
+}
+
+// Dialect is what senders do not agree on. The zero Dialect is that of a collector.
+type Dialect struct {
+	// EachField gives a Line for each field of a line, as InfluxDB's clients send
+	// several in one: true is 1 and false is 0, strings are left out. Otherwise a line
+	// has a field named "value", and no other counts.
+	EachField bool
+	// Unit of timestamps, a fraction or a multiple of a millisecond; 0: each tells its
+	// own by its size.
+	Unit time.Duration
 }
 
 // LineError says why one line of a batch was refused.
@@ -57,8 +70,10 @@ func (e *LineError) Error() string {
 // Scanner walks the lines of a batch. Its zero value is an empty batch. It may be
 // reused, but not by several goroutines at once.
 type Scanner struct {
-	rest   []byte // what is not yet scanned
-	number int    // lines taken off rest so far
+	dialect Dialect
+	rest    []byte // what is not yet scanned
+	number  int    // lines taken off rest so far
+	fields  fields // of a line, that Next has not given yet
 
 	// The lines of one interval mostly share their timestamp, so that the last plain
 	// one is kept as it was received and as it was read.
@@ -66,10 +81,14 @@ type Scanner struct {
 	stampTime int64
 }
 
-// Reset starts on a new batch. The scanner reads it in place and the keys that it
-// finds point into it: the caller leaves it alone until it is done with both.
-func (s *Scanner) Reset(batch []byte) {
-	*s = Scanner{rest: batch}
+// Reset starts on a new batch of collectors' lines. The scanner reads it in place
+// and the keys that it finds point into it: the caller leaves it alone until it is
+// done with both.
+func (s *Scanner) Reset(batch []byte) { s.ResetTo(Dialect{}, batch) }
+
+// ResetTo is Reset for lines of a dialect.
+func (s *Scanner) ResetTo(d Dialect, batch []byte) {
+	*s = Scanner{dialect: d, rest: batch, fields: s.fields.none()}
 }
 
 // Next finds the next line that is neither empty nor a comment, and reports whether
@@ -86,6 +105,9 @@ func (s *Scanner) Reset(batch []byte) {
 //		}
 //	}
 func (s *Scanner) Next(l *Line) (ok bool, err error) {
+	if s.dialect.EachField {
+		return s.nextField(l)
+	}
 	for len(s.rest) > 0 {
 		line := s.cutLine()
 		if len(line) > MaxLine {
@@ -99,7 +121,7 @@ func (s *Scanner) Next(l *Line) (ok bool, err error) {
 			continue
 		}
 		*l = Line{Number: s.number}
-		if err := scanOther(line, l); err != nil {
+		if err := scanOther(line, l, s.dialect); err != nil {
 			return true, s.refuse(l, err)
 		}
 		return true, nil
@@ -153,7 +175,7 @@ func (s *Scanner) scanPlain(line []byte, l *Line) bool {
 	if !ok {
 		return false
 	}
-	l.Key, l.Value, l.Time, l.HasTime = line[:end], value, 0, false
+	l.Key, l.Field, l.Value, l.Time, l.HasTime = line[:end], nil, value, 0, false
 	if n == len(rest) {
 		return true
 	}
@@ -168,7 +190,11 @@ func (s *Scanner) timestamp(b []byte) (ms int64, ok bool) {
 	if len(b) > 0 && bytes.Equal(b, s.stamp) {
 		return s.stampTime, true
 	}
-	if ms, ok = parseTimestamp(b); ok {
+	t, ok := parseTimestamp(b)
+	if !ok {
+		return 0, false
+	}
+	if ms, ok = s.dialect.milliseconds(t); ok {
 		s.stamp, s.stampTime = b, ms
 	}
 	return ms, ok

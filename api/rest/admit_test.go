@@ -23,7 +23,7 @@ import (
 	"github.com/ringstore/ringstore/auth/authtest"
 )
 
-// endpoints are one request for each action.
+// endpoints are one request for each action that not everybody may do.
 var endpoints = []struct{ name, method, path, body string }{
 	{"query", "GET", "/api/query", `{}`},
 	{"healthcheck", "GET", "/api/healthcheck", `{}`},
@@ -32,22 +32,25 @@ var endpoints = []struct{ name, method, path, body string }{
 	{"debug", "GET", "/api/debug", ``},
 	{"metrics", "GET", "/metrics", ``},
 	{"profile", "GET", "/debug/pprof/cmdline", ``},
+	{"status", "GET", "/api/status", ``},
+	{"snapshot", "POST", "/api/snapshot", ``},
+	{"openapi", "GET", "/api/openapi.json", ``},
 }
 
 func TestRoleTable(t *testing.T) {
 	const table = `
-		roles          query healthcheck write free debug metrics profile
-		admin          200   200         200   200  200   200     200
-		api            200   200         200   403  403   200     403
-		support        200   200         403   403  403   200     403
-		manager        403   403         403   403  403   403     403
-		user           403   403         403   403  403   403     403
-		-              403   403         403   403  403   403     403
-		Admin          403   403         403   403  403   403     403
-		user,api       403   200         200   403  403   200     403
-		manager,api    403   200         200   403  403   200     403
-		support,api    200   200         200   403  403   200     403
-		admin,user     200   200         200   200  200   200     200`
+		roles          query healthcheck write free debug metrics profile status snapshot openapi
+		admin          200   200         200   200  200   200     200     200    200      200
+		api            200   200         200   403  403   200     403     403    403      200
+		support        200   200         403   403  403   200     403     403    403      200
+		manager        403   403         403   403  403   403     403     403    403      403
+		user           403   403         403   403  403   403     403     403    403      403
+		-              403   403         403   403  403   403     403     403    403      403
+		Admin          403   403         403   403  403   403     403     403    403      403
+		user,api       403   200         200   403  403   200     403     403    403      200
+		manager,api    403   200         200   403  403   200     403     403    403      200
+		support,api    200   200         200   403  403   200     403     403    403      200
+		admin,user     200   200         200   200  200   200     200     200    200      200`
 	d := open(t)
 	rows := strings.Split(strings.TrimSpace(table), "\n")
 	for _, row := range rows[1:] {

@@ -137,7 +137,7 @@ func (d *door) metrics(t testing.TB) string {
 func TestCertificatesAreReplaced(t *testing.T) {
 	oldCert, oldKey, old := selfSigned(t)
 	newCert, newKey, fresh := selfSigned(t)
-	s, err := rest.NewServer(http.NotFoundHandler(), rest.ServerOptions{CertFile: oldCert, KeyFile: oldKey})
+	s, err := rest.NewServer(http.NotFoundHandler(), rest.ServerOptions{Certificate: rest.Certificate{CertFile: oldCert, KeyFile: oldKey}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,12 +168,12 @@ func TestCertificatesAreReplaced(t *testing.T) {
 	}
 	defer open.Close()
 	for _, bad := range [][2]string{{newCert, oldKey}, {oldCert, newKey}, {newCert + "x", newKey}, {newKey, newCert}} {
-		if err := s.LoadCertificate(bad[0], bad[1]); err == nil || !strings.Contains(err.Error(), "HTTPS certificate") {
+		if err := s.LoadCertificate(rest.Certificate{CertFile: bad[0], KeyFile: bad[1]}); err == nil || !strings.Contains(err.Error(), "HTTPS certificate") {
 			t.Errorf("%q: %v", bad, err)
 		}
 		shows(before, true)
 	}
-	if err := s.LoadCertificate(newCert, newKey); err != nil {
+	if err := s.LoadCertificate(rest.Certificate{CertFile: newCert, KeyFile: newKey}); err != nil {
 		t.Fatal(err)
 	}
 	shows(after, true)

@@ -162,7 +162,7 @@ func (h *Handler) fail(w http.ResponseWriter, err error) {
 	}
 	header.Set("Content-Type", contentJSON)
 	w.WriteHeader(f.status)
-	_, _ = w.Write(f.body())
+	_, _ = w.Write(x.influx.body(f))
 }
 
 // retryAfter is the header of that name: whole seconds, never before the time

@@ -29,6 +29,11 @@ type exchange struct {
 	status  int         // 0 until the answer's header is out
 	bytes   int64       // of the answer's body
 	err     error       // why it failed, for the log
+	influx  influx      // whose API it is a part of
+
+	// stream says that the exchange is one of several on a connection (HTTP/2): a
+	// deadline that passes ends it, even if nothing is being read or written then.
+	stream bool
 
 	principal *auth.Principal // nil where nobody is known
 	request   *request        // what a query asks for, once it is known
@@ -44,14 +49,19 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) (*exchange, *htt
 		start:          time.Now(),
 		id:             requestID(r.Header.Get("X-Request-Id")),
 		route:          "none",
+		stream:         r.ProtoMajor > 1,
 	}
 	w.Header().Set("X-Request-Id", x.id)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
-	x.extendWrite()
+	if !x.stream {
+		x.extendWrite()
+	}
 	if r.Body != nil && r.Body != http.NoBody {
-		_ = x.control.SetReadDeadline(x.start.Add(x.stall))
-		x.body = &steadyBody{ReadCloser: r.Body, control: x.control, stall: x.stall}
+		if !x.stream {
+			_ = x.control.SetReadDeadline(x.start.Add(x.stall))
+		}
+		x.body = &steadyBody{ReadCloser: r.Body, control: x.control, stall: x.stall, stream: x.stream}
 		r = r.WithContext(r.Context())
 		r.Body = x.body
 	}
@@ -84,6 +94,9 @@ func (x *exchange) Write(b []byte) (int, error) {
 	}
 	x.extendWrite()
 	n, err := x.ResponseWriter.Write(b)
+	if x.stream {
+		_ = x.control.SetWriteDeadline(time.Time{})
+	}
 	x.bytes += int64(n)
 	return n, err
 }
@@ -189,6 +202,7 @@ type steadyBody struct {
 	waited  time.Duration
 	read    int64
 	ended   bool
+	stream  bool
 }
 
 func (b *steadyBody) Read(p []byte) (int, error) {
@@ -196,6 +210,9 @@ func (b *steadyBody) Read(p []byte) (int, error) {
 	left := b.stall + time.Duration(b.read/leastRate)*time.Second - b.waited
 	_ = b.control.SetReadDeadline(begin.Add(min(left, b.stall)))
 	n, err := b.ReadCloser.Read(p)
+	if b.stream {
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
 	b.waited += time.Since(begin)
 	b.read += int64(n)
 	if errors.Is(err, io.EOF) { // net/http lifts the deadline

@@ -94,6 +94,7 @@ func open(t testing.TB, change ...func(*rest.Options)) *door {
 		Ingester:      ingest.New(ingest.Options{Store: store, Writer: storage{store}, Now: clock, Registerer: registry}),
 		Authenticator: auth.NewCache(verifier, clock),
 		Audit:         auth.NewAudit(d.audit, clock),
+		Operator:      still{},
 		Registry:      registry,
 		Log:           slogTo(d.log),
 	}
@@ -111,6 +112,8 @@ func open(t testing.TB, change ...func(*rest.Options)) *door {
 			t.Errorf("a secret is in a log: %.20s...", s)
 		}
 	})
+	client := d.Client()
+	client.Transport = holding{t, theContract(t), client.Transport}
 	return d
 }
 

@@ -77,6 +77,14 @@ type Options struct {
 	// Notes means nothing.
 	Notes func() []string
 
+	// Operator answers /api/status and /api/snapshot; without one there are no such
+	// paths.
+	Operator Operator
+
+	// SwaggerUI serves a user interface for the description of all paths at
+	// /swagger/, to everybody.
+	SwaggerUI bool
+
 	Limits Limits
 	Gzip   bool          // compress answers for clients that accept it
 	Stall  time.Duration // how long a client may neither send nor take a byte; 0 means 30 s

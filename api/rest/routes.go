@@ -23,6 +23,7 @@ type route struct {
 	prefix  bool   // and all below it
 	methods []string
 	action  auth.Action // 0: open to everybody
+	influx  influx      // whose tokens and errors are other than ours
 	serve   func(w http.ResponseWriter, r *http.Request) error
 }
 
@@ -33,12 +34,16 @@ func (h *Handler) routes() []route {
 	ask := []string{http.MethodGet, http.MethodPost}
 	post := []string{http.MethodPost}
 	metrics := promhttp.HandlerFor(h.Registry, promhttp.HandlerOpts{DisableCompression: true})
-	return []route{
+	routes := []route{
 		{name: "query", path: "/api/query", methods: ask, action: auth.Query, serve: h.query},
 		{name: "write", path: "/api/write", methods: post, action: auth.Write, serve: h.write},
+		{name: "influx", path: "/write", methods: post, action: auth.Write, influx: influx1, serve: h.influxWrite},
+		{name: "influx", path: "/api/v2/write", methods: post, action: auth.Write, influx: influx2, serve: h.influxWrite},
 		{name: "free", path: "/api/free", methods: post, action: auth.Free, serve: h.free},
 		{name: "debug", path: "/api/debug", methods: ask, action: auth.Debug, serve: h.debug},
 		{name: "healthcheck", path: "/api/healthcheck", methods: ask, action: auth.Healthcheck, serve: h.healthcheck},
+		{name: "whoami", path: "/api/whoami", methods: get, action: auth.Whoami, serve: h.whoami},
+		{name: "openapi", path: "/api/openapi.json", methods: get, action: auth.OpenAPI, serve: openapi},
 		{name: "jobs", path: "/api/jobs", methods: get, action: auth.OwnJobs, serve: h.jobs},
 		{name: "metrics", path: "/metrics", methods: get, action: auth.Metrics, serve: foreign(metrics.ServeHTTP)},
 		{name: "healthy", path: healthyPath, methods: get, serve: well},
@@ -49,6 +54,15 @@ func (h *Handler) routes() []route {
 		{name: "pprof", path: "/debug/pprof/trace", methods: get, action: auth.Profile, serve: foreign(pprof.Trace)},
 		{name: "pprof", path: "/debug/pprof", prefix: true, methods: get, action: auth.Profile, serve: foreign(pprof.Index)},
 	}
+	if h.Operator != nil {
+		routes = append(routes,
+			route{name: "status", path: "/api/status", methods: get, action: auth.Status, serve: h.status},
+			route{name: "snapshot", path: "/api/snapshot", methods: post, action: auth.Snapshot, serve: h.snapshot})
+	}
+	if h.SwaggerUI {
+		routes = append(routes, swagger()...)
+	}
+	return routes
 }
 
 // newRouter sends each path to its route. Nothing is redirected: clients that
@@ -82,13 +96,17 @@ func (h *Handler) newRouter() (http.Handler, error) {
 func (h *Handler) guard(rt route, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := exchangeOf(w)
-		x.route = rt.name
+		x.route, x.influx = rt.name, rt.influx
 		if !slices.Contains(rt.methods, r.Method) {
 			w.Header().Set("Allow", strings.Join(rt.methods, ", "))
 			h.fail(w, &failure{status: http.StatusMethodNotAllowed, public: "this path is for " + strings.Join(rt.methods, " and ")})
 			return
 		}
-		if err := h.admit(x, r, rt.action); err != nil {
+		r, err := rt.influx.authorization(r)
+		if err == nil {
+			err = h.admit(x, r, rt.action)
+		}
+		if err != nil {
 			h.fail(w, err)
 			return
 		}

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,8 +19,16 @@ import (
 
 // ServerOptions say how a [Server] listens and logs.
 type ServerOptions struct {
-	CertFile, KeyFile string       // PEM; both or neither: HTTPS or HTTP
-	Log               *slog.Logger // nil means none
+	Certificate Certificate  // the zero one: HTTP
+	Log         *slog.Logger // nil means none
+}
+
+// Certificate names the PEM files of HTTPS.
+type Certificate struct {
+	CertFile, KeyFile string
+	// ClientCAFile holds the authorities of clients' certificates. With one, who has
+	// no certificate of theirs gets no connection; a token is wanted all the same.
+	ClientCAFile string
 }
 
 // The time that a connection may take before a request is there. Once it is,
@@ -31,8 +41,8 @@ const (
 
 // Server serves a handler on listeners that its caller opened.
 type Server struct {
-	http        http.Server
-	certificate atomic.Pointer[tls.Certificate]
+	http http.Server
+	tls  atomic.Pointer[tls.Config] // of connections to come
 
 	mu     sync.Mutex
 	unused map[net.Conn]struct{} // connections that no request has come in on
@@ -53,15 +63,15 @@ func NewServer(handler http.Handler, o ServerOptions) (*Server, error) {
 		ErrorLog:          log.New(serverLog{o.Log}, "", 0),
 		ConnState:         s.track,
 	}
-	if o.CertFile == "" && o.KeyFile == "" {
+	if o.Certificate == (Certificate{}) {
 		return s, nil
 	}
-	if err := s.LoadCertificate(o.CertFile, o.KeyFile); err != nil {
+	if err := s.LoadCertificate(o.Certificate); err != nil {
 		return nil, err
 	}
 	s.http.TLSConfig = &tls.Config{
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.certificate.Load(), nil },
-		MinVersion:     tls.VersionTLS12,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.tls.Load(), nil },
+		MinVersion:         tls.VersionTLS12,
 	}
 	return s, nil
 }
@@ -69,16 +79,42 @@ func NewServer(handler http.Handler, o ServerOptions) (*Server, error) {
 // IsHTTPS tells whether the server was made with a certificate.
 func (s *Server) IsHTTPS() bool { return s.http.TLSConfig != nil }
 
-// LoadCertificate reads a certificate (PEM) for the connections to come; those
-// that are open go on. With an error the one before stays. It has no effect on a
+// LoadCertificate reads a certificate for the connections to come; those that are
+// open go on. With an error what was read before stays. It has no effect on a
 // server that was made for HTTP.
-func (s *Server) LoadCertificate(certFile, keyFile string) error {
-	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+func (s *Server) LoadCertificate(c Certificate) error {
+	config, err := c.load()
 	if err != nil {
-		return fmt.Errorf("HTTPS certificate %q with key %q: %w", certFile, keyFile, err)
+		return err
 	}
-	s.certificate.Store(&cert)
+	s.tls.Store(config)
 	return nil
+}
+
+func (c Certificate) load() (*tls.Config, error) {
+	cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("HTTPS certificate %q with key %q: %w", c.CertFile, c.KeyFile, err)
+	}
+	config := &tls.Config{
+		Certificates: []tls.Certificate{cert},
+		MinVersion:   tls.VersionTLS12,
+		NextProtos:   []string{"h2", "http/1.1"},
+	}
+	if c.ClientCAFile == "" {
+		return config, nil
+	}
+	text, err := os.ReadFile(c.ClientCAFile)
+	if err != nil {
+		return nil, fmt.Errorf("authorities of HTTPS clients: %w", err)
+	}
+	config.ClientCAs = x509.NewCertPool()
+	if !config.ClientCAs.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("authorities of HTTPS clients: %q holds no certificate (PEM)", c.ClientCAFile)
+	}
+	config.ClientAuth = tls.RequireAndVerifyClientCert
+	config.SessionTicketsDisabled = true // a session would outlive the authority that let it in
+	return config, nil
 }
 
 // Serve answers what comes in on l, which it closes, until Shutdown is called;

@@ -182,7 +182,7 @@ func TestHTTPS(t *testing.T) {
 	cert, key, pool := selfSigned(t)
 	log := new(syncBuffer)
 	d := open(t)
-	s, address, served := serve(t, d.Config.Handler, rest.ServerOptions{CertFile: cert, KeyFile: key, Log: slogTo(log)})
+	s, address, served := serve(t, d.Config.Handler, rest.ServerOptions{Certificate: rest.Certificate{CertFile: cert, KeyFile: key}, Log: slogTo(log)})
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: protocol == "HTTP/2.0"}
 		client := &http.Client{Transport: transport}
@@ -223,7 +223,7 @@ func TestCertificatesAreReadAtOnce(t *testing.T) {
 	cert, key, _ := selfSigned(t)
 	f := func(cert, key string) {
 		t.Helper()
-		if _, err := rest.NewServer(http.NotFoundHandler(), rest.ServerOptions{CertFile: cert, KeyFile: key}); err == nil {
+		if _, err := rest.NewServer(http.NotFoundHandler(), rest.ServerOptions{Certificate: rest.Certificate{CertFile: cert, KeyFile: key}}); err == nil {
 			t.Errorf("%q with %q is taken", cert, key)
 		}
 	}

@@ -1,6 +1,7 @@
 package rest_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -143,35 +144,37 @@ func (v *village) newHandler(t testing.TB, s *memstore.Store, change func(o *res
 	return h
 }
 
-// may reports whether a person may see what a device of a host had at a moment,
-// in Unix milliseconds.
-func (v *village) may(p *person, cluster, host string, d memstore.Device, at int64) bool {
-	during := func(from, to int64) bool { return from*1000 <= at && at < to*1000 }
+// may returns what tells whether a person may see what a device of a host had at
+// a moment, in Unix milliseconds.
+func (v *village) may(p *person, cluster, host string, d memstore.Device) func(at int64) bool {
 	if p.all(cluster) {
-		return true
+		return func(int64) bool { return true }
 	}
-	if c := p.claim; c != nil && c.Cluster == cluster && slices.Contains(c.Hosts, host) && during(c.From, c.To) {
-		return true
+	var times [][2]int64
+	if c := p.claim; c != nil && c.Cluster == cluster && slices.Contains(c.Hosts, host) {
+		times = append(times, [2]int64{c.From, c.To})
 	}
 	for _, j := range v.on[cluster+"/"+host] {
-		if !p.owns(j) || !during(j.Start, min(j.End, v.until)) {
-			continue
-		}
-		for _, n := range j.Nodes {
-			switch {
-			case n.Host != host:
-			case j.Shared != "multi_user", d.Type == "" && v.shared:
-				return true
-			case d.Type == "hwthread":
-				if id, err := strconv.Atoi(d.TypeID); err == nil && slices.Contains(n.Devices.HWThreads, id) {
-					return true
-				}
-			case d.Type == "accelerator" && slices.Contains(n.Devices.Accelerators, d.TypeID):
-				return true
-			}
+		if p.owns(j) && slices.ContainsFunc(j.Nodes, func(n jobs.Node) bool { return n.Host == host && v.has(j, n, d) }) {
+			times = append(times, [2]int64{j.Start, min(j.End, v.until)})
 		}
 	}
-	return false
+	return func(at int64) bool {
+		return slices.ContainsFunc(times, func(t [2]int64) bool { return t[0]*1000 <= at && at < t[1]*1000 })
+	}
+}
+
+// has reports whether a device of one of its nodes is a job's to look at.
+func (v *village) has(j backendtest.Job, n jobs.Node, d memstore.Device) bool {
+	switch {
+	case j.Shared != "multi_user", d.Type == "" && v.shared:
+		return true
+	case d.Type == "hwthread":
+		id, err := strconv.Atoi(d.TypeID)
+		return err == nil && slices.Contains(n.Devices.HWThreads, id)
+	default:
+		return d.Type == "accelerator" && slices.Contains(n.Devices.Accelerators, d.TypeID)
+	}
 }
 
 var villageHosts = strings.Fields("h0 h1 h3 x0 s0 s1 idle")
@@ -224,36 +227,48 @@ func newVillage(t testing.TB, r *rand.Rand, shared bool) *village {
 	for id := range 8 {
 		lines = append(lines, line{"flops_any", thread(id), int64(1 + id/4*20)}, line{"ipc", thread(id), int64(10*id + 1)})
 	}
+	all := make([][]memstore.Sample, len(stores)) // that they hold
 	for _, cluster := range []string{"alpha", "beta"} {
 		for h, host := range villageHosts {
 			for _, l := range lines {
 				batches := make([][]memstore.Sample, len(stores))
+				may := []func(int64) bool{func(int64) bool { return true }}
+				for _, p := range v.people {
+					may = append(may, v.may(p, cluster, host, l.device))
+				}
 				for minute := range int64(minutes) {
 					if r.Int64N(l.every) > 0 {
 						continue
 					}
 					at := (now-60*minutes+60*minute)*1000 + int64(7*h)*100
 					value := float64(r.IntN(1 << 16))
-					for i, s := range stores {
-						if i > 0 && !v.may(v.people[i-1], cluster, host, l.device, at) {
-							continue
+					for i := range stores {
+						if may[i](at) {
+							batches[i] = append(batches[i], memstore.Sample{Time: at, Value: value})
 						}
-						sr, err := s.Series(memstore.Key{Cluster: cluster, Host: host, Metric: l.metric, Device: l.device})
-						if err != nil {
-							t.Fatal(err)
-						}
-						batches[i] = append(batches[i], memstore.Sample{Series: sr, Time: at, Value: value})
 					}
 				}
 				for i, s := range stores {
-					if refused, err := s.Write(batches[i]); err != nil || len(refused) > 0 {
-						t.Fatal(refused, err)
+					if len(batches[i]) == 0 {
+						continue
+					}
+					sr, err := s.Series(memstore.Key{Cluster: cluster, Host: host, Metric: l.metric, Device: l.device})
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, x := range batches[i] {
+						x.Series = sr
+						all[i] = append(all[i], x)
 					}
 				}
 			}
 		}
 	}
-	for _, s := range stores {
+	for i, s := range stores {
+		slices.SortStableFunc(all[i], func(a, b memstore.Sample) int { return cmp.Compare(a.Time, b.Time) })
+		if refused, err := s.Write(all[i]); err != nil || len(refused) > 0 {
+			t.Fatal(refused, err)
+		}
 		if err := s.Maintain(); err != nil {
 			t.Fatal(err)
 		}

@@ -11,12 +11,17 @@ import (
 // write answers /api/write: line protocol, with ?cluster= for lines that name
 // none. 200 without a body says that every line is stored.
 func (h *Handler) write(w http.ResponseWriter, r *http.Request) error {
+	src := ingest.Source{Cluster: r.URL.Query().Get("cluster"), Transport: transport}
+	return h.submit(w, r, http.StatusOK, src)
+}
+
+// submit stores the body of a request and answers that it did by a status.
+func (h *Handler) submit(w http.ResponseWriter, r *http.Request, stored int, src ingest.Source) error {
 	b, err := h.open(w, r, h.Limits.BodyBytes)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	src := ingest.Source{Cluster: r.URL.Query().Get("cluster"), Transport: transport}
 	x := exchangeOf(w)
 	if may := h.clusters(x, auth.Write); !may.All() {
 		src.May = may.Has
@@ -29,11 +34,15 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request) error {
 		return submissionFailure(err, report)
 	}
 	if n := report.RejectedTotal; n > 0 {
-		f := badRequest("%d lines were not stored, %d samples were", n, report.Accepted)
+		of := "lines"
+		if src.Dialect.EachField { // one is counted as often as it has fields
+			of = "lines or fields"
+		}
+		f := badRequest("%d %s were not stored, %d samples were", n, of, report.Accepted)
 		f.report = &report
 		return f
 	}
-	w.WriteHeader(http.StatusOK)
+	w.WriteHeader(stored)
 	return nil
 }
 

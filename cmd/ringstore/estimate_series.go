@@ -94,7 +94,7 @@ func readSample(ctx context.Context, cfg *configs.Config, name string, r io.Read
 		return nil, nil, err
 	}
 	s := sampler{make(map[memstore.Key]float64), make(map[[2]string]bool)}
-	in := ingest.New(ingest.Options{Store: store, Writer: s, ExtraTags: extraTags(cfg)})
+	in := ingest.New(ingest.Options{Store: store, Writer: s, ExtraTags: extraTags(cfg), Aliases: aliases(cfg)})
 	report, err := in.Stream(ctx, ingest.Source{Cluster: "sample"}, io.LimitReader(r, cfg.Limits.BodyBytes))
 	switch {
 	case err != nil:

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ringstore/ringstore/api/rest"
 )
 
 // smallDisk makes the checkpoint directory's disk full, and gives room again.
@@ -96,6 +98,9 @@ func TestFullDisk(t *testing.T) {
 		ready := p.send(t, "", "GET", "/-/ready", "")
 		if ready.status != 503 || !strings.Contains(ready.body, "error") {
 			t.Errorf("/-/ready: %d %s", ready.status, ready.body)
+		}
+		if status := askedAs[rest.Status](t, p, "GET", "/api/status"); status.Ready || len(status.Reasons) != 1 || status.Journal.Unavailable == "" {
+			t.Errorf("/api/status: %+v", status)
 		}
 		same := func(p *program) {
 			t.Helper()

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -256,4 +259,9 @@ func TestHealthy(t *testing.T) {
 	f(silent.Addr().String(), false, context.DeadlineExceeded)
 	f(address(httptest.NewServer(answering(200))), false, nil)
 	f(address(httptest.NewTLSServer(answering(200))), true, nil)
+	wary := httptest.NewUnstartedServer(answering(500))
+	wary.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	wary.Config.ErrorLog = log.New(io.Discard, "", 0)
+	wary.StartTLS()
+	f(address(wary), true, nil)
 }

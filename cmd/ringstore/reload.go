@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 
+	"github.com/ringstore/ringstore/api/rest"
 	"github.com/ringstore/ringstore/auth/source"
 	"github.com/ringstore/ringstore/configs"
 )
@@ -66,19 +67,29 @@ func needRestart(before, now *configs.Config) (sections []string) {
 func withoutReloadable(c configs.Config) configs.Config {
 	c.Main.JWTPublicKey = ""
 	if c.Main.HTTPSCertFile != "" {
-		c.Main.HTTPSCertFile, c.Main.HTTPSKeyFile = "set", "set"
+		c.Main.HTTPSCertFile, c.Main.HTTPSKeyFile, c.Main.HTTPSClientCAFile = "set", "set", ""
 	}
 	c.Auth.Issuers, c.Auth.Times = nil, configs.Times{}
 	c.Auth.PollInterval, c.Auth.RevocationFile, c.Auth.AzureKV = 0, "", configs.AzureKV{}
 	return c
 }
 
+// httpsFiles names the files of HTTPS, none without it.
+func httpsFiles(cfg *configs.Config) rest.Certificate {
+	m := cfg.Main
+	return rest.Certificate{CertFile: m.HTTPSCertFile, KeyFile: m.HTTPSKeyFile, ClientCAFile: m.HTTPSClientCAFile}
+}
+
 // followCertificate takes the certificate that a configuration names, and from
 // then on whatever comes into its place.
 func (s *service) followCertificate(ctx context.Context, cfg *configs.Config) error {
-	m := cfg.Main
-	load := func([]byte) error { return s.server.LoadCertificate(m.HTTPSCertFile, m.HTTPSKeyFile) }
-	w, err := source.Open(ctx, source.Options{Log: s.log}, source.File(m.HTTPSCertFile, load), source.File(m.HTTPSKeyFile, load))
+	c := httpsFiles(cfg)
+	load := func([]byte) error { return s.server.LoadCertificate(c) }
+	files := []*source.Source{source.File(c.CertFile, load), source.File(c.KeyFile, load)}
+	if c.ClientCAFile != "" {
+		files = append(files, source.File(c.ClientCAFile, load))
+	}
+	w, err := source.Open(ctx, source.Options{Log: s.log}, files...)
 	if err != nil {
 		return err
 	}

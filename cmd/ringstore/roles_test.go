@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -19,8 +20,13 @@ var roleTable = []struct {
 	{"write", "yes", "yes", "403", "403", "403", "403"},
 	{"free", "yes", "403", "403", "403", "403", "403"},
 	{"debug", "yes", "403", "403", "403", "403", "403"},
+	{"status", "yes", "403", "403", "403", "403", "403"},
+	{"snapshot", "yes", "403", "403", "403", "403", "403"},
 	{"pprof", "yes", "403", "403", "403", "403", "403"},
 	{"metrics", "yes", "yes", "yes", "403", "403", "403"},
+	{"openapi", "yes", "yes", "yes", "403", "403", "403"},
+	{"whoami", "yes", "yes", "yes", "yes", "yes", "yes"},
+	{"jobs", "yes", "yes", "yes", "yes", "yes", "yes"},
 	{"open", "yes", "yes", "yes", "yes", "yes", "yes"},
 }
 
@@ -81,10 +87,18 @@ func endpoints() []struct{ action, method, path, body string } {
 		{"healthcheck", "POST", "/api/healthcheck", health},
 		{"write", "POST", "/api/write/?cluster=alpha", "cpu_load,hostname=n1 value=1"},
 		{"write", "POST", "/api/write?cluster=alpha", "cpu_load,hostname=n1 value=1"},
+		{"write", "POST", "/write?db=alpha", "cpu,host=n1 load=1"},
+		{"write", "POST", "/api/v2/write?bucket=alpha", "cpu,host=n1 load=1"},
 		{"free", "POST", "/api/free/?to=1", `[["alpha"]]`},
 		{"free", "POST", "/api/free?to=1", `[["alpha"]]`},
 		{"debug", "GET", "/api/debug/", ""},
 		{"debug", "POST", "/api/debug", ""},
+		{"status", "GET", "/api/status", ""},
+		{"status", "GET", "/api/status/?top=1", ""},
+		{"snapshot", "POST", "/api/snapshot", ""},
+		{"openapi", "GET", "/api/openapi.json", ""},
+		{"whoami", "GET", "/api/whoami", ""},
+		{"jobs", "GET", "/api/jobs", ""},
 		{"metrics", "GET", "/metrics", ""},
 		{"metrics", "GET", "/metrics/", ""},
 		{"pprof", "GET", "/debug/pprof/", ""},
@@ -127,7 +141,7 @@ func TestRolesOverREST(t *testing.T) {
 				if !may(t, e.action, roles, usersReadAll) {
 					want = 403
 				}
-				if got.status != want {
+				if got.status != want && (want != 200 || got.status != http.StatusNoContent) {
 					t.Errorf("users-read all %v, %v: %s %s: %d, want %d", usersReadAll, roles, e.method, e.path, got.status, want)
 				}
 				if want == 403 {
@@ -144,7 +158,7 @@ func checkDenied(t *testing.T, got reply) {
 	if c := got.header.Get("WWW-Authenticate"); c != `Bearer error="insufficient_scope"` {
 		t.Errorf("WWW-Authenticate: %s", c)
 	}
-	if f := got.failure(t); strings.Contains(f.Error, "role ") || strings.Contains(got.body, "tester") {
+	if !strings.Contains(got.body, "the token's roles do not permit this") || strings.Contains(got.body, "tester") {
 		t.Errorf("tells too much: %s", got.body)
 	}
 }
@@ -216,7 +230,7 @@ func TestAuthDisabled(t *testing.T) {
 	}
 	for _, credential := range []string{"", "garbage", token()} {
 		for _, e := range endpoints() {
-			if got := p.send(t, credential, e.method, e.path, e.body); got.status != 200 {
+			if got := p.send(t, credential, e.method, e.path, e.body); got.status != 200 && got.status != http.StatusNoContent {
 				t.Errorf("%s %s: %d %s", e.method, e.path, got.status, got.body)
 			}
 		}

@@ -20,7 +20,7 @@ func runServe(ctx context.Context, args []string, _ io.Reader, stdout, stderr io
 	level := flags.String("loglevel", "info", "least `level` to log: debug, info, warn, err or crit")
 	format := flags.String("logformat", "", "`form` of log lines: text or json; without it text on a terminal, else json")
 	date := flags.Bool("logdate", false, "put the date and time before each log line that is text")
-	dev := flags.Bool("dev", false, "development: log as if -loglevel were debug")
+	dev := flags.Bool("dev", false, "development: log as if -loglevel were debug, and serve a user interface of the HTTP API at /swagger/")
 	gops := flags.Bool("gops", false, "listen for github.com/google/gops on loopback")
 	cleanup := flags.Bool("cleanup-checkpoints", false, "drop from the checkpoints what is older than the retention, and exit")
 	showVersion := flags.Bool("version", false, "print the version and exit")
@@ -54,7 +54,7 @@ func runServe(ctx context.Context, args []string, _ io.Reader, stdout, stderr io
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	s, err := start(ctx, cfg, log, stderr)
+	s, err := start(ctx, cfg, log, stderr, func(s *service) { s.dev = *dev })
 	if err != nil {
 		if ctx.Err() != nil {
 			log.Info("told to stop while starting")

@@ -63,6 +63,7 @@ type service struct {
 	ingester *ingest.Ingester
 	nats     *nats.Subscriber // nil without a NATS server
 
+	dev     bool          // serve what is for developers
 	drain   time.Duration // drainTime
 	ready   atomic.Bool
 	ended   chan error // the HTTP server's end, if it ends by itself
@@ -72,12 +73,16 @@ type service struct {
 
 // start opens the service and returns once it is ready. Its order is what makes
 // it safe: the port is taken and privileges are dropped before a file is made;
-// the port answers while the store is restored; NATS comes last.
-func start(ctx context.Context, cfg *configs.Config, log *slog.Logger, stderr io.Writer) (_ *service, err error) {
+// the port answers while the store is restored; NATS comes last. change may set
+// what is not in the configuration.
+func start(ctx context.Context, cfg *configs.Config, log *slog.Logger, stderr io.Writer, change ...func(*service)) (_ *service, err error) {
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := &service{
 		cfg: cfg, log: log, registry: prometheus.NewRegistry(),
 		drain: drainTime, ended: make(chan error, 1), cancel: cancel,
+	}
+	for _, f := range change {
+		f(s)
 	}
 	defer func() {
 		if err != nil {
@@ -233,9 +238,8 @@ func storeOptions(cfg *configs.Config) memstore.Options {
 func (s *service) listen() (err error) {
 	late := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) })
 	s.server, err = rest.NewServer(late, rest.ServerOptions{
-		CertFile: s.cfg.Main.HTTPSCertFile,
-		KeyFile:  s.cfg.Main.HTTPSKeyFile,
-		Log:      s.log,
+		Certificate: httpsFiles(s.cfg),
+		Log:         s.log,
 	})
 	if err != nil {
 		return err
@@ -270,6 +274,7 @@ func (s *service) serve(background context.Context) error {
 		Store:      s.store,
 		Writer:     s.archive,
 		ExtraTags:  extraTags(s.cfg),
+		Aliases:    aliases(s.cfg),
 		Registerer: s.registry,
 	})
 	handler, err := rest.New(rest.Options{
@@ -290,7 +295,9 @@ func (s *service) serve(background context.Context) error {
 			}
 			return nil
 		},
-		Writable: s.archive.Unavailable,
+		Writable:  s.archive.Unavailable,
+		Operator:  newOperator(s),
+		SwaggerUI: s.dev,
 		Limits: rest.Limits{
 			BodyBytes:      s.cfg.Limits.BodyBytes,
 			ValuesPerQuery: int(s.cfg.Limits.ValuesPerQuery),
@@ -317,6 +324,17 @@ func extraTags(cfg *configs.Config) map[string][]string {
 		tags[name] = m.ExtraTags
 	}
 	return tags
+}
+
+// aliases are what the other names of metrics stand for.
+func aliases(cfg *configs.Config) map[string]string {
+	of := make(map[string]string)
+	for name, m := range cfg.Metrics {
+		for _, alias := range m.Aliases {
+			of[alias] = name
+		}
+	}
+	return of
 }
 
 func (s *service) flushAudit(ctx context.Context) {

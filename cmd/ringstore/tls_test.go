@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +101,60 @@ func TestHTTPS(t *testing.T) {
 	}
 }
 
+// TestClientCertificates: with authorities for clients nobody without a certificate
+// of theirs gets in, and who has one needs a token; the authorities are followed.
+func TestClientCertificates(t *testing.T) {
+	s := newSettings(t)
+	directory := t.TempDir()
+	c, ours, other := newCertificate(t, t.TempDir()), newCertificate(t, directory), newCertificate(t, t.TempDir())
+	s.https(c)
+	authority := writeFile(t, filepath.Join(directory, "ca.pem"), []byte(readFile(t, ours.certFile)))
+	s["main"]["https-client-ca-file"] = authority
+	p := call(t, "-config", s.file(t))
+	as := func(identity certificate) httpClient {
+		pair, err := tls.LoadX509KeyPair(identity.certFile, identity.keyFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := c.trust.Clone()
+		config.Certificates = []tls.Certificate{pair}
+		client := newClient(config)
+		t.Cleanup(client.CloseIdleConnections)
+		return client
+	}
+	p.client = as(ours)
+	p.ready(t)
+	p.write(t, fmt.Sprintf("cpu_load,hostname=n1 value=1 %d", now()-60))
+	if got := p.send(t, "", "POST", "/api/query", "{}"); got.status != http.StatusUnauthorized {
+		t.Errorf("a certificate and no token: %d", got.status)
+	}
+	refused := func(client httpClient) error {
+		client.CloseIdleConnections()
+		resp, err := client.Get(p.url + "/-/healthy")
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err
+	}
+	anonymous, stranger := newClient(c.trust), as(other)
+	for name, client := range map[string]httpClient{"nobody": anonymous, "a stranger": stranger} {
+		if refused(client) == nil {
+			t.Errorf("%s gets in", name)
+		}
+	}
+	writeFile(t, authority, []byte("none"))
+	p.says(t, regexp.MustCompile(`not read, what was read before stays in force" source=\S+ca.pem`))
+	if err := refused(p.client); err != nil {
+		t.Errorf("the authorities are gone with their file: %v", err)
+	}
+	writeFile(t, authority, []byte(readFile(t, other.certFile)))
+	eventually(t, "the other authority", func() bool { return refused(stranger) == nil })
+	if refused(p.client) == nil {
+		t.Error("who was let in by the one before still is")
+	}
+	p.client = stranger // for the end of the test
+}
+
 // TestHTTPSFiles: a certificate that cannot be used ends the start, by name.
 func TestHTTPSFiles(t *testing.T) {
 	good, other := newCertificate(t, t.TempDir()), newCertificate(t, t.TempDir())
@@ -116,6 +171,12 @@ func TestHTTPSFiles(t *testing.T) {
 	f(exitFailure, "private key does not match public key", certificate{certFile: good.certFile, keyFile: other.keyFile})
 	f(exitFailure, fmt.Sprintf("HTTPS certificate %q", missing), certificate{certFile: missing, keyFile: good.keyFile})
 	f(exitFailure, good.certFile, certificate{certFile: good.certFile, keyFile: good.certFile})
+	s := newSettings(t)
+	s.https(good)
+	s["main"]["https-client-ca-file"] = missing
+	if got := runCommand(t, nil, "-config", s.file(t)); got.code != exitFailure || !strings.Contains(got.stderr, "authorities of HTTPS clients: open "+missing) {
+		t.Errorf("%d %s", got.code, got.stderr)
+	}
 	f(exitBadUsage, "main.https-key-file: missing", certificate{certFile: good.certFile})
 	f(exitBadUsage, "main.https-cert-file: missing", certificate{keyFile: good.keyFile})
 }

@@ -160,6 +160,9 @@ func (b *Block) ID(i int) uint32 {
 	return binary.LittleEndian.Uint32(b.ids[4*i:])
 }
 
+// Size returns how many bytes column i takes, without its part of the directory.
+func (b *Block) Size(i int) int { return len(b.column(i)) }
+
 // Find returns where the column with a number is.
 func (b *Block) Find(id uint32) (i int, ok bool) {
 	if b.ids == nil {

@@ -1,0 +1,156 @@
+package lineprotocol
+
+import (
+	"bytes"
+
+	influx "github.com/influxdata/line-protocol/v2/lineprotocol"
+)
+
+// fields are those of one line that are numbers. A line is refused as a whole, so
+// they are all read before the first is given.
+type fields struct {
+	all   []Line
+	given int
+}
+
+// none keeps the room, and nothing that was in it.
+func (f fields) none() fields {
+	clear(f.all)
+	return fields{all: f.all[:0]}
+}
+
+// nextField is Next for a dialect whose lines have several fields.
+func (s *Scanner) nextField(l *Line) (ok bool, err error) {
+	for s.fields.given == len(s.fields.all) {
+		if len(s.rest) == 0 {
+			return false, nil
+		}
+		s.fields = s.fields.none()
+		line := s.cutLine()
+		if len(line) > MaxLine {
+			return true, s.refuse(l, errLineTooLong)
+		}
+		if ignorable(line) || s.scanPlainFields(line) {
+			continue
+		}
+		s.fields = s.fields.none()
+		if err := s.scanOtherFields(line); err != nil {
+			s.fields = s.fields.none()
+			return true, s.refuse(l, err)
+		}
+	}
+	*l = s.fields.all[s.fields.given]
+	s.fields.given++
+	return true, nil
+}
+
+// scanPlainFields reads a line whose fields are all numbers with plain names. Where
+// it reports false, the line may still be a good one.
+func (s *Scanner) scanPlainFields(line []byte) bool {
+	end := keyEnd(line)
+	if end <= 0 || end > MaxKey {
+		return false
+	}
+	l := Line{Number: s.number, Key: line[:end]}
+	for rest := line[end+1:]; ; {
+		name := plainName(rest)
+		if name == nil {
+			return false
+		}
+		value, n, ok := parseNumber(rest[len(name)+1:])
+		if !ok {
+			return false
+		}
+		s.add(l, name, value)
+		rest = rest[len(name)+1+n:]
+		switch {
+		case len(rest) == 0:
+			return true
+		case rest[0] == ',':
+			rest = rest[1:]
+		case rest[0] == ' ':
+			ms, ok := s.timestamp(rest[1:])
+			if ok {
+				s.fields.setTime(ms)
+			}
+			return ok
+		default:
+			return false
+		}
+	}
+}
+
+// plainName returns the name of the field that b begins with, nil if there is
+// none or if a byte of it would have to be looked at twice.
+func plainName(b []byte) []byte {
+	for i, c := range b {
+		switch {
+		case c == '=' && i > 0:
+			return b[:i]
+		case c <= ' ' || c >= 0x7f || c == '=' || c == ',' || c == '\\' || c == '"':
+			return nil
+		}
+	}
+	return nil
+}
+
+// scanOtherFields reads a line of any shape by the library. The error's text is a
+// reason.
+func (s *Scanner) scanOtherFields(line []byte) error {
+	key, err := keyOf(line)
+	if err != nil {
+		return err
+	}
+	return explain(key, s.decodeEach(line, key))
+}
+
+func (s *Scanner) decodeEach(line, key []byte) error {
+	d := influx.NewDecoderWithBytes(line)
+	d.Next()
+	l := Line{Number: s.number, Key: key}
+	for {
+		name, v, err := nextField(d, line)
+		if err != nil {
+			return err
+		}
+		if name == nil {
+			break
+		}
+		if value, ok := plainNumber(v); ok {
+			s.add(l, bytes.Clone(name), value)
+		}
+	}
+	if err := decodeTime(d, line, &l, s.dialect); err != nil {
+		return err
+	}
+	if l.HasTime {
+		s.fields.setTime(l.Time)
+	}
+	return nil
+}
+
+// plainNumber makes a number of what can be one.
+func plainNumber(v influx.Value) (float64, bool) {
+	if v.Kind() == influx.Bool {
+		if v.BoolV() {
+			return 1, true
+		}
+		return 0, true
+	}
+	n, err := number(v)
+	return n, err == nil
+}
+
+func (s *Scanner) add(l Line, name []byte, value float64) {
+	l.Field, l.Value = name, value
+	if string(name) == valueField {
+		l.Field = nil
+	}
+	s.fields.all = append(s.fields.all, l)
+}
+
+func (f fields) setTime(ms int64) {
+	for i := range f.all {
+		f.all[i].Time, f.all[i].HasTime = ms, true
+	}
+}

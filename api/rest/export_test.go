@@ -1,0 +1,17 @@
+package rest
+
+// Route is a route as tests of the description see it.
+type Route struct {
+	Path    string
+	Below   bool // and all paths below it
+	Methods []string
+	Open    bool // without a token
+}
+
+// Routes are all that there are.
+func (h *Handler) Routes() (all []Route) {
+	for _, r := range h.routes() {
+		all = append(all, Route{r.path, r.prefix, r.methods, r.action == 0})
+	}
+	return all
+}

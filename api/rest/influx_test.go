@@ -1,0 +1,289 @@
+package rest_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	influxdb2 "github.com/influxdata/influxdb-client-go/v2"
+	influxhttp "github.com/influxdata/influxdb-client-go/v2/api/http"
+	"github.com/influxdata/influxdb-client-go/v2/api/write"
+
+	"github.com/ringstore/ringstore/api/ingest"
+	"github.com/ringstore/ringstore/api/rest"
+	"github.com/ringstore/ringstore/auth"
+	"github.com/ringstore/ringstore/memstore"
+)
+
+const (
+	influxHost  = "t1"
+	influxStamp = "1700000400" // base
+)
+
+// last returns the latest value of a metric of a host of cluster alpha, "-" if it has none.
+func (d *door) last(t testing.TB, host, metric string) string {
+	t.Helper()
+	question := fmt.Sprintf(`{"cluster": "alpha", "from": %d, "to": %d, "with-padding": false, "queries": [{"metric": %q, "host": %q}]}`, base-60, base+60, metric, host)
+	for _, entries := range d.send(t, "POST", "/api/query", question).answer(t).Results {
+		for _, e := range entries {
+			for _, v := range e.ByTime() {
+				return fmt.Sprint(v)
+			}
+		}
+	}
+	return "-"
+}
+
+func TestInfluxWrites(t *testing.T) {
+	f := func(name, path, body, want string, headers ...string) {
+		t.Run(name, func(t *testing.T) {
+			d := open(t)
+			if got := d.send(t, "POST", path, body, headers...); got.status != 204 || got.body != "" {
+				t.Fatalf("%d %s", got.status, got.body)
+			}
+			for _, pair := range strings.Fields(want) {
+				metric, value, _ := strings.Cut(pair, "=")
+				if got := d.last(t, influxHost, metric); got != value {
+					t.Errorf("%s is %s, want %s", metric, got, value)
+				}
+			}
+		})
+	}
+	const line = "mem,host=t1 used=5 " + influxStamp
+	f("version 1", "/write?db=alpha", line+"000000000", "mem_used=5")
+	f("version 2", "/api/v2/write?org=any&bucket=alpha", line+"000000000", "mem_used=5")
+	f("a trailing slash", "/write/?db=alpha", line+"000000000", "mem_used=5")
+	f("a retention policy", "/api/v2/write?bucket=alpha/autogen&precision=ns", line+"000000000", "mem_used=5")
+	f("parameters that mean nothing here", "/write?db=alpha&rp=autogen&consistency=all", line+"000000000", "mem_used=5")
+	f("seconds", "/write?db=alpha&precision=s", line, "mem_used=5")
+	f("milliseconds", "/api/v2/write?bucket=alpha&precision=ms", line+"000", "mem_used=5")
+	f("microseconds, version 1", "/write?db=alpha&precision=u", line+"000000", "mem_used=5")
+	f("microseconds, version 2", "/api/v2/write?bucket=alpha&precision=us", line+"000000", "mem_used=5")
+	f("minutes", "/write?db=alpha&precision=m", "mem,host=t1 used=5 28333340", "mem_used=5")
+	f("the cluster is a tag", "/write?db=telegraf", "mem,host=t1,cluster=alpha used=5 "+influxStamp, "mem_used=5")
+	f("the cluster is a tag only", "/api/v2/write", "mem,host=t1,cluster=alpha used=5 "+influxStamp, "mem_used=5")
+	f("no line", "/write?db=alpha", "", "")
+	f("gzip", "/api/v2/write?bucket=alpha&precision=s", gzipped(line), "mem_used=5", "Content-Encoding", "gzip")
+
+	f("several fields, one that is not configured", "/write?db=alpha&precision=s",
+		"cpu,host=t1,cpu=cpu-total load=0.5,power=7i,usage_idle=99 "+influxStamp, "cpu_load=0.5 cpu_power=7")
+	f("a field named value", "/write?db=alpha&precision=s", "ipc,host=t1 value=1.5 "+influxStamp, "ipc=1.5")
+	f("the line of a collector", "/write?db=alpha&precision=s", "ipc,hostname=t1,type=node value=1.5 "+influxStamp, "ipc=1.5")
+	f("an integer", "/write?db=alpha&precision=s", "mem,host=t1 used=-5i "+influxStamp, "mem_used=-5")
+	f("an unsigned integer", "/write?db=alpha&precision=s", "mem,host=t1 used=5u "+influxStamp, "mem_used=5")
+	f("true is 1", "/write?db=alpha&precision=s", "mem,host=t1 used=true "+influxStamp, "mem_used=1")
+	f("a string is left out", "/write?db=alpha&precision=s", `mem,host=t1 used="5",text="a, b" `+influxStamp, "mem_used=-")
+	f("other fields than strings are not", "/write?db=alpha&precision=s", `mem,host=t1 text="a=1, b",used=5 `+influxStamp, "mem_used=5")
+}
+
+func TestInfluxErrors(t *testing.T) {
+	d := open(t)
+	f := func(name, path, body string, status int, code, message string, headers ...string) {
+		t.Helper()
+		got := d.send(t, "POST", path, body, headers...)
+		if got.status != status || got.header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %d %s", name, got.status, got.body)
+		}
+		var told map[string]any
+		if err := json.Unmarshal([]byte(got.body), &told); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		want := map[string]any{"error": message}
+		if code != "" {
+			want = map[string]any{"code": code, "message": message}
+		}
+		delete(told, "line")
+		if fmt.Sprint(told) != fmt.Sprint(want) {
+			t.Errorf("%s: %v, want %v", name, told, want)
+		}
+	}
+	const v1, v2 = "/write?db=alpha&precision=s", "/api/v2/write?bucket=alpha&precision=s"
+	const bad = "mem,host=t1 used=1 " + influxStamp + "\nmem used=1\nmem,host=t1 used=\nmem,host=t1 used=1 9\n"
+	const partial = "partial write: 3 lines or fields were not stored, 1 samples were; line 2: no hostname tag; line 3: the line ends where a field is expected; line 4: the timestamp is older than the retention"
+	f("one line of several fields", v1, "cpu,host=t1 load=1,power=2,other=3 9", 400, "",
+		"partial write: 2 lines or fields were not stored, 0 samples were; line 1: the timestamp is older than the retention")
+	f("partial, version 1", v1, bad, 400, "", partial)
+	f("partial, version 2", v2, bad, 400, "invalid", partial)
+	f("precision", "/write?precision=d", "", 400, "", "precision: n, ns, u, us, ms, s, m or h is wanted")
+	f("no token", v1, "", 401, "", "a valid bearer token is required", "Authorization", "")
+	f("no token", v2, "", 401, "unauthorized", "a valid bearer token is required", "Authorization", "")
+	f("a bad token", v2, "", 401, "unauthorized", "a valid bearer token is required", "Authorization", "Token garbage")
+	f("no role", v2, "", 403, "forbidden", "the token's roles do not permit this", "Authorization", "Token "+d.token("user"))
+	f("no gzip", v2, "no", 400, "invalid", "the body is not gzip, or damaged", "Content-Encoding", "gzip")
+	f("another encoding", v2, "no", 415, "unsupported media type", "Content-Encoding: only gzip is understood", "Content-Encoding", "br")
+	inURL := "a token in the URL would end up in logs: send it as a header, Authorization: Token ..."
+	f("user and password in the URL", v1+"&u=any&p="+d.token("admin"), "", 400, "", inURL, "Authorization", "")
+	f("a token in the URL", v2+"&token="+d.token("admin"), "", 400, "invalid", inURL)
+	if got := d.send(t, "GET", "/write", ""); got.status != 405 || got.header.Get("Allow") != "POST" {
+		t.Errorf("GET: %d %s", got.status, got.body)
+	}
+	small := open(t, func(o *rest.Options) { o.Limits.BodyBytes = 10 })
+	if got := small.send(t, "POST", v2, strings.Repeat("x", 100)); got.status != 413 || !strings.Contains(got.body, `"code":"request too large"`) {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	full := open(t, func(o *rest.Options) { o.Ingester = brokenIngester{syscall.ENOSPC} })
+	if got := full.send(t, "POST", v2, "x"); got.status != 503 || got.header.Get("Retry-After") == "" || !strings.Contains(got.body, `"code":"unavailable","message":"the disk is full"`) {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}
+
+func TestInfluxTokens(t *testing.T) {
+	d := open(t)
+	basic := func(user, password string) string {
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+	}
+	f := func(authorization string, status int) {
+		t.Helper()
+		for _, path := range []string{"/write?db=alpha", "/api/v2/write?bucket=alpha"} {
+			if got := d.send(t, "POST", path, "", "Authorization", authorization); got.status != status {
+				t.Errorf("%.12q: %s: %d %s", authorization, path, got.status, got.body)
+			}
+		}
+	}
+	good := d.token("api")
+	f("Token "+good, 204)
+	f("token "+good, 204)
+	f("Token   "+good, 204)
+	f("Bearer "+good, 204)
+	f(basic("telegraf", good), 204)
+	f("Token", 401)
+	f("Token ", 401)
+	f("Token "+good+"x", 401)
+	f("Token Bearer "+good, 401)
+	f(basic(good, ""), 401)
+	f(basic("telegraf", "secret"), 401)
+	f("Basic "+good, 401)
+	f("Digest "+good, 401)
+	if got := d.send(t, "POST", "/api/write", "", "Authorization", "Token "+good); got.status != 401 {
+		t.Errorf("the scheme of InfluxDB on a path of ours: %d", got.status)
+	}
+	if strings.Contains(d.log.String(), good) || strings.Contains(d.audit.String(), good) {
+		t.Error("a log holds a token")
+	}
+}
+
+// A principal that is restricted to clusters is on these paths, too.
+func TestInfluxKeepsToClusters(t *testing.T) {
+	d := open(t, func(o *rest.Options) { o.Authenticator = onlyBeta{} })
+	got := d.send(t, "POST", "/write?db=alpha", "mem,host=t1 used=1\nmem,host=t1,cluster=beta used=1")
+	if got.status != 400 || !strings.Contains(got.body, "line 1: not permitted on this cluster") || strings.Contains(got.body, "line 2") {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}
+
+// InfluxDB's own client writes points as they are, and knows our errors for its own.
+func TestInfluxClient(t *testing.T) {
+	d := open(t)
+	f := func(token string, precision time.Duration, points ...*write.Point) error {
+		o := influxdb2.DefaultOptions().SetPrecision(precision).SetUseGZip(true).SetHTTPClient(d.Client())
+		client := influxdb2.NewClientWithOptions(d.URL, token, o)
+		defer client.Close()
+		return client.WriteAPIBlocking("our org", "alpha").WritePoint(t.Context(), points...)
+	}
+	at := time.Unix(base, 0)
+	tags := map[string]string{"host": influxHost, "cpu": "cpu-total"}
+	for _, precision := range []time.Duration{time.Nanosecond, time.Microsecond, time.Millisecond, time.Second} {
+		value := float64(precision)
+		err := f(d.token("api"), precision,
+			influxdb2.NewPoint("mem", tags, map[string]any{"used": value, "text": "a \"b\"", "ok": true}, at),
+			influxdb2.NewPoint("cpu", tags, map[string]any{"load": 0.25, "power": uint64(7), "other": 1}, at))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := d.last(t, influxHost, "mem_used"); got != fmt.Sprint(value) {
+			t.Errorf("%v: mem_used is %s", precision, got)
+		}
+	}
+	for metric, want := range map[string]string{"cpu_load": "0.25", "cpu_power": "7"} {
+		if got := d.last(t, influxHost, metric); got != want {
+			t.Errorf("%s is %s, want %s", metric, got, want)
+		}
+	}
+	told := func(err error, status int, code, message string) {
+		t.Helper()
+		e, ok := errors.AsType[*influxhttp.Error](err)
+		if !ok || e.StatusCode != status || e.Code != code || !strings.Contains(e.Message, message) {
+			t.Errorf("the client has %v, want %d %s: %s", err, status, code, message)
+		}
+	}
+	point := influxdb2.NewPoint("mem", tags, map[string]any{"used": 1}, time.Unix(1, 0))
+	told(f(d.token("api"), time.Second, point), 400, "invalid", "partial write: 1 lines or fields were not stored, 0 samples were; line 1: the timestamp is older")
+	told(f(d.token("user"), time.Second, point), 403, "forbidden", "the token's roles do not permit this")
+	told(f("garbage", time.Second, point), 401, "unauthorized", "a valid bearer token is required")
+}
+
+// brokenIngester is a store that cannot be written.
+type brokenIngester struct{ err error }
+
+func (b brokenIngester) Stream(context.Context, ingest.Source, io.Reader) (ingest.Report, error) {
+	return ingest.Report{}, b.err
+}
+
+// onlyBeta takes everybody for somebody who may do all, on one cluster.
+type onlyBeta struct{}
+
+func (onlyBeta) Authenticate(context.Context, string) (*auth.Principal, error) {
+	return &auth.Principal{Issuer: "test", Subject: "tester", Roles: auth.Admin, Clusters: []string{"beta"}, Expires: time.Unix(now+3600, 0)}, nil
+}
+
+// What Telegraf's outputs send for its inputs system, mem, net and disk, header by header: the names are those of the
+// configuration, or stand for them, and the times those of the lines.
+func TestTelegraf(t *testing.T) {
+	const body = "system,host=t1 load1=0.42,n_cpus=8i,n_users=0i 1700000400000000000\n" +
+		"system,host=t1 uptime_format=\" 1:02\" 1700000400000000000\n" +
+		"mem,host=t1 used=2048i,used_percent=3.125,available=5u 1700000400000000000\n" +
+		"disk,device=sda1,fstype=ext4,host=t1,mode=rw,path=/ total=1i,used_percent=1.5 1700000400000000000\n" +
+		"net,host=t1,interface=eth0 bytes_recv=100i,bytes_sent=1i 1700000400000000000\n" +
+		"net,host=t1,interface=eth\\ 1 bytes_recv=200i,bytes_sent=2i 1700000400000000000\n" +
+		"system,host=t1 load1=0.5,n_cpus=8i,n_users=0i 1700000460000000000\n"
+	f := func(name, path, authorization string, compressed bool) {
+		t.Run(name, func(t *testing.T) {
+			d := open(t, func(o *rest.Options) {
+				s := o.Store.(*memstore.Store)
+				o.Ingester = ingest.New(ingest.Options{
+					Store: s, Writer: storage{s}, Now: clock,
+					Aliases:   map[string]string{"system_load1": "cpu_load", "net_bytes_recv": "file_bw"},
+					ExtraTags: map[string][]string{"file_bw": {"interface"}},
+				})
+			})
+			text, headers := body, []string{
+				"Authorization", strings.ReplaceAll(authorization, "TOKEN", d.token("api")),
+				"Content-Type", "text/plain; charset=utf-8", "User-Agent", "Telegraf/1.37.2 Go/1.25.5",
+			}
+			if compressed {
+				text, headers = gzipped(body), append(headers, "Content-Encoding", "gzip")
+			}
+			if got := d.sendBody(t, path, text, true, headers...); got.status != 204 || got.body != "" {
+				t.Fatalf("%d %s", got.status, got.body)
+			}
+			got := d.send(t, "POST", "/api/query", atBase(`{"cluster": "alpha", "from": {0}, "to": {120}, "queries": [
+				{"metric": "cpu_load", "host": "t1"}, {"metric": "mem_used", "host": "t1"}, {"metric": "file_bw", "host": "t1"},
+				{"metric": "file_bw", "host": "t1", "type": "node", "subtype": "interface", "subtype-ids": ["eth 1"]}
+			]}`)).answer(t)
+			want := []map[int64]float64{
+				{base: 0.42, base + 60: 0.5}, {base: 2048}, {base: 300}, {base: 200},
+			}
+			for i, w := range want {
+				if len(got.Results[i]) != 1 || !maps.Equal(got.Results[i][0].ByTime(), w) {
+					t.Errorf("query %d: %v, want %v", i, got.Results[i], w)
+				}
+			}
+		})
+	}
+	f("outputs.influxdb_v2", "/api/v2/write?bucket=alpha&org=hpc", "Token TOKEN", true)
+	f("outputs.influxdb_v2, plain", "/api/v2/write?bucket=alpha&org=", "Token TOKEN", false)
+	f("outputs.influxdb with a header", "/write?consistency=any&db=alpha", "Bearer TOKEN", true)
+	f("outputs.influxdb", "/write?db=alpha&rp=autogen", "Token TOKEN", false)
+	d := open(t)
+	if got := d.send(t, "POST", "/query?q=CREATE+DATABASE+%22alpha%22", ""); got.status != 404 {
+		t.Errorf("without skip_database_creation: %d, which Telegraf warns of", got.status)
+	}
+}

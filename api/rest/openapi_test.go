@@ -1,0 +1,225 @@
+package rest_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/ringstore/ringstore/api/rest"
+	"github.com/ringstore/ringstore/jobs"
+)
+
+// Every route is described, with its methods and whether it needs a token, and
+// nothing else is.
+func TestEveryRouteIsDescribed(t *testing.T) {
+	doc := theContract(t).doc
+	described := make(map[string]string)
+	for path, item := range doc.Paths.Map() {
+		var methods []string
+		for method, op := range item.Operations() {
+			methods = append(methods, method)
+			if method == http.MethodGet && !slices.Contains([]string{"/api/query", "/api/healthcheck", "/api/debug", "/debug/pprof/symbol"}, path) {
+				methods = append(methods, http.MethodHead) // as every server does
+			}
+			if op.Security != nil && len(*op.Security) == 0 {
+				methods = append(methods, "open")
+			}
+		}
+		slices.Sort(methods)
+		described[path] = strings.Join(methods, " ")
+	}
+	routes := make(map[string]string)
+	for _, r := range open(t).Config.Handler.(*rest.Handler).Routes() {
+		methods := slices.Clone(r.Methods)
+		if r.Open {
+			methods = append(methods, "open")
+		}
+		slices.Sort(methods)
+		routes[r.Path] = strings.Join(methods, " ")
+		if r.Below {
+			routes[r.Path+"/{profile}"] = routes[r.Path]
+		}
+	}
+	for path, methods := range routes {
+		if described[path] != methods {
+			t.Errorf("%s: described for %q, served for %q", path, described[path], methods)
+		}
+	}
+	for path := range described {
+		if routes[path] == "" {
+			t.Errorf("%s is described and not served", path)
+		}
+	}
+}
+
+// example returns the one of a description; it has to have one.
+func example(t *testing.T, where string, content openapi3.Content) (contentType string, v any) {
+	t.Helper()
+	for contentType, m := range content {
+		if m.Example == nil {
+			t.Errorf("%s: no example", where)
+		}
+		return contentType, m.Example
+	}
+	return "", nil
+}
+
+// operations are those of the document, in the order in which they can be run: what is
+// asked for was written before.
+func operations(doc *openapi3.T) (all []operation) {
+	rank := func(path string) int { return 1 - strings.Count(path, "write") }
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			all = append(all, operation{path, method, op})
+		}
+	}
+	slices.SortFunc(all, func(a, b operation) int {
+		if r := rank(a.path) - rank(b.path); r != 0 {
+			return r
+		}
+		return strings.Compare(a.path+a.method, b.path+b.method)
+	})
+	return all
+}
+
+type operation struct {
+	path, method string
+	*openapi3.Operation
+}
+
+// request makes the one that the examples are.
+func (o operation) request(t *testing.T) (target, body string) {
+	t.Helper()
+	target = o.path
+	query := make(url.Values)
+	for _, p := range o.Parameters {
+		switch {
+		case p.Value.Example == nil:
+		case p.Value.In == "path":
+			target = strings.ReplaceAll(target, "{"+p.Value.Name+"}", fmt.Sprint(p.Value.Example))
+		default:
+			text, err := json.Marshal(p.Value.Example) // numbers as they are written
+			if err != nil {
+				t.Fatal(err)
+			}
+			query.Set(p.Value.Name, strings.Trim(string(text), `"`))
+		}
+	}
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	if o.RequestBody != nil && o.path != "/debug/pprof/symbol" {
+		_, v := example(t, o.method+" "+o.path, o.RequestBody.Value.Content)
+		body, _ = v.(string)
+		if body == "" {
+			text, err := json.Marshal(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body = string(text)
+		}
+	}
+	return target, body
+}
+
+// The examples of the description are run, one after the other, and answered as
+// it says: in full where that does not depend on the server.
+func TestExamplesOfTheDescription(t *testing.T) {
+	ix := jobs.New(jobs.Options{Keep: 72 * time.Hour, Now: clock})
+	known := jobs.Job{ID: 4711, Cluster: "alpha", User: "alice", Project: "p1", Start: base, End: base + 120, Nodes: []jobs.Node{{Host: "n1"}, {Host: "n2"}}}
+	if err := ix.Learn(jobs.Report{Job: known}); err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, func(o *rest.Options) { o.Jobs = ix })
+	exact := regexp.MustCompile(`^/api/(query|healthcheck|debug|free|jobs)$|^/-/`)
+	for _, o := range operations(theContract(t).doc) {
+		name := o.method + " " + o.path
+		target, body := o.request(t)
+		got := d.send(t, o.method, target, body)
+		described := o.Responses.Status(got.status)
+		if described == nil || got.status >= 300 {
+			t.Errorf("%s: %d %.300s", name, got.status, got.body)
+			continue
+		}
+		if !exact.MatchString(o.path) {
+			continue
+		}
+		contentType, want := example(t, name, described.Value.Content)
+		var told any = got.body
+		if contentType == "application/json" {
+			if err := json.Unmarshal([]byte(got.body), &told); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !reflect.DeepEqual(told, want) {
+			t.Errorf("%s:\n%v\nthe example is\n%v", name, told, want)
+		}
+	}
+	for metric, want := range map[string]string{"cpu_load": "0.25", "cpu_power": "7"} {
+		if got := d.last(t, "n3", metric); got != want {
+			t.Errorf("the example for InfluxDB: %s is %s, want %s", metric, got, want)
+		}
+	}
+}
+
+func TestTheDocumentIsServed(t *testing.T) {
+	d := open(t)
+	got := d.send(t, "GET", "/api/openapi.json", "")
+	doc, err := openapi3.NewLoader().LoadFromData([]byte(got.body))
+	if err != nil || len(doc.Paths.Map()) != len(theContract(t).doc.Paths.Map()) {
+		t.Errorf("%d, %v: %.200s", got.status, err, got.body)
+	}
+	if got := d.send(t, "GET", "/swagger/", ""); got.status != 404 {
+		t.Errorf("the user interface, without being asked for: %d", got.status)
+	}
+}
+
+// The user interface works without a token and loads nothing from elsewhere.
+func TestSwaggerUI(t *testing.T) {
+	d := open(t, func(o *rest.Options) { o.SwaggerUI = true })
+	d.undescribed()
+	get := func(path string) string {
+		t.Helper()
+		got := d.send(t, "GET", path, "", "Authorization", "")
+		if got.status != 200 || got.body == "" {
+			t.Fatalf("%s: %d %.200s", path, got.status, got.body)
+		}
+		return got.body
+	}
+	page := get("/swagger/")
+	if get("/swagger") != page {
+		t.Error("the slash makes a difference")
+	}
+	assets := regexp.MustCompile(`(?:src|href)="([^"]*)"`).FindAllStringSubmatch(page, -1)
+	if len(assets) < 3 {
+		t.Errorf("%d assets in %s", len(assets), page)
+	}
+	for _, a := range assets {
+		if !strings.HasPrefix(a[1], "/swagger/") {
+			t.Errorf("the page loads %s", a[1])
+			continue
+		}
+		get(a[1])
+	}
+	if !strings.Contains(page, `"swaggerJsonUrl":"/swagger/openapi.json"`) || !regexp.MustCompile(`validatorUrl: *null`).MatchString(page) {
+		t.Errorf("%s", page)
+	}
+	if !json.Valid([]byte(get("/swagger/openapi.json"))) {
+		t.Error("the copy of the document is not JSON")
+	}
+	if got := d.send(t, "GET", "/api/openapi.json", "", "Authorization", ""); got.status != 401 {
+		t.Errorf("the document itself: %d", got.status)
+	}
+	if got := d.send(t, "GET", "/swagger/nope", "", "Authorization", ""); got.status != 404 {
+		t.Errorf("what is not there: %d", got.status)
+	}
+}

@@ -1,0 +1,158 @@
+package rest_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ringstore/ringstore/api/rest"
+	"github.com/ringstore/ringstore/auth"
+)
+
+// still is an Operator of a server that does nothing; cmd has the real one.
+type still struct{ err error }
+
+func (s still) Status(_ context.Context, top int) (rest.Status, error) {
+	status := rest.Status{
+		Version: "test", Started: now, Ready: true, Reasons: []string{}, Notes: []string{}, Clusters: []rest.ClusterSize{},
+		Subscriptions: []rest.Subscription{}, TopMetrics: rest.Largest{BySeries: []rest.Size{}, ByBytes: []rest.Size{}},
+		TopHosts: rest.Largest{ByBytes: []rest.Size{}, BySeries: []rest.Size{}},
+	}
+	for i := range top {
+		status.TopHosts.BySeries = append(status.TopHosts.BySeries, rest.Size{Cluster: "alpha", Name: fmt.Sprint("n", i)})
+	}
+	return status, s.err
+}
+
+func (s still) Snapshot(context.Context) (rest.Snapshot, error) {
+	return rest.Snapshot{Path: "/var/lib/x", Time: now, Files: 3, Bytes: 300}, s.err
+}
+
+func TestStatus(t *testing.T) {
+	d := open(t)
+	f := func(query string, status, hosts int) {
+		t.Helper()
+		got := d.send(t, "GET", "/api/status"+query, "")
+		var s rest.Status
+		if err := json.Unmarshal([]byte(got.body), &s); err != nil || got.status != status || len(s.TopHosts.BySeries) != hosts {
+			t.Errorf("%s: %d %s", query, got.status, got.body)
+		}
+	}
+	f("", 200, 10)
+	f("?top=0", 200, 0)
+	f("?top=1000", 200, 1000)
+	f("?top=1001", 400, 0)
+	f("?top=-1", 400, 0)
+	f("?top=x", 400, 0)
+	broken := open(t, func(o *rest.Options) { o.Operator = still{errors.New("secret")} })
+	if got := broken.send(t, "GET", "/api/status", ""); got.status != 500 || got.failure(t).Error != "internal error" {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}
+
+func TestSnapshot(t *testing.T) {
+	d := open(t)
+	got := d.send(t, "POST", "/api/snapshot", "")
+	if got.status != 200 || got.body != fmt.Sprintf(`{"path":"/var/lib/x","time":%d,"files":3,"bytes":300}`, now)+"\n" {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	full := open(t, func(o *rest.Options) { o.Operator = still{fmt.Errorf("snapshot: %w", syscall.ENOSPC)} })
+	if got := full.send(t, "POST", "/api/snapshot", ""); got.status != 503 || got.failure(t).Error != "the disk is full" {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}
+
+func TestWithoutAnOperatorThereAreNoSuchPaths(t *testing.T) {
+	d := open(t, func(o *rest.Options) { o.Operator = nil })
+	d.undescribed()
+	for method, path := range map[string]string{"GET": "/api/status", "POST": "/api/snapshot"} {
+		if got := d.send(t, method, path, ""); got.status != 404 {
+			t.Errorf("%s: %d", path, got.status)
+		}
+	}
+}
+
+// fixed takes every token for the same principal.
+type fixed struct{ *auth.Principal }
+
+func (f fixed) Authenticate(context.Context, string) (*auth.Principal, error) {
+	return f.Principal, nil
+}
+
+func TestWhoami(t *testing.T) {
+	all := []any{"*"}
+	f := func(name string, change func(*rest.Options), want map[string]any) {
+		t.Run(name, func(t *testing.T) {
+			d := open(t, change)
+			got := d.send(t, "GET", "/api/whoami", "")
+			var told map[string]any
+			if err := json.Unmarshal([]byte(got.body), &told); err != nil || got.status != 200 {
+				t.Fatalf("%d %s", got.status, got.body)
+			}
+			if !reflect.DeepEqual(told, want) {
+				t.Errorf("%v\nwant %v", told, want)
+			}
+		})
+	}
+	as := func(p auth.Principal) func(*rest.Options) {
+		return func(o *rest.Options) { o.Authenticator = fixed{&p} }
+	}
+	everything := map[string]any{
+		"query": all, "healthcheck": all, "write": all, "free": all, "debug": all, "status": all, "snapshot": all,
+		"profile": all, "metrics": all, "openapi": all, "whoami": all, "own_jobs": all,
+	}
+	f("an admin", as(auth.Principal{Issuer: "sso", Subject: "alice", JobUser: "alice1", Roles: auth.Admin, TokenID: "7", Expires: time.Unix(now, 0)}),
+		map[string]any{
+			"issuer": "sso", "subject": "alice", "job-user": "alice1", "roles": []any{"admin"}, "token-id": "7", "expires": float64(now),
+			"may": everything, "sees": map[string]any{"*": "all"},
+		})
+	f("nobody in particular", as(auth.Principal{Issuer: "sso", Subject: "bob"}), map[string]any{
+		"issuer": "sso", "subject": "bob", "roles": []any{}, "may": map[string]any{"whoami": all, "own_jobs": all},
+	})
+	f("a manager", as(auth.Principal{Issuer: "sso", Subject: "eve", Roles: auth.Manager, Projects: []string{"p1"}}), map[string]any{
+		"issuer": "sso", "subject": "eve", "roles": []any{"manager"}, "projects": []any{"p1"}, "may": map[string]any{"whoami": all, "own_jobs": all},
+	})
+	withJobs := func(p auth.Principal) func(*rest.Options) {
+		return func(o *rest.Options) { o.Authenticator, o.Policy.JobSource = fixed{&p}, true }
+	}
+	f("a user whose jobs are known", withJobs(auth.Principal{Issuer: "sso", Subject: "eve", JobUser: "eve", Roles: auth.User}), map[string]any{
+		"issuer": "sso", "subject": "eve", "job-user": "eve", "roles": []any{"user"},
+		"may": map[string]any{"query": all, "whoami": all, "own_jobs": all}, "sees": map[string]any{"*": "own-jobs"},
+	})
+	f("own jobs, and all of one cluster", withJobs(auth.Principal{
+		Issuer: "sso", Subject: "eve", Roles: auth.User | auth.Support,
+		Limited: []auth.MappedRole{{Role: auth.Support, Clusters: []string{"beta"}}},
+	}), map[string]any{
+		"issuer": "sso", "subject": "eve", "roles": []any{"support", "user"},
+		"limited": []any{map[string]any{"role": "support", "clusters": []any{"beta"}}},
+		"may":     map[string]any{"query": all, "healthcheck": []any{"beta"}, "openapi": all, "whoami": all, "own_jobs": all},
+		"sees":    map[string]any{"*": "own-jobs", "beta": "all"},
+	})
+	f("what the token grants", as(auth.Principal{
+		Issuer: "sso", Subject: "eve", Roles: auth.User, Resources: []auth.Resource{{Cluster: "beta", Hosts: []string{"n1"}, From: base, To: now}},
+	}), map[string]any{
+		"issuer": "sso", "subject": "eve", "roles": []any{"user"},
+		"resources": []any{map[string]any{"cluster": "beta", "hosts": []any{"n1"}, "from": float64(base), "to": float64(now)}},
+		"may":       map[string]any{"query": all, "whoami": all, "own_jobs": all}, "sees": map[string]any{"*": "own-jobs"},
+	})
+	f("on some clusters", as(auth.Principal{
+		Issuer: "sso", Subject: "c", Roles: auth.API | auth.Support, Clusters: []string{"alpha", "beta"},
+		Limited: []auth.MappedRole{{Role: auth.API, Clusters: []string{"beta"}}},
+	}), map[string]any{
+		"issuer": "sso", "subject": "c", "roles": []any{"api", "support"}, "clusters": []any{"alpha", "beta"},
+		"limited": []any{map[string]any{"role": "api", "clusters": []any{"beta"}}},
+		"may": map[string]any{
+			"query": []any{"alpha", "beta"}, "healthcheck": []any{"alpha", "beta"}, "write": []any{"beta"},
+			"openapi": all, "whoami": all, "own_jobs": all,
+		},
+		"sees": map[string]any{"alpha": "all", "beta": "all"},
+	})
+	f("without authentication", func(o *rest.Options) { o.AuthDisabled, o.Authenticator = true, nil }, map[string]any{
+		"issuer": "", "subject": "", "roles": []any{"admin"}, "may": everything, "sees": map[string]any{"*": "all"},
+	})
+}

@@ -1,0 +1,92 @@
+package rest
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/ringstore/ringstore/auth"
+)
+
+// whoamiAnswer tells whose token came. What a principal has none of is left out.
+type whoamiAnswer struct {
+	Issuer   string              `json:"issuer"` // as the configuration calls it; empty without authentication
+	Subject  string              `json:"subject"`
+	JobUser  string              `json:"job-user,omitempty"` // whose jobs are its own
+	Roles    []string            `json:"roles"`
+	Projects []string            `json:"projects,omitempty"`
+	Clusters []string            `json:"clusters,omitempty"` // it is restricted to; none: all
+	Limited  []limitedRole       `json:"limited,omitempty"`
+	Granted  []grantedHosts      `json:"resources,omitempty"` // by the token, beside own jobs
+	TokenID  string              `json:"token-id,omitempty"`
+	Expires  int64               `json:"expires,omitempty"` // Unix seconds; none: never
+	May      map[string][]string `json:"may"`               // by action: the clusters, "*" for all
+	Sees     map[string]string   `json:"sees,omitempty"`    // by cluster, "*" for all others: what queries show
+}
+
+// limitedRole is a role that holds on some clusters only.
+type limitedRole struct {
+	Role     string   `json:"role"`
+	Clusters []string `json:"clusters"`
+}
+
+// grantedHosts are hosts of a cluster that may be queried for a time, in Unix seconds.
+type grantedHosts struct {
+	Cluster string   `json:"cluster"`
+	Hosts   []string `json:"hosts"`
+	From    int64    `json:"from"`
+	To      int64    `json:"to"`
+}
+
+// whoami answers /api/whoami: who asks, by the token, and what they may do.
+func (h *Handler) whoami(w http.ResponseWriter, r *http.Request) error {
+	p := exchangeOf(w).principal
+	if h.AuthDisabled {
+		p = &auth.Principal{Roles: auth.Admin}
+	}
+	a := whoamiAnswer{
+		Issuer: p.Issuer, Subject: p.Subject, JobUser: p.JobUser, Roles: p.Roles.Names(),
+		Projects: p.Projects, Clusters: p.Clusters, TokenID: p.TokenID, May: make(map[string][]string),
+	}
+	if !p.Expires.IsZero() {
+		a.Expires = p.Expires.Unix()
+	}
+	for _, l := range p.Limited {
+		a.Limited = append(a.Limited, limitedRole{l.Role.String(), l.Clusters})
+	}
+	for _, g := range p.Resources {
+		a.Granted = append(a.Granted, grantedHosts(g))
+	}
+	for _, m := range h.Policy.Permissions(p) {
+		switch {
+		case m.Action == auth.Profile && h.AuthDisabled && !peer(r).IsLoopback():
+		case m.Clusters.All():
+			a.May[m.Action.String()] = []string{everything}
+		default:
+			a.May[m.Action.String()] = m.Clusters.Names()
+		}
+	}
+	a.Sees = h.sees(p)
+	return h.answerJSON(w, r, a)
+}
+
+// sees returns by cluster how much of it p's queries show, for "*" of all others.
+func (h *Handler) sees(p *auth.Principal) map[string]string {
+	named, others := h.Policy.Sights(p)
+	if others != auth.SeesNothing {
+		named[everything] = others
+	}
+	sees := make(map[string]string, len(named))
+	for cluster, s := range named {
+		sees[cluster] = s.String()
+	}
+	return sees
+}
+
+// answerJSON answers a value that is small.
+func (h *Handler) answerJSON(w http.ResponseWriter, r *http.Request, v any) error {
+	return h.answering(w, r, func(a *answer) error {
+		text, err := json.Marshal(v)
+		a.buf = append(a.buf, text...)
+		return err
+	})
+}
