@@ -14,7 +14,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ringstore/ringstore/archive/disk"
@@ -36,6 +35,7 @@ type Options struct {
 	FS           disk.FS          // nil means the operating system's
 	Now          func() time.Time // names the files; nil means time.Now
 	Logger       *slog.Logger     // nil means silence
+	Observer     journal.Observer // of the journal's work; nil means nobody
 }
 
 // subdir holds our files, apart from those of cc-metric-store in Dir.
@@ -62,14 +62,13 @@ type Archive struct {
 	records sync.Pool     // of *memstore.Record
 	healthy chan struct{} // the journal takes records again
 
-	last   atomic.Pointer[Checkpointed] // nil if there is none
-	failed atomic.Pointer[error]        // of the checkpoint after it; nil if there is none
-
 	cleaning      sync.Mutex // one cleanup at a time; taken before checkpointing
 	checkpointing sync.Mutex // guards what is below; one checkpoint at a time
 	catalog       catalog
 	run           uint64           // of the newest file
 	moved         map[string]int64 // by cluster: up to when all is in Parquet, Unix seconds
+
+	checkpoints, cleanups runs
 
 	gate    sync.RWMutex // whoever changes the store shares it; a checkpoint takes it alone to begin
 	closed  bool

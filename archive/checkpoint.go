@@ -33,27 +33,32 @@ const (
 // Checkpoint writes down what the store holds and no file has yet, and removes
 // what that makes needless of the journal and of the files. Writes go on
 // meanwhile.
-func (a *Archive) Checkpoint() (err error) {
+func (a *Archive) Checkpoint() error {
 	a.checkpointing.Lock()
 	defer a.checkpointing.Unlock()
-	defer func() { a.failed.Store(orNil(err)) }()
 	begin := time.Now()
+	written, err := a.checkpoint(begin)
+	a.checkpoints.count(begin, written, err)
+	return err
+}
+
+// checkpoint returns how many bytes it wrote.
+func (a *Archive) checkpoint(begin time.Time) (int64, error) {
 	n, first, err := a.cut()
 	if err != nil {
-		return fmt.Errorf("checkpoint: %w", err)
+		return 0, fmt.Errorf("checkpoint: %w", err)
 	}
 	c := checkpoint{archive: a, snapshot: n, head: blockfile.Head{Run: a.nextRun(), Journal: first}}
 	if err := c.write(); err != nil {
-		return fmt.Errorf("checkpoint: %w", errors.Join(err, c.undo(), a.removeBlocks()))
+		return 0, fmt.Errorf("checkpoint: %w", errors.Join(err, c.undo(), a.removeBlocks()))
 	}
 	n.Settle()
 	c.keep()
-	a.last.Store(&Checkpointed{Time: time.UnixMilli(int64(c.head.Run)), Took: time.Since(begin), Bytes: c.bytes})
 	a.Logger.Info("checkpoint written", "run", c.head.Run, "hosts", c.hosts, "blocks", c.blocks, "bytes", c.bytes, "took", time.Since(begin))
 	if err := errors.Join(a.journal.Drop(first), a.removeWindows(c.head.Run), a.removeBlocks()); err != nil {
-		return fmt.Errorf("checkpoint %d is written, but what it replaces is still there: %w", c.head.Run, err)
+		return c.bytes, fmt.Errorf("checkpoint %d is written, but what it replaces is still there: %w", c.head.Run, err)
 	}
-	return nil
+	return c.bytes, nil
 }
 
 // cut begins a segment of the journal and a snapshot which has all that the

@@ -31,17 +31,27 @@ const daySeconds = 24 * 60 * 60
 func (a *Archive) Cleanup(ctx context.Context, unfinished bool) error {
 	a.cleaning.Lock()
 	defer a.cleaning.Unlock()
+	begin := time.Now()
+	moved, err := a.cleanup(ctx, unfinished)
+	a.cleanups.count(begin, moved, err)
+	return err
+}
+
+// cleanup returns how many bytes of Parquet files it wrote.
+func (a *Archive) cleanup(ctx context.Context, unfinished bool) (moved int64, err error) {
 	if a.Parquet != nil {
 		limit := a.Now().Add(-a.Store.Retention()).Unix()
 		for _, cluster := range a.clusters() {
-			if err := a.moveCluster(ctx, cluster, limit, unfinished); err != nil {
-				return fmt.Errorf("archiving cluster %s: %w", cluster, err)
+			n, err := a.moveCluster(ctx, cluster, limit, unfinished)
+			moved += n
+			if err != nil {
+				return moved, fmt.Errorf("archiving cluster %s: %w", cluster, err)
 			}
 		}
 	}
 	a.checkpointing.Lock()
 	defer a.checkpointing.Unlock()
-	return a.removeBlocks()
+	return moved, a.removeBlocks()
 }
 
 func (a *Archive) clusters() []string {
@@ -55,26 +65,28 @@ func (a *Archive) clusters() []string {
 }
 
 // moveCluster moves the days of a cluster that end at or before limit (Unix
-// seconds).
-func (a *Archive) moveCluster(ctx context.Context, cluster string, limit int64, unfinished bool) error {
+// seconds), and returns how many bytes it wrote.
+func (a *Archive) moveCluster(ctx context.Context, cluster string, limit int64, unfinished bool) (moved int64, err error) {
 	if err := a.Parquet.Clean(ctx, cluster); err != nil {
-		return err
+		return 0, err
 	}
 	begin, ok := a.oldest(cluster)
 	for ; ok && begin < limit; begin, ok = a.oldest(cluster) {
 		day := parquet.DayOf(begin)
 		end := (int64(day) + 1) * daySeconds
 		if end > limit && !unfinished {
-			return nil
+			return moved, nil
 		}
-		if err := a.moveDay(ctx, cluster, day, min(end, limit)); err != nil {
-			return err
+		n, err := a.moveDay(ctx, cluster, day, min(end, limit))
+		moved += n
+		if err != nil {
+			return moved, err
 		}
 		a.checkpointing.Lock()
 		a.moved[cluster] = min(end, limit)
 		a.checkpointing.Unlock()
 	}
-	return nil
+	return moved, nil
 }
 
 // earliest returns the moment before which a window holds no sample: a series may
@@ -100,11 +112,12 @@ func (a *Archive) oldest(cluster string) (begin int64, ok bool) {
 	return begin, begin < math.MaxInt64
 }
 
-// moveDay writes what there is of a day from the last move on until a moment.
-func (a *Archive) moveDay(ctx context.Context, cluster string, day parquet.Day, until int64) error {
+// moveDay writes what there is of a day from the last move on until a moment, and
+// returns how many bytes that are.
+func (a *Archive) moveDay(ctx context.Context, cluster string, day parquet.Day, until int64) (int64, error) {
 	files, err := a.Parquet.Files(ctx, cluster, day)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	from := int64(day) * daySeconds
 	for _, f := range files {
@@ -115,7 +128,7 @@ func (a *Archive) moveDay(ctx context.Context, cluster string, day parquet.Day, 
 	source := sourceUntil(until)
 	if from >= until { // by a run that did not come to remove what it had moved
 		_, err := a.Parquet.Has(ctx, cluster, day, source)
-		return err
+		return 0, err
 	}
 	begin := time.Now()
 	m := mover{
@@ -128,10 +141,10 @@ func (a *Archive) moveDay(ctx context.Context, cluster string, day parquet.Day, 
 	defer m.close()
 	written, err := a.Parquet.Write(ctx, cluster, day, source, m.columns(ctx))
 	if err != nil {
-		return err
+		return 0, err
 	}
-	a.Logger.Info("archived", "cluster", cluster, "day", day, "file", written.Name, "rows", written.Rows, "took", time.Since(begin))
-	return nil
+	a.Logger.Info("archived", "cluster", cluster, "day", day, "file", written.Name, "rows", written.Rows, "bytes", written.Bytes, "took", time.Since(begin))
+	return written.Bytes, nil
 }
 
 func sourceUntil(until int64) string { return fmt.Sprintf("until %d", until) }

@@ -71,7 +71,7 @@ func (r *restoring) restore() (*journal.Journal, error) {
 		defer windows.Close()
 		first = windows.Journal
 		r.run = max(r.run, windows.Run)
-		r.last.Store(&Checkpointed{Time: time.UnixMilli(int64(windows.Run))})
+		r.checkpoints.found(time.UnixMilli(int64(windows.Run)))
 	}
 	if err := r.findBlocks(); err != nil {
 		return nil, err
@@ -265,6 +265,8 @@ func (r *restoring) replay(first uint64) (_ *journal.Journal, err error) {
 		Sync:   r.Options.Sync,
 		First:  first,
 		Health: r.health,
+
+		Observer: r.Observer,
 	})
 	if err != nil {
 		return nil, err

@@ -40,6 +40,7 @@ type Chain struct {
 	roster      atomic.Pointer[roster]
 	revocations atomic.Pointer[Revocations]
 	generation  atomic.Uint64
+	tally       tally
 
 	replacing sync.Mutex // one replacement at a time
 
@@ -116,10 +117,10 @@ func (c *Chain) AuthenticateAt(ctx context.Context, token string, at time.Time) 
 // authenticate knows whether a token was good a moment ago.
 func (c *Chain) authenticate(ctx context.Context, token string, known bool, at time.Time) (*Principal, error) {
 	v := verification{chain: c, ctx: ctx, text: token, known: known, now: c.now(), at: at}
-	for i := range checks {
-		if err := checks[i].run(&v); err != nil {
-			return nil, err
-		}
+	err := v.run()
+	c.tally.count(v.issuerName(), err)
+	if err != nil {
+		return nil, err
 	}
 	if v.principal.Expires.IsZero() {
 		c.warnOnce(v.principal)

@@ -48,9 +48,7 @@ func (c *Chain) Explain(ctx context.Context, token string, policy Policy, verbos
 	}
 	e.Accepted = err == nil
 	e.Principal = v.principal
-	if v.issuer != nil {
-		e.Issuer = v.issuer.Name
-	}
+	e.Issuer = v.issuerName()
 	for _, candidate := range v.candidates {
 		e.Tried = append(e.Tried, candidate.String())
 	}

@@ -49,6 +49,24 @@ var checks = [...]check{
 	{"signature", (*verification).checkSignature},
 }
 
+// run makes all checks, up to the first that fails.
+func (v *verification) run() error {
+	for i := range checks {
+		if err := checks[i].run(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// issuerName is the configured one, empty if the token has not come to an issuer.
+func (v *verification) issuerName() string {
+	if v.issuer == nil {
+		return ""
+	}
+	return v.issuer.Name
+}
+
 func (v *verification) checkFormat() (err error) {
 	v.token, err = readToken(v.text)
 	return err

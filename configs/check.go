@@ -37,6 +37,7 @@ func (c checker) main() {
 	} else {
 		c.hostPort("main.addr", m.Addr)
 	}
+	c.metricsAddr()
 	if m.HTTPSCertFile != "" && m.HTTPSKeyFile == "" {
 		c.fail("main.https-key-file", "missing: main.https-cert-file is set, and HTTPS needs both")
 	}
@@ -45,6 +46,18 @@ func (c checker) main() {
 	}
 	if m.HTTPSClientCAFile != "" && m.HTTPSCertFile == "" {
 		c.fail("main.https-client-ca-file", "means nothing without main.https-cert-file: clients show certificates over HTTPS only")
+	}
+}
+
+func (c checker) metricsAddr() {
+	const path = "main.metrics-addr"
+	addr := c.config.Main.MetricsAddr
+	if addr == "" {
+		return
+	}
+	c.hostPort(path, addr)
+	if host, _, err := net.SplitHostPort(addr); err == nil && !loopback(host) {
+		c.warn(path, "other machines reach this address: whoever does reads the metrics, the names of token issuers and subjects among them, without a token")
 	}
 }
 

@@ -30,6 +30,8 @@ type Config struct {
 type Main struct {
 	// Addr is the host:port to listen on. Required.
 	Addr string `json:"addr"`
+	// MetricsAddr is a host:port where /metrics is served over HTTP without a token; empty: only at Addr, to who may.
+	MetricsAddr string `json:"metrics-addr"`
 	// HTTPSCertFile and HTTPSKeyFile are PEM files; both are set (HTTPS) or none (HTTP).
 	HTTPSCertFile string `json:"https-cert-file"`
 	HTTPSKeyFile  string `json:"https-key-file"`

@@ -159,6 +159,13 @@ func TestWarnings(t *testing.T) {
 		"overlaps with metric-store.nats-subscriptions[0]: messages that match both arrive twice")
 	f(subscribed(`{"subscribe-to": "a.*.c"}, {"subscribe-to": "a.b"}, {"subscribe-to": "a.b.d"}, {"subscribe-to": "a"}`))
 	f(inMain(`"backend-url": "monitoring:8080"`), "config.json: main.backend-url: cannot be asked: not an absolute URL such as https://monitoring.example.org")
+	for _, addr := range []string{"127.0.0.1:9100", "localhost:9100", "[::1]:9100"} {
+		f(inMain(`"metrics-addr": "` + addr + `"`))
+	}
+	for _, addr := range []string{":9100", "0.0.0.0:9100", "[::]:9100", "192.0.2.1:9100", "example.org:9100"} {
+		f(inMain(`"metrics-addr": "`+addr+`"`), "config.json: main.metrics-addr: other machines reach this address: whoever does reads the metrics, "+
+			"the names of token issuers and subjects among them, without a token")
+	}
 	f(inMain(`"debug": {"dump-to-file": "x", "gops": true, "pprof": true}`),
 		"config.json: main.debug.dump-to-file: has no effect; /api/debug shows the same", "config.json: main.debug.pprof: unknown key, ignored")
 	f(inStore(`"checkpoints": {"file-format": "json", "interval": "12h"}, "cleanup": {"interval": "48h"}`),

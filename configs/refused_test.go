@@ -60,12 +60,12 @@ func TestRefusedKeys(t *testing.T) {
 	f(inMain(`"adr": ":1"`), `config.json: main.adr: unknown key; did you mean "addr"?`)
 	f(inMain(`"https_cert_file": ""`), `config.json: main.https_cert_file: unknown key; did you mean "https-cert-file"?`)
 	f(inMain(`"db": "./var/job.db"`), "config.json: main.db: unknown key; known here: "+
-		"addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-key-file, jwt-public-key, slow-query, user")
+		"addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-key-file, jwt-public-key, metrics-addr, slow-query, user")
 	f(inMain(`"disable-authentication": true`), `config.json: main.disable-authentication: unknown key; `+
 		`authentication is switched off with "auth": {"disabled": true}`)
 	f(inMain(`"a.b\n": 1, "": 1`), `config.json: main["a.b\n"]: unknown key; known here: `+
-		"addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-key-file, jwt-public-key, slow-query, user",
-		`config.json: main[""]: unknown key; known here: addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-key-file, jwt-public-key, slow-query, user`)
+		"addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-key-file, jwt-public-key, metrics-addr, slow-query, user",
+		`config.json: main[""]: unknown key; known here: addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-key-file, jwt-public-key, metrics-addr, slow-query, user`)
 	f(inMetric(`"frequencey": 60`), `config.json: metrics.cpu_load.frequencey: unknown key; did you mean "frequency"?`,
 		"config.json: metrics.cpu_load.frequency: must be at least 1 and at most 31536000 seconds")
 	f(inStore(`"retention": "48h"`), `config.json: metric-store.retention: unknown key; known here: checkpoint-interval, `+
@@ -102,6 +102,9 @@ func TestRefusedMain(t *testing.T) {
 		`config.json: main.addr: must be host:port, such as "127.0.0.1:8080", or "[::1]:8080"`)
 	f(minimal(`"main": {"addr": "localhost:70000", "jwt-public-key": "`+key+`"}`),
 		"config.json: main.addr: the port must be a number from 0 to 65535, or the name of a service")
+	f(inMain(`"metrics-addr": "9100"`), `config.json: main.metrics-addr: must be host:port, such as "127.0.0.1:8080", or "[::1]:8080"`)
+	f(inMain(`"metrics-addr": "localhost:metrics!"`),
+		"config.json: main.metrics-addr: the port must be a number from 0 to 65535, or the name of a service")
 	f(inMain(`"https-cert-file": "c.pem"`), "config.json: main.https-key-file: missing: main.https-cert-file is set, and HTTPS needs both")
 	f(inMain(`"https-key-file": "k.pem"`), "config.json: main.https-cert-file: missing: main.https-key-file is set, and HTTPS needs both")
 	f(inMain(`"https-client-ca-file": "ca.pem"`), "config.json: main.https-client-ca-file: means nothing without main.https-cert-file: clients show certificates over HTTPS only")

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/ringstore/ringstore/memstore/codec"
 )
 
 // recount is what the books should say: all that is in the store, counted anew.
@@ -29,6 +31,30 @@ func recount(s *Store) (n int64) {
 	return n
 }
 
+// recountBlocks decodes all blocks and counts their samples.
+func recountBlocks(t testing.TB, s *Store) (n int64) {
+	var d codec.Decoder
+	for _, h := range s.allHosts() {
+		h.mu.RLock()
+		for _, l := range h.lanes {
+			for _, g := range l.segments {
+				if g.sealed == nil {
+					continue
+				}
+				values := make([]float64, g.sealed.Slots)
+				for i := range g.sealed.Columns() {
+					if err := g.sealed.Decode(&d, values, i, 0); err != nil {
+						t.Fatal(err)
+					}
+					n += int64(codec.Summarize(values).Count)
+				}
+			}
+		}
+		h.mu.RUnlock()
+	}
+	return n
+}
+
 func recountLevel(l *level) (n int64) {
 	n = seriesBytes * int64(len(l.series))
 	for _, c := range l.children {
@@ -41,6 +67,9 @@ func checkBooks(t testing.TB, s *Store, format string, args ...any) {
 	t.Helper()
 	if used, want := s.books.used.Load(), recount(s); used != want {
 		t.Fatalf("%s: the books say %d bytes, a recount %d", fmt.Sprintf(format, args...), used, want)
+	}
+	if got, want := s.Size().BlockValues, recountBlocks(t, s); got != want {
+		t.Fatalf("%s: the blocks are said to hold %d samples, they hold %d", fmt.Sprintf(format, args...), got, want)
 	}
 }
 

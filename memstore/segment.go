@@ -133,14 +133,8 @@ func (g *segment) values(d *codec.Decoder) (n int64, err error) {
 	if g.sealed == nil {
 		return n, nil
 	}
-	for i := range g.sealed.Columns() {
-		stats, err := g.sealed.Stats(d, i)
-		if err != nil {
-			return n, err
-		}
-		n += int64(stats.Count)
-	}
-	return n, nil
+	sealed, err := g.sealed.Values(d)
+	return n + sealed, err
 }
 
 // mostOpen is how many segments of a lane may be open: the head, the one before

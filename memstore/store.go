@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ringstore/ringstore/memstore/block"
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
@@ -195,27 +196,38 @@ type Size struct {
 	Hosts, Series int
 	Blocks        int
 	BlockBytes    int64 // of sealed blocks, all included
+	BlockValues   int64 // samples in these
 	Bytes         int64 // of all that the store keeps, by its books
 	Limit         int64 // of these bytes; 0 means none
 	Evicted       int64 // windows that went for want of memory, since the start
 }
 
-// Size counts what the store holds.
+// Size counts what the store holds. The samples of a block are counted the first
+// time that it is there, by the heads of its columns; one that cannot be read has
+// those before its damage.
 func (s *Store) Size() Size {
 	n := Size{Bytes: s.books.used.Load(), Limit: s.books.limit, Evicted: s.books.evicted.Load()}
+	var blocks []*block.Block // of a host
+	var d codec.Decoder
 	for _, h := range s.allHosts() {
+		blocks = blocks[:0]
 		h.mu.RLock()
 		n.Hosts++
 		for _, l := range h.lanes {
 			n.Series += len(l.columns) - len(l.vacant)
 			for _, g := range l.segments {
 				if g.sealed != nil {
-					n.Blocks++
-					n.BlockBytes += int64(len(g.sealed.Bytes()))
+					blocks = append(blocks, g.sealed)
 				}
 			}
 		}
 		h.mu.RUnlock()
+		n.Blocks += len(blocks)
+		for _, b := range blocks {
+			values, _ := b.Values(&d)
+			n.BlockBytes += int64(len(b.Bytes()))
+			n.BlockValues += values
+		}
 	}
 	return n
 }

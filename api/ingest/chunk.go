@@ -22,6 +22,8 @@ type chunk struct {
 	marks   []mark        // what the cache said of them
 	odd     bool          // some are not plain
 	seen    map[moment]struct{}
+
+	rejected [causes]int // lines
 }
 
 // mark is what the cache knows of a line's key, apart from the series.
@@ -45,8 +47,10 @@ type moment struct {
 // lines it had. They are numbered from first+1 on.
 func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte, first int, report *Report) (int, error) {
 	before := *report
-	defer func() { g.counters.count(src.Transport, before, *report) }()
-	defer c.reset()
+	defer func() {
+		g.counters.count(src.Transport, before, *report, c, len(piece))
+		c.reset()
+	}()
 
 	g.scan(src, c, piece, first, report)
 	g.lookUp(c)
@@ -64,7 +68,7 @@ func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte
 		return 0, fmt.Errorf("storing: %w", err)
 	}
 	for _, r := range refused {
-		report.reject(c.lines[r.Index], string(r.Reason))
+		c.reject(report, c.lines[r.Index], causeOf(r.Reason), string(r.Reason))
 	}
 	report.Accepted += len(c.samples) - len(refused)
 	return c.scanner.Lines(), nil
@@ -82,7 +86,7 @@ func (g *Ingester) scan(src Source, c *chunk, piece []byte, first int, report *R
 			return
 		}
 		if err != nil {
-			report.reject(first+l.Number, reason(err))
+			c.reject(report, first+l.Number, malformed, reason(err))
 			continue
 		}
 		if !l.HasTime {
@@ -138,7 +142,7 @@ func (c *chunk) forbid(src Source, report *Report) {
 		if !may {
 			c.samples[i].Series, c.marks[i], c.odd = nil, forbidden, true
 			report.Forbidden++
-			report.reject(c.lines[i], reason(errForbidden))
+			c.reject(report, c.lines[i], forbiddenCluster, reason(errForbidden))
 		}
 	}
 }
@@ -170,9 +174,9 @@ func (g *Ingester) resolve(src Source, c *chunk, report *Report) error {
 				return err // no fault of the line
 			case err == errForbidden:
 				report.Forbidden++
-				report.reject(c.lines[i], reason(err))
+				c.reject(report, c.lines[i], forbiddenCluster, reason(err))
 			case err != nil:
-				report.reject(c.lines[i], reason(err))
+				c.reject(report, c.lines[i], causeOfError(err), reason(err))
 			case series == nil:
 				report.Unknown++
 			}
@@ -219,7 +223,14 @@ func (c *chunk) reset() {
 	clear(c.fields)
 	clear(c.seen)
 	c.samples, c.lines, c.raw, c.fields, c.keys = c.samples[:0], c.lines[:0], c.raw[:0], c.fields[:0], c.keys[:0]
+	c.rejected = [causes]int{}
 	c.scanner.Reset(nil)
+}
+
+// reject reports a line, and notes for the counters why.
+func (c *chunk) reject(report *Report, line int, why cause, reason string) {
+	c.rejected[why]++
+	report.reject(line, reason)
 }
 
 func (r *Report) reject(line int, reason string) {

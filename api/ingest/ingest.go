@@ -46,7 +46,7 @@ type Options struct {
 // Source says where a batch comes from.
 type Source struct {
 	Cluster   string // of lines that name none; empty if they have to
-	Transport string // "http" or "nats", for the counters
+	Transport string // "http" or "nats", for the counters; they are few
 	// Dialect of the lines. One that gives each field names the metric after both,
 	// measurement_field, but a field named "value" by its measurement alone.
 	Dialect lineprotocol.Dialect
@@ -102,6 +102,7 @@ func New(o Options) *Ingester {
 // Batch stores one batch that is in memory. The error is the Writer's, or
 // [memstore.ErrMemory]: then nothing may be acknowledged.
 func (g *Ingester) Batch(ctx context.Context, src Source, batch []byte) (Report, error) {
+	g.counters.of(src.Transport).batches.Inc()
 	var report Report
 	c := g.chunk()
 	defer g.chunks.Put(c)
@@ -124,6 +125,7 @@ func (g *Ingester) Batch(ctx context.Context, src Source, batch []byte) (Report,
 // Stream stores a batch while it is read, in bounded memory. The error is r's
 // or the Writer's; the report tells what had been stored until then.
 func (g *Ingester) Stream(ctx context.Context, src Source, r io.Reader) (Report, error) {
+	g.counters.of(src.Transport).batches.Inc()
 	var report Report
 	c := g.chunk()
 	defer g.chunks.Put(c)

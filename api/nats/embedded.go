@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -37,6 +38,8 @@ type embedded struct {
 	streams    bool
 	host       string
 	addr       net.Addr // nil until it listens
+
+	counted atomic.Pointer[server.Server] // server, for whoever looks while it starts
 }
 
 func newEmbedded(o *Options, c *counters) *embedded {
@@ -71,6 +74,7 @@ func (e *embedded) start() error {
 	if e.server, err = server.NewServer(options); err != nil {
 		return fmt.Errorf("embedded server: %w", err)
 	}
+	e.counted.Store(e.server)
 	e.server.SetLogger(e.log, false, false)
 	e.server.Start()
 	if !e.server.ReadyForConnections(10 * time.Second) {
@@ -202,6 +206,14 @@ func (e *embedded) Check(c server.ClientAuthentication) bool {
 
 // connected implements [connections].
 func (e *embedded) connected(id uint64) bool { return e.server.GetClient(id) != nil }
+
+// clients returns how many connections there are.
+func (e *embedded) clients() int {
+	if s := e.counted.Load(); s != nil {
+		return s.NumClients()
+	}
+	return 0
+}
 
 // disconnect implements [connections].
 func (e *embedded) disconnect(id uint64) { _ = e.server.DisconnectClientByID(id) } // it may have gone

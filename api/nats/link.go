@@ -100,6 +100,7 @@ func (s *Subscriber) connectOptions(l *link) []natsgo.Option {
 }
 
 func (s *Subscriber) onConnect(c *natsgo.Conn) {
+	s.counters.connects.Inc()
 	s.o.Log.Info("NATS connected", "server", s.serverName(c))
 }
 

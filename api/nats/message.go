@@ -40,6 +40,10 @@ func newFeed(s Subject, c *counters, log *slog.Logger) *feed {
 	for _, counter := range c.plain() { // a counter is there from the start, not from the first event on
 		counter.WithLabelValues(s.Subject)
 	}
+	for _, reason := range [...]string{failedEncoding, failedTooLarge, failedAuth, failedStore, failedMemory} {
+		c.failed.WithLabelValues(s.Subject, reason)
+	}
+	c.refused.WithLabelValues(s.Subject, string(auth.Missing))
 	return f
 }
 

@@ -196,28 +196,39 @@ func (p *publishers) secondsLeft() (left map[who]float64, connections int) {
 // the principals those whose tokens expire first.
 type publisherGauges struct {
 	publishers  *publishers
+	clients     func() int
 	connections *prometheus.Desc
+	all         *prometheus.Desc
 	left        *prometheus.Desc
 }
 
-func newPublisherGauges(p *publishers) publisherGauges {
+// newPublisherGauges takes what counts all connections.
+func newPublisherGauges(p *publishers, clients func() int) publisherGauges {
 	return publisherGauges{
 		publishers: p,
+		clients:    clients,
+		all: prometheus.NewDesc("ringstore_nats_clients",
+			"Connections to the embedded server, with a token or without, ours included.", nil, nil),
 		connections: prometheus.NewDesc("ringstore_nats_publishers",
 			"Connections to the embedded server that brought a token.", nil, nil),
-		left: prometheus.NewDesc("ringstore_nats_token_seconds_left",
+		left: prometheus.NewDesc("ringstore_nats_token_left_seconds",
 			"Seconds until the token of a connected publisher expires, the first of a principal's; below 0 within the grace.",
 			[]string{"issuer", "subject"}, nil),
 	}
 }
 
 // Describe implements [prometheus.Collector].
-func (g publisherGauges) Describe(ch chan<- *prometheus.Desc) { ch <- g.connections; ch <- g.left }
+func (g publisherGauges) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range [...]*prometheus.Desc{g.connections, g.all, g.left} {
+		ch <- d
+	}
+}
 
 // Collect implements [prometheus.Collector].
 func (g publisherGauges) Collect(ch chan<- prometheus.Metric) {
 	left, connections := g.publishers.secondsLeft()
 	ch <- prometheus.MustNewConstMetric(g.connections, prometheus.GaugeValue, float64(connections))
+	ch <- prometheus.MustNewConstMetric(g.all, prometheus.GaugeValue, float64(g.clients()))
 	first := slices.SortedFunc(maps.Keys(left), func(a, b who) int { return cmp.Compare(left[a], left[b]) })
 	for _, w := range first[:min(len(first), mostGauges)] {
 		ch <- prometheus.MustNewConstMetric(g.left, prometheus.GaugeValue, left[w], w.issuer, w.subject)

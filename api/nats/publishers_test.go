@@ -37,7 +37,7 @@ func (h *house) serve() *embedded {
 	}
 	c := newCounters(func() bool { return true })
 	e := newEmbedded(&h.options, c)
-	c.more = append(c.more, newPublisherGauges(e.publishers))
+	c.more = append(c.more, newPublisherGauges(e.publishers, e.clients))
 	h.registry.MustRegister(c)
 	h.t.Cleanup(e.shutdown)
 	if err := e.start(); err != nil {
@@ -191,10 +191,13 @@ func TestTheEndOfATokenIsWarnedOfAndShown(t *testing.T) {
 	as("late", now.Add(100*time.Hour).Unix())
 	as("soon", now.Add(time.Hour).Unix())
 	as("soon", now.Add(2*time.Hour).Unix())
+	if n := h.sum("ringstore_nats_clients"); n != 4 {
+		t.Errorf("%v clients", n)
+	}
 	if n := h.sum("ringstore_nats_publishers"); n != 4 {
 		t.Errorf("%v publishers", n)
 	}
-	left := func(name string) float64 { return h.sum("ringstore_nats_token_seconds_left", issuerName, name) }
+	left := func(name string) float64 { return h.sum("ringstore_nats_token_left_seconds", issuerName, name) }
 	f := func(after time.Duration, warnings int) {
 		t.Helper()
 		e.publishers.now = func() time.Time { return now.Add(after) }

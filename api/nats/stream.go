@@ -96,6 +96,9 @@ func (p *puller) handle(messages <-chan jetstream.Msg) []settled {
 			one.verdict = never
 			continue
 		}
+		if meta.NumDelivered > 1 {
+			p.feed.counters.redelivered.WithLabelValues(p.feed.Subject.Subject).Inc()
+		}
 		handled.Add(1)
 		j := job{p.feed, &natsgo.Msg{Subject: m.Subject(), Header: m.Headers(), Data: m.Data()}, meta.Timestamp, func(v verdict) {
 			one.verdict = v

@@ -188,6 +188,7 @@ func comesAgain(t *testing.T, h *house, fail func(error)) {
 	}
 	fail(nil)
 	eventually(t, "all are stored", func() bool { return len(h.hosts()) == 20 })
+	eventually(t, "they came again", func() bool { return h.sum("ringstore_nats_redelivered_total", subject) >= 20 })
 	settledAll(t, c)
 }
 

@@ -85,7 +85,7 @@ func Subscribe(o Options) (*Subscriber, error) {
 	}
 	if o.Embedded != nil {
 		s.embedded = newEmbedded(&s.o, s.counters)
-		s.counters.more = append(s.counters.more, newPublisherGauges(s.embedded.publishers))
+		s.counters.more = append(s.counters.more, newPublisherGauges(s.embedded.publishers, s.embedded.clients))
 	}
 	if o.Callout != nil {
 		if s.callout, err = newCallout(&s.o, s.counters); err != nil {

@@ -66,7 +66,7 @@ func benchDoor(b *testing.B, clock *latest) (token string, h http.Handler) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	disk, err := archive.Open(archive.Options{Dir: b.TempDir(), Store: store})
+	disk, err := archive.Open(archive.Options{Dir: b.TempDir(), Store: store, Observer: newJournalTimes()})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -99,6 +99,17 @@ func benchDoor(b *testing.B, clock *latest) (token string, h http.Handler) {
 		"sub": "bench", "roles": []string{"api"}, "exp": time.Now().Add(time.Hour).Unix(),
 	}), handler
 }
+
+// journalTimes are histograms as cmd has them.
+type journalTimes struct{ appends, fsyncs prometheus.Histogram }
+
+func newJournalTimes() journalTimes {
+	o := prometheus.HistogramOpts{Name: "seconds", Buckets: prometheus.ExponentialBuckets(1e-4, 2, 16)}
+	return journalTimes{prometheus.NewHistogram(o), prometheus.NewHistogram(o)}
+}
+
+func (t journalTimes) Appended(took time.Duration) { t.appends.Observe(took.Seconds()) }
+func (t journalTimes) Synced(took time.Duration)   { t.fsyncs.Observe(took.Seconds()) }
 
 // latest is a clock that stands at the latest sample.
 type latest struct{ unix atomic.Int64 }

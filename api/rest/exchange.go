@@ -28,6 +28,7 @@ type exchange struct {
 	body    *steadyBody // nil if there is none
 	status  int         // 0 until the answer's header is out
 	bytes   int64       // of the answer's body
+	values  int         // of series in it
 	err     error       // why it failed, for the log
 	influx  influx      // whose API it is a part of
 
@@ -151,7 +152,8 @@ func (x *exchange) leave() {
 // record counts an exchange and writes its log line.
 func (h *Handler) record(r *http.Request, x *exchange, aborted bool) {
 	took := time.Since(x.start)
-	h.counters.count(x.route, x.status, aborted, took)
+	canceled := x.status == statusGone || aborted && r.Context().Err() != nil
+	h.counters.count(x, canceled, aborted, took)
 	level := slog.LevelDebug
 	if x.status >= http.StatusInternalServerError && !isOverload(x.err) {
 		level = slog.LevelWarn

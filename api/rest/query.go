@@ -70,6 +70,7 @@ func (h *Handler) result(a *answer, req *request, q *query) error {
 		r := req.timeRange(q)
 		r.Buffer = a.scratch
 		data, err := req.reader.Read(a.ctx, sel, r)
+		exchangeOf(a.w).values += len(data.Values)
 		switch {
 		case err == nil:
 			a.comma(&first)

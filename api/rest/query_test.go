@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/ringstore/ringstore/api/rest/resttest"
 
 	"github.com/ringstore/ringstore/api/rest"
@@ -442,8 +444,10 @@ func (s *countingStore) Read(ctx context.Context, sel memstore.Selection, r mems
 
 func TestQueriesStopWhenTheClientGoes(t *testing.T) {
 	var store *countingStore
+	var registry *prometheus.Registry
 	ended := make(chan struct{})
 	d := open(t, func(o *rest.Options) {
+		registry = o.Registry
 		store = &countingStore{Reader: o.Store, done: make(chan error, 1)}
 		o.Store = store
 		o.Limits.ValuesPerQuery = math.MaxInt
@@ -476,6 +480,44 @@ func TestQueriesStopWhenTheClientGoes(t *testing.T) {
 	if log := d.log.String(); strings.Contains(log, "level=WARN") || strings.Contains(log, "level=ERROR") {
 		t.Errorf("a client that goes is no reason to worry: %s", log)
 	}
+	if n := counted(t, registry, "ringstore_http_canceled_requests_total", "query"); n != 1 {
+		t.Errorf("%v canceled queries are counted", n)
+	}
+}
+
+// Answers are counted by their values, and are not canceled.
+func TestAnsweredValuesAreCounted(t *testing.T) {
+	var registry *prometheus.Registry
+	d := open(t, func(o *rest.Options) { registry = o.Registry })
+	fill(t, d)
+	d.send(t, "POST", "/api/query", largeQuery(2))
+	f := func(name, route string, want float64) {
+		t.Helper()
+		if got := counted(t, registry, name, route); got != want {
+			t.Errorf("%s of %s: %v, want %v", name, route, got, want)
+		}
+	}
+	f("ringstore_http_answered_values_total", "query", 2*3600)
+	f("ringstore_http_canceled_requests_total", "query", 0)
+	f("ringstore_http_canceled_requests_total", "write", 0)
+}
+
+// counted is a counter of a route.
+func counted(t *testing.T, registry *prometheus.Registry, name, route string) float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.Metric {
+			if family.GetName() == name && m.Label[0].GetValue() == route {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	t.Fatalf("no %s of %s", name, route)
+	return 0
 }
 
 // FuzzQuery: whatever the body, the answer is JSON and one of these statuses.

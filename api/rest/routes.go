@@ -78,6 +78,7 @@ func (h *Handler) newRouter() (http.Handler, error) {
 	}
 	router := mux.NewRouter().SkipClean(true)
 	for _, rt := range h.routes() {
+		h.counters.expect(rt.name)
 		handler := h.guard(rt, compress(h.run(rt)))
 		router.Path(rt.path).Handler(handler)
 		if rt.prefix {

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // batch is what waits to be written together.
@@ -25,6 +26,15 @@ func newBatch(buffer []byte) *batch {
 // failed by an [*UnavailableError] or by ctx, may come back after a start, too,
 // but never a part of one.
 func (j *Journal) Append(ctx context.Context, record []byte) error {
+	begin := time.Now()
+	err := j.append(ctx, record)
+	if err == nil {
+		j.observer.Appended(time.Since(begin))
+	}
+	return err
+}
+
+func (j *Journal) append(ctx context.Context, record []byte) error {
 	if n := len(record); n == 0 || n > MaxRecord {
 		return fmt.Errorf("journal: a record of %d bytes, want 1 to %d", n, MaxRecord)
 	}

@@ -48,6 +48,8 @@ type Options struct {
 	// acknowledging, and nil when it goes on: one call at a time, and not from
 	// within another method. It must not call Close.
 	Health func(error)
+
+	Observer Observer // nil means nobody
 }
 
 // MaxRecord is the length of the longest record, in bytes.
@@ -87,6 +89,7 @@ type Journal struct {
 	mode         SyncMode
 	segmentBytes int64
 	health       func(error)
+	observer     Observer
 
 	turn    chan struct{}
 	syncing chan struct{}
@@ -120,6 +123,8 @@ type Journal struct {
 	epoch   int    // counts failures: positions of another epoch mean nothing
 	pending []byte // the frames between synced and written, if the mode is an interval
 	tries   int    // to recover, since the last record was acknowledged
+
+	failures int64 // that ended a time in which records were taken
 }
 
 // Open opens the journal of a directory, all or nothing; a new segment takes
@@ -133,6 +138,7 @@ func Open(ctx context.Context, o Options) (*Journal, error) {
 		mode:         o.Sync,
 		segmentBytes: o.SegmentBytes,
 		health:       o.Health,
+		observer:     o.Observer,
 		turn:         make(chan struct{}, 1),
 		syncing:      make(chan struct{}, 1),
 		broken:       make(chan struct{}, 1),
@@ -167,6 +173,9 @@ func (j *Journal) defaults() error {
 	}
 	if j.health == nil {
 		j.health = func(error) {}
+	}
+	if j.observer == nil {
+		j.observer = nobody{}
 	}
 	j.filling = newBatch(nil)
 	return nil

@@ -54,7 +54,11 @@ func (j *Journal) syncFile() error {
 	if err != nil || clean {
 		return err
 	}
+	begin := time.Now()
 	err = j.file.Sync()
+	if err == nil {
+		j.observer.Synced(time.Since(begin))
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err != nil {
@@ -77,6 +81,9 @@ func (j *Journal) fail(err error) error {
 
 func (j *Journal) failLocked(err error) error {
 	j.epoch++
+	if j.down == nil {
+		j.failures++
+	}
 	j.down = &UnavailableError{err}
 	select {
 	case j.broken <- struct{}{}:

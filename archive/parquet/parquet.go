@@ -76,6 +76,7 @@ type destination interface {
 type File struct {
 	Name   string // "<cluster>/<day>.parquet", under the archive's directory or prefix
 	Rows   int64
+	Bytes  int64
 	Source string // what [Archive.Write] was given; "" if the file is not ours
 }
 
@@ -110,7 +111,9 @@ func (a *Archive) Write(ctx context.Context, cluster string, day Day, source str
 	name := fileName(day, last+1)
 	file := File{Name: folder + "/" + name, Source: source}
 	err = a.files.publish(ctx, folder, name, func(w io.Writer) error {
-		file.Rows, err = writeFile(ctx, w, description{cluster, day, source}, columns)
+		out := counter{Writer: w}
+		file.Rows, err = writeFile(ctx, &out, description{cluster, day, source}, columns)
+		file.Bytes = out.bytes
 		if err == nil && file.Rows == 0 {
 			return errNoRows
 		}
@@ -123,6 +126,18 @@ func (a *Archive) Write(ctx context.Context, cluster string, day Day, source str
 		return File{}, fmt.Errorf("archive file %s: %w", file.Name, err)
 	}
 	return file, nil
+}
+
+// counter counts what passes.
+type counter struct {
+	io.Writer
+	bytes int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.Writer.Write(p)
+	c.bytes += int64(n)
+	return n, err
 }
 
 // errNoRows keeps an empty file from being published.
@@ -161,6 +176,7 @@ func (a *Archive) day(ctx context.Context, folder string, day Day) (files []File
 	for _, name := range names {
 		file := File{Name: folder + "/" + name}
 		err := a.files.read(ctx, folder, name, func(r io.ReaderAt, size int64) error {
+			file.Bytes = size
 			file.Rows, file.Source, err = readSource(r, size)
 			return err
 		})

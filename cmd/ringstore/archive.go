@@ -18,8 +18,8 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// openArchive takes the directory that the configuration names.
-func openArchive(cfg *configs.Config, store *memstore.Store, log *slog.Logger) (*archive.Archive, error) {
+// openArchive takes the directory that the configuration names. times may be nil.
+func openArchive(cfg *configs.Config, store *memstore.Store, times journal.Observer, log *slog.Logger) (*archive.Archive, error) {
 	c := cfg.MetricStore.Checkpoints
 	o := archive.Options{
 		Dir:          c.Directory,
@@ -28,6 +28,7 @@ func openArchive(cfg *configs.Config, store *memstore.Store, log *slog.Logger) (
 		Sync:         syncMode(c.Sync),
 		JournalBytes: c.MaxWALSize,
 		Logger:       log,
+		Observer:     times,
 	}
 	if clean := cfg.MetricStore.Cleanup; clean.Mode == configs.CleanupArchive {
 		var err error
@@ -99,7 +100,7 @@ func stopped(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*archi
 	if err != nil {
 		return nil, err
 	}
-	a, err := openArchive(cfg, store, log)
+	a, err := openArchive(cfg, store, nil, log)
 	if err != nil {
 		return nil, err
 	}

@@ -88,7 +88,7 @@ func demo(ctx context.Context, addr, natsAddr, dir string, log *slog.Logger, std
 	if err != nil {
 		return err
 	}
-	conn, err := natsgo.Connect("nats://"+screen.NATS, natsgo.MaxReconnects(-1))
+	conn, err := natsgo.Connect("nats://"+screen.NATS, natsgo.UserInfo("demo", screen.API), natsgo.MaxReconnects(-1))
 	if err != nil {
 		return fmt.Errorf("demo collectors: %w", err)
 	}
@@ -122,7 +122,7 @@ func demoConfig(addr, natsAddr, dir, publicKey string) []byte {
   "metric-store": {
     "retention-in-memory": "4h",
     "checkpoints": {"directory": %s},
-    "nats-subscriptions": [{"subscribe-to": %q, "cluster-tag": %q, "authorization": "header"}]
+    "nats-subscriptions": [{"subscribe-to": %q, "cluster-tag": %q}]
   },
   "nats": {"embedded": {"listen": %s}}
 }`, quote(addr), quote(publicKey), demoMetrics, quote(filepath.Join(dir, "checkpoints")), demoSubject, demoName, quote(natsAddr))

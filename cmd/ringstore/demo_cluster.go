@@ -56,7 +56,7 @@ func appendNode(dst []byte, node int, at time.Time) []byte {
 }
 
 // demoCollectors push for the nodes: those with an even number over HTTP, the
-// others over NATS, with the token of role api.
+// others over NATS, where the connection has brought the token of role api.
 type demoCollectors struct {
 	url    string // of the write endpoint
 	client *http.Client
@@ -105,10 +105,7 @@ func (d demoCollectors) push(ctx context.Context, at time.Time) error {
 			errs = append(errs, d.post(ctx, batch))
 			continue
 		}
-		m := natsgo.NewMsg(demoSubject)
-		m.Header.Set("Authorization", "Bearer "+d.token)
-		m.Data = batch
-		errs = append(errs, d.nats.PublishMsg(m))
+		errs = append(errs, d.nats.Publish(demoSubject, batch))
 	}
 	return errors.Join(errs...)
 }

@@ -3,10 +3,12 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,17 +22,12 @@ func TestDemo(t *testing.T) {
 		c.Dir = t.TempDir()
 		c.Env = append(c.Env, "TMPDIR="+temporary)
 	}, "demo", "-addr", "127.0.0.1:0", "-nats", "127.0.0.1:0")
-	eventually(t, "the demo's screen", func() bool {
-		if p.hasEnded() {
-			t.Fatalf("exit code %d: %s", p.code, p.stderr.String())
-		}
-		return strings.Contains(p.stdout.String(), "Ctrl-C ends the demo.")
-	})
+	tokens := p.demoTokens(t)
 	screen := p.stdout.String()
 	if n := entries(t, temporary); n != 1 {
 		t.Errorf("%d temporary directories", n)
 	}
-	t.Run("tokens", func(t *testing.T) { checkDemoTokens(t, p, screen) })
+	t.Run("tokens", func(t *testing.T) { checkDemoTokens(t, p, tokens) })
 	t.Run("curl", func(t *testing.T) { checkDemoLines(t, screen) })
 	p.signal(t, syscall.SIGINT)
 	if code := p.wait(t); code != exitOK {
@@ -39,14 +36,28 @@ func TestDemo(t *testing.T) {
 	if n := entries(t, temporary); n != 0 {
 		t.Errorf("%d temporary directories are left", n)
 	}
-	if got := p.stderr.String(); regexp.MustCompile(`level=(WARN|ERROR)`).MatchString(dropPasswordless(got)) {
+	if got := p.stderr.String(); regexp.MustCompile(`level=(WARN|ERROR)`).MatchString(got) {
 		t.Errorf("a newcomer is shown:\n%s", got)
 	}
-	var tokens []string
+	checkNoToken(t, "stderr", p.stderr.String(), slices.Collect(maps.Values(tokens))...)
+}
+
+// demoTokens waits for a demo's screen and returns the tokens on it, by role.
+func (p *program) demoTokens(t testing.TB) map[string]string {
+	t.Helper()
+	eventually(t, "the demo's screen", func() bool {
+		if p.hasEnded() {
+			t.Fatalf("exit code %d: %s", p.code, p.stderr.String())
+		}
+		return strings.Contains(p.stdout.String(), "Ctrl-C ends the demo.")
+	})
+	screen := p.stdout.String()
+	p.url = regexp.MustCompile(`HTTP  (\S+)`).FindStringSubmatch(screen)[1]
+	tokens := make(map[string]string)
 	for _, m := range tokenLine.FindAllStringSubmatch(screen, -1) {
-		tokens = append(tokens, m[2])
+		tokens[m[1]] = m[2]
 	}
-	checkNoToken(t, "stderr", p.stderr.String(), tokens...)
+	return tokens
 }
 
 func entries(t testing.TB, directory string) int {
@@ -62,12 +73,7 @@ var tokenLine = regexp.MustCompile(`(?m)^  (admin|api|user) +(\S+)$`)
 
 // checkDemoTokens tries the three tokens, on a demo that pushes by itself over
 // both doors.
-func checkDemoTokens(t *testing.T, p *program, screen string) {
-	p.url = regexp.MustCompile(`HTTP  (\S+)`).FindStringSubmatch(screen)[1]
-	tokens := make(map[string]string)
-	for _, m := range tokenLine.FindAllStringSubmatch(screen, -1) {
-		tokens[m[1]] = m[2]
-	}
+func checkDemoTokens(t *testing.T, p *program, tokens map[string]string) {
 	f := func(role, method, path, body string, status int) {
 		t.Helper()
 		if got := p.send(t, tokens[role], method, path, body); got.status != status {
@@ -183,9 +189,3 @@ func TestDemoWithoutAScreen(t *testing.T) {
 type fullDisk struct{}
 
 func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
-
-// dropPasswordless removes what the embedded NATS server says of every start
-// without a password.
-func dropPasswordless(log string) string {
-	return regexp.MustCompile(`(?m)^.*takes publishers without a password.*$`).ReplaceAllString(log, "")
-}

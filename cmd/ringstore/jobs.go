@@ -178,30 +178,34 @@ func (s *jobSources) watch(ctx context.Context) {
 	}
 }
 
+// size is 0 in all where nobody knows of jobs.
+func (s *jobSources) size() jobs.Size {
+	if s == nil {
+		return jobs.Size{}
+	}
+	return s.index.Size()
+}
+
 // collectors are the metrics of the index and its sources.
 func (s *jobSources) collectors() (all []prometheus.Collector) {
-	if s == nil {
-		return nil
-	}
 	gauge := func(name, help string, labels prometheus.Labels, value func() float64) {
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "ringstore", Subsystem: "jobs", Name: name, Help: help, ConstLabels: labels,
 		}, value))
 	}
-	gauge("jobs", "Jobs that are known.", nil, func() float64 { return float64(s.index.Size().Jobs) })
-	gauge("open", "Jobs that are not known to be over.", nil, func() float64 { return float64(s.index.Size().Open) })
-	gauge("intervals", "Times of jobs on hosts that are known.", nil, func() float64 { return float64(s.index.Size().Intervals) })
+	gauge("jobs", "Jobs that are known.", nil, func() float64 { return float64(s.size().Jobs) })
+	gauge("open", "Jobs that are not known to be over.", nil, func() float64 { return float64(s.size().Open) })
+	gauge("intervals", "Times of jobs on hosts that are known.", nil, func() float64 { return float64(s.size().Intervals) })
+	if s == nil {
+		return all
+	}
 	gauge("saved_timestamp_seconds", "When the jobs were last written to disk, in Unix seconds; 0 if not yet.", nil, func() float64 { return float64(s.keeper.SavedAt()) })
 	for i, from := range s.tellers() {
 		labels := prometheus.Labels{"source": from.name}
 		gauge("told_timestamp_seconds", "When a source last told which jobs run, in Unix seconds; 0 if it never did.", labels,
 			func() float64 { return float64(s.tellers()[i].told.Unix()) })
-		gauge("stale", "1 if a source has been silent for longer than auth.jobs.max-staleness.", labels, func() float64 {
-			if time.Since(s.tellers()[i].told) > s.stale {
-				return 1
-			}
-			return 0
-		})
+		gauge("stale", "1 if a source has been silent for longer than auth.jobs.max-staleness.", labels,
+			func() float64 { return truth(time.Since(s.tellers()[i].told) > s.stale) })
 	}
 	return all
 }

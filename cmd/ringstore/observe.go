@@ -6,16 +6,25 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/ringstore/ringstore/auth"
+	"github.com/ringstore/ringstore/configs"
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// observe registers the metrics that belong to the process and the store.
+// observe registers the metrics of the process, the store, its files, the tokens
+// and the jobs. The doors register their own.
 func (s *service) observe() error {
 	all := []prometheus.Collector{
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(),
-		storeCollector{s.store},
+		s.programFigures(),
+		storeFigures(s.store),
+		s.times,
+		archiveFigures(s.archive),
+	}
+	if s.trust != nil {
+		all = append(all, newVerifications(s.trust.chain))
 	}
 	if s.nodes != nil {
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -31,44 +40,53 @@ func (s *service) observe() error {
 	return errors.Join(errs...)
 }
 
-// storeCollector shows the size of a store, all of it as of one moment.
-type storeCollector struct{ store *memstore.Store }
+// programFigures are those of the program as a whole.
+func (s *service) programFigures() prometheus.Collector {
+	memory, _ := configs.MemoryCap(s.cfg.MetricStore.MemoryCap)
+	return figures[*service]{
+		func() *service { return s },
+		[]figure[*service]{
+			gaugeOf("build_info", "1, with the version that runs.", func(*service) float64 { return 1 }, "version", version()),
+			gaugeOf("ready", "1 once what was stored is restored, else 0.", func(s *service) float64 { return truth(s.ready.Load()) }),
+			gaugeOf("memory_cap_bytes", "Bytes that the process may use, 0 if there is no cap.", func(*service) float64 { return float64(memory) }),
+		},
+	}
+}
 
-// storeMetric is one figure of a store's size.
-type storeMetric struct {
+// storeFigures are the size of a store.
+func storeFigures(store *memstore.Store) prometheus.Collector {
+	type size = memstore.Size
+	return figures[size]{store.Size, []figure[size]{
+		gaugeOf("store_hosts", "Hosts that hold samples.", func(n size) float64 { return float64(n.Hosts) }),
+		gaugeOf("store_series", "Series that hold samples.", func(n size) float64 { return float64(n.Series) }),
+		gaugeOf("store_bytes", "Bytes that the store holds, by its own books.", func(n size) float64 { return float64(n.Bytes) }),
+		gaugeOf("store_limit_bytes", "Bytes that the store may hold, 0 if there is no limit.", func(n size) float64 { return float64(n.Limit) }),
+		gaugeOf("store_blocks", "Windows of hosts that are compressed.", func(n size) float64 { return float64(n.Blocks) }),
+		gaugeOf("store_block_bytes", "Bytes of the compressed windows.", func(n size) float64 { return float64(n.BlockBytes) }),
+		gaugeOf("store_block_values", "Samples in the compressed windows.", func(n size) float64 { return float64(n.BlockValues) }),
+		counterOf("store_evicted_windows_total", "Windows dropped for want of memory before their retention was over.",
+			func(n size) float64 { return float64(n.Evicted) }),
+	}}
+}
+
+// verifications shows what became of tokens that were verified.
+type verifications struct {
+	chain *auth.Chain
 	desc  *prometheus.Desc
-	kind  prometheus.ValueType
-	value func(memstore.Size) float64
 }
 
-var storeMetrics = []storeMetric{
-	gauge("hosts", "Hosts that hold samples.", func(n memstore.Size) float64 { return float64(n.Hosts) }),
-	gauge("series", "Series that hold samples.", func(n memstore.Size) float64 { return float64(n.Series) }),
-	gauge("bytes", "Bytes that the store holds, by its own books.", func(n memstore.Size) float64 { return float64(n.Bytes) }),
-	gauge("limit_bytes", "Bytes that the store may hold, 0 if there is no limit.", func(n memstore.Size) float64 { return float64(n.Limit) }),
-	gauge("blocks", "Windows of hosts that are compressed.", func(n memstore.Size) float64 { return float64(n.Blocks) }),
-	gauge("block_bytes", "Bytes of the compressed windows.", func(n memstore.Size) float64 { return float64(n.BlockBytes) }),
-	{
-		prometheus.NewDesc("ringstore_store_evicted_windows_total", "Windows dropped for want of memory before their retention was over.", nil, nil),
-		prometheus.CounterValue, func(n memstore.Size) float64 { return float64(n.Evicted) },
-	},
-}
-
-func gauge(name, help string, value func(memstore.Size) float64) storeMetric {
-	return storeMetric{prometheus.NewDesc("ringstore_store_"+name, help, nil, nil), prometheus.GaugeValue, value}
+func newVerifications(chain *auth.Chain) verifications {
+	return verifications{chain, prometheus.NewDesc("ringstore_auth_verifications_total",
+		"Tokens verified, by configured issuer (empty if the token names none) and reason; those known as good from a moment ago are not verified again.",
+		[]string{"issuer", "reason"}, nil)}
 }
 
 // Describe implements [prometheus.Collector].
-func (c storeCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, m := range storeMetrics {
-		ch <- m.desc
-	}
-}
+func (v verifications) Describe(ch chan<- *prometheus.Desc) { ch <- v.desc }
 
 // Collect implements [prometheus.Collector].
-func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
-	size := c.store.Size()
-	for _, m := range storeMetrics {
-		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(size))
-	}
+func (v verifications) Collect(ch chan<- prometheus.Metric) {
+	v.chain.Verifications(func(issuer string, code auth.Reason, n uint64) {
+		ch <- prometheus.MustNewConstMetric(v.desc, prometheus.CounterValue, float64(n), issuer, string(code))
+	})
 }

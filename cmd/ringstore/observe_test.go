@@ -28,7 +28,7 @@ func TestStoreMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	registry := prometheus.NewPedanticRegistry()
-	if err := registry.Register(storeCollector{store}); err != nil {
+	if err := registry.Register(storeFigures(store)); err != nil {
 		t.Fatal(err)
 	}
 	families, err := registry.Gather()
@@ -51,8 +51,9 @@ func TestStoreMetrics(t *testing.T) {
 	f("limit_bytes", 1<<20)
 	f("blocks", 0)
 	f("block_bytes", 0)
+	f("block_values", 0)
 	f("evicted_windows_total", 0)
-	if problems, err := testutil.CollectAndLint(storeCollector{store}); err != nil || len(problems) > 0 {
+	if problems, err := testutil.CollectAndLint(storeFigures(store)); err != nil || len(problems) > 0 {
 		t.Error(problems, err)
 	}
 }

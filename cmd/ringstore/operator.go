@@ -68,7 +68,7 @@ func (o operator) Status(_ context.Context, top int) (rest.Status, error) {
 		TopHosts:      largest(hosts, top),
 		TopMetrics:    largest(perMetric, top),
 		Memory:        o.memory(size),
-		Journal:       rest.Journal{Segments: disk.Segments, Bytes: disk.JournalBytes},
+		Journal:       rest.Journal{Segments: disk.Journal.Segments, Bytes: disk.Journal.Bytes},
 		Checkpoint:    lastCheckpoint(disk),
 		Subscriptions: subscriptions,
 	}
@@ -94,15 +94,16 @@ func (o operator) memory(size memstore.Size) rest.Memory {
 }
 
 func lastCheckpoint(s archive.Status) *rest.Checkpoint {
-	if s.Last == nil && s.Failed == nil {
+	r := s.Checkpoints
+	if r.LastDone.IsZero() && r.Err == nil {
 		return nil
 	}
-	c := new(rest.Checkpoint)
-	if s.Last != nil {
-		*c = rest.Checkpoint{Time: s.Last.Time.Unix(), Took: s.Last.Took.Seconds(), Bytes: s.Last.Bytes}
+	c := &rest.Checkpoint{Took: r.LastTook.Seconds(), Bytes: r.LastBytes}
+	if !r.LastDone.IsZero() {
+		c.Time = r.LastDone.Unix()
 	}
-	if s.Failed != nil {
-		c.Error = s.Failed.Error()
+	if r.Err != nil {
+		c.Error = r.Err.Error()
 	}
 	return c
 }

@@ -47,6 +47,7 @@ type service struct {
 	cfg           *configs.Config
 	log           *slog.Logger
 	registry      *prometheus.Registry
+	times         journalTimes
 	authenticator auth.Authenticator // the trust, nil without one
 	trust         *trust             // nil if authentication is disabled
 	certificate   *source.Watcher    // nil if it is not followed
@@ -57,6 +58,7 @@ type service struct {
 	listener net.Listener
 	server   *rest.Server
 	handler  http.Handler // the server's, set before it serves
+	metrics  *metricsDoor // nil if they are shown by the server only
 	audit    *auth.Audit
 	auditTo  io.Closer // nil if that is stderr
 	archive  *archive.Archive
@@ -78,7 +80,7 @@ type service struct {
 func start(ctx context.Context, cfg *configs.Config, log *slog.Logger, stderr io.Writer, change ...func(*service)) (_ *service, err error) {
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := &service{
-		cfg: cfg, log: log, registry: prometheus.NewRegistry(),
+		cfg: cfg, log: log, registry: prometheus.NewRegistry(), times: newJournalTimes(),
 		drain: drainTime, ended: make(chan error, 1), cancel: cancel,
 	}
 	for _, f := range change {
@@ -247,7 +249,10 @@ func (s *service) listen() (err error) {
 	if s.listener, err = net.Listen("tcp", s.cfg.Main.Addr); err != nil {
 		return fmt.Errorf("main.addr: %w", err)
 	}
-	return nil
+	if addr := s.cfg.Main.MetricsAddr; addr != "" {
+		s.metrics, err = openMetricsDoor(addr, rest.ServerOptions{Log: s.log}, s.registry)
+	}
+	return err
 }
 
 // openFiles opens the audit log and takes the directory of the archive.
@@ -261,7 +266,7 @@ func (s *service) openFiles(stderr io.Writer) (err error) {
 		to, s.auditTo = f, f
 	}
 	s.audit = auth.NewAudit(to, nil)
-	s.archive, err = openArchive(s.cfg, s.store, s.log)
+	s.archive, err = openArchive(s.cfg, s.store, s.times, s.log)
 	return err
 }
 
@@ -314,7 +319,18 @@ func (s *service) serve(background context.Context) error {
 	s.running.Go(func() { s.ended <- s.server.Serve(s.listener) })
 	s.running.Go(func() { s.flushAudit(background) })
 	s.log.Info("listening", "addr", s.listener.Addr().String())
+	if s.metrics != nil {
+		s.running.Go(s.serveMetrics)
+		s.log.Info("metrics are shown without a token", "addr", s.metrics.listener.Addr().String())
+	}
 	return nil
+}
+
+// serveMetrics goes on without them if their listener fails.
+func (s *service) serveMetrics() {
+	if err := s.metrics.serve(); err != nil {
+		s.log.Error("metrics are no longer shown without a token", "error", err)
+	}
 }
 
 // extraTags are the tags of each metric that tell series apart.
@@ -373,13 +389,16 @@ func (s *service) stop() error {
 	supervisor{s.log}.tell(daemon.SdNotifyStopping)
 	ctx, cancel := context.WithTimeout(context.Background(), s.drain)
 	defer cancel()
-	var errs [7]error
+	var errs [8]error
 	var doors sync.WaitGroup
 	if s.nats != nil {
 		doors.Go(func() { errs[0] = s.drained("nats", s.nats.Close(ctx)) })
 	}
 	if s.server != nil {
 		doors.Go(func() { errs[1] = s.drained("http", s.server.Shutdown(ctx)) })
+	}
+	if s.metrics != nil {
+		doors.Go(func() { errs[7] = s.drained("metrics", s.metrics.close(ctx)) })
 	}
 	doors.Wait()
 	s.cancel()

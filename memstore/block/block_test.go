@@ -170,14 +170,21 @@ func TestStats(t *testing.T) {
 		w.head.Generation = generation
 		b := w.build(new(block.Builder))
 		size[generation] = len(b.Bytes())
+		samples := int64(0)
 		for i, values := range w.kept().values {
 			want := codec.Summarize(values)
+			samples += int64(want.Count)
 			got, err := b.Stats(&d, i)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if got.Count != want.Count || got.Min != want.Min || got.Max != want.Max || !close(got.Sum, want.Sum) {
 				t.Errorf("generation %d column %d: %+v, want %+v", generation, i, got, want)
+			}
+		}
+		for range 2 { // counted, and remembered
+			if got, err := b.Values(&d); err != nil || got != samples {
+				t.Errorf("generation %d: %d samples, want %d; %v", generation, got, samples, err)
 			}
 		}
 	}

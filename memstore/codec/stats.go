@@ -68,6 +68,22 @@ func (d *Decoder) Stats(src []byte, n int) (Stats, error) {
 	return c.stats, nil
 }
 
+// Count returns how many samples a column of n values holds, as Stats does. Where
+// none is missing the first byte tells, and damage of the others is not noticed.
+func (d *Decoder) Count(src []byte, n int) (int, error) {
+	if len(src) > 0 && n > 0 && n <= MaxSlots {
+		form := src[0] & formMask
+		if int(form) < len(known) && form != formEmpty && src[0]&tagNulls == 0 {
+			return n, nil
+		}
+	}
+	c, err := d.open(src, n)
+	if err != nil || c.tag&formMask == formEmpty {
+		return 0, err
+	}
+	return c.samples, nil
+}
+
 // wholeStats are the statistics of a decimal column in steps of its domain.
 type wholeStats struct {
 	min, max int64

@@ -38,6 +38,9 @@ func TestStats(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
+					if count, err := d.Count(encoded, n); err != nil || count != want.Count {
+						t.Errorf("%d values: %d samples, want %d; %v", n, count, want.Count, err)
+					}
 					equal := func(a, b float64) bool { return a == b || a != a && b != b }
 					if got.Count != want.Count || !equal(got.Min, want.Min) || !equal(got.Max, want.Max) {
 						t.Errorf("%d values: %+v, want %+v", n, got, want)
