@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -123,6 +122,7 @@ func start(ctx context.Context, cfg *configs.Config, log *slog.Logger, stderr io
 		return nil, err
 	}
 	s.supervise(ctx, background)
+	s.running.Go(func() { paceGarbage(background) })
 	s.jobs.start(background, func(f func()) { s.running.Go(f) })
 	if s.nodes != nil {
 		s.running.Go(func() { s.nodes.Run(background) })
@@ -138,26 +138,6 @@ func start(ctx context.Context, cfg *configs.Config, log *slog.Logger, stderr io
 	supervisor{log}.ready()
 	log.Info("ready", "version", version(), "addr", s.listener.Addr().String())
 	return s, nil
-}
-
-// gcPercent is how much garbage may grow before it is collected, in percent of
-// what is in use. Samples are in use for days, and the collector passes over
-// them unread: little garbage beside them is cheap. On scripts/bench Go's 100
-// takes 7.9 bytes of memory a sample, this 4.4, and 7 would take 4.3 but half as
-// much CPU time again where there are many series.
-const gcPercent = 10
-
-// limitMemory tells the runtime how much memory there is, and to stay near what
-// is in use, unless GOMEMLIMIT and GOGC tell it otherwise.
-func limitMemory(cfg *configs.Config, log *slog.Logger) {
-	limit, reason := configs.MemoryCap(cfg.MetricStore.MemoryCap)
-	if limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(limit)
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-	log.Info("memory cap", "bytes", limit, "of_these_for_samples", configs.DataMemory(limit), "reason", reason)
 }
 
 // openTrust reads whose tokens are good, unless authentication is disabled, and

@@ -22,7 +22,7 @@ func (b *bench) profiled(ctx context.Context, s *server, f func() error) error {
 	return <-done
 }
 
-const profileTime = 8 // seconds
+const profileTime = 15 // seconds
 
 func (b *bench) fetchProfile(ctx context.Context, s *server) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", s.url, profileTime), nil)
