@@ -5,7 +5,7 @@ FUZZTIME ?= 10s
 BENCHTIME ?= 1s
 
 .DEFAULT_GOAL := build
-.PHONY: build test vet lint fmt fmt-check e2e bench fuzz node release package-test ci
+.PHONY: build test vet lint fmt fmt-check e2e bench fuzz node release package-test telegraf-test ci
 
 # What tests run in Node.js: an OpenID Connect provider, and DuckDB. Each has a lock file.
 NODE_PACKAGES := auth/source/testdata/provider archive/parquet/testdata/duckdb
@@ -50,5 +50,8 @@ release: # programs, packages, bills of materials and checksums, in ./dist; RELE
 
 package-test: # installs, upgrades and purges the deb in a fresh Debian, runs the container; skips what needs root, dpkg or rpm without them
 	RINGSTORE_PACKAGE_TEST=1 $(GO) test -count=1 -v ./scripts/release
+
+telegraf-test: # builds the real Telegraf, which writes to the program; 2 min and 0.6 GB the first time, skipped where it is not to be downloaded
+	RINGSTORE_TELEGRAF_TEST=1 $(GO) test -race -count=1 -timeout 20m -v -run '^TestRealTelegraf$$' ./cmd/ringstore
 
 ci: fmt-check vet lint build test e2e

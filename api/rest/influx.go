@@ -102,9 +102,11 @@ func (v influx) body(f *failure) []byte {
 }
 
 // rejected returns the lines that were not stored in their order, each once for a
-// reason.
+// reason. Where the client shall come again it returns none: Telegraf's
+// outputs.influxdb takes "partial write" for final, whatever the status, and would
+// drop a batch that it should keep.
 func (f *failure) rejected() []ingest.Rejected {
-	if f.report == nil {
+	if f.report == nil || f.status >= http.StatusInternalServerError {
 		return nil
 	}
 	return slices.Compact(slices.SortedStableFunc(slices.Values(f.report.Rejected), func(a, b ingest.Rejected) int { return a.Line - b.Line }))

@@ -129,9 +129,18 @@ func TestInfluxErrors(t *testing.T) {
 	if got := small.send(t, "POST", v2, strings.Repeat("x", 100)); got.status != 413 || !strings.Contains(got.body, `"code":"request too large"`) {
 		t.Errorf("%d %s", got.status, got.body)
 	}
-	full := open(t, func(o *rest.Options) { o.Ingester = brokenIngester{syscall.ENOSPC} })
-	if got := full.send(t, "POST", v2, "x"); got.status != 503 || got.header.Get("Retry-After") == "" || !strings.Contains(got.body, `"code":"unavailable","message":"the disk is full"`) {
-		t.Errorf("%d %s", got.status, got.body)
+	// What is to be sent again is no partial write, even if lines of it are bad.
+	for _, rejected := range [][]ingest.Rejected{nil, {{Line: 1, Reason: "no hostname tag"}}} {
+		full := open(t, func(o *rest.Options) {
+			o.Ingester = brokenIngester{syscall.ENOSPC, ingest.Report{Accepted: 1, Rejected: rejected, RejectedTotal: len(rejected)}}
+		})
+		for path, want := range map[string]string{
+			v1: `{"error":"the disk is full"}`, v2: `{"code":"unavailable","message":"the disk is full"}`,
+		} {
+			if got := full.send(t, "POST", path, "x"); got.status != 503 || got.header.Get("Retry-After") == "" || strings.TrimSpace(got.body) != want {
+				t.Errorf("%d %s, want %s", got.status, got.body, want)
+			}
+		}
 	}
 }
 
@@ -220,11 +229,14 @@ func TestInfluxClient(t *testing.T) {
 	told(f("garbage", time.Second, point), 401, "unauthorized", "a valid bearer token is required")
 }
 
-// brokenIngester is a store that cannot be written.
-type brokenIngester struct{ err error }
+// brokenIngester is a store that cannot be written, any more.
+type brokenIngester struct {
+	err    error
+	report ingest.Report
+}
 
 func (b brokenIngester) Stream(context.Context, ingest.Source, io.Reader) (ingest.Report, error) {
-	return ingest.Report{}, b.err
+	return b.report, b.err
 }
 
 // onlyBeta takes everybody for somebody who may do all, on one cluster.
