@@ -239,8 +239,7 @@ func TestWithoutAuthEverybodyIsAdmin(t *testing.T) {
 			t.Helper()
 			req := httptest.NewRequestWithContext(t.Context(), e.method, e.path, strings.NewReader(e.body))
 			req.RemoteAddr = peer
-			got := httptest.NewRecorder()
-			d.Config.Handler.ServeHTTP(got, req)
+			got := contract().Serve(t, d.Config.Handler, req)
 			if got.Code != status {
 				t.Errorf("%s from %s: %d, want %d", e.name, peer, got.Code, status)
 			}

@@ -21,7 +21,7 @@ import (
 // Every route is described, with its methods and whether it needs a token, and
 // nothing else is.
 func TestEveryRouteIsDescribed(t *testing.T) {
-	doc := theContract(t).doc
+	doc := contract().Document
 	described := make(map[string]string)
 	for path, item := range doc.Paths.Map() {
 		var methods []string
@@ -141,7 +141,7 @@ func TestExamplesOfTheDescription(t *testing.T) {
 	}
 	d := open(t, func(o *rest.Options) { o.Jobs = ix })
 	exact := regexp.MustCompile(`^/api/(query|healthcheck|debug|free|jobs)$|^/-/`)
-	for _, o := range operations(theContract(t).doc) {
+	for _, o := range operations(contract().Document) {
 		name := o.method + " " + o.path
 		target, body := o.request(t)
 		got := d.send(t, o.method, target, body)
@@ -175,7 +175,7 @@ func TestTheDocumentIsServed(t *testing.T) {
 	d := open(t)
 	got := d.send(t, "GET", "/api/openapi.json", "")
 	doc, err := openapi3.NewLoader().LoadFromData([]byte(got.body))
-	if err != nil || len(doc.Paths.Map()) != len(theContract(t).doc.Paths.Map()) {
+	if err != nil || len(doc.Paths.Map()) != len(contract().Document.Paths.Map()) {
 		t.Errorf("%d, %v: %.200s", got.status, err, got.body)
 	}
 	if got := d.send(t, "GET", "/swagger/", ""); got.status != 404 {
@@ -221,5 +221,14 @@ func TestSwaggerUI(t *testing.T) {
 	}
 	if got := d.send(t, "GET", "/swagger/nope", "", "Authorization", ""); got.status != 404 {
 		t.Errorf("what is not there: %d", got.status)
+	}
+}
+
+func TestNullIsAnEmptyRequest(t *testing.T) {
+	d := open(t)
+	for path, want := range map[string]string{"/api/query": `{"results":[]}`, "/api/healthcheck": `{}`, "/api/free?to=1": "buffers freed: 0"} {
+		if got := d.send(t, "POST", path, "null"); got.status != 200 || strings.TrimSpace(got.body) != want {
+			t.Errorf("%s: %d %s", path, got.status, got.body)
+		}
 	}
 }

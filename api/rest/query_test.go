@@ -540,8 +540,7 @@ func FuzzQuery(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body string) {
 		req := httptest.NewRequestWithContext(t.Context(), "POST", "/api/query", strings.NewReader(body))
 		req.Header.Set("Authorization", "Bearer "+token)
-		got := httptest.NewRecorder()
-		d.Config.Handler.ServeHTTP(got, req)
+		got := contract().Serve(t, d.Config.Handler, req)
 		if got.Code != 200 && got.Code != 400 {
 			t.Fatalf("status %d: %s", got.Code, got.Body)
 		}

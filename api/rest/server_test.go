@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,6 +31,21 @@ func (d *door) dial(t *testing.T) net.Conn {
 	}
 	t.Cleanup(func() { conn.Close() })
 	return conn
+}
+
+// hear reads what is answered to a POST that was written to a connection.
+func hear(t *testing.T, conn net.Conn, path string) reply {
+	t.Helper()
+	resp, err := contract().ReadResponse(t, conn, httptest.NewRequest("POST", path, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply{resp.StatusCode, resp.Header, string(got)}
 }
 
 // watch tells of the end of each request.
@@ -185,7 +201,7 @@ func TestHTTPS(t *testing.T) {
 	s, address, served := serve(t, d.Config.Handler, rest.ServerOptions{Certificate: rest.Certificate{CertFile: cert, KeyFile: key}, Log: slogTo(log)})
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: protocol == "HTTP/2.0"}
-		client := &http.Client{Transport: transport}
+		client := &http.Client{Transport: contract().Transport(t, transport)}
 		resp, err := client.Get("https://" + address + "/-/healthy")
 		if err != nil {
 			t.Fatal(err)

@@ -51,7 +51,7 @@ func (h *https) get(t *testing.T, identity *tls.Certificate, cache tls.ClientSes
 	}
 	transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
 	defer transport.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: transport}).Get("https://" + h.address + "/-/healthy")
+	resp, err := (&http.Client{Transport: contract().Transport(t, transport)}).Get("https://" + h.address + "/-/healthy")
 	if err != nil {
 		return 0, err
 	}
@@ -95,7 +95,7 @@ func TestClientCertificates(t *testing.T) {
 	config := &tls.Config{RootCAs: h.roots, Certificates: []tls.Certificate{*ours}, MinVersion: tls.VersionTLS12}
 	transport := &http.Transport{TLSClientConfig: config}
 	defer transport.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: transport}).Get("https://" + h.address + "/api/whoami")
+	resp, err := (&http.Client{Transport: contract().Transport(t, transport)}).Get("https://" + h.address + "/api/whoami")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func openHTTP2(t *testing.T, d *door) *http2Client {
 		},
 	}
 	t.Cleanup(transport.CloseIdleConnections)
-	c.Client = &http.Client{Transport: transport}
+	c.Client = &http.Client{Transport: contract().Transport(t, transport)}
 	return c
 }
 

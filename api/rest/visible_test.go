@@ -287,14 +287,12 @@ func newVillage(t testing.TB, r *rand.Rand, shared bool) *village {
 }
 
 // ask sends one request to a handler.
-func ask(h http.Handler, method, path, token, body string) *httptest.ResponseRecorder {
+func ask(t testing.TB, h http.Handler, method, path, token, body string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	return w
+	return contract().Serve(t, h, r)
 }
 
 func randomQuery(r *rand.Rand) map[string]any {
@@ -365,8 +363,8 @@ func TestPeopleSeeTheirOwn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := ask(v.all, "POST", "/api/query", tokens[i], string(body))
-			want := ask(p.door, "POST", "/api/query", "", string(body))
+			got := ask(t, v.all, "POST", "/api/query", tokens[i], string(body))
+			want := ask(t, p.door, "POST", "/api/query", "", string(body))
 			if got.Code != want.Code || !sameAnswer(t, got.Body.String(), want.Body.String(), &values[i]) {
 				t.Fatalf("%s asks %s:\n%d %.2000s\nwant\n%d %.2000s", p.name, body, got.Code, got.Body, want.Code, want.Body)
 			}

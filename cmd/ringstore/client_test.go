@@ -23,14 +23,14 @@ type httpClient struct {
 }
 
 // newClient makes a client with connections of its own, for HTTPS if there is
-// something to trust.
-func newClient(trust *tls.Config) httpClient {
+// something to trust. What it is answered is held against the contract.
+func newClient(t testing.TB, trust *tls.Config) httpClient {
 	scheme := "http"
 	if trust != nil {
 		scheme = "https"
 	}
 	return httpClient{&http.Client{
-		Transport: &http.Transport{TLSClientConfig: trust, MaxIdleConnsPerHost: 16, ExpectContinueTimeout: patience},
+		Transport: contract().Transport(t, &http.Transport{TLSClientConfig: trust, MaxIdleConnsPerHost: 16, ExpectContinueTimeout: patience}),
 		Timeout:   patience,
 	}, scheme}
 }

@@ -42,7 +42,7 @@ func (f *flood) run(t *testing.T, p *program, rate int, stop <-chan struct{}) {
 	var all sync.WaitGroup
 	for n := range connections {
 		all.Go(func() {
-			client := newClient(nil)
+			client := newClient(t, nil)
 			defer client.CloseIdleConnections()
 			own := &program{url: p.url, client: client}
 			begin := time.Now()

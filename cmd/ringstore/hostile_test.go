@@ -203,7 +203,7 @@ func TestClientThatStallsAStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.drain = 50 * time.Millisecond
-	p := program{url: "http://" + s.listener.Addr().String(), client: newClient(nil)}
+	p := program{url: "http://" + s.listener.Addr().String(), client: newClient(t, nil)}
 	defer p.client.CloseIdleConnections()
 	p.write(t, fmt.Sprintf("cpu_load,hostname=n1 value=1 %d", now()-60))
 

@@ -2,9 +2,12 @@ package main
 
 import (
 	"os"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/ringstore/ringstore/api/rest/resttest"
 )
 
 // asProgram makes the test binary behave as ringstore: the tests start
@@ -15,5 +18,14 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(resttest.Suite{M: m, Contract: contract()})
 }
+
+// contract is what all answers over HTTP have to keep.
+var contract = sync.OnceValue(func() *resttest.Contract {
+	c, err := resttest.ReadContract("../../api/rest/openapi.json")
+	if err != nil {
+		panic(err)
+	}
+	return c
+})

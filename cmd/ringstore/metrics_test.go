@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/ringstore/ringstore/api/rest/resttest"
 )
 
 var metricsShown = regexp.MustCompile(`msg="metrics are shown without a token" addr=(\S+)`)
@@ -17,11 +19,12 @@ func TestMetricsAddr(t *testing.T) {
 	s["main"]["metrics-addr"] = "127.0.0.1:0"
 	p := serve(t, s)
 	p.write(t, "cpu_load,hostname=n1 value=1")
-	inside := p.url
+	inside, described := p.url, p.client.Transport
 	p.url = "http://" + p.says(t, metricsShown)[1]
 	if p.url == inside {
 		t.Fatal("it is the same listener")
 	}
+	p.client.Transport = resttest.Bare(described)
 	f := func(method, path string, status int) {
 		t.Helper()
 		got := p.send(t, "", method, path, "")
@@ -41,7 +44,7 @@ func TestMetricsAddr(t *testing.T) {
 	f("POST", "/api/write", http.StatusNotFound)
 	f("GET", "/api/query", http.StatusNotFound)
 	f("GET", "/debug/pprof/", http.StatusNotFound)
-	p.url = inside
+	p.url, p.client.Transport = inside, described
 	if got := p.send(t, "", "GET", "/metrics", ""); got.status != http.StatusUnauthorized {
 		t.Errorf("the other listener asks for no token: %d", got.status)
 	}

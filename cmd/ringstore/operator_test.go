@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ringstore/ringstore/api/rest"
+	"github.com/ringstore/ringstore/api/rest/resttest"
 )
 
 // askedAs reads the JSON that an admin is answered.
@@ -127,6 +128,7 @@ func TestSwaggerUIIsForDevelopment(t *testing.T) {
 	f := func(status int, args ...string) {
 		t.Helper()
 		p := serve(t, newSettings(t), args...)
+		p.client.Transport = resttest.Bare(p.client.Transport)
 		for _, path := range []string{"/swagger", "/swagger/", "/swagger/openapi.json"} {
 			if got := p.send(t, "", "GET", path, ""); got.status != status {
 				t.Errorf("%q: %s: %d, want %d", args, path, got.status, status)

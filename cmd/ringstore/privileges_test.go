@@ -60,7 +60,7 @@ func TestPrivilegesAreDropped(t *testing.T) {
 		}
 		s.https(c)
 		p := launch(t, nil, "-config", s.file(t))
-		p.client = newClient(c.trust)
+		p.client = newClient(t, c.trust)
 		p.ready(t)
 		p.write(t, fmt.Sprintf("cpu_load,hostname=n1 value=1 %d", now()-60))
 		p.send(t, "", "GET", "/metrics", "")

@@ -99,7 +99,7 @@ func process(t testing.TB, s settings, args ...string) *program {
 // call runs the program in this process.
 func call(t testing.TB, args ...string) *program {
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &program{cancel: cancel, ended: make(chan struct{}), client: newClient(nil)}
+	p := &program{cancel: cancel, ended: make(chan struct{}), client: newClient(t, nil)}
 	go func() {
 		defer close(p.ended)
 		p.code = run(ctx, asText(args), strings.NewReader(""), &p.stdout, &p.stderr)
@@ -111,7 +111,7 @@ func call(t testing.TB, args ...string) *program {
 // launch starts the program as a process; change may alter how, before.
 func launch(t testing.TB, change func(*exec.Cmd), args ...string) *program {
 	t.Helper()
-	p := &program{cmd: exec.Command(os.Args[0], asText(args)...), ended: make(chan struct{}), client: newClient(nil)}
+	p := &program{cmd: exec.Command(os.Args[0], asText(args)...), ended: make(chan struct{}), client: newClient(t, nil)}
 	p.cmd.Env = append(os.Environ(), asProgram+"=1", "GORACE=atexit_sleep_ms=0")
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	if change != nil {

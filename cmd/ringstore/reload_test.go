@@ -226,7 +226,7 @@ func TestCertificates(t *testing.T) {
 	old := newCertificate(t, directory)
 	s.https(old)
 	p := call(t, "-config", s.file(t))
-	p.client = newClient(old.trust)
+	p.client = newClient(t, old.trust)
 	p.ready(t)
 	address := strings.TrimPrefix(p.url, "https://")
 	open, err := tls.Dial("tcp", address, old.trust)

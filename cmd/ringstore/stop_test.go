@@ -49,8 +49,8 @@ func (l *load) batch(n int64) string {
 
 // post writes over HTTP until something goes wrong: an answer that is not 200,
 // or none. It has a connection of its own, as a collector has.
-func (l *load) post(url, token string) error {
-	c := program{url: url, client: newClient(nil)}
+func (l *load) post(t testing.TB, url, token string) error {
+	c := program{url: url, client: newClient(t, nil)}
 	defer c.client.CloseIdleConnections()
 	for {
 		got, err := c.try(token, "POST", "/api/write/", strings.NewReader(l.batch(l.acked.Load())))
@@ -105,7 +105,7 @@ func underLoad(t *testing.T, p *program, end func()) (posting []*load, publishin
 	for i := range 4 {
 		l := &load{name: fmt.Sprintf("http%d", i), base: base}
 		posting = append(posting, l)
-		writers.Go(func() { _ = l.post(p.url, token("api")) })
+		writers.Go(func() { _ = l.post(t, p.url, token("api")) })
 	}
 	all := append([]*load{publishing}, posting...)
 	eventually(t, "every writer's 100th batch", func() bool {

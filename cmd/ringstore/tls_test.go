@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ringstore/ringstore/api/rest/resttest"
 )
 
 // certificate is one for 127.0.0.1 that signs itself.
@@ -68,7 +70,7 @@ func TestHTTPS(t *testing.T) {
 	c := newCertificate(t, t.TempDir())
 	s.https(c)
 	p := call(t, "-config", s.file(t))
-	p.client = newClient(c.trust)
+	p.client = newClient(t, c.trust)
 	p.ready(t)
 	p.write(t, fmt.Sprintf("cpu_load,hostname=n1 value=1 %d", now()-60))
 	if got := p.samples(t, "n1", "cpu_load", now()-120, now()); len(got) != 1 {
@@ -77,7 +79,8 @@ func TestHTTPS(t *testing.T) {
 	if got := p.send(t, "", "POST", "/api/query", "{}"); got.status != http.StatusUnauthorized {
 		t.Errorf("without a token: %d", got.status)
 	}
-	plain := newClient(nil)
+	plain := newClient(t, nil)
+	plain.Transport = resttest.Bare(plain.Transport) // net/http itself answers
 	defer plain.CloseIdleConnections()
 	resp, err := plain.Get(strings.Replace(p.url, "https", "http", 1) + "/-/healthy")
 	if err != nil {
@@ -93,7 +96,7 @@ func TestHTTPS(t *testing.T) {
 		conn.Close()
 		t.Error("TLS 1.1 is accepted")
 	}
-	stranger := newClient(&tls.Config{MinVersion: tls.VersionTLS12})
+	stranger := newClient(t, &tls.Config{MinVersion: tls.VersionTLS12})
 	defer stranger.CloseIdleConnections()
 	if resp, err := stranger.Get(p.url + "/-/healthy"); err == nil {
 		resp.Body.Close()
@@ -118,7 +121,7 @@ func TestClientCertificates(t *testing.T) {
 		}
 		config := c.trust.Clone()
 		config.Certificates = []tls.Certificate{pair}
-		client := newClient(config)
+		client := newClient(t, config)
 		t.Cleanup(client.CloseIdleConnections)
 		return client
 	}
@@ -136,7 +139,7 @@ func TestClientCertificates(t *testing.T) {
 		}
 		return err
 	}
-	anonymous, stranger := newClient(c.trust), as(other)
+	anonymous, stranger := newClient(t, c.trust), as(other)
 	for name, client := range map[string]httpClient{"nobody": anonymous, "a stranger": stranger} {
 		if refused(client) == nil {
 			t.Errorf("%s gets in", name)

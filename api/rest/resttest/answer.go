@@ -1,5 +1,6 @@
 // Package resttest reads answers to queries as a client does, and holds them
-// against recorded ones. It is for tests only.
+// against recorded ones; and all requests and answers against the description of the
+// API. It is for tests only.
 package resttest
 
 import (

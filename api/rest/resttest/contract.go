@@ -1,0 +1,174 @@
+package resttest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+	"github.com/klauspost/compress/gzip"
+)
+
+// Contract is the description of the API, to hold requests and answers against. It is
+// for several goroutines.
+type Contract struct {
+	Document *openapi3.T
+	router   routers.Router
+	whole    atomic.Int64 // answers that were held against it
+	heads    atomic.Int64 // those of which only status and header were
+}
+
+// ReadContract reads an OpenAPI document, which has to be valid.
+func ReadContract(file string) (*Contract, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	loader := openapi3.NewLoader()
+	doc, err := loader.LoadFromData(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if err := doc.Validate(loader.Context); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	router, err := gorillamux.NewRouter(doc)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return &Contract{Document: doc, router: router}, nil
+}
+
+// text is the body of a request or an answer.
+type text struct {
+	body  []byte
+	whole bool // otherwise it is not known
+}
+
+// check returns what of a request or its answer is not as described. A request has
+// to be where it was answered well.
+func (c *Contract) check(req *http.Request, asked text, resp *http.Response, told text) error {
+	head := req.Method == http.MethodHead
+	if head && len(told.body) > 0 {
+		return errors.New("HEAD has a body")
+	}
+	if resp.Header.Get("X-Request-Id") == "" && resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge { // which net/http answers
+		return errors.New("no X-Request-Id")
+	}
+	told, err := told.gunzip(resp.Header)
+	if err != nil {
+		return err
+	}
+	if told.whole {
+		c.whole.Add(1)
+	} else {
+		c.heads.Add(1)
+	}
+	described := req.Clone(req.Context())
+	described.URL.Path = strings.TrimSuffix(req.URL.Path, "/")
+	if head {
+		described.Method = http.MethodGet
+	}
+	route, params, err := c.router.FindRoute(described)
+	if err != nil || head && resp.StatusCode == http.StatusMethodNotAllowed {
+		return c.checkUnknown(resp, told, head)
+	}
+	input := &openapi3filter.RequestValidationInput{Request: described, PathParams: params, Route: route, Options: options()}
+	if resp.StatusCode < 400 {
+		if err := checkRequest(input, asked); err != nil {
+			return err
+		}
+	}
+	return checkAnswer(input, resp, told, head)
+}
+
+func options() *openapi3filter.Options {
+	o := &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true, SkipSettingDefaults: true}
+	o.WithCustomSchemaErrorFunc(func(err *openapi3.SchemaError) string { // not the whole schema
+		return fmt.Sprintf("/%s: %s", strings.Join(err.JSONPointer(), "/"), err.Reason)
+	})
+	return o
+}
+
+// checkRequest makes a request one that can be looked at, its body anew and with the
+// type that it is taken for, and looks at it: without its body where that is not
+// known, or compressed.
+func checkRequest(input *openapi3filter.RequestValidationInput, asked text) error {
+	req := input.Request
+	input.Options.ExcludeRequestBody = !asked.whole || req.Header.Get("Content-Encoding") != ""
+	req.Body = http.NoBody
+	if len(asked.body) > 0 {
+		req.Body = io.NopCloser(bytes.NewReader(asked.body))
+	}
+	req.ContentLength = int64(len(asked.body))
+	if body := input.Route.Operation.RequestBody; body != nil {
+		for contentType := range body.Value.Content {
+			req.Header.Set("Content-Type", contentType)
+		}
+	}
+	return openapi3filter.ValidateRequest(req.Context(), input)
+}
+
+func checkAnswer(input *openapi3filter.RequestValidationInput, resp *http.Response, told text, head bool) error {
+	o := options()
+	o.ExcludeResponseBody = !told.whole || head
+	if r := input.Route.Operation.Responses.Status(resp.StatusCode); r != nil {
+		contentType := resp.Header.Get("Content-Type")
+		switch content := r.Value.Content; {
+		case len(content) == 0 && len(told.body) > 0:
+			return errors.New("a body where none is described")
+		case len(content) > 0 && content.Get(contentType) == nil:
+			return fmt.Errorf("Content-Type %q is not described", contentType)
+		}
+	}
+	return openapi3filter.ValidateResponse(input.Request.Context(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: input, Status: resp.StatusCode, Header: resp.Header,
+		Body: io.NopCloser(bytes.NewReader(told.body)), Options: o,
+	})
+}
+
+// checkUnknown is for paths and methods that are not described.
+func (c *Contract) checkUnknown(resp *http.Response, told text, head bool) error {
+	if !slices.Contains([]int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusServiceUnavailable}, resp.StatusCode) {
+		return errors.New("the path or the method is not described")
+	}
+	if resp.StatusCode == http.StatusMethodNotAllowed && resp.Header.Get("Allow") == "" {
+		return errors.New("no header Allow")
+	}
+	if head || !told.whole {
+		return nil
+	}
+	var v any
+	if err := json.Unmarshal(told.body, &v); err != nil {
+		return err
+	}
+	schemas := c.Document.Components.Schemas
+	err := schemas["Error"].Value.VisitJSON(v)
+	if err != nil && (schemas["Influx1Error"].Value.VisitJSON(v) == nil || schemas["Influx2Error"].Value.VisitJSON(v) == nil) {
+		return nil
+	}
+	return err
+}
+
+// gunzip returns what a text says; it is not whole if that is longer than longest.
+func (t text) gunzip(h http.Header) (text, error) {
+	if !t.whole || len(t.body) == 0 || h.Get("Content-Encoding") != "gzip" {
+		return t, nil
+	}
+	r, err := gzip.NewReader(bytes.NewReader(t.body))
+	if err != nil {
+		return text{}, err
+	}
+	body, err := io.ReadAll(io.LimitReader(r, longest+1))
+	return text{body, len(body) <= longest}, err
+}
