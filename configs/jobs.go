@@ -30,8 +30,8 @@ type NATSJobs struct {
 	Subject string `json:"subject"`
 	// Authorization is AuthorizationHeader or AuthorizationConnection: events are never trusted. Default AuthorizationHeader.
 	Authorization Authorization `json:"authorization"`
-	// Publishers are the subjects whose events are taken, or an issuer's name, a colon and one of its subjects. Those
-	// of administrators are taken too; nobody else's.
+	// Publishers are those whose events are taken: an issuer's name, a colon and one of its subjects, or a subject of any
+	// issuer, if there is no colon in it. Those of administrators are taken too; nobody else's.
 	Publishers []string `json:"publishers"`
 }
 

@@ -62,6 +62,9 @@ func TestRefusedJobs(t *testing.T) {
 	f(minimal(`"auth": {"jobs": {"nats": {"subject": "a.*", "authorization": "connection"}}}`, `"nats": {"embedded": {"listen": ":0"}}`,
 		`"metric-store": {"retention-in-memory": "1h", "nats-subscriptions": [{"subscribe-to": "b"}, {"subscribe-to": "a.b"}]}`),
 		"config.json: auth.jobs.nats.subject: overlaps with metric-store.nats-subscriptions[1]: who may write could tell of jobs")
+	f(minimal(`"auth": {"jobs": {"nats": {"subject": "a.b"}}}`, `"nats": {"embedded": {"listen": "127.0.0.1:0"}}`,
+		`"metric-store": {"retention-in-memory": "1h", "nats-subscriptions": [{"subscribe-to": "b"}, {"subscribe-to": "a.*"}]}`),
+		"config.json: metric-store.nats-subscriptions[1].subscribe-to: overlaps with auth.jobs.nats.subject: who may tell of jobs could write")
 	f(minimal(`"auth": {"jobs": {"nats": {"subject": "a.b", "authorization": "connection"}}}`, `"nats": {"address": "nats://h"}`),
 		`config.json: auth.jobs.nats.authorization: "connection" needs nats.auth-callout where the server is not embedded`)
 	f(jobs(`"nats": {"subject": "a", "publishers": "slurmctld"}`), "config.json: auth.jobs.nats.publishers: must be an array, found a string")

@@ -52,6 +52,12 @@ func subscribed(subscriptions string) string {
 		`"nats": {"address": "nats://localhost:4222"}`)
 }
 
+// embedding has subscriptions whose publishers connect with their tokens.
+func embedding(subscriptions string) string {
+	return minimal(`"metric-store": {"retention-in-memory": "48h", "nats-subscriptions": [`+subscriptions+`]}`,
+		`"nats": {"embedded": {"listen": "127.0.0.1:0"}}`)
+}
+
 func linesOf(problems []configs.Problem) []string {
 	var lines []string
 	for _, p := range problems {

@@ -28,6 +28,10 @@ func (c checker) subscriptions() {
 		at := joinIndex(path, i)
 		s.Authorization = cmp.Or(s.Authorization, usual)
 		c.subscription(at, *s)
+		if n := c.config.Auth.Jobs.NATS; n != nil && n.Authorization == AuthorizationHeader &&
+			s.Authorization != AuthorizationHeader && overlap(n.Subject, s.SubscribeTo) {
+			c.fail(at+".subscribe-to", "overlaps with auth.jobs.nats.subject: who may tell of jobs could write")
+		}
 		for j, earlier := range all[:i] {
 			c.pair(at, *s, joinIndex(path, j), earlier)
 		}
@@ -87,7 +91,11 @@ func (c checker) pair(at string, s Subscription, earlierAt string, earlier Subsc
 		c.fail(at+".stream", "differs from that of %s, which has the same subject", earlierAt)
 	case s.SubscribeTo != earlier.SubscribeTo && s.Stream != "" && s.Stream == earlier.Stream && s.Durable == earlier.Durable:
 		c.fail(at+".durable", "is the consumer of %s as well, which has another subject", earlierAt)
-	case s.SubscribeTo != earlier.SubscribeTo && overlap(s.SubscribeTo, earlier.SubscribeTo):
+	case s.SubscribeTo == earlier.SubscribeTo || !overlap(s.SubscribeTo, earlier.SubscribeTo):
+	case s.Authorization != earlier.Authorization,
+		s.Authorization == AuthorizationConnection && s.ClusterTag != earlier.ClusterTag:
+		c.fail(at+".subscribe-to", "overlaps with %s, where another right is asked for: who may write to one could to the other", earlierAt)
+	default:
 		c.warn(at+".subscribe-to", "overlaps with "+earlierAt+": messages that match both arrive twice")
 	}
 }

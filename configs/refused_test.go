@@ -200,6 +200,10 @@ func TestRefusedNATS(t *testing.T) {
 		at+"[1]: the same as metric-store.nats-subscriptions[0]")
 	f(subscribed(`{"subscribe-to": "a", "cluster-tag": "x"}, {"subscribe-to": "b"}, {"subscribe-to": "a", "authorization": "trusted"}`),
 		at+"[2].authorization: differs from that of metric-store.nats-subscriptions[0], which has the same subject")
+	const overlaps = at + "[1].subscribe-to: overlaps with metric-store.nats-subscriptions[0], where another right is asked for: who may write to one could to the other"
+	f(subscribed(`{"subscribe-to": "a.>"}, {"subscribe-to": "a.b", "authorization": "trusted"}`), overlaps)
+	f(embedding(`{"subscribe-to": "a.b"}, {"subscribe-to": "a.*", "authorization": "header"}`), overlaps)
+	f(embedding(`{"subscribe-to": "a.>", "cluster-tag": "x"}, {"subscribe-to": "a.b", "cluster-tag": "y"}`), overlaps)
 	f(subscribed(`{"subscribe-to": "a"}`+strings.Repeat(`, {"subscribe-to": "a"}`, 1000)), at+": must be at most 1000")
 
 	f(minimal(`"nats": {"address": "nats://h:4222", "embedded": {"listen": "127.0.0.1:0"}}`),

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	influx "github.com/influxdata/line-protocol/v2/lineprotocol"
 
@@ -26,8 +27,9 @@ type Events struct {
 }
 
 // NewEvents returns what takes events of principals with role admin and of the
-// publishers; of nobody else, whatever they may write. A publisher is a subject,
-// of any issuer, or an issuer's name, a colon and one of its subjects.
+// publishers; of nobody else, whatever they may write. A publisher is a subject
+// of any issuer, if there is no colon in it, or an issuer's name, a colon and one
+// of its subjects.
 func NewEvents(ix *Index, publishers []string) *Events {
 	return &Events{ix, slices.Clone(publishers)}
 }
@@ -80,7 +82,8 @@ func (e *Events) Handle(may func(cluster string) bool, message []byte) error {
 
 func (e *Events) publishes(p *auth.Principal) bool {
 	return slices.ContainsFunc(e.publishers, func(name string) bool {
-		return name == p.Subject || name == p.Issuer+":"+p.Subject
+		// With a colon it is an issuer's: another's subject may be called the same.
+		return name == p.Issuer+":"+p.Subject || name == p.Subject && !strings.Contains(name, ":")
 	})
 }
 
@@ -93,6 +96,16 @@ func (e *Events) mayTell(p *auth.Principal, cluster string) bool {
 // Alive notes that events come, if there are any. Whoever has the subscription
 // calls it every few seconds for as long as that works.
 func (e *Events) Alive() { e.ix.setAlive(e.ix.o.Now().Unix()) }
+
+// Lost notes that events came and are lost. The end of any job may be among them:
+// those that only events keep open are shut.
+func (e *Events) Lost() {
+	e.ix.write.Lock()
+	defer e.ix.write.Unlock()
+	e.ix.mu.Lock()
+	defer e.ix.mu.Unlock()
+	e.ix.freeze()
+}
 
 // readEvent reads a line. Its errors do not show it.
 func readEvent(d *influx.Decoder) (function string, event []byte, err error) {
@@ -174,21 +187,21 @@ func (ix *Index) started(at uint32, known bool, r *Report) uint32 {
 	if known {
 		return at
 	}
-	for _, n := range r.Nodes {
-		if n.Devices == nil {
-			ix.evict(hostName{ix.t.cluster(r.Cluster), ix.t.name(n.Host)}, uint32(r.Start))
-		}
+	for i := range r.Nodes {
+		ix.evict(r, &r.Nodes[i])
 	}
 	return ix.t.add(ix.seed, &r.Job, job{end: uint32(r.Start), print: r.print(ix.seed), flags: open | live})
 }
 
-// evict ends what only events keep open on a host: it is another's from a moment
-// on, so an event was lost.
-func (ix *Index) evict(host hostName, from uint32) {
-	id := ix.t.host(host)
-	ix.t.live[id] = slices.DeleteFunc(ix.t.live[id], func(at uint32) bool {
-		j := &ix.t.jobs[at]
-		if j.flags&live != 0 && j.start <= from {
+// evict ends what only events keep open on a host, where that or what r tells of
+// has all of it: it is another's from a moment on, so an event was lost.
+func (ix *Index) evict(r *Report, n *Node) {
+	host := ix.t.host(hostName{ix.t.cluster(r.Cluster), ix.t.name(n.Host)})
+	user, project, from := ix.t.name(r.User), ix.t.name(r.Project), uint32(r.Start)
+	ix.t.live[host] = slices.DeleteFunc(ix.t.live[host], func(i interval) bool {
+		j := &ix.t.jobs[i.job]
+		another := j.user != user || j.project != project // one user's jobs may share a host
+		if another && (n.Devices == nil || i.devices == 0) && j.flags&live != 0 && j.start <= from {
 			j.flags &^= live
 			j.end = max(j.end, from)
 		}

@@ -55,7 +55,9 @@ func TestEventsAreAcceptedOfPublishersOnly(t *testing.T) {
 	f(of("i", "Slurmctld", auth.API), false, "slurmctld")
 	f(of("i", "slurmctld", auth.API), false)
 	f(of("other", "slurmctld", auth.API), false, "i:slurmctld")
+	f(of("other", "i:slurmctld", auth.API), false, "i:slurmctld")
 	f(of("i", "slurmctld", auth.API), true, "i:slurmctld")
+	f(of("i", "system:slurmctld", auth.API), true, "i:system:slurmctld")
 	f(of("i", "slurmctld", 0), true, "slurmctld")
 	f(of("i", "root", auth.Admin), true)
 	limited := of("i", "root", auth.Admin)
@@ -128,6 +130,8 @@ func quiet(seconds int64) step {
 
 func heard(ix *Index, _ *clock) error { NewEvents(ix, nil).Alive(); return nil }
 
+func lost(ix *Index, _ *clock) error { NewEvents(ix, nil).Lost(); return nil }
+
 func TestEvents(t *testing.T) {
 	f := func(name, want string, steps ...step) {
 		t.Run(name, func(t *testing.T) {
@@ -159,6 +163,9 @@ func TestEvents(t *testing.T) {
 	f("they come again", "[-100 0)", begin, quiet(601), heard)
 	f("they come again, with its end", "[-100 300)", begin, quiet(601), event(stop(1, -100, 300)))
 	f("they came all the time", "[-100 open)", begin, quiet(599), heard, quiet(599))
+	f("some were lost", "[-100 0)", begin, lost, quiet(60), heard)
+	f("some were lost, and its end was not", "[-100 30)", begin, lost, event(stop(1, -100, 30)))
+	f("some were lost, and cc-backend sees it", "[-100 30)", begin, lost, told(Report{jobOn("ann", 1, base-100, 0, "h1"), true, base + 30}))
 	var restart step
 	f("a restart", "[-100 open)", begin, restart)
 	f("a restart, and its end", "[-100 -10)", begin, restart, event(stop(1, -100, -10)))
@@ -166,6 +173,11 @@ func TestEvents(t *testing.T) {
 	f("a long restart", "[-100 0)", begin, quiet(601), restart)
 	f("a long restart, and they come again", "[-100 0)", begin, quiet(601), restart, heard)
 	f("its end was lost", "[-100 -50)", begin, event(start(2, "bob", -50, "")))
+	f("its end was lost, and others share the node", "[-100 -50)", begin,
+		event(start(2, "bob", -50, `,"shared":"multi_user","resources":[{"hostname":"h1","hwthreads":[2]}]`)))
+	alone := `,"shared":"single_user"`
+	f("both are hers", "[-100 open)[-50 open)", event(start(1, "ann", -100, alone)), event(start(2, "ann", -50, alone)))
+	f("and one of them ends", "[-100 open)[-50 0)", event(start(1, "ann", -100, alone)), event(start(2, "ann", -50, alone)), event(stop(2, -50, 0)))
 	f("it shares the node", "[-100 open)[1] []", event(start(1, "ann", -100, `,"shared":"multi_user","resources":[{"hostname":"h1","hwthreads":[1]}]`)),
 		event(start(2, "bob", -50, `,"shared":"multi_user","resources":[{"hostname":"h1","hwthreads":[2]}]`)))
 	f("devices are named, sharing is not", "[-100 open)[1] []", event(start(1, "ann", -100, `,"resources":[{"hostname":"h1","hwthreads":[1]}]`)))

@@ -53,9 +53,9 @@ type tables struct {
 	deviceID   map[string]uint32
 
 	jobs  []job
-	byKey map[uint64]uint32   // by a hash of what tells them apart, the newest of each
-	open  map[uint32]struct{} // jobs not known to be over
-	live  map[uint32][]uint32 // by host, those that only events keep open, or did
+	byKey map[uint64]uint32     // by a hash of what tells them apart, the newest of each
+	open  map[uint32]struct{}   // jobs not known to be over
+	live  map[uint32][]interval // by host, of those that only events keep open, or did
 
 	users     map[uint32]*owned              // by name
 	projects  map[uint32]map[uint32]struct{} // the users who have jobs in it
@@ -109,7 +109,7 @@ func newTables() *tables {
 	return &tables{
 		nameIDs: make(map[string]uint32), clusterIDs: make(map[string]uint16), hostIDs: make(map[hostName]uint32),
 		devices: []*Devices{nil}, deviceID: make(map[string]uint32),
-		byKey: make(map[uint64]uint32), open: make(map[uint32]struct{}), live: make(map[uint32][]uint32),
+		byKey: make(map[uint64]uint32), open: make(map[uint32]struct{}), live: make(map[uint32][]interval),
 		users: make(map[uint32]*owned), projects: make(map[uint32]map[uint32]struct{}),
 	}
 }
@@ -178,9 +178,10 @@ func (t *tables) add(seed maphash.Seed, j *Job, row job) uint32 {
 	u.intervals = slices.Grow(u.intervals, len(j.Nodes))
 	for _, n := range j.Nodes {
 		host := t.host(hostName{row.cluster, t.name(n.Host)})
-		u.intervals = append(u.intervals, interval{host, at, t.device(n.Devices)})
+		i := interval{host, at, t.device(n.Devices)}
+		u.intervals = append(u.intervals, i)
 		if row.flags&live != 0 {
-			t.live[host] = append(t.live[host], at)
+			t.live[host] = append(t.live[host], i)
 		}
 	}
 	t.intervals += len(j.Nodes)

@@ -191,8 +191,8 @@ var errChanged = errors.New("its rights have changed")
 
 func (a *admission) again(ctx context.Context, g grant, now time.Time) (*auth.Principal, error) {
 	past, ok := a.o.Authenticator.(pastAuthenticator)
-	if exp := g.principal.Expires; ok && !exp.IsZero() && now.After(exp) {
-		return past.AuthenticateAt(ctx, g.token, exp)
+	if exp := g.principal.Expires; ok && !exp.IsZero() && !now.Before(exp) {
+		return past.AuthenticateAt(ctx, g.token, exp.Add(-time.Nanosecond)) // at exp it has expired, if there is no leeway
 	}
 	return a.o.Authenticator.Authenticate(ctx, g.token)
 }

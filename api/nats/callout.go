@@ -17,7 +17,7 @@ import (
 
 const (
 	calloutQueue   = "ringstore" // every instance joins it, and one of them answers
-	calloutWorkers = 8           // each waits for its turn to verify at times, so more than there are cores
+	calloutWorkers = 512         // most wait, if any: a token of an unknown key is tried again until the keys are there
 	calloutTime    = 1500 * time.Millisecond
 	calloutRetry   = 100 * time.Millisecond
 	globalAccount  = "$G"

@@ -1,15 +1,20 @@
 package nats
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
+
+	"github.com/ringstore/ringstore/auth"
 )
 
 // Seeds of the callout.
@@ -230,4 +235,47 @@ func TestViolator(t *testing.T) {
 	f("127.0.0.1:80 - cid:7 - \"v1:go\" - Publish Violation - Subject %q", "127.0.0.1", 7, true)
 	f("[::1]:80 - cid:7 - Subscription Violation - Subject \"a\", SID 1", "::1", 7, true)
 	f("127.0.0.1:80 - cid:7 - \"x - cid:8\" - Publish Violation - Reply %q", "127.0.0.1", 7, true)
+}
+
+// unsure cannot tell of one token.
+type unsure struct {
+	auth.Authenticator
+	of    string
+	asked atomic.Int64
+}
+
+func (u *unsure) Authenticate(ctx context.Context, token string) (*auth.Principal, error) {
+	if token == u.of {
+		u.asked.Add(1)
+		return nil, &auth.Overloaded{Code: auth.Refreshing}
+	}
+	return u.Authenticator.Authenticate(ctx, token)
+}
+
+// Anybody can come with a token of a key that has to be asked for first.
+func TestWhoCannotBeCheckedHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	const others = 100
+	h := newHouse(t)
+	u := &unsure{Authenticator: h.options.Authenticator, of: token("user")}
+	h.options.Authenticator = u
+	h.options.Subjects = []Subject{{Subject: subject, ClusterTag: "alpha", Authorization: Connection}}
+	h.options.Callout = &Callout{AccountSeed: accountSeed}
+	h.options.Username, h.options.Password = calloutUser, calloutPassword
+	url := runServer(t, calloutServer("")).ClientURL()
+	s := h.subscribe(url)
+	eventually(t, "it answers the server", s.Connected)
+	var knocking sync.WaitGroup
+	defer knocking.Wait()
+	for range others {
+		knocking.Go(func() {
+			if c, err := natsgo.Connect(url, natsgo.UserInfo("x", u.of)); err == nil {
+				c.Close()
+				t.Error("let in")
+			}
+		})
+	}
+	eventually(t, "they are asked about", func() bool { return u.asked.Load() >= 8 })
+	publish(t, connect(t, url, natsgo.UserInfo("c", token("api"))), plain(subject, "h"))
+	eventually(t, "who can be checked is let in", func() bool { return h.stored("h") })
 }

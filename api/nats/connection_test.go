@@ -323,3 +323,26 @@ func TestAConnectionEndsWithWhatItWasGrantedFor(t *testing.T) {
 		set(h.chain.SetKeys(issuerName, keys(authtest.NewIssuer("the next key"))))
 	})
 }
+
+// The grace is for who did not renew in time, not for who was turned out since.
+func TestWhatIsRevokedInTheGraceEnds(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).connecting()
+	e := h.serve()
+	exp := time.Now().Add(time.Hour).Truncate(time.Second)
+	c := connect(t, "nats://"+e.addr.String(), natsgo.NoReconnect(), natsgo.UserInfo("c", issuer.Token(claims(map[string]any{"jti": "7", "exp": exp.Unix()}))))
+	eventually(t, "it is let in", func() bool { return h.sum("ringstore_nats_publishers") == 1 })
+	for _, after := range []time.Duration{0, time.Minute} {
+		e.publishers.now = func() time.Time { return exp.Add(after) }
+		e.publishers.turn(t.Context())
+		if err := c.Flush(); err != nil {
+			t.Fatalf("%v after it expired: %v", after, err)
+		}
+	}
+	if err := h.chain.SetRevocations(revocations(t, `{"tokens": ["7"]}`)); err != nil {
+		t.Fatal(err)
+	}
+	e.publishers.turn(t.Context())
+	eventually(t, "it is closed", c.IsClosed)
+	mustContain(t, "the audit", h.audit.String(), `"code":"revoked"`)
+}

@@ -31,7 +31,8 @@ type embedded struct {
 	server     *server.Server // nil until start
 	log        *serverLog
 	own        credential
-	inbox      string // prefix of what is answered to our own client
+	ownID      atomic.Uint64 // of our own client's connection
+	inbox      string        // prefix of what is answered to our own client
 	publishers *publishers
 	rates      *rates // nil: no limits
 	subjects   []string
@@ -183,6 +184,7 @@ func (e *embedded) Check(c server.ClientAuthentication) bool {
 		if !r.given.equal(e.own) {
 			return false
 		}
+		e.ownID.Store(c.GetID())
 		c.RegisterUser(&server.User{Username: "ringstore", Permissions: e.mayReceive()})
 		return true
 	}
@@ -224,7 +226,7 @@ func (e *embedded) turn() {
 	defer cancel()
 	e.publishers.turn(ctx)
 	if e.rates != nil {
-		e.rates.turn(e.server, e.disconnect)
+		e.rates.turn(e.server, e.ownID.Load(), e.disconnect)
 	}
 }
 

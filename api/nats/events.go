@@ -20,6 +20,8 @@ type Events interface {
 	Handle(may func(cluster string) bool, message []byte) error
 	// Alive is called every second or so while there is a connection.
 	Alive()
+	// Lost is called when messages were dropped, as they came too fast.
+	Lost()
 }
 
 // event takes one message of a subject with events.

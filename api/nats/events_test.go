@@ -101,6 +101,6 @@ func TestSubjectsOfEvents(t *testing.T) {
 	f(false, Subject{Subject: "a", Events: events}, Subject{Subject: "a"})
 	f(false, Subject{Subject: "a.b", Events: events, Authorization: Connection}, Subject{Subject: "a.*", Authorization: Connection})
 	f(false, Subject{Subject: ">", Authorization: Header}, Subject{Subject: "a.b", Events: events, Authorization: Connection})
-	f(true, Subject{Subject: ">", Authorization: Connection}, Subject{Subject: "a.b", Events: events})
+	f(true, Subject{Subject: ">"}, Subject{Subject: "a.b", Events: events})
 	f(true, Subject{Subject: "a.b", Events: events, Authorization: Connection}, Subject{Subject: "a.c", Authorization: Connection})
 }

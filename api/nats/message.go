@@ -52,6 +52,9 @@ func (f *feed) notes() []*note { return []*note{f.refused, f.failed, f.rejected,
 func (f *feed) drop(messages int) {
 	f.counters.dropped.WithLabelValues(f.Subject.Subject).Add(float64(messages))
 	f.dropped.add(messages)
+	if f.Events != nil {
+		f.Events.Lost()
+	}
 }
 
 func (f *feed) fail(reason string, err error) {
@@ -68,7 +71,7 @@ const (
 	never
 )
 
-// handle takes one message to where it belongs. Messages of one subject are
+// handle takes one message to where it belongs. Metrics of one subject are
 // handled side by side: their order matters only where two write the same
 // moment of the same series. at is when it reached a stream, zero if it comes
 // from none.

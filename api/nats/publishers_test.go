@@ -384,6 +384,24 @@ func TestWhoPublishesTooMuchIsCutOff(t *testing.T) {
 	f("neither", 100, 100_000, false)
 }
 
+// Our own connection acknowledges what all publishers sent to the streams.
+func TestOurOwnConnectionHasNoRate(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).connecting().streaming()
+	h.options.Embedded.StoreDir, h.options.Embedded.MessagesPerSecond = t.TempDir(), 10
+	e := h.serve()
+	own := connect(t, "", append(e.connectOptions(), natsgo.NoReconnect())...)
+	for range 1000 {
+		publish(t, own, &natsgo.Msg{Subject: "$JS.ACK.any"})
+	}
+	e.rates.now = func() time.Time { return time.Now().Add(2 * rateWindow) }
+	e.turn()
+	if err := own.Flush(); err != nil {
+		t.Error(err)
+	}
+	mustNotContain(t, "the log", h.log.String(), "publishes too much")
+}
+
 func TestOtherListenersAreOff(t *testing.T) {
 	t.Parallel()
 	s := newHouse(t).connecting().subscribe("")

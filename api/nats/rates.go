@@ -38,8 +38,9 @@ func newRates(o *Embedded, c *counters, log *slog.Logger) *rates {
 	}
 }
 
-// turn looks at all connections, if the last time is long enough ago.
-func (r *rates) turn(s *server.Server, disconnect func(id uint64)) {
+// turn looks at all connections but our own, which acknowledges what all others
+// sent, if the last time is long enough ago.
+func (r *rates) turn(s *server.Server, own uint64, disconnect func(id uint64)) {
 	now := r.now()
 	if now.Sub(r.at) < rateWindow {
 		return
@@ -49,6 +50,9 @@ func (r *rates) turn(s *server.Server, disconnect func(id uint64)) {
 		return
 	}
 	for _, c := range r.over(all.Conns, now) {
+		if c.Cid == own {
+			continue
+		}
 		disconnect(c.Cid)
 		r.counters.closed.Inc()
 		r.exceeded.add(1, "host", c.IP, "user", clip(c.AuthorizedUser))

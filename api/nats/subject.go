@@ -23,7 +23,8 @@ const (
 	Trusted Authorization = "trusted"
 )
 
-// Subject is one subject to subscribe to.
+// Subject is one subject to subscribe to. Those that have messages in common
+// ask for the same Authorization, with Connection also for the same ClusterTag.
 type Subject struct {
 	Subject string // as NATS has them, wildcards allowed
 	// ClusterTag is the cluster of lines that name none; empty if they have to.
@@ -81,22 +82,28 @@ func mergeSubjects(subjects []Subject) ([]Subject, error) {
 			return nil, fmt.Errorf("subject %q: another has the consumer %q of its stream", s.Subject, s.Durable)
 		}
 	}
-	return merged, checkEvents(merged)
+	return merged, checkOverlaps(merged)
 }
 
-// checkEvents makes sure that who may publish metrics cannot thereby send events.
-func checkEvents(subjects []Subject) error {
+// checkOverlaps makes sure that who may publish to one subject cannot thereby
+// do on another what is not asked for there: a message that matches both is
+// taken on both, and where the connection was asked nobody asks the message.
+func checkOverlaps(subjects []Subject) error {
 	for i, s := range subjects {
-		if s.Events == nil || s.Authorization != Connection {
-			continue
-		}
-		for j, other := range subjects {
-			if i != j && server.SubjectsCollide(s.Subject, other.Subject) {
-				return fmt.Errorf("subject %q has events of whoever may connect to send them, and overlaps with %q", s.Subject, other.Subject)
+		for _, other := range subjects[:i] {
+			if server.SubjectsCollide(s.Subject, other.Subject) && !s.asksAs(other) {
+				return fmt.Errorf("subject %q overlaps with %q, where another right is asked for: who has one would have the other", s.Subject, other.Subject)
 			}
 		}
 	}
 	return nil
+}
+
+// asksAs tells whether publishing to either subject takes the same right, or
+// each message is asked on both.
+func (s Subject) asksAs(other Subject) bool {
+	return s.Authorization == other.Authorization &&
+		(s.Authorization != Connection || s.Events == nil && other.Events == nil && s.ClusterTag == other.ClusterTag)
 }
 
 func (s Subject) check() error {

@@ -184,8 +184,13 @@ func (s *Subscriber) Connected() bool {
 }
 
 // take hands a message to a worker. It blocks while all are busy, and what
-// comes meanwhile waits in the library, subject by subject.
+// comes meanwhile waits in the library, subject by subject. Events stay here, in
+// their order: of a job that ended at once, the end must not come first.
 func (s *Subscriber) take(f *feed, m *natsgo.Msg) {
+	if f.Events != nil {
+		s.handle(f, m, time.Time{})
+		return
+	}
 	select {
 	case s.jobs <- job{feed: f, msg: m}:
 	case <-s.ctx.Done():
