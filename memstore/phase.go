@@ -1,5 +1,7 @@
 package memstore
 
+import "math"
+
 // phase is where a series' samples lie between the slots of its lane.
 type phase struct {
 	offset int64 // milliseconds, in [-frequency/2, frequency/2)
@@ -7,6 +9,8 @@ type phase struct {
 	early  int8  // successive samples more than a quarter of the frequency early
 	late   int8  // or late
 	untold bool  // where the series is has to be said in the next record of it
+
+	moved uint32 // slot since which the offset is what it is; 0: ever, or since the restore
 }
 
 // steady reports that the newest sample lay where it should.
@@ -43,5 +47,7 @@ func (p *phase) place(l *lane, t int64, newest bool) int64 {
 	}
 	p.early, p.late = 0, 0
 	p.offset = t - l.time(l.nearest(t, 0))
-	return l.nearest(t, p.offset)
+	slot = l.nearest(t, p.offset)
+	p.moved = uint32(min(max(slot, 0), math.MaxUint32))
+	return slot
 }

@@ -43,7 +43,8 @@ func (rd *reader) holds(sr *Series) bool {
 	}
 	spans := rd.only(sr.level.device)
 	for _, s := range slices.Backward(spans) {
-		if rd.holdsIn(sr, sr.slots(s)) {
+		older, newer := sr.slots(s)
+		if rd.holdsIn(sr, newer) || rd.holdsIn(sr, older) {
 			return true
 		}
 	}
@@ -58,14 +59,21 @@ func (r slotRange) within(o slotRange) slotRange {
 	return slotRange{first, max(first, min(r.end, o.end))}
 }
 
-// slots returns those whose time, at the series' phase, lies in a span.
-func (sr *Series) slots(s Span) slotRange {
-	l := sr.lane
-	at := func(t int64) int64 {
+// slots returns those whose time lies in a span: at the series' phase, and of
+// those from before it moved, where the phase was any, those that surely do.
+func (sr *Series) slots(s Span) (older, newer slotRange) {
+	l, moved := sr.lane, int64(sr.phase.moved)
+	at := func(t, offset int64) int64 {
 		t = min(max(t, beforeAll), -beforeAll) // with which times don't overflow
-		return -floorDiv(l.grid+sr.phase.offset-t, l.frequency)
+		return -floorDiv(l.grid+offset-t, l.frequency)
 	}
-	return slotRange{at(s.From), at(s.To)}
+	newer = slotRange{at(s.From, sr.phase.offset), at(s.To, sr.phase.offset)}
+	if moved == 0 {
+		return older, newer
+	}
+	half := l.frequency / 2
+	older = slotRange{at(s.From+half, 0), at(s.To-half+1, 0)}
+	return older.within(slotRange{older.first, moved}), newer.within(slotRange{moved, newer.end})
 }
 
 // holdsIn reports whether a series has a sample in some slots. What cannot be
@@ -126,17 +134,19 @@ func (rd *reader) readable(g grid, sr *Series, shaped bool) bounds {
 	b := bounds{masked: true}
 	spans := rd.only(sr.level.device)
 	for _, s := range spans {
-		in := sr.slots(s)
-		if in.first <= sr.first && sr.last < in.end {
+		older, newer := sr.slots(s)
+		if newer.first <= sr.first && sr.last < newer.end {
 			rd.ranges = append(rd.ranges[:0], all)
 			return bounds{first: sr.first, last: sr.last}
 		}
-		if part := in.within(all); part.first < part.end {
-			rd.ranges = append(rd.ranges, part)
-		}
-		if shaped {
-			b.before = b.before || rd.holdsIn(sr, slotRange{in.first, min(in.end, all.first)})
-			b.after = b.after || rd.holdsIn(sr, slotRange{max(in.first, all.end), in.end})
+		for _, in := range [...]slotRange{older, newer} {
+			if part := in.within(all); part.first < part.end {
+				rd.ranges = append(rd.ranges, part)
+			}
+			if shaped {
+				b.before = b.before || rd.holdsIn(sr, slotRange{in.first, min(in.end, all.first)})
+				b.after = b.after || rd.holdsIn(sr, slotRange{max(in.first, all.end), in.end})
+			}
 		}
 	}
 	return b

@@ -189,3 +189,58 @@ func TestReadingSomeIsReadingAStoreOfThese(t *testing.T) {
 		}
 	}
 }
+
+// A collector that is started again sends at other seconds of the minute. What it
+// sent before is not shown as of a time at which it was not taken.
+func TestAPhaseThatMovesShowsNobodyElsesSample(t *testing.T) {
+	clock := int64(base)
+	s, err := New(Options{
+		Metrics:   []Metric{{Name: "load", Frequency: time.Minute}},
+		Retention: 72 * time.Hour, Now: func() time.Time { return time.Unix(clock, 0) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := Key{"alpha", "h", "load", Device{}}
+	put := func(sec int64, v float64) {
+		clock = base + sec
+		write(t, s, key, (base+sec)*1000, v)
+	}
+	sees := func(from, to int64) (ones, twos int) {
+		t.Helper()
+		only := func(Device) []Span { return []Span{{(base + from) * 1000, (base + to) * 1000}} }
+		d, err := s.Read(t.Context(), Selection{Cluster: "alpha", Host: "h", Metric: "load"}, Range{From: base, To: base + 1800, Only: only})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range d.Values {
+			switch v {
+			case 1:
+				ones++
+			case 2:
+				twos++
+			}
+		}
+		return ones, twos
+	}
+	put(25, 1) // the lane's grid
+	for m := range int64(20) {
+		put(60*m+25, float64(1+m/10)) // from 600 s on another job runs
+	}
+	if ones, twos := sees(0, 610); ones != 10 || twos != 0 {
+		t.Errorf("before: %d of its own, %d of the other's", ones, twos)
+	}
+	for m := int64(21); m < 30; m++ {
+		put(60*m, 2)
+	}
+	f := func(from, to int64, ones, twos [2]int) {
+		t.Helper()
+		gotOnes, gotTwos := sees(from, to)
+		if gotOnes < ones[0] || gotOnes > ones[1] || gotTwos < twos[0] || gotTwos > twos[1] {
+			t.Errorf("after, from %d to %d: %d of the first job, %d of the second", from, to, gotOnes, gotTwos)
+		}
+	}
+	f(0, 610, [2]int{9, 10}, [2]int{0, 0})
+	f(610, 1800, [2]int{0, 0}, [2]int{17, 20})
+	f(1260, 1800, [2]int{0, 0}, [2]int{7, 9})
+}
