@@ -221,7 +221,8 @@ func TestAClusterLosesNothingWhenItsNodesAreKilled(t *testing.T) {
 			i, routes[i], routes[0], routes[1], routes[2])))
 		urls = append(urls, nodes[i].url)
 	}
-	h.subscribe(strings.Join(urls, ","))
+	h.options.Registerer = nil // as it is subscribed twice
+	subscriber := h.subscribe(strings.Join(urls, ","))
 	c := connect(t, strings.Join(urls, ","), natsgo.MaxReconnects(-1))
 	var stream jetstream.Stream
 	eventually(t, "the stream is there", func() (ok bool) {
@@ -232,6 +233,7 @@ func TestAClusterLosesNothingWhenItsNodesAreKilled(t *testing.T) {
 	if n := stream.CachedInfo().Config.Replicas; n != 3 {
 		t.Errorf("%d replicas", n)
 	}
+	takesABacklog(t, h, subscriber, c, stream)
 	a := publishAcked(t, strings.Join(urls, ","))
 	killFor(t, 1, func() {
 		before := len(h.hosts())
@@ -242,6 +244,30 @@ func TestAClusterLosesNothingWhenItsNodesAreKilled(t *testing.T) {
 		nodes[leader].start()
 	})
 	mustHaveAll(t, h, a.end())
+}
+
+// takesABacklog has more wait in the stream than is fetched at a time. It comes,
+// and not again and again.
+func takesABacklog(t *testing.T, h *house, s *Subscriber, c *natsgo.Conn, stream jetstream.Stream) {
+	t.Helper()
+	const backlog = 5 * fetchMessages
+	h.close(s)
+	js := newJetStream(t, c)
+	for _, m := range bearers(hostNames(backlog)) {
+		if _, err := js.PublishMsgAsync(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-js.PublishAsyncComplete()
+	h.subscribe(h.options.Address)
+	eventually(t, "what waited is stored", func() bool { return len(h.hosts()) == backlog })
+	consumer, err := stream.Consumer(t.Context(), h.options.Subjects[0].Durable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := consumer.CachedInfo().Delivered.Consumer; n > 2*backlog {
+		t.Errorf("%d messages were delivered %d times", backlog, n)
+	}
 }
 
 // leaderOf returns the number of the node that leads the stream.

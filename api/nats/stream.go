@@ -67,7 +67,7 @@ func (p *puller) step() error {
 		return err
 	}
 	p.lag(ctx)
-	batch, err := p.consumer.Fetch(fetchMessages, jetstream.FetchMaxWait(fetchWait), jetstream.FetchMaxBytes(p.s.o.PendingBytes))
+	batch, err := p.consumer.Fetch(p.messages(), jetstream.FetchMaxWait(fetchWait))
 	if err != nil {
 		return fmt.Errorf("fetching: %w", err)
 	}
@@ -76,6 +76,13 @@ func (p *puller) step() error {
 		return fmt.Errorf("fetching: %w", err)
 	}
 	return nil
+}
+
+// messages returns how many to fetch. They are bounded by number, though bytes
+// are meant: a cluster's server ends a request for bytes before the messages of
+// it that its peers have yet to hear of, which nobody takes then.
+func (p *puller) messages() int {
+	return int(min(max(int64(p.s.o.PendingBytes)/max(p.conn.MaxPayload(), 1), 1), fetchMessages))
 }
 
 // settled is a message and what became of it.
