@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringstore/ringstore/archive/disk"
@@ -70,9 +71,14 @@ type Archive struct {
 
 	checkpoints, cleanups runs
 
-	gate    sync.RWMutex // whoever changes the store shares it; a checkpoint takes it alone to begin
-	closed  bool
-	journal *journal.Journal // nil before Restore has come to its end
+	brokenOff atomic.Bool // an import was, and the store holds a part of it
+
+	gate sync.RWMutex // whoever changes the store shares it; a checkpoint takes it alone to begin
+
+	// These two change with the gate taken alone. Who only asks reads them without
+	// it, as it is held while the disk works.
+	closed  atomic.Bool
+	journal atomic.Pointer[journal.Journal] // nil before Restore has come to its end
 }
 
 // Open makes the directory and takes it for this process; the error names the
@@ -159,27 +165,25 @@ func (a *Archive) Sync(ctx context.Context) error {
 	if err := a.available(ctx); err != nil {
 		return err
 	}
-	return a.journal.Sync(ctx)
+	return a.journal.Load().Sync(ctx)
 }
 
-// Unavailable is nil, or says why nothing can be written now.
-func (a *Archive) Unavailable() error {
-	a.gate.RLock()
-	defer a.gate.RUnlock()
-	return a.available(context.Background())
-}
+// Unavailable is nil, or says why nothing can be written now. It waits for nothing
+// that is being done.
+func (a *Archive) Unavailable() error { return a.available(context.Background()) }
 
-// available is called with the gate held.
+// available holds for as long as the gate is held.
 func (a *Archive) available(ctx context.Context) error {
+	j := a.journal.Load()
 	switch {
-	case a.closed:
+	case a.closed.Load():
 		return ErrClosed
-	case a.journal == nil:
+	case j == nil:
 		return ErrNotRestored
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	return a.journal.Unavailable()
+	return j.Unavailable()
 }
 
 // append hands a record to the journal.
@@ -187,7 +191,7 @@ func (a *Archive) append(ctx context.Context, r *memstore.Record) error {
 	if len(r.Bytes()) == 0 {
 		return nil
 	}
-	if err := a.journal.Append(ctx, r.Bytes()); err != nil {
+	if err := a.journal.Load().Append(ctx, r.Bytes()); err != nil {
 		return err
 	}
 	r.Settle()
@@ -232,7 +236,7 @@ func (a *Archive) Run(ctx context.Context) {
 		case <-maintenance.C:
 			evicted = a.maintain(evicted)
 		case <-look.C:
-			checkpoint = a.journal.Size() > a.JournalBytes && time.Since(failed) > a.Interval/10
+			checkpoint = a.journal.Load().Size() > a.JournalBytes && time.Since(failed) > a.Interval/10
 		case <-a.healthy:
 			checkpoint = true
 		case <-interval.C:
@@ -281,19 +285,22 @@ func (a *Archive) maintain(evicted int64) int64 {
 }
 
 // Close lets the writes in flight finish, writes a last checkpoint, if Restore
-// had come to its end, and gives the directory back. If the checkpoint fails, the
-// journal still has everything. A second Close does nothing.
+// and Import had come to their ends, and gives the directory back. If the
+// checkpoint fails, the journal still has everything. A second Close does nothing.
 func (a *Archive) Close() error {
 	a.gate.Lock()
-	if a.closed {
+	if a.closed.Load() {
 		a.gate.Unlock()
 		return nil
 	}
-	a.closed = true
+	a.closed.Store(true)
 	a.gate.Unlock()
 	var err error
-	if a.journal != nil {
-		err = errors.Join(a.Checkpoint(), a.journal.Close())
+	if j := a.journal.Load(); j != nil {
+		if !a.brokenOff.Load() {
+			err = a.Checkpoint()
+		}
+		err = errors.Join(err, j.Close())
 	}
 	if a.Parquet != nil {
 		err = errors.Join(err, a.Parquet.Close())

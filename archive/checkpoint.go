@@ -55,7 +55,7 @@ func (a *Archive) checkpoint(begin time.Time) (int64, error) {
 	n.Settle()
 	c.keep()
 	a.Logger.Info("checkpoint written", "run", c.head.Run, "hosts", c.hosts, "blocks", c.blocks, "bytes", c.bytes, "took", time.Since(begin))
-	if err := errors.Join(a.journal.Drop(first), a.removeWindows(c.head.Run), a.removeBlocks()); err != nil {
+	if err := errors.Join(a.journal.Load().Drop(first), a.removeWindows(c.head.Run), a.removeBlocks()); err != nil {
 		return c.bytes, fmt.Errorf("checkpoint %d is written, but what it replaces is still there: %w", c.head.Run, err)
 	}
 	return c.bytes, nil
@@ -64,9 +64,7 @@ func (a *Archive) checkpoint(begin time.Time) (int64, error) {
 // cut begins a segment of the journal and a snapshot which has all that the
 // segments before it have.
 func (a *Archive) cut() (*memstore.Snapshot, uint64, error) {
-	a.gate.RLock()
-	j := a.journal
-	a.gate.RUnlock()
+	j := a.journal.Load()
 	if j == nil {
 		return nil, 0, ErrNotRestored
 	}

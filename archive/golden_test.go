@@ -67,9 +67,9 @@ func writeGolden(t *testing.T, dir string) {
 	ok(t, err)
 	ok(t, a.Sync(t.Context()))
 	// As a process that is killed leaves it.
-	a.journal.Close()
+	a.journal.Load().Close()
 	a.lock.Close()
-	a.closed = true
+	a.closed.Store(true)
 }
 
 // describe lists what is stored.

@@ -15,7 +15,8 @@ import (
 // retention, and writes a checkpoint: before that nothing on disk has changed, and
 // an import that was broken off begins anew. Nobody else may write meanwhile. The
 // error is one of reading the directory or of writing the checkpoint, or
-// [memstore.ErrMemory]; what cannot be read is in the summary.
+// [memstore.ErrMemory]; what cannot be read is in the summary. After an error
+// Close is all that is left to do.
 func (a *Archive) Import(ctx context.Context, from fs.FS) (ccms.Summary, error) {
 	var batch []memstore.Sample
 	told := time.Now()
@@ -40,10 +41,11 @@ func (a *Archive) Import(ctx context.Context, from fs.FS) (ccms.Summary, error) 
 	}
 	since := a.Now().Add(-a.Store.Retention()).Unix()
 	summary, err := ccms.Read(ctx, from, ccms.Options{Since: since}, sink)
-	if err != nil {
-		return summary, fmt.Errorf("import: %w", err)
+	if err == nil {
+		err = a.Store.Maintain()
 	}
-	if err := a.Store.Maintain(); err != nil {
+	if err != nil {
+		a.brokenOff.Store(true)
 		return summary, fmt.Errorf("import: %w", err)
 	}
 	return summary, a.Checkpoint()

@@ -116,9 +116,9 @@ func TestRestoreUnderMemoryLimit(t *testing.T) {
 			if checkpoint {
 				ok(t, a.Checkpoint())
 			}
-			ok(t, a.journal.Close())
+			ok(t, a.journal.Load().Close())
 			ok(t, a.lock.Close())
-			a.closed = true
+			a.closed.Store(true)
 
 			limit := data + 200<<20
 			child := exec.Command(os.Args[0])

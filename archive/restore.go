@@ -54,12 +54,12 @@ func (a *Archive) Restore(ctx context.Context) (Restored, error) {
 	}
 	a.gate.Lock()
 	defer a.gate.Unlock()
-	a.journal = j
+	a.journal.Store(j)
 	return r.total, nil
 }
 
 func (r *restoring) restore() (*journal.Journal, error) {
-	if err := disk.RemoveTemporary(r.FS, r.dir); err != nil {
+	if err := errors.Join(disk.RemoveTemporary(r.FS, r.dir), r.removeUnfinished()); err != nil {
 		return nil, err
 	}
 	windows, path, err := r.newestWindows()

@@ -35,13 +35,28 @@ type SnapshotInfo struct {
 func (a *Archive) Snapshot(ctx context.Context) (SnapshotInfo, error) {
 	a.checkpointing.Lock() // until then nothing that is there goes
 	defer a.checkpointing.Unlock()
-	at := a.Now().UTC()
-	path := filepath.Join(a.dir, snapshotsDir, at.Format(snapshotTime))
+	at, path, err := a.moment()
+	if err != nil {
+		return SnapshotInfo{}, fmt.Errorf("snapshot: %w", err)
+	}
 	c := linking{Archive: a, ctx: ctx, root: filepath.Join(path+unfinishedMark, subdir)}
 	if err := c.run(path); err != nil {
 		return SnapshotInfo{}, fmt.Errorf("snapshot: %w", errors.Join(err, a.removeUnfinished()))
 	}
 	return SnapshotInfo{Path: path, Time: at, Files: c.files, Bytes: c.bytes}, nil
+}
+
+// moment returns the time that a snapshot is named for, which no other one is, and
+// where it goes. The clock may stand still, or have gone back.
+func (a *Archive) moment() (time.Time, string, error) {
+	for at := a.Now().UTC(); ; at = at.Add(time.Millisecond) {
+		path := filepath.Join(a.dir, snapshotsDir, at.Format(snapshotTime))
+		if _, err := a.FS.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return at, path, nil
+		} else if err != nil {
+			return at, "", err
+		}
+	}
 }
 
 // linking is the work of a snapshot.
@@ -68,6 +83,9 @@ func (c *linking) run(path string) error {
 		return err
 	}
 	for _, cluster := range clusters {
+		if !cluster.IsDir() { // as a restore passes it over
+			continue
+		}
 		if err := c.directory(filepath.Join(blocksDir, cluster.Name()), blocksSuffix); err != nil {
 			return err
 		}
@@ -81,12 +99,10 @@ func (c *linking) run(path string) error {
 // journal links the segments that nobody writes to any more, once all that was
 // acknowledged is in these.
 func (c *linking) journal() error {
-	c.gate.RLock()
-	err, j := c.available(c.ctx), c.Archive.journal
-	c.gate.RUnlock()
-	if err != nil {
+	if err := c.available(c.ctx); err != nil {
 		return err
 	}
+	j := c.Archive.journal.Load()
 	current, err := j.Rotate()
 	if err != nil {
 		return err

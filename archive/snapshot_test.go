@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/memstore"
@@ -196,5 +197,60 @@ func TestSnapshotsThatFail(t *testing.T) {
 	}
 	if _, err := a.Snapshot(t.Context()); !errors.Is(err, ErrClosed) {
 		t.Errorf("after Close: %v", err)
+	}
+}
+
+// Snapshots whose clock stands still, or goes back, are beside each other.
+func TestSnapshotsOfOneMoment(t *testing.T) {
+	a, err := Open(Options{Dir: t.TempDir(), Store: newStore(t), Now: func() time.Time { return time.Unix(now, 0) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close() })
+	if _, err := a.Restore(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	paths := make(map[string]bool)
+	for range 3 {
+		info := snapshot(t, a)
+		paths[info.Path] = true
+		if filepath.Base(info.Path) != info.Time.Format(snapshotTime) {
+			t.Errorf("%s of %v", info.Path, info.Time)
+		}
+	}
+	if len(paths) != 3 {
+		t.Errorf("%v", paths)
+	}
+}
+
+// What a process left that was killed in the middle of a snapshot would keep its
+// files on disk for good.
+func TestRestoreRemovesUnfinishedSnapshots(t *testing.T) {
+	dir := t.TempDir()
+	root := filepath.Join(dir, subdir, snapshotsDir)
+	if err := os.MkdirAll(filepath.Join(root, "20260101T000000.000Z"+unfinishedMark, subdir, journalDir), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	open(t, dir, newStore(t))
+	if entries, err := os.ReadDir(root); err != nil || len(entries) > 0 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+// What lies beside the clusters' directories and is none of ours is in nobody's way.
+func TestSnapshotsPassForeignFilesOver(t *testing.T) {
+	s := newStore(t)
+	dir := t.TempDir()
+	a := open(t, dir, s)
+	fill(t, a, s, 1)
+	if err := a.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(a.dir, blocksDir, "README"), nil, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	want := contents(t, s)
+	if got := restored(t, snapshot(t, a)); !reflect.DeepEqual(got, want) {
+		t.Errorf("%d samples, want %d", len(got), len(want))
 	}
 }

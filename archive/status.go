@@ -29,10 +29,8 @@ type Runs struct {
 // Status waits for nothing that is being done.
 func (a *Archive) Status() Status {
 	s := Status{Unavailable: a.Unavailable(), Checkpoints: a.checkpoints.now(), Cleanups: a.cleanups.now()}
-	a.gate.RLock()
-	defer a.gate.RUnlock()
-	if a.journal != nil {
-		s.Journal = a.journal.Status()
+	if j := a.journal.Load(); j != nil {
+		s.Journal = j.Status()
 	}
 	return s
 }

@@ -2,9 +2,11 @@ package archive
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/archive/disk/disktest"
 	"github.com/ringstore/ringstore/archive/journal"
 	"github.com/ringstore/ringstore/archive/parquet"
@@ -80,5 +82,52 @@ func TestStatusOfCleanups(t *testing.T) {
 	}
 	if c := m.Status().Cleanups; c.Done != 2 || c.Bytes != bytes || bytes == 0 || c.LastBytes != 0 {
 		t.Errorf("%+v, want %d bytes", c, bytes)
+	}
+}
+
+// hanging is a disk that does not come back, once it is told to, until it may.
+type hanging struct {
+	disk.OS
+	told            atomic.Bool
+	hangs, comeBack chan struct{}
+}
+
+func (h *hanging) SyncDir(name string) error {
+	if h.told.CompareAndSwap(true, false) {
+		close(h.hangs)
+		<-h.comeBack
+	}
+	return h.OS.SyncDir(name)
+}
+
+// Who asks how the archive is hears it while the disk hangs under a checkpoint.
+func TestStatusDoesNotWaitForTheDisk(t *testing.T) {
+	fsys := &hanging{hangs: make(chan struct{}), comeBack: make(chan struct{})}
+	s := newStore(t)
+	a, err := Open(Options{Dir: t.TempDir(), FS: fsys, Store: s, Now: ticking()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close() })
+	if _, err := a.Restore(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, a, s, 1)
+	fsys.told.Store(true)
+	checkpointed, asked := make(chan error, 1), make(chan Status, 1)
+	go func() { checkpointed <- a.Checkpoint() }()
+	<-fsys.hangs
+	go func() { asked <- a.Status() }()
+	select {
+	case got := <-asked:
+		if got.Unavailable != nil || got.Journal.Segments == 0 {
+			t.Errorf("%+v", got)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the status waits for the disk")
+	}
+	close(fsys.comeBack)
+	if err := <-checkpointed; err != nil {
+		t.Error(err)
 	}
 }

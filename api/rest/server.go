@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -21,6 +22,10 @@ import (
 type ServerOptions struct {
 	Certificate Certificate  // the zero one: HTTP
 	Log         *slog.Logger // nil means none
+
+	// Stall is how long a client of HTTP/2 may not take a byte of a connection: the
+	// end of a stream, as by [Options.Stall], has to go through it. 0 means 30 s.
+	Stall time.Duration
 }
 
 // Certificate names the PEM files of HTTPS.
@@ -61,6 +66,7 @@ func NewServer(handler http.Handler, o ServerOptions) (*Server, error) {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    headerBytes,
 		ErrorLog:          log.New(serverLog{o.Log}, "", 0),
+		HTTP2:             &http.HTTP2Config{WriteByteTimeout: cmp.Or(o.Stall, defaultStall)},
 		ConnState:         s.track,
 	}
 	if o.Certificate == (Certificate{}) {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -256,4 +257,81 @@ func (c *http2Client) send(method, path string, body io.Reader) (reply, error) {
 		err = errors.Join(err, errors.New(resp.Proto))
 	}
 	return reply{resp.StatusCode, resp.Header, string(text)}, err
+}
+
+// deaf is a connection that takes nothing any more, once it is told.
+type deaf struct {
+	net.Conn
+	told   atomic.Bool
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (d *deaf) Read(p []byte) (int, error) {
+	if d.told.Load() {
+		<-d.closed
+	}
+	return d.Conn.Read(p)
+}
+
+func (d *deaf) Close() error {
+	d.once.Do(func() { close(d.closed) })
+	return d.Conn.Close()
+}
+
+// A client that takes nothing loses its connection: through that it would have to be
+// told the end of its streams, and until then their handlers stay, and a stop waits.
+func TestHTTP2EndsWithoutAReader(t *testing.T) {
+	const stall = 200 * time.Millisecond
+	const queries = 3
+	d := open(t, func(o *rest.Options) { o.Stall = stall })
+	fill(t, d)
+	ended := make(chan struct{}, queries)
+	watch(d, ended)
+	cert, key, roots := selfSigned(t)
+	s, address, served := serve(t, d.Config.Handler, rest.ServerOptions{Certificate: rest.Certificate{CertFile: cert, KeyFile: key}, Stall: stall})
+	transport := &http.Transport{ForceAttemptHTTP2: true, DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		raw, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		conn := &deaf{Conn: raw, closed: make(chan struct{})}
+		secure := tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12})
+		err = secure.HandshakeContext(ctx)
+		conn.told.Store(true)
+		return secure, err
+	}}
+	ctx, cancel := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel()
+	for range queries {
+		asking.Go(func() {
+			req, err := http.NewRequestWithContext(ctx, "POST", "https://"+address+"/api/query", strings.NewReader(largeQuery(100)))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			req.Header.Set("Authorization", "Bearer "+d.token("admin"))
+			if resp, err := transport.RoundTrip(req); err == nil {
+				resp.Body.Close()
+				t.Errorf("%d without a reader", resp.StatusCode)
+			}
+		})
+	}
+	for range queries {
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Fatal("it is still answered")
+		}
+	}
+	stopping, late := context.WithTimeout(t.Context(), 10*time.Second)
+	defer late()
+	if err := s.Shutdown(stopping); err != nil {
+		t.Errorf("the connection is still there: %v", err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
 }

@@ -134,6 +134,32 @@ func TestNotify(t *testing.T) {
 	}
 }
 
+// TestUnitStartsAnew: a wrong configuration is not started again, which the unit
+// tells by the exit code. With what it has in the environment the program ends in
+// another way when the watchdog aborts it, as by a panic.
+func TestUnitStartsAnew(t *testing.T) {
+	text, err := os.ReadFile("../../configs/ringstore.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unit := string(text)
+	if prevents := fmt.Sprintf("\nRestartPreventExitStatus=%d\n", exitBadUsage); !strings.Contains(unit, prevents) {
+		t.Errorf("the unit has no %q", prevents)
+	}
+	environment := func(c *exec.Cmd) {
+		c.Dir = t.TempDir() // of a core, where there is one
+		for _, variable := range regexp.MustCompile(`(?m)^Environment=(.*)$`).FindAllStringSubmatch(unit, -1) {
+			c.Env = append(c.Env, variable[1])
+		}
+	}
+	p := launch(t, environment, "-config", newSettings(t).file(t))
+	p.ready(t)
+	p.signal(t, syscall.SIGABRT)
+	if code := p.wait(t); code != -1 {
+		t.Errorf("aborted: exit code %d instead of the signal", code)
+	}
+}
+
 // stat is the state of a process by proc_pid_stat(5).
 func stat(t *testing.T, pid int) string {
 	t.Helper()
