@@ -13,23 +13,26 @@ import (
 
 // What garbage may grow to before it is collected, in percent: of all that is in
 // use, and of what of it the collector has to read, which is its work. Samples
-// are in use for days and hold no pointers: to collect at a twelfth of garbage
+// are in use for days and hold no pointers: to collect at a twentieth of garbage
 // beside a day of them costs little, where Go's usual 100 takes 7.9 bytes of memory a
 // sample in place of 4.4 (scripts/bench). At a site's first intervals nearly all is
-// pointers, and a twelfth would be to read all of it for each twelfth that comes.
+// pointers, and a twentieth would be to read all of it for each twentieth that comes.
 const (
-	garbageOfAll  = 7
+	garbageOfAll  = 5
 	garbageOfRead = 40
 )
 
 // gcPercent is what the two come to with a day of samples.
-const gcPercent = 8
+const gcPercent = 6
 
 // paceEvery is how often the percentage is looked at, and paceStep how far off it
 // must be to be set, which stops the world for a moment.
 const (
 	paceEvery = 250 * time.Millisecond
 	paceStep  = 2
+	// growthEnds is how far it falls when a site is complete: what that took and
+	// needs no longer is given back at once.
+	growthEnds = 10
 )
 
 // limitMemory tells the runtime how much memory there is, and to stay near what
@@ -56,6 +59,9 @@ func paceGarbage(ctx context.Context) {
 	for set := gcPercent; ; {
 		if want := garbagePercent(); want-set >= paceStep || set-want >= paceStep {
 			debug.SetGCPercent(want)
+			if set-want >= growthEnds {
+				debug.FreeOSMemory()
+			}
 			set = want
 		}
 		select {
