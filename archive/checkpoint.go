@@ -243,10 +243,7 @@ func runOf(name, prefix, suffix string) (uint64, bool) {
 // list returns the files of a directory whose names tell a run, by their runs,
 // the oldest first.
 func (a *Archive) list(dir, prefix, suffix string) (paths []string, runs []uint64, err error) {
-	entries, err := a.FS.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, nil
-	}
+	entries, err := disk.List(a.FS, dir)
 	if err != nil {
 		return nil, nil, err
 	}

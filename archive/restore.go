@@ -132,21 +132,26 @@ func (r *restoring) damaged(path string, damage error) {
 	}
 }
 
+// clusterDirs names the directories of blocks that an archive has in root, one of
+// each cluster. A file beside them is nobody's.
+func clusterDirs(fsys disk.FS, root string) (names []string, err error) {
+	entries, err := disk.List(fsys, filepath.Join(root, blocksDir))
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
 // findBlocks reads what files of blocks there are, and what is in them.
 func (r *restoring) findBlocks() error {
-	root := filepath.Join(r.dir, blocksDir)
-	clusters, err := r.FS.ReadDir(root)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	clusters, err := clusterDirs(r.FS, r.dir)
 	if err != nil {
 		return err
 	}
 	for _, cluster := range clusters {
-		dir := filepath.Join(root, cluster.Name())
-		if !cluster.IsDir() {
-			continue
-		}
+		dir := filepath.Join(r.dir, blocksDir, cluster)
 		if err := disk.RemoveTemporary(r.FS, dir); err != nil {
 			return err
 		}
@@ -163,7 +168,7 @@ func (r *restoring) findBlocks() error {
 			if f == nil {
 				continue
 			}
-			r.catalog.add(&file{path: path, cluster: cluster.Name(), run: runs[i]}, f.Hosts)
+			r.catalog.add(&file{path: path, cluster: cluster, run: runs[i]}, f.Hosts)
 			if err := errors.Join(f.Close(), r.ctx.Err()); err != nil {
 				return err
 			}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/ringstore/ringstore/archive/disk"
 )
 
 // Snapshots lie below snapshots/, each in a directory named for its moment. One
@@ -78,15 +80,12 @@ func (c *linking) run(path string) error {
 	if err := c.directory("", windowsSuffix); err != nil {
 		return err
 	}
-	clusters, err := c.entries(filepath.Join(c.dir, blocksDir))
+	clusters, err := clusterDirs(c.FS, c.dir)
 	if err != nil {
 		return err
 	}
 	for _, cluster := range clusters {
-		if !cluster.IsDir() { // as a restore passes it over
-			continue
-		}
-		if err := c.directory(filepath.Join(blocksDir, cluster.Name()), blocksSuffix); err != nil {
+		if err := c.directory(filepath.Join(blocksDir, cluster), blocksSuffix); err != nil {
 			return err
 		}
 	}
@@ -124,7 +123,7 @@ func (c *linking) journal() error {
 // directory links the files of a directory, below the archive's, that have a
 // suffix.
 func (c *linking) directory(name, suffix string) error {
-	entries, err := c.entries(filepath.Join(c.dir, name))
+	entries, err := disk.List(c.FS, filepath.Join(c.dir, name))
 	if err != nil {
 		return err
 	}
@@ -157,20 +156,11 @@ func (c *linking) link(name string) error {
 	return c.FS.Link(from, filepath.Join(c.root, name))
 }
 
-// entries lists a directory, which may not be there.
-func (a *Archive) entries(dir string) ([]fs.DirEntry, error) {
-	entries, err := a.FS.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return entries, err
-}
-
 // removeUnfinished removes what is left of snapshots that did not come to
 // their end.
 func (a *Archive) removeUnfinished() error {
 	root := filepath.Join(a.dir, snapshotsDir)
-	entries, err := a.entries(root)
+	entries, err := disk.List(a.FS, root)
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), unfinishedMark) {
 			err = errors.Join(err, a.removeAll(filepath.Join(root, e.Name())))
@@ -180,7 +170,7 @@ func (a *Archive) removeUnfinished() error {
 }
 
 func (a *Archive) removeAll(dir string) error {
-	entries, err := a.entries(dir)
+	entries, err := disk.List(a.FS, dir)
 	if err != nil {
 		return err
 	}

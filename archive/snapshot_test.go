@@ -253,4 +253,7 @@ func TestSnapshotsPassForeignFilesOver(t *testing.T) {
 	if got := restored(t, snapshot(t, a)); !reflect.DeepEqual(got, want) {
 		t.Errorf("%d samples, want %d", len(got), len(want))
 	}
+	if v, err := Verify(t.Context(), disk.OS{}, dir); err != nil || len(v.Damage) > 0 || v.Files == 0 {
+		t.Errorf("verified: %+v, %v", v, err)
+	}
 }

@@ -2,9 +2,7 @@ package archive
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -33,12 +31,12 @@ func Verify(ctx context.Context, fsys disk.FS, dir string) (Verified, error) {
 	if err := v.directory(root, windowsSuffix); err != nil {
 		return v.Verified, fmt.Errorf("verify: %w", err)
 	}
-	clusters, err := fsys.ReadDir(filepath.Join(root, blocksDir))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	clusters, err := clusterDirs(fsys, root)
+	if err != nil {
 		return v.Verified, fmt.Errorf("verify: %w", err)
 	}
 	for _, c := range clusters {
-		if err := v.directory(filepath.Join(root, blocksDir, c.Name()), blocksSuffix); err != nil {
+		if err := v.directory(filepath.Join(root, blocksDir, c), blocksSuffix); err != nil {
 			return v.Verified, fmt.Errorf("verify: %w", err)
 		}
 	}
@@ -56,10 +54,7 @@ type verification struct {
 
 // directory reads the files of a directory that have a suffix.
 func (v *verification) directory(dir, suffix string) error {
-	entries, err := v.fsys.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	entries, err := disk.List(v.fsys, dir)
 	if err != nil {
 		return err
 	}
@@ -94,11 +89,8 @@ func (v *verification) aside(path string) {
 }
 
 func (v *verification) journal(dir string) error {
-	entries, err := v.fsys.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	entries, err := disk.List(v.fsys, dir)
+	if err != nil || len(entries) == 0 {
 		return err
 	}
 	for _, e := range entries {

@@ -59,6 +59,15 @@ func removed(fsys FS, path string) error {
 	return nil
 }
 
+// List returns what is in a directory, sorted by name; nothing if it is not there.
+func List(fsys FS, dir string) ([]fs.DirEntry, error) {
+	entries, err := fsys.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return entries, err
+}
+
 // RemoveTemporary removes what a [Publish] left in the directory when the
 // process or the power went. Nobody may be publishing there.
 func RemoveTemporary(fsys FS, dir string) error {
