@@ -41,23 +41,23 @@ func (b *bench) measureCheckpoints(ctx context.Context, p program, f *figures) (
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
 	if err := b.load(ctx, s.url); err != nil {
-		return s.explain(err)
+		return s.Explain(err)
 	}
-	cpu, err := cpuTime(s.pid())
+	cpu, err := cpuTime(s.PID())
 	if err != nil {
 		return err
 	}
 	begin := time.Now()
 	requests, err := b.writeSteadily(ctx, s.url, steps)
 	if err != nil {
-		return s.explain(err)
+		return s.Explain(err)
 	}
 	took := time.Since(begin)
-	used, err := cpuTime(s.pid())
+	used, err := cpuTime(s.PID())
 	if err != nil {
 		return err
 	}
-	log, err := os.Open(s.log)
+	log, err := os.Open(s.Log())
 	if err != nil {
 		return err
 	}

@@ -34,10 +34,10 @@ func (b *bench) questionForEverything() []byte {
 
 // askEverything is no failure if the program refuses, nor if it breaks off.
 func (b *bench) askEverything(ctx context.Context, s *server) (e everything, err error) {
-	if err := resetPeakMemory(s.pid()); err != nil {
+	if err := resetPeakMemory(s.PID()); err != nil {
 		return e, err
 	}
-	before, err := residentMemory(s.pid())
+	before, err := residentMemory(s.PID())
 	if err != nil {
 		return e, err
 	}
@@ -45,7 +45,7 @@ func (b *bench) askEverything(ctx context.Context, s *server) (e everything, err
 	if err := ctx.Err(); err != nil {
 		return e, err
 	}
-	peak, err := peakMemory(s.pid())
+	peak, err := peakMemory(s.PID())
 	e.grown = max(0, peak-before)
 	return e, err
 }

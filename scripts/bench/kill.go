@@ -21,16 +21,16 @@ func (b *bench) measureKill(ctx context.Context, p program, f *figures) (err err
 	if err != nil {
 		return err
 	}
-	defer s.kill()
+	defer s.Kill()
 	if err := b.load(ctx, s.url); err != nil {
-		return s.explain(err)
+		return s.Explain(err)
 	}
 	if b.options.query {
 		if f.everything, err = b.askEverything(ctx, s); err != nil {
-			return s.explain(err)
+			return s.Explain(err)
 		}
 	}
-	s.kill()
+	s.Kill()
 	begin := time.Now()
 	s, err = b.start(ctx, p)
 	if err != nil {

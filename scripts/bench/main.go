@@ -25,10 +25,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
+
+	"github.com/ringstore/ringstore/scripts/launch"
 )
 
 // options are the flags.
@@ -48,17 +48,7 @@ type options struct {
 	pace        int
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(launch.Main("bench", run)) }
 
 func parseOptions(args []string, stderr io.Writer) (options, error) {
 	var o options
@@ -131,9 +121,8 @@ type program struct{ name, path string }
 // programs builds ours and finds the peer.
 func programs(ctx context.Context, o options, dir string) ([]program, error) {
 	ours := program{"ringstore", filepath.Join(dir, "ringstore")}
-	build := exec.CommandContext(ctx, "go", "build", "-o", ours.path, "github.com/ringstore/ringstore/cmd/ringstore")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("building ringstore: %w\n%s", err, out)
+	if err := launch.Build(ctx, ours.path); err != nil {
+		return nil, err
 	}
 	if o.peer == "" {
 		return []program{ours}, nil

@@ -65,16 +65,16 @@ func (b *bench) measureStop(ctx context.Context, p program, f *figures) (err err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
 	if err := b.measureLoad(ctx, s, f); err != nil {
-		return s.explain(err)
+		return s.Explain(err)
 	}
 	if b.options.query {
 		if err := b.measureQuery(ctx, s, f); err != nil {
-			return s.explain(err)
+			return s.Explain(err)
 		}
 	}
 	begin := time.Now()
 	if err := s.stop(); err != nil {
-		return s.explain(err)
+		return s.Explain(err)
 	}
 	f.stopTime = time.Since(begin)
 	if f.disk, err = diskUsage(filepath.Join(b.dir, checkpointDir)); err != nil {
@@ -87,10 +87,10 @@ func (b *bench) measureLoad(ctx context.Context, s *server, f *figures) (err err
 	if err := f.control.run(b); err != nil {
 		return err
 	}
-	if f.memoryEmpty, err = residentMemory(s.pid()); err != nil {
+	if f.memoryEmpty, err = residentMemory(s.PID()); err != nil {
 		return err
 	}
-	cpu, err := cpuTime(s.pid())
+	cpu, err := cpuTime(s.PID())
 	if err != nil {
 		return err
 	}
@@ -99,11 +99,11 @@ func (b *bench) measureLoad(ctx context.Context, s *server, f *figures) (err err
 		return err
 	}
 	f.loadTime = time.Since(begin)
-	if f.loadCPU, err = cpuTime(s.pid()); err != nil {
+	if f.loadCPU, err = cpuTime(s.PID()); err != nil {
 		return err
 	}
 	f.loadCPU -= cpu
-	if f.memoryLoaded, err = residentMemory(s.pid()); err != nil {
+	if f.memoryLoaded, err = residentMemory(s.PID()); err != nil {
 		return err
 	}
 	if err := f.control.run(b); err != nil {
@@ -125,7 +125,7 @@ func (b *bench) measureQuery(ctx context.Context, s *server, f *figures) (err er
 	if f.asked, err = b.ask(ctx, s.url, body); err != nil {
 		return err
 	}
-	cpu, err := cpuTime(s.pid())
+	cpu, err := cpuTime(s.PID())
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (b *bench) measureQuery(ctx context.Context, s *server, f *figures) (err er
 		}
 	}
 	f.askTime = time.Since(begin) / time.Duration(n)
-	f.askCPU, err = cpuTime(s.pid())
+	f.askCPU, err = cpuTime(s.PID())
 	f.askCPU = (f.askCPU - cpu) / time.Duration(n)
 	return err
 }
@@ -156,10 +156,10 @@ func (b *bench) measureRestart(ctx context.Context, p program, f *figures) (err 
 
 // restored tells what a start has cost, and how many values a query finds then.
 func (b *bench) restored(ctx context.Context, s *server) (cpu time.Duration, memory int64, values int, err error) {
-	if cpu, err = cpuTime(s.pid()); err != nil {
+	if cpu, err = cpuTime(s.PID()); err != nil {
 		return 0, 0, 0, err
 	}
-	if memory, err = residentMemory(s.pid()); err != nil || !b.options.query {
+	if memory, err = residentMemory(s.PID()); err != nil || !b.options.query {
 		return cpu, memory, 0, err
 	}
 	again, err := b.ask(ctx, s.url, b.question())

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +18,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/ringstore/ringstore/memstore/synthetic"
+	"github.com/ringstore/ringstore/scripts/launch"
 )
 
 // bench is one program's directory, data and way in.
@@ -78,17 +77,14 @@ func (b *bench) config(addr string) ([]byte, error) {
 
 // server is a running program.
 type server struct {
-	cmd  *exec.Cmd
+	*launch.Process
 	url  string
-	log  string // file with what it prints
-	done chan struct{}
-	err  error // how it ended, once done is closed
 	term sync.Once
 }
 
 // start runs a program on a free port and returns once it answers.
 func (b *bench) start(ctx context.Context, p program) (*server, error) {
-	addr, err := freeAddr()
+	addr, err := launch.FreeAddr()
 	if err != nil {
 		return nil, err
 	}
@@ -104,28 +100,17 @@ func (b *bench) start(ctx context.Context, p program) (*server, error) {
 		return nil, err
 	}
 	defer log.Close()
-	s := &server{url: "http://" + addr, log: log.Name(), done: make(chan struct{})}
-	s.cmd = exec.CommandContext(ctx, p.path, append([]string{"-config", "config.json"}, b.args...)...)
-	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = b.dir, log, log
-	if err := s.cmd.Start(); err != nil {
+	cmd := exec.CommandContext(ctx, p.path, append([]string{"-config", "config.json"}, b.args...)...)
+	cmd.Dir = b.dir
+	running, err := launch.Start(cmd, log)
+	if err != nil {
 		return nil, err
 	}
-	go func() {
-		defer close(s.done)
-		s.err = s.cmd.Wait()
-	}()
+	s := &server{Process: running, url: "http://" + addr}
 	if err := b.waitReady(ctx, s); err != nil {
-		return nil, errors.Join(s.explain(err), s.stop())
+		return nil, errors.Join(s.Explain(err), s.stop())
 	}
 	return s, nil
-}
-
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 // waitReady polls with a small query: a program that has no /-/ready either
@@ -143,14 +128,12 @@ func (b *bench) waitReady(ctx context.Context, s *server) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-s.done:
+		case <-s.Done():
 			return errors.New("the program ended")
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
 }
-
-func (s *server) pid() int { return s.cmd.Process.Pid }
 
 // stopTime bounds how long a program may write its last checkpoint.
 const stopTime = 5 * time.Minute
@@ -158,32 +141,14 @@ const stopTime = 5 * time.Minute
 // stop ends the program by SIGTERM, and by force if that takes too long. A
 // second stop does nothing but return the same.
 func (s *server) stop() error {
-	s.term.Do(func() { _ = s.cmd.Process.Signal(syscall.SIGTERM) })
+	s.term.Do(func() { s.Signal(syscall.SIGTERM) })
 	select {
-	case <-s.done:
+	case <-s.Done():
 	case <-time.After(stopTime):
-		_ = s.cmd.Process.Kill()
-		<-s.done
+		s.Kill()
 	}
-	if s.err != nil {
-		return fmt.Errorf("the program's end: %w", s.err)
+	if err := s.Err(); err != nil {
+		return fmt.Errorf("the program's end: %w", err)
 	}
 	return nil
-}
-
-// kill ends the program by SIGKILL, if it still runs.
-func (s *server) kill() {
-	_ = s.cmd.Process.Kill()
-	<-s.done
-}
-
-// explain adds the end of what the program printed.
-func (s *server) explain(err error) error {
-	const most = 2000
-	text, readErr := os.ReadFile(s.log)
-	if readErr != nil {
-		return err
-	}
-	text = bytes.TrimSpace(text[max(0, len(text)-most):])
-	return fmt.Errorf("%w; it printed:\n%s", err, text)
 }

@@ -33,7 +33,7 @@ func crash(ctx context.Context, o options, dir string, log io.Writer) (total res
 				return total, err
 			}
 			time.Sleep(time.Duration(random.Int64N(int64(60 * time.Millisecond))))
-			s.kill()
+			s.Kill()
 			total.early++
 		}
 		r, err := killOnce(ctx, o, dir, addr, senders, time.Duration(random.Int64N(int64(o.longest))))
@@ -66,7 +66,7 @@ func killOnce(ctx context.Context, o options, dir, addr string, senders []*sende
 	if err != nil {
 		return r, err
 	}
-	defer s.kill()
+	defer s.Kill()
 	if err := s.ready(ctx); err != nil {
 		return r, err
 	}
@@ -75,20 +75,20 @@ func killOnce(ctx context.Context, o options, dir, addr string, senders []*sende
 		writing.Go(func() { x.send(ctx, s.url) })
 	}
 	time.Sleep(after)
-	s.kill()
+	s.Kill()
 	writing.Wait()
 
 	again, err := start(ctx, o, dir, addr)
 	if err != nil {
 		return r, err
 	}
-	defer again.kill()
+	defer again.Kill()
 	if err := again.ready(ctx); err != nil {
 		return r, err
 	}
 	for _, x := range senders {
 		if err := x.compare(again.url, &r); err != nil {
-			return r, again.explain(err)
+			return r, again.Explain(err)
 		}
 	}
 	return r, nil

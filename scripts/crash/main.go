@@ -17,11 +17,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
+
+	"github.com/ringstore/ringstore/scripts/launch"
 )
 
 // options are the flags.
@@ -36,17 +35,7 @@ type options struct {
 	seed       uint64
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "crash:", err)
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(launch.Main("crash", run)) }
 
 func parseOptions(args []string, stderr io.Writer) (options, error) {
 	var o options
@@ -86,9 +75,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	if o.program == "" {
 		o.program = filepath.Join(dir, "ringstore")
-		build := exec.CommandContext(ctx, "go", "build", "-o", o.program, "github.com/ringstore/ringstore/cmd/ringstore")
-		if out, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("building ringstore: %w\n%s", err, out)
+		if err := launch.Build(ctx, o.program); err != nil {
+			return err
 		}
 	}
 	fmt.Fprintf(stderr, "seed %d\n", o.seed)

@@ -1,17 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/ringstore/ringstore/scripts/launch"
 )
 
 // metric is what is written; its frequency is a second.
@@ -23,19 +22,15 @@ const (
 
 // server is a running ringstore.
 type server struct {
-	cmd  *exec.Cmd
-	url  string
-	log  string        // file
-	done chan struct{} // closed when it has ended
+	*launch.Process
+	url string
 }
 
 // configure writes the configuration and returns where the server will listen.
 func configure(o options, dir string) (addr string, err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	if addr, err = launch.FreeAddr(); err != nil {
 		return "", err
 	}
-	addr = l.Addr().String()
 	type object = map[string]any
 	kept := object{"directory": "./" + checkpoints}
 	if o.sync != "" {
@@ -54,7 +49,7 @@ func configure(o options, dir string) (addr string, err error) {
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, "config.json"), config, 0o600)
 	}
-	return addr, errors.Join(err, l.Close())
+	return addr, err
 }
 
 func start(ctx context.Context, o options, dir, addr string) (*server, error) {
@@ -63,23 +58,13 @@ func start(ctx context.Context, o options, dir, addr string) (*server, error) {
 		return nil, err
 	}
 	defer log.Close()
-	s := &server{url: "http://" + addr, log: log.Name(), done: make(chan struct{})}
-	s.cmd = exec.CommandContext(ctx, o.program, "-config", "config.json")
-	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = dir, log, log
-	if err := s.cmd.Start(); err != nil {
+	cmd := exec.CommandContext(ctx, o.program, "-config", "config.json")
+	cmd.Dir = dir
+	p, err := launch.Start(cmd, log)
+	if err != nil {
 		return nil, err
 	}
-	go func() {
-		defer close(s.done)
-		_ = s.cmd.Wait() // it is killed
-	}()
-	return s, nil
-}
-
-// kill is kill -9.
-func (s *server) kill() {
-	_ = s.cmd.Process.Kill()
-	<-s.done
+	return &server{p, "http://" + addr}, nil
 }
 
 // ready returns when the server has restored its store.
@@ -95,18 +80,9 @@ func (s *server) ready(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-s.done:
-			return s.explain(errors.New("the program ended by itself"))
+		case <-s.Done():
+			return s.Explain(errors.New("the program ended by itself"))
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
-}
-
-// explain adds the end of what the program printed.
-func (s *server) explain(err error) error {
-	text, readErr := os.ReadFile(s.log)
-	if readErr != nil {
-		return err
-	}
-	return fmt.Errorf("%w; it printed:\n%s", err, bytes.TrimSpace(text[max(0, len(text)-4000):]))
 }

@@ -8,29 +8,21 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ringstore/ringstore/scripts/launch"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, os.Args[1:], os.Stderr)
-	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "release:", err)
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(launch.Main("release", run)) }
 
 // release is what is built, and where.
 type release struct {
@@ -42,7 +34,7 @@ type release struct {
 }
 
 // run builds a release.
-func run(ctx context.Context, args []string, log io.Writer) error {
+func run(ctx context.Context, args []string, _, log io.Writer) error {
 	flags := flag.NewFlagSet("release", flag.ContinueOnError)
 	flags.SetOutput(log)
 	out := flags.String("o", "dist", "`directory` of what is built; what is in it goes")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -44,7 +45,7 @@ func needs(t *testing.T, programs ...string) {
 func released(t *testing.T, version string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := run(t.Context(), []string{"-o", dir, "-version", version, "-arch", runtime.GOARCH}, t.Output()); err != nil {
+	if err := run(t.Context(), []string{"-o", dir, "-version", version, "-arch", runtime.GOARCH}, io.Discard, t.Output()); err != nil {
 		t.Fatal(err)
 	}
 	return dir
