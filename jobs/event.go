@@ -100,10 +100,7 @@ func (e *Events) Alive() { e.ix.setAlive(e.ix.o.Now().Unix()) }
 // Lost notes that events came and are lost. The end of any job may be among them:
 // those that only events keep open are shut.
 func (e *Events) Lost() {
-	e.ix.write.Lock()
-	defer e.ix.write.Unlock()
-	e.ix.mu.Lock()
-	defer e.ix.mu.Unlock()
+	defer e.ix.lock()()
 	e.ix.freeze()
 }
 
@@ -212,10 +209,7 @@ func (ix *Index) evict(r *Report, n *Node) {
 // stopped closes a job. When one is closed already cc-backend is right, or the
 // first event.
 func (ix *Index) stopped(k Key, end int64) error {
-	ix.write.Lock()
-	defer ix.write.Unlock()
-	ix.mu.Lock()
-	defer ix.mu.Unlock()
+	defer ix.lock()()
 	at, ok := ix.find(k)
 	if !ok {
 		return invalid("the end of a job that is not known")
@@ -246,10 +240,7 @@ const saveAlive = 60
 // setAlive notes that events come. After a time without, nobody knows which were
 // lost: the jobs that they kept open are shut at its beginning.
 func (ix *Index) setAlive(at int64) {
-	ix.write.Lock()
-	defer ix.write.Unlock()
-	ix.mu.Lock()
-	defer ix.mu.Unlock()
+	defer ix.lock()()
 	if at-ix.alive > int64(ix.o.MaxStaleness.Seconds()) {
 		ix.freeze()
 	}

@@ -105,6 +105,16 @@ func New(o Options) *Index {
 	return &Index{o: o, seed: maphash.MakeSeed(), t: newTables()}
 }
 
+// lock is for who changes something, and returns what gives it back.
+func (ix *Index) lock() (unlock func()) {
+	ix.write.Lock()
+	ix.mu.Lock()
+	return func() {
+		ix.mu.Unlock()
+		ix.write.Unlock()
+	}
+}
+
 func newTables() *tables {
 	return &tables{
 		nameIDs: make(map[string]uint32), clusterIDs: make(map[string]uint16), hostIDs: make(map[hostName]uint32),

@@ -26,10 +26,7 @@ func (ix *Index) Learn(reports ...Report) error {
 
 // change calls put for each report that can be.
 func (ix *Index) change(reports []Report, put func(at uint32, known bool, r *Report) uint32) error {
-	ix.write.Lock()
-	defer ix.write.Unlock()
-	ix.mu.Lock()
-	defer ix.mu.Unlock()
+	defer ix.lock()()
 	ix.changes++
 	var errs []error
 	lengths := make(map[uint32]int) // of users' intervals before
@@ -94,10 +91,7 @@ func (ix *Index) learn(at uint32, known bool, r *Report) uint32 {
 // Unix seconds. Events do not keep these open any longer. A job that began less
 // than grace seconds before may be one that only events tell of so far.
 func (ix *Index) Unseen(at, grace int64) []Key {
-	ix.write.Lock()
-	defer ix.write.Unlock()
-	ix.mu.Lock()
-	defer ix.mu.Unlock()
+	defer ix.lock()()
 	var unseen []Key
 	for i := range ix.t.open {
 		j := &ix.t.jobs[i]
@@ -115,10 +109,7 @@ func (ix *Index) Unseen(at, grace int64) []Key {
 // Vanished closes a job that cc-backend does not know any more when it was last
 // seen.
 func (ix *Index) Vanished(k Key) {
-	ix.write.Lock()
-	defer ix.write.Unlock()
-	ix.mu.Lock()
-	defer ix.mu.Unlock()
+	defer ix.lock()()
 	if at, ok := ix.find(k); ok {
 		ix.t.jobs[at].flags &^= open | live
 		ix.t.mark(at)
