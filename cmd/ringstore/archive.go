@@ -123,11 +123,7 @@ func cleanCheckpoints(ctx context.Context, cfg *configs.Config, log *slog.Logger
 // runImport stores what a checkpoint directory of cc-metric-store holds.
 func runImport(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
 	flags := newFlags("import", stderr)
-	file := flags.String("config", "./config.json", "the configuration `file`")
-	if err := parseFlags(flags, args, 1); err != nil {
-		return err
-	}
-	cfg, err := loadConfig(*file)
+	cfg, err := configured(flags, args, 1)
 	if err != nil {
 		return err
 	}
@@ -163,12 +159,7 @@ func printSummary(w io.Writer, s ccms.Summary) {
 
 // runVerify reads all files of the archive and prints what is wrong with them.
 func runVerify(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
-	flags := newFlags("verify", stderr)
-	file := flags.String("config", "./config.json", "the configuration `file`")
-	if err := parseFlags(flags, args, 0); err != nil {
-		return err
-	}
-	cfg, err := loadConfig(*file)
+	cfg, err := configured(newFlags("verify", stderr), args, 0)
 	if err != nil {
 		return err
 	}

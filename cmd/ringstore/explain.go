@@ -21,12 +21,8 @@ import (
 // signature, and no claim that the configuration does not name without -v.
 func runToken(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	flags := newFlags("token", stderr)
-	config := flags.String("config", "./config.json", "configuration `file`")
 	verbose := flags.Bool("v", false, "print all claims of the token")
-	if err := parseFlags(flags, args, 1); err != nil {
-		return err
-	}
-	cfg, err := loadConfig(*config)
+	cfg, err := configured(flags, args, 1)
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/ringstore/ringstore/api/nats"
 	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/backend"
@@ -142,11 +140,13 @@ func (s *jobSources) tellers() (all []teller) {
 	return all
 }
 
+func (s *jobSources) isStale(t teller) bool { return time.Since(t.told) > s.stale }
+
 // notes says of which sources too long nothing was heard.
 func (s *jobSources) notes() (notes []string) {
 	for _, from := range s.tellers() {
 		switch {
-		case time.Since(from.told) <= s.stale:
+		case !s.isStale(from):
 		case from.told.Unix() == 0:
 			notes = append(notes, "jobs: "+from.name+" has not told yet which run: users see none of these")
 		default:
@@ -176,36 +176,4 @@ func (s *jobSources) watch(ctx context.Context) {
 		}
 		silent = len(notes)
 	}
-}
-
-// size is 0 in all where nobody knows of jobs.
-func (s *jobSources) size() jobs.Size {
-	if s == nil {
-		return jobs.Size{}
-	}
-	return s.index.Size()
-}
-
-// collectors are the metrics of the index and its sources.
-func (s *jobSources) collectors() (all []prometheus.Collector) {
-	gauge := func(name, help string, labels prometheus.Labels, value func() float64) {
-		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Namespace: "ringstore", Subsystem: "jobs", Name: name, Help: help, ConstLabels: labels,
-		}, value))
-	}
-	gauge("jobs", "Jobs that are known.", nil, func() float64 { return float64(s.size().Jobs) })
-	gauge("open", "Jobs that are not known to be over.", nil, func() float64 { return float64(s.size().Open) })
-	gauge("intervals", "Times of jobs on hosts that are known.", nil, func() float64 { return float64(s.size().Intervals) })
-	if s == nil {
-		return all
-	}
-	gauge("saved_timestamp_seconds", "When the jobs were last written to disk, in Unix seconds; 0 if not yet.", nil, func() float64 { return float64(s.keeper.SavedAt()) })
-	for i, from := range s.tellers() {
-		labels := prometheus.Labels{"source": from.name}
-		gauge("told_timestamp_seconds", "When a source last told which jobs run, in Unix seconds; 0 if it never did.", labels,
-			func() float64 { return float64(s.tellers()[i].told.Unix()) })
-		gauge("stale", "1 if a source has been silent for longer than auth.jobs.max-staleness.", labels,
-			func() float64 { return truth(time.Since(s.tellers()[i].told) > s.stale) })
-	}
-	return all
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -27,12 +28,12 @@ func (s *service) observe() error {
 		all = append(all, newVerifications(s.trust.chain))
 	}
 	if s.nodes != nil {
-		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "ringstore_backend_answered_timestamp_seconds",
-			Help: "When cc-backend last told where jobs run, in Unix seconds; 0 if it never did.",
-		}, func() float64 { return float64(max(0, s.nodes.Answered().Unix())) }))
+		all = append(all, figures[time.Time]{s.nodes.Answered, []figure[time.Time]{
+			gaugeOf("backend_answered_timestamp_seconds", "When cc-backend last told where jobs run, in Unix seconds; 0 if it never did.",
+				func(at time.Time) float64 { return float64(max(0, at.Unix())) }),
+		}})
 	}
-	all = append(all, s.jobs.collectors()...)
+	all = append(all, jobFigures(s.jobs)...)
 	var errs []error
 	for _, c := range all {
 		errs = append(errs, s.registry.Register(c))

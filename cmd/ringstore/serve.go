@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -82,14 +83,20 @@ func loadConfig(file string) (*configs.Config, error) {
 	return cfg, nil
 }
 
+// configured reads the arguments of a command and loads the configuration that
+// they name.
+func configured(flags *flag.FlagSet, args []string, operands int) (*configs.Config, error) {
+	file := flags.String("config", "./config.json", "configuration `file`")
+	if err := parseFlags(flags, args, operands); err != nil {
+		return nil, err
+	}
+	return loadConfig(*file)
+}
+
 // runCheckConfig checks a configuration and prints what is wrong or odd.
 func runCheckConfig(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
 	flags := newFlags("check-config", stderr)
-	config := flags.String("config", "./config.json", "configuration `file`")
-	if err := parseFlags(flags, args, 0); err != nil {
-		return err
-	}
-	cfg, err := loadConfig(*config)
+	cfg, err := configured(flags, args, 0)
 	if err != nil {
 		return err
 	}
@@ -105,6 +112,6 @@ func runCheckConfig(ctx context.Context, args []string, _ io.Reader, stdout, std
 			return err
 		}
 	}
-	fmt.Fprintf(stdout, "%s is good\n", *config)
+	fmt.Fprintf(stdout, "%s is good\n", flags.Lookup("config").Value)
 	return nil
 }

@@ -369,39 +369,40 @@ func (s *service) stop() error {
 	supervisor{s.log}.tell(daemon.SdNotifyStopping)
 	ctx, cancel := context.WithTimeout(context.Background(), s.drain)
 	defer cancel()
-	var errs [8]error
+	var shut [3]error // the doors
 	var doors sync.WaitGroup
 	if s.nats != nil {
-		doors.Go(func() { errs[0] = s.drained("nats", s.nats.Close(ctx)) })
+		doors.Go(func() { shut[0] = s.drained("nats", s.nats.Close(ctx)) })
 	}
 	if s.server != nil {
-		doors.Go(func() { errs[1] = s.drained("http", s.server.Shutdown(ctx)) })
+		doors.Go(func() { shut[1] = s.drained("http", s.server.Shutdown(ctx)) })
 	}
 	if s.metrics != nil {
-		doors.Go(func() { errs[7] = s.drained("metrics", s.metrics.close(ctx)) })
+		doors.Go(func() { shut[2] = s.drained("metrics", s.metrics.close(ctx)) })
 	}
 	doors.Wait()
 	s.cancel()
 	s.running.Wait()
+	errs := shut[:]
 	if s.trust != nil {
-		errs[5] = s.trust.close()
+		errs = append(errs, s.trust.close())
 	}
 	if s.certificate != nil {
-		errs[6] = s.certificate.Close()
+		errs = append(errs, s.certificate.Close())
 	}
 	if s.archive != nil {
-		errs[2] = s.archive.Close()
+		errs = append(errs, s.archive.Close())
 	}
 	if s.audit != nil {
-		errs[3] = s.audit.Close()
+		errs = append(errs, s.audit.Close())
 	}
 	if s.auditTo != nil {
-		errs[4] = s.auditTo.Close()
+		errs = append(errs, s.auditTo.Close())
 	}
 	if s.listener != nil && s.handler == nil {
 		_ = s.listener.Close() // never handed to the server
 	}
-	return errors.Join(errs[:]...)
+	return errors.Join(errs...)
 }
 
 // stopWithin is stop for at most a time: a disk that hangs must not keep the
