@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 
 	"github.com/ringstore/ringstore/api/ingest"
+	"github.com/ringstore/ringstore/archive"
 )
 
 // publisherVariable makes the test binary a publisher, as servers do not count:
@@ -86,6 +88,23 @@ func (c *counted) Batch(ctx context.Context, src ingest.Source, batch []byte) (i
 	return r, err
 }
 
+// journaled is an ingester for the house's store, with a journal.
+func journaled(b *testing.B, h *house) *ingest.Ingester {
+	a, err := archive.Open(archive.Options{Dir: b.TempDir(), Store: h.store, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := a.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	if _, err := a.Restore(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	return ingest.New(ingest.Options{Store: h.store, Writer: a})
+}
+
 type benchPublisher struct {
 	b   *testing.B
 	in  io.Writer
@@ -131,14 +150,14 @@ func cpuTime(b *testing.B) time.Duration {
 }
 
 // BenchmarkNATS is the CPU time of this process for a sample: receiving,
-// checking, parsing, storing; not the publisher's, nor that of a server
-// elsewhere. The store has no journal here.
+// checking, parsing, storing, the journal; not the publisher's, nor that of a
+// server elsewhere.
 func BenchmarkNATS(b *testing.B) {
 	f := func(name string, embedded, inHeader bool) {
 		b.Run(name, func(b *testing.B) {
 			h := newHouse(b)
 			h.options.Log = nil
-			ingester := &counted{Ingester: h.gate.Ingester}
+			ingester := &counted{Ingester: journaled(b, h)}
 			h.options.Ingester = ingester
 			var address string
 			if !inHeader {
