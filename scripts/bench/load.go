@@ -24,17 +24,33 @@ func newClient(connections int) *http.Client {
 	}
 }
 
-// load writes every interval in turn. The requests of an interval are there
-// before the first is sent, and answered before the next interval begins.
+// renderedBytes is about what the bodies of a round may take.
+const renderedBytes = 64 << 20
+
+// load writes every interval in turn. The requests of a round, which is of many
+// intervals, are there before the first is sent, so that what makes them does not
+// compete with the server for the processor and its caches; those of an interval are
+// answered before the next begins.
 func (b *bench) load(ctx context.Context, url string) error {
-	bodies := make([][]byte, (b.hosts+b.batch-1)/b.batch)
+	requests := (b.hosts + b.batch - 1) / b.batch
 	values := make([]float64, len(b.cluster.Series()))
-	for step := range b.steps {
-		for i := range bodies {
-			bodies[i] = b.render(bodies[i][:0], i, step, values)
+	var bodies [][]byte // of a round, requests to an interval
+	for step := 0; step < b.steps; {
+		begin, size := step, 0
+		for ; step < b.steps && size < renderedBytes; step++ {
+			for i := range requests {
+				k := (step-begin)*requests + i
+				if k == len(bodies) {
+					bodies = append(bodies, nil)
+				}
+				bodies[k] = b.render(bodies[k][:0], i, step, values)
+				size += len(bodies[k])
+			}
 		}
-		if err := b.push(ctx, url, bodies); err != nil {
-			return fmt.Errorf("interval %d: %w", step, err)
+		for n := range step - begin {
+			if err := b.push(ctx, url, bodies[n*requests:(n+1)*requests]); err != nil {
+				return fmt.Errorf("interval %d: %w", begin+n, err)
+			}
 		}
 	}
 	return nil
