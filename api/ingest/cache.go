@@ -23,12 +23,6 @@ type seriesCache struct {
 	limit   int                              // keys
 }
 
-// entry is what is known of a key. It is only changed under the cache's lock.
-type entry struct {
-	series *memstore.Series // nil if it is marked unknown
-	mark   mark             // plain, unknown or shared
-}
-
 func newCache() seriesCache {
 	return seriesCache{hasher: newHasher(), spelled: make(map[*memstore.Series]fingerprint), limit: mostKeys}
 }
@@ -39,11 +33,11 @@ var errForbidden = errors.New("not permitted on this cluster")
 // series finds or makes the series of a key that the cache may not know; nil
 // if its metric is not configured.
 func (g *Ingester) series(src Source, key fingerprint, raw, field []byte) (*memstore.Series, error) {
-	if e, ok := g.cache.get(key); ok {
-		if e.series != nil && !src.may(e.series.Cluster()) {
+	if known, ok := g.cache.get(key); ok {
+		if known.series != nil && !src.may(known.series.Cluster()) {
 			return nil, errForbidden
 		}
-		return e.series, nil
+		return known.series, nil
 	}
 	parsed, err := lineprotocol.ParseKey(raw)
 	if err != nil {
@@ -109,18 +103,16 @@ func join(list, name string) string {
 	return list + "," + name
 }
 
-// get returns the entry of a key whose series is still in the store.
-func (c *seriesCache) get(key fingerprint) (entry, bool) {
+// get returns what is known of a key, if its series is still in the store.
+func (c *seriesCache) get(key fingerprint) (slot, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	e := c.table.find(key)
-	if e == nil || e.stale() {
-		return entry{}, false
+	s := c.table.find(key)
+	if s == nil || s.series != nil && s.series.Gone() {
+		return slot{}, false
 	}
-	return *e, true
+	return *s, true
 }
-
-func (e *entry) stale() bool { return e.series != nil && e.series.Gone() }
 
 // add makes or renews the entry of a key. ignored says that the key holds tags
 // that do not count.
@@ -131,30 +123,24 @@ func (c *seriesCache) add(key fingerprint, series *memstore.Series, ignored bool
 		c.table = table{}
 		clear(c.spelled)
 	}
-	e := c.table.insert(key)
-	e.series = series
-	switch {
-	case series == nil:
-		e.mark = unknown
-	case e.mark == unknown:
-		e.mark = plain
-	}
+	s := c.table.insert(key)
+	s.series = series
 	if ignored && series != nil {
-		c.spell(key, e)
+		c.spell(key, s)
 	}
 }
 
-// spell notes that a key with ignored tags leads to e's series, and marks all
+// spell notes that a key with ignored tags leads to a slot's series, and marks all
 // of these once there are two.
-func (c *seriesCache) spell(key fingerprint, e *entry) {
-	other, known := c.spelled[e.series]
+func (c *seriesCache) spell(key fingerprint, s *slot) {
+	other, known := c.spelled[s.series]
 	switch {
 	case !known:
-		c.spelled[e.series] = key
+		c.spelled[s.series] = key
 	case other != key:
-		e.mark = shared
+		s.tag |= sharedBit
 		if o := c.table.find(other); o != nil {
-			o.mark = shared
+			o.tag |= sharedBit
 		}
 	}
 }

@@ -15,16 +15,28 @@ type chunk struct {
 	buf     []byte
 	scanner lineprotocol.Scanner
 	samples []memstore.Sample
-	lines   []int         // of the samples
-	raw     [][]byte      // their keys, until the series are found
-	fields  [][]byte      // their fields' names, if the dialect has such
-	keys    []fingerprint // the same, as the cache knows them
-	marks   []mark        // what the cache said of them
-	odd     bool          // some are not plain
+	lines   []int // of the samples
+	strip   strip
 	seen    map[moment]struct{}
 
 	rejected [causes]int // lines
 }
+
+// strip is what is known of some samples in a row until their series are found:
+// so few that it stays in the processor's cache.
+type strip struct {
+	samples []memstore.Sample // a part of the chunk's, as are their
+	lines   []int
+	raw     [stripLines][]byte      // keys
+	fields  [stripLines][]byte      // fields' names, if the dialect has such
+	keys    [stripLines]fingerprint // both, as the cache knows them
+	marks   [stripLines]mark        // what the cache said of them
+	odd     bool                    // some are not plain
+
+	prefetched uint64
+}
+
+const stripLines = 256
 
 // mark is what the cache knows of a line's key, apart from the series.
 type mark uint8
@@ -52,16 +64,12 @@ func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte
 		c.reset()
 	}()
 
-	g.scan(src, c, piece, first, report)
-	g.lookUp(c)
-	if src.May != nil {
-		c.forbid(src, report)
-	}
-	if c.odd {
-		if err := g.resolve(src, c, report); err != nil {
+	c.scanner.ResetTo(src.Dialect, piece)
+	for more := true; more; {
+		more = g.scan(src, c, first, report)
+		if err := g.findSeries(src, c, report); err != nil {
 			return 0, fmt.Errorf("storing: %w", err)
 		}
-		c.dropUnresolved()
 	}
 	refused, err := g.Writer.Write(ctx, c.samples)
 	if err != nil {
@@ -74,16 +82,17 @@ func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte
 	return c.scanner.Lines(), nil
 }
 
-// scan makes a sample of each good line, its series still to be found.
-func (g *Ingester) scan(src Source, c *chunk, piece []byte, first int, report *Report) {
+// scan makes a sample of each good line of the next strip, its series still to be
+// found, and tells whether there may be more lines.
+func (g *Ingester) scan(src Source, c *chunk, first int, report *Report) (more bool) {
 	cluster := g.cache.hasher.cluster(src.Cluster)
 	now := g.Now().UnixMilli()
-	c.scanner.ResetTo(src.Dialect, piece)
-	for {
-		var l lineprotocol.Line
+	begin := len(c.samples)
+	var l lineprotocol.Line
+	for n := 0; n < stripLines; {
 		ok, err := c.scanner.Next(&l)
 		if !ok {
-			return
+			break
 		}
 		if err != nil {
 			c.reject(report, first+l.Number, malformed, reason(err))
@@ -94,35 +103,53 @@ func (g *Ingester) scan(src Source, c *chunk, piece []byte, first int, report *R
 		}
 		c.samples = append(c.samples, memstore.Sample{Time: l.Time, Value: l.Value})
 		c.lines = append(c.lines, first+l.Number)
-		c.raw = append(c.raw, l.Key)
 		key := g.cache.hasher.fingerprint(cluster, l.Key)
 		if src.Dialect.EachField {
 			key = g.cache.hasher.field(key, l.Field)
-			c.fields = append(c.fields, l.Field)
 		}
-		c.keys = append(c.keys, key)
+		c.strip.raw[n], c.strip.fields[n], c.strip.keys[n] = l.Key, l.Field, key
+		n++
 	}
+	c.strip.samples, c.strip.lines = c.samples[begin:], c.lines[begin:]
+	return len(c.strip.samples) == stripLines
+}
+
+// findSeries gives the strip's samples their series, and drops those that have none.
+// The error is [memstore.ErrMemory].
+func (g *Ingester) findSeries(src Source, c *chunk, report *Report) error {
+	g.lookUp(&c.strip)
+	if src.May != nil {
+		c.forbid(src, report)
+	}
+	if !c.strip.odd {
+		return nil
+	}
+	if err := g.resolve(src, c, report); err != nil {
+		return err
+	}
+	c.dropUnresolved()
+	return nil
 }
 
 // lookUp finds the series in the cache. Its loops do nothing else: so short,
 // they let the processor wait for many places of memory at once, and waiting is
 // most of what finding a series costs.
-func (g *Ingester) lookUp(c *chunk) {
-	c.marks = slices.Grow(c.marks[:0], len(c.keys))[:len(c.keys)]
-	c.odd = false
+func (g *Ingester) lookUp(s *strip) {
+	s.odd = false
 	g.cache.mu.RLock()
-	for i, key := range c.keys {
-		c.marks[i] = missing
-		if e := g.cache.table.find(key); e != nil {
-			c.samples[i].Series, c.marks[i] = e.series, e.mark
+	s.prefetched = g.cache.table.prefetch(s.keys[:len(s.samples)])
+	for i := range s.samples {
+		s.marks[i] = missing
+		if known := g.cache.table.find(s.keys[i]); known != nil {
+			s.samples[i].Series, s.marks[i] = known.series, known.mark()
 		}
 	}
 	g.cache.mu.RUnlock()
-	for i := range c.samples {
-		if sr := c.samples[i].Series; sr != nil && sr.Gone() {
-			c.samples[i].Series, c.marks[i] = nil, missing
+	for i := range s.samples {
+		if sr := s.samples[i].Series; sr != nil && sr.Gone() {
+			s.samples[i].Series, s.marks[i] = nil, missing
 		}
-		c.odd = c.odd || c.marks[i] != plain
+		s.odd = s.odd || s.marks[i] != plain
 	}
 }
 
@@ -131,8 +158,9 @@ func (g *Ingester) lookUp(c *chunk) {
 func (c *chunk) forbid(src Source, report *Report) {
 	var cluster string
 	may := false
-	for i := range c.samples {
-		sr := c.samples[i].Series
+	s := &c.strip
+	for i := range s.samples {
+		sr := s.samples[i].Series
 		if sr == nil {
 			continue
 		}
@@ -140,9 +168,9 @@ func (c *chunk) forbid(src Source, report *Report) {
 			cluster, may = name, src.May(name)
 		}
 		if !may {
-			c.samples[i].Series, c.marks[i], c.odd = nil, forbidden, true
+			s.samples[i].Series, s.marks[i], s.odd = nil, forbidden, true
 			report.Forbidden++
-			c.reject(report, c.lines[i], forbiddenCluster, reason(errForbidden))
+			c.reject(report, s.lines[i], forbiddenCluster, reason(errForbidden))
 		}
 	}
 }
@@ -163,66 +191,62 @@ func (c *chunk) notice(m moment, report *Report) {
 // resolve finds the series of the keys that are new, and counts the lines that
 // have none, or have a twin. The error is [memstore.ErrMemory].
 func (g *Ingester) resolve(src Source, c *chunk, report *Report) error {
-	for i, m := range c.marks {
-		switch m {
+	s := &c.strip
+	for i := range s.samples {
+		switch s.marks[i] {
 		case unknown:
 			report.Unknown++
 		case missing:
-			series, err := g.series(src, c.keys[i], c.raw[i], c.field(i))
+			series, err := g.series(src, s.keys[i], s.raw[i], s.fields[i])
 			switch {
 			case errors.Is(err, memstore.ErrMemory):
 				return err // no fault of the line
 			case err == errForbidden:
 				report.Forbidden++
-				c.reject(report, c.lines[i], forbiddenCluster, reason(err))
+				c.reject(report, s.lines[i], forbiddenCluster, reason(err))
 			case err != nil:
-				c.reject(report, c.lines[i], causeOfError(err), reason(err))
+				c.reject(report, s.lines[i], causeOfError(err), reason(err))
 			case series == nil:
 				report.Unknown++
 			}
-			c.samples[i].Series = series
+			s.samples[i].Series = series
 		}
 	}
 	// Only now is it known of the new ones which series have several spellings.
-	for i, m := range c.marks {
-		if m == missing {
-			e, _ := g.cache.get(c.keys[i])
-			m = e.mark
+	for i, x := range s.samples {
+		m := s.marks[i]
+		if m == missing && x.Series != nil {
+			if known, ok := g.cache.get(s.keys[i]); ok {
+				m = known.mark()
+			}
 		}
-		if m == shared && c.samples[i].Series != nil {
-			c.notice(moment{c.samples[i].Series, c.samples[i].Time}, report)
+		if m == shared {
+			c.notice(moment{x.Series, x.Time}, report)
 		}
 	}
 	return nil
 }
 
-// field returns the name of a sample's field, nil if it is part of no metric's name.
-func (c *chunk) field(i int) []byte {
-	if len(c.fields) == 0 {
-		return nil
-	}
-	return c.fields[i]
-}
-
-// dropUnresolved closes the gaps that lines without a series left.
+// dropUnresolved closes the gaps that the strip's lines without a series left.
 func (c *chunk) dropUnresolved() {
+	s := &c.strip
 	kept := 0
-	for i, s := range c.samples {
-		if s.Series != nil {
-			c.samples[kept], c.lines[kept] = s, c.lines[i]
+	for i, x := range s.samples {
+		if x.Series != nil {
+			s.samples[kept], s.lines[kept] = x, s.lines[i]
 			kept++
 		}
 	}
-	c.samples, c.lines = c.samples[:kept], c.lines[:kept]
+	dropped := len(s.samples) - kept
+	c.samples, c.lines = c.samples[:len(c.samples)-dropped], c.lines[:len(c.lines)-dropped]
 }
 
 // reset forgets what the piece left, so that a pooled chunk holds on to nothing.
 func (c *chunk) reset() {
 	clear(c.samples[:cap(c.samples)])
-	clear(c.raw)
-	clear(c.fields)
 	clear(c.seen)
-	c.samples, c.lines, c.raw, c.fields, c.keys = c.samples[:0], c.lines[:0], c.raw[:0], c.fields[:0], c.keys[:0]
+	c.samples, c.lines = c.samples[:0], c.lines[:0]
+	c.strip = strip{}
 	c.rejected = [causes]int{}
 	c.scanner.Reset(nil)
 }

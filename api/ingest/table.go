@@ -2,6 +2,8 @@ package ingest
 
 import (
 	"hash/maphash"
+
+	"github.com/ringstore/ringstore/memstore"
 )
 
 // fingerprint stands for a line's key: 128 bits of hashes whose seeds nobody
@@ -9,69 +11,126 @@ import (
 // chance nor on purpose. The keys themselves are not kept.
 type fingerprint struct{ a, b uint64 }
 
-// table finds what is known of a key by its fingerprint: open addressing, the
-// slots beside each other in one allocation, as a site's keys come in an order
-// that no cache of the processor can follow.
+// table finds what is known of a key by its fingerprint. Half of that says where
+// to look, the other half is kept to tell keys apart. A site's keys come in an
+// order that no cache of the processor can follow: to find one takes a single
+// line of memory and few branches that depend on what is in it, so that the
+// processor can wait for many at once.
 type table struct {
-	slots []slot // a power of two of them
-	used  int
+	buckets []bucket // a power of two of them
+	homes   []home   // of the slots: where to look for their keys, of interest only to a table that grows
+	used    int      // slots
 }
 
-// slot is an entry of the table; one without a fingerprint is free.
+// bucket is one line of the processor's cache. Its slots are used from the first
+// on; what does not fit goes to the bucket after it.
+type bucket [bucketSlots]slot
+
+const bucketSlots = 4
+
+// home is of a bucket's slots the half of the fingerprint that is not kept there.
+type home [bucketSlots]uint32
+
+// slot is an entry of the table; one with a tag of 0 is free.
 type slot struct {
-	key fingerprint
-	entry
+	tag    uint64           // of the key, and sharedBit
+	series *memstore.Series // nil: its metric is not configured
 }
 
-const smallestTable = 1 << 10
+// sharedBit of a slot says that keys with other ignored tags lead to its series too.
+const sharedBit = 1
 
-// find returns the entry of a key, nil if there is none.
-func (t *table) find(key fingerprint) *entry {
-	if len(t.slots) == 0 {
-		return nil
+// tag is what slots keep of a fingerprint: 63 bits of it, and not 0.
+func (f fingerprint) tag() uint64 { return max(f.b&^sharedBit, sharedBit<<1) }
+
+// mark returns what the slot knows of its key.
+func (s *slot) mark() mark {
+	switch {
+	case s.series == nil:
+		return unknown
+	case s.tag&sharedBit != 0:
+		return shared
 	}
-	mask := uint64(len(t.slots) - 1)
-	for i := key.a & mask; ; i = (i + 1) & mask {
-		s := &t.slots[i]
-		switch s.key {
-		case key:
-			return &s.entry
-		case fingerprint{}:
-			return nil
+	return plain
+}
+
+// smallestTable is of a size, 32 KiB, from which on Go aligns memory to pages.
+const smallestTable = 1 << 9 // buckets
+
+// prefetch reads a little of each bucket where keys may be. It does so little that
+// the processor waits for all of them at once; find has them at hand then. What
+// it returns means nothing, but has to be kept, or the compiler leaves out the work.
+func (t *table) prefetch(keys []fingerprint) (sum uint64) {
+	if len(t.buckets) == 0 {
+		return 0
+	}
+	mask := uint64(len(t.buckets) - 1)
+	for i := range keys {
+		sum += t.buckets[keys[i].a&mask][0].tag
+	}
+	return sum
+}
+
+// find returns the slot of a key, nil if there is none.
+func (t *table) find(key fingerprint) *slot {
+	tag := key.tag()
+	for i := key.a; len(t.buckets) > 0; i++ {
+		b := &t.buckets[i&uint64(len(t.buckets)-1)]
+		// At most one slot has the tag; with n = 0 it is the first one, or none.
+		n := 6 - differ(b[1].tag, tag) - 2*differ(b[2].tag, tag) - 3*differ(b[3].tag, tag)
+		if s := &b[n&3]; s.tag&^sharedBit == tag {
+			return s
+		}
+		if b[3].tag == 0 {
+			break
+		}
+	}
+	return nil
+}
+
+// differ returns 1 if a slot's tag is not the given one, else 0, without a branch.
+func differ(a, b uint64) uint64 {
+	x := (a ^ b) &^ sharedBit
+	return (x | -x) >> 63
+}
+
+// insert returns the slot of a key and makes one if there is none. What it and
+// find returned before is not to be used any more.
+func (t *table) insert(key fingerprint) *slot {
+	if s := t.find(key); s != nil {
+		return s
+	}
+	if 3*t.used >= 2*bucketSlots*len(t.buckets) {
+		t.grow()
+	}
+	t.used++
+	s := t.place(uint32(key.a))
+	s.tag = key.tag()
+	return s
+}
+
+// place takes a free slot for a key that has none.
+func (t *table) place(at uint32) *slot {
+	for i := at; ; i++ {
+		k := i & uint32(len(t.buckets)-1)
+		for n := range t.buckets[k] {
+			if s := &t.buckets[k][n]; s.tag == 0 {
+				t.homes[k][n] = at
+				return s
+			}
 		}
 	}
 }
 
-// insert returns the entry of a key and makes one if there is none. What find
-// and insert returned before is not to be used any more.
-func (t *table) insert(key fingerprint) *entry {
-	if e := t.find(key); e != nil {
-		return e
-	}
-	if 3*len(t.slots) <= 4*t.used {
-		t.grow()
-	}
-	t.used++
-	return &t.place(key).entry
-}
-
-// place takes a free slot for a key that has none.
-func (t *table) place(key fingerprint) *slot {
-	mask := uint64(len(t.slots) - 1)
-	i := key.a & mask
-	for t.slots[i].key != (fingerprint{}) {
-		i = (i + 1) & mask
-	}
-	t.slots[i].key = key
-	return &t.slots[i]
-}
-
 func (t *table) grow() {
-	old := t.slots
-	t.slots = make([]slot, max(smallestTable, 2*len(old)))
-	for _, s := range old {
-		if s.key != (fingerprint{}) {
-			t.place(s.key).entry = s.entry
+	buckets, homes := t.buckets, t.homes
+	size := max(smallestTable, 2*len(buckets))
+	t.buckets, t.homes = make([]bucket, size), make([]home, size)
+	for k := range buckets {
+		for n, s := range buckets[k] {
+			if s.tag != 0 {
+				*t.place(homes[k][n]) = s
+			}
 		}
 	}
 }
