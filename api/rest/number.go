@@ -1,7 +1,10 @@
 package rest
 
 import (
+	"encoding/binary"
 	"math"
+	"math/bits"
+	"slices"
 	"strconv"
 )
 
@@ -17,122 +20,204 @@ const (
 	largestFixed  = 1e15
 )
 
+// number is room for the text of any number and for what is written behind it, as
+// digits are stored eight at a time, also where fewer count. No text that is put
+// together here is longer than lastDigit: indices below it need no check.
+type number [48]byte
+
+const lastDigit = 31
+
 // appendFloat appends v as a JSON number: whole numbers below 2^53 with all of
 // their digits, others with up to 15 significant ones; null where JSON has none.
 func appendFloat(dst []byte, v float64) []byte {
-	const exact = 1 << 53
-	if i := int64(v); float64(i) == v && -exact < i && i < exact && (i != 0 || !math.Signbit(v)) {
-		if i < 0 {
-			return strconv.AppendInt(dst, i, 10)
-		}
-		return appendWhole(dst, uint64(i))
+	dst = slices.Grow(dst, len(number{}))
+	at := len(dst)
+	return dst[:at+putFloat((*number)(dst[at:cap(dst)]), v)]
+}
+
+// putFloat is appendFloat at the beginning of b, and returns the length of the text.
+func putFloat(b *number, v float64) int {
+	if i := int64(v); float64(i) == v && uint64(i) < 1e16 && math.Float64bits(v)>>63 == 0 {
+		return putWhole(b, 0, uint64(i))
 	}
 	size := math.Abs(v)
-	switch {
+	b[0] = '-'
+	at := int(math.Float64bits(v) >> 63)
+	if size >= smallestFixed && size < largestFixed {
+		// Nearly all are decimals of a few places, which are found out faster.
+		if i := int64(size*1e4 + 0.5); size < 1e11 && float64(i)/1e4 == size {
+			return putFourPlaces(b, at, uint64(i))
+		}
+		return putFixed(b, at, size)
+	}
+	const exact = 1 << 53
+	switch i := int64(v); {
 	case !(size <= math.MaxFloat64): // NaN and infinities
-		return append(dst, "null"...)
+		return copy(b[:], "null")
+	case size < exact && size > 0 && float64(i) == v:
+		return len(strconv.AppendInt(b[:0], i, 10))
 	case size >= 1e21 || 0 < size && size < smallestFixed:
-		return strconv.AppendFloat(dst, v, 'e', -1, 64)
-	case size >= largestFixed || size == 0:
-		return strconv.AppendFloat(dst, v, 'f', -1, 64)
+		return len(strconv.AppendFloat(b[:0], v, 'e', -1, 64))
+	default:
+		return len(strconv.AppendFloat(b[:0], v, 'f', -1, 64))
 	}
-	if v < 0 {
-		dst = append(dst, '-')
+}
+
+// zeros are the ASCII digits of eightDigits(0).
+const zeros = 0x3030303030303030
+
+// put stores eight bytes, the lowest first.
+func (b *number) put(at int, x uint64) {
+	binary.LittleEndian.PutUint64(b[at&lastDigit:], x)
+}
+
+// putPair stores the two digits of i, which is below 100.
+func (b *number) putPair(at int, i uint64) {
+	p := pairs[2*i:][:2]
+	b[at&lastDigit], b[at&lastDigit+1] = p[0], p[1]
+}
+
+// putWhole writes i, which is below 10^16, at a place, and returns where it ends.
+func putWhole(b *number, at int, i uint64) int {
+	switch {
+	case i < 10:
+		b[at&lastDigit] = byte('0' + i)
+		return at + 1
+	case i < 100:
+		b.putPair(at, i)
+		return at + 2
+	case i < 1000:
+		b[at&lastDigit] = byte('0' + i/100)
+		b.putPair(at+1, i%100)
+		return at + 3
+	case i < 10000:
+		b.putPair(at, i/100)
+		b.putPair(at+2, i%100)
+		return at + 4
+	case i < 1e8:
+		digits := eightDigits(i)
+		leading := bits.TrailingZeros64(digits) / 8
+		b.put(at, (digits|zeros)>>(8*leading&63))
+		return at + 8 - leading
 	}
-	// Nearly all are decimals of a few places, which are found out faster.
-	if size < 1e11 {
-		if i := int64(size*1e4 + 0.5); float64(i)/1e4 == size {
-			return appendFourPlaces(dst, uint64(i))
+	at = putWhole(b, at, i/1e8)
+	b.put(at, eightDigits(i%1e8)|zeros)
+	return at + 8
+}
+
+// putFourPlaces writes i / 10^4, and returns where it ends.
+func putFourPlaces(b *number, at int, i uint64) int {
+	at = putWhole(b, at, i/10000)
+	i %= 10000
+	b[at&lastDigit] = '.'
+	b.putPair(at+1, i/100)
+	switch low := i % 100; {
+	case i == 0:
+		return at
+	case low != 0:
+		b.putPair(at+3, low)
+		if low%10 != 0 {
+			return at + 5
+		}
+		return at + 4
+	case i%1000 != 0:
+		return at + 3
+	default:
+		return at + 2
+	}
+}
+
+// putFixed writes a number of a size from smallestFixed to below largestFixed with
+// 15 significant digits, without the zeros at its end, and returns where that is.
+func putFixed(b *number, at int, size float64) int {
+	d := &decades[binades[(math.Float64bits(size)>>52-binadesFrom)%uint64(len(binades))]%uint8(len(decades))]
+	if size >= d.end {
+		d = d.next
+	}
+	i, whole := uint64(int64(size*d.scale+0.5)), uint64(int64(size))
+	i -= whole * d.whole
+	if i >= d.whole { // rounded up
+		i, whole = 0, whole+1
+	}
+	at = putWhole(b, at, whole)
+	if i == 0 {
+		return at
+	}
+	b[at&lastDigit] = '.'
+	b.put(at+1, zeros)
+	at += 1 + d.zeros
+	i *= d.rest
+	high, low := eightDigits(i/1e8), eightDigits(i%1e8)
+	b.put(at, high|zeros)
+	b.put(at+8, low|zeros)
+	if low == 0 {
+		return at + 8 - bits.LeadingZeros64(high)/8
+	}
+	return at + 16 - bits.LeadingZeros64(low)/8
+}
+
+// decade is how the numbers from one power of ten to the next are written: as many
+// digits behind the point as give significant ones, in a field of sixteen behind
+// zeros.
+type decade struct {
+	end   float64
+	next  *decade
+	scale float64 // 10^places
+	whole uint64  // the same; more than any number where that is too much
+	rest  uint64  // the places of the field that stay
+	zeros int
+}
+
+var (
+	decades [32]decade
+	binades [128]uint8 // the decade of a power of two
+)
+
+// binadesFrom is the exponent, as a float64 has it, of a power of two below
+// smallestFixed.
+const binadesFrom = 1023 - 32
+
+func init() {
+	const field = 16
+	first := -5 // the digits before the point of smallestFixed, as those of 0.1 are 0
+	for i := range decades {
+		digits := first + i
+		places := max(significant-digits, 0)
+		d := &decades[i]
+		*d = decade{
+			end:   math.Pow10(digits),
+			next:  &decades[min(i+1, len(decades)-1)],
+			scale: math.Pow10(places),
+			whole: math.MaxInt64,
+			rest:  1,
+			zeros: max(places-field, 0),
+		}
+		if places <= significant {
+			d.whole = uint64(d.scale)
+			d.rest = uint64(math.Pow10(field - places))
 		}
 	}
-	places := significant - wholeDigits(size)
-	return appendFixed(dst, uint64(int64(size*powers[places]+0.5)), places)
-}
-
-// appendFourPlaces appends i / 10^4, which is no whole number.
-func appendFourPlaces(dst []byte, i uint64) []byte {
-	dst = appendWhole(dst, i/10000)
-	first, second := 2*(i%10000/100), 2*(i%100)
-	switch {
-	case second == 0 && pairs[first+1] == '0':
-		return append(dst, '.', pairs[first])
-	case second == 0:
-		return append(dst, '.', pairs[first], pairs[first+1])
-	case pairs[second+1] == '0':
-		return append(dst, '.', pairs[first], pairs[first+1], pairs[second])
-	default:
-		return append(dst, '.', pairs[first], pairs[first+1], pairs[second], pairs[second+1])
+	for i := range binades {
+		size := math.Float64frombits(uint64(binadesFrom+i) << 52)
+		for d := range decades {
+			if size < decades[d].end {
+				binades[i] = uint8(d)
+				break
+			}
+		}
 	}
 }
 
-// appendWhole appends i, which is small in most cases.
-func appendWhole(dst []byte, i uint64) []byte {
-	switch low := 2 * (i % 100); {
-	case i < 10:
-		return append(dst, byte('0'+i))
-	case i < 100:
-		return append(dst, pairs[low], pairs[low+1])
-	case i < 1000:
-		return append(dst, byte('0'+i/100), pairs[low], pairs[low+1])
-	case i < 10000:
-		high := 2 * (i / 100)
-		return append(dst, pairs[high], pairs[high+1], pairs[low], pairs[low+1])
-	default:
-		return strconv.AppendUint(dst, i, 10)
-	}
-}
-
-// wholeDigits returns how many digits a number has before the point; of a number
-// below 0.1, minus the zeros that follow the point.
-func wholeDigits(size float64) int {
-	exponent := int(math.Float64bits(size)>>52) - 1023
-	digits := (exponent*1233)>>12 + 1 // 1233/4096 is just above log10(2)
-	if digits >= 0 && size >= powers[digits] || digits < 0 && size*powers[-digits] >= 1 {
-		digits++
-	}
-	return digits
-}
-
-// powers are those of ten that are exact.
-var powers = [...]float64{
-	1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10,
-	1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
-}
-
-// appendFixed appends i / 10^places, i below 10^16, without needless zeros.
-func appendFixed(dst []byte, i uint64, places int) []byte {
-	var digits [16]byte
-	eightDigits(digits[:8], uint32(i/1e8))
-	eightDigits(digits[8:], uint32(i%1e8))
-	end := len(digits)
-	for end > 0 && end > len(digits)-places && digits[end-1] == '0' {
-		end--
-	}
-	point := len(digits) - places
-	if point <= 0 {
-		const zeros = "0.00000000"
-		return append(append(dst, zeros[:2-point]...), digits[:end]...)
-	}
-	begin := 0
-	for begin < point-1 && digits[begin] == '0' {
-		begin++
-	}
-	dst = append(dst, digits[begin:point]...)
-	if end <= point {
-		return dst
-	}
-	return append(append(dst, '.'), digits[point:end]...)
-}
-
-// eightDigits writes i, which is below 10^8, with leading zeros.
-func eightDigits(dst []byte, i uint32) {
-	_ = dst[7]
-	high, low := i/10000, i%10000
-	a, b, c, d := 2*(high/100), 2*(high%100), 2*(low/100), 2*(low%100)
-	dst[0], dst[1] = pairs[a], pairs[a+1]
-	dst[2], dst[3] = pairs[b], pairs[b+1]
-	dst[4], dst[5] = pairs[c], pairs[c+1]
-	dst[6], dst[7] = pairs[d], pairs[d+1]
+// eightDigits returns the digits of i, which is below 10^8, a byte each, the first
+// one the lowest: numbers of four, two and one digit are parted from each other
+// side by side, their quotients found by multiplication (Granlund and Montgomery,
+// "Division by invariant integers using multiplication", PLDI 1994).
+func eightDigits(i uint64) uint64 {
+	x := i/10000 | i%10000<<32
+	q := x * 5243 >> 19 & 0x0000007f0000007f
+	x = q | (x-q*100)<<16
+	q = x * 103 >> 10 & 0x000f000f000f000f
+	return q | (x-q*10)<<8
 }
 
 // pairs are the digits of 00 to 99.

@@ -2,7 +2,6 @@ package rest
 
 import (
 	"errors"
-	"math"
 	"net/http"
 	"slices"
 
@@ -142,18 +141,15 @@ func (a *answer) values(values []float64, scale float64) error {
 	a.raw(`"data":`)
 	separator := byte('[')
 	for part := range slices.Chunk(values, 1024) {
-		begin, last := 0, uint64(0) // the text of the value before, and its bits
-		for i, v := range part {
-			a.buf = append(a.buf, separator)
+		buf := slices.Grow(a.buf, len(part)*(1+len(number{})))
+		n := len(buf)
+		buf = buf[:cap(buf)]
+		for _, v := range part {
+			buf[n] = separator
 			separator = ','
-			at, bits := len(a.buf), math.Float64bits(v)
-			if i > 0 && bits == last { // as in a metric that rests
-				a.buf = append(a.buf, a.buf[begin:at-1]...)
-			} else {
-				a.buf = appendFloat(a.buf, v*scale)
-			}
-			begin, last = at, bits
+			n += 1 + putFloat((*number)(buf[n+1:]), v*scale)
 		}
+		a.buf = buf[:n]
 		if err := a.more(); err != nil {
 			return err
 		}
