@@ -103,6 +103,13 @@ func join(list, name string) string {
 	return list + "," + name
 }
 
+// places returns where keys are looked for, to prepare for that.
+func (c *seriesCache) places() places {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.table.buckets
+}
+
 // get returns what is known of a key, if its series is still in the store.
 func (c *seriesCache) get(key fingerprint) (slot, bool) {
 	c.mu.RLock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ringstore/ringstore/api/ingest/prefetch"
 	"github.com/ringstore/ringstore/api/lineprotocol"
 	"github.com/ringstore/ringstore/memstore"
 )
@@ -14,29 +15,27 @@ import (
 type chunk struct {
 	buf     []byte
 	scanner lineprotocol.Scanner
+	strips  [2]strip
 	samples []memstore.Sample
 	lines   []int // of the samples
-	strip   strip
 	seen    map[moment]struct{}
 
 	rejected [causes]int // lines
 }
 
-// strip is what is known of some samples in a row until their series are found:
-// so few that it stays in the processor's cache.
+// strip is some lines in a row, few enough to stay in the processor's cache, on
+// their way to be samples of a series. What is known of each stands at its index.
 type strip struct {
-	samples []memstore.Sample // a part of the chunk's, as are their
-	lines   []int
+	n       int
+	samples [stripLines]memstore.Sample // the series may not be known yet
+	lines   [stripLines]int
 	raw     [stripLines][]byte      // keys
 	fields  [stripLines][]byte      // fields' names, if the dialect has such
 	keys    [stripLines]fingerprint // both, as the cache knows them
 	marks   [stripLines]mark        // what the cache said of them
-	odd     bool                    // some are not plain
-
-	prefetched uint64
 }
 
-const stripLines = 256
+const stripLines = 64
 
 // mark is what the cache knows of a line's key, apart from the series.
 type mark uint8
@@ -65,9 +64,12 @@ func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte
 	}()
 
 	c.scanner.ResetTo(src.Dialect, piece)
-	for more := true; more; {
-		more = g.scan(src, c, first, report)
-		if err := g.findSeries(src, c, report); err != nil {
+	// The series of a strip are on their way out of memory while the next is scanned.
+	now, last := &c.strips[0], &c.strips[1]
+	for more := true; more || last.n > 0; now, last = last, now {
+		more = g.scan(src, c, now, first, report)
+		g.lookUp(now)
+		if err := g.finish(src, c, last, report); err != nil {
 			return 0, fmt.Errorf("storing: %w", err)
 		}
 	}
@@ -82,17 +84,17 @@ func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte
 	return c.scanner.Lines(), nil
 }
 
-// scan makes a sample of each good line of the next strip, its series still to be
-// found, and tells whether there may be more lines.
-func (g *Ingester) scan(src Source, c *chunk, first int, report *Report) (more bool) {
+// scan makes samples of the good lines that come next, and tells whether there may
+// be more. Of their series it knows the keys, and prepares to look for them.
+func (g *Ingester) scan(src Source, c *chunk, s *strip, first int, report *Report) (more bool) {
 	cluster := g.cache.hasher.cluster(src.Cluster)
 	now := g.Now().UnixMilli()
-	begin := len(c.samples)
+	places := g.cache.places()
 	var l lineprotocol.Line
-	for n := 0; n < stripLines; {
+	for s.n = 0; s.n < stripLines; {
 		ok, err := c.scanner.Next(&l)
 		if !ok {
-			break
+			return false
 		}
 		if err != nil {
 			c.reject(report, first+l.Number, malformed, reason(err))
@@ -101,65 +103,67 @@ func (g *Ingester) scan(src Source, c *chunk, first int, report *Report) (more b
 		if !l.HasTime {
 			l.Time = now
 		}
-		c.samples = append(c.samples, memstore.Sample{Time: l.Time, Value: l.Value})
-		c.lines = append(c.lines, first+l.Number)
 		key := g.cache.hasher.fingerprint(cluster, l.Key)
 		if src.Dialect.EachField {
 			key = g.cache.hasher.field(key, l.Field)
 		}
-		c.strip.raw[n], c.strip.fields[n], c.strip.keys[n] = l.Key, l.Field, key
-		n++
+		places.prefetch(key)
+		i := s.n
+		s.samples[i] = memstore.Sample{Time: l.Time, Value: l.Value}
+		s.lines[i], s.raw[i], s.fields[i], s.keys[i] = first+l.Number, l.Key, l.Field, key
+		s.n++
 	}
-	c.strip.samples, c.strip.lines = c.samples[begin:], c.lines[begin:]
-	return len(c.strip.samples) == stripLines
+	return true
 }
 
-// findSeries gives the strip's samples their series, and drops those that have none.
-// The error is [memstore.ErrMemory].
-func (g *Ingester) findSeries(src Source, c *chunk, report *Report) error {
-	g.lookUp(&c.strip)
-	if src.May != nil {
-		c.forbid(src, report)
-	}
-	if !c.strip.odd {
-		return nil
-	}
-	if err := g.resolve(src, c, report); err != nil {
-		return err
-	}
-	c.dropUnresolved()
-	return nil
-}
-
-// lookUp finds the series in the cache. Its loops do nothing else: so short,
-// they let the processor wait for many places of memory at once, and waiting is
-// most of what finding a series costs.
+// lookUp finds the strip's series in the cache, and prepares to read them.
 func (g *Ingester) lookUp(s *strip) {
-	s.odd = false
 	g.cache.mu.RLock()
-	s.prefetched = g.cache.table.prefetch(s.keys[:len(s.samples)])
-	for i := range s.samples {
+	defer g.cache.mu.RUnlock()
+	for i, key := range s.keys[:s.n] {
 		s.marks[i] = missing
-		if known := g.cache.table.find(s.keys[i]); known != nil {
+		if known := g.cache.table.find(key); known != nil {
+			prefetch.Line(known.series)
 			s.samples[i].Series, s.marks[i] = known.series, known.mark()
 		}
 	}
-	g.cache.mu.RUnlock()
-	for i := range s.samples {
+}
+
+// finish adds those lines of a strip to the samples that have a series, finds the
+// series that are new to the cache, and counts the lines that have none. The error
+// is [memstore.ErrMemory].
+func (g *Ingester) finish(src Source, c *chunk, s *strip, report *Report) error {
+	odd := false // some are not plain
+	for i := range s.n {
 		if sr := s.samples[i].Series; sr != nil && sr.Gone() {
 			s.samples[i].Series, s.marks[i] = nil, missing
 		}
-		s.odd = s.odd || s.marks[i] != plain
+		odd = odd || s.marks[i] != plain
 	}
+	if src.May != nil {
+		odd = c.forbid(src, s, report) || odd
+	}
+	if !odd {
+		c.samples, c.lines = append(c.samples, s.samples[:s.n]...), append(c.lines, s.lines[:s.n]...)
+		return nil
+	}
+	if err := g.resolve(src, c, s, report); err != nil {
+		return err
+	}
+	for i, x := range s.samples[:s.n] {
+		if x.Series != nil {
+			c.samples, c.lines = append(c.samples, x), append(c.lines, s.lines[i])
+		}
+	}
+	return nil
 }
 
-// forbid takes away the series of clusters that the sender may not write to. A
-// batch has few clusters, mostly one.
-func (c *chunk) forbid(src Source, report *Report) {
+// forbid takes away the series of clusters that the sender may not write to, and
+// tells whether there are any. A batch has few clusters, mostly one.
+func (c *chunk) forbid(src Source, s *strip, report *Report) (some bool) {
 	var cluster string
 	may := false
-	s := &c.strip
-	for i := range s.samples {
+	for i := range s.n {
 		sr := s.samples[i].Series
 		if sr == nil {
 			continue
@@ -168,11 +172,12 @@ func (c *chunk) forbid(src Source, report *Report) {
 			cluster, may = name, src.May(name)
 		}
 		if !may {
-			s.samples[i].Series, s.marks[i], s.odd = nil, forbidden, true
+			s.samples[i].Series, s.marks[i], some = nil, forbidden, true
 			report.Forbidden++
 			c.reject(report, s.lines[i], forbiddenCluster, reason(errForbidden))
 		}
 	}
+	return some
 }
 
 // notice counts a line of a series with several spellings if another one had
@@ -190,9 +195,8 @@ func (c *chunk) notice(m moment, report *Report) {
 
 // resolve finds the series of the keys that are new, and counts the lines that
 // have none, or have a twin. The error is [memstore.ErrMemory].
-func (g *Ingester) resolve(src Source, c *chunk, report *Report) error {
-	s := &c.strip
-	for i := range s.samples {
+func (g *Ingester) resolve(src Source, c *chunk, s *strip, report *Report) error {
+	for i := range s.n {
 		switch s.marks[i] {
 		case unknown:
 			report.Unknown++
@@ -213,7 +217,7 @@ func (g *Ingester) resolve(src Source, c *chunk, report *Report) error {
 		}
 	}
 	// Only now is it known of the new ones which series have several spellings.
-	for i, x := range s.samples {
+	for i, x := range s.samples[:s.n] {
 		m := s.marks[i]
 		if m == missing && x.Series != nil {
 			if known, ok := g.cache.get(s.keys[i]); ok {
@@ -227,26 +231,12 @@ func (g *Ingester) resolve(src Source, c *chunk, report *Report) error {
 	return nil
 }
 
-// dropUnresolved closes the gaps that the strip's lines without a series left.
-func (c *chunk) dropUnresolved() {
-	s := &c.strip
-	kept := 0
-	for i, x := range s.samples {
-		if x.Series != nil {
-			s.samples[kept], s.lines[kept] = x, s.lines[i]
-			kept++
-		}
-	}
-	dropped := len(s.samples) - kept
-	c.samples, c.lines = c.samples[:len(c.samples)-dropped], c.lines[:len(c.lines)-dropped]
-}
-
 // reset forgets what the piece left, so that a pooled chunk holds on to nothing.
 func (c *chunk) reset() {
 	clear(c.samples[:cap(c.samples)])
 	clear(c.seen)
 	c.samples, c.lines = c.samples[:0], c.lines[:0]
-	c.strip = strip{}
+	c.strips = [2]strip{}
 	c.rejected = [causes]int{}
 	c.scanner.Reset(nil)
 }

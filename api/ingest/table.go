@@ -3,6 +3,7 @@ package ingest
 import (
 	"hash/maphash"
 
+	"github.com/ringstore/ringstore/api/ingest/prefetch"
 	"github.com/ringstore/ringstore/memstore"
 )
 
@@ -14,8 +15,7 @@ type fingerprint struct{ a, b uint64 }
 // table finds what is known of a key by its fingerprint. Half of that says where
 // to look, the other half is kept to tell keys apart. A site's keys come in an
 // order that no cache of the processor can follow: to find one takes a single
-// line of memory and few branches that depend on what is in it, so that the
-// processor can wait for many at once.
+// line of memory, which is asked for long before.
 type table struct {
 	buckets []bucket // a power of two of them
 	homes   []home   // of the slots: where to look for their keys, of interest only to a table that grows
@@ -57,18 +57,14 @@ func (s *slot) mark() mark {
 // smallestTable is of a size, 32 KiB, from which on Go aligns memory to pages.
 const smallestTable = 1 << 9 // buckets
 
-// prefetch reads a little of each bucket where keys may be. It does so little that
-// the processor waits for all of them at once; find has them at hand then. What
-// it returns means nothing, but has to be kept, or the compiler leaves out the work.
-func (t *table) prefetch(keys []fingerprint) (sum uint64) {
-	if len(t.buckets) == 0 {
-		return 0
+// places are a table's buckets as they were a moment ago.
+type places []bucket
+
+// prefetch prepares to look for a key.
+func (p places) prefetch(key fingerprint) {
+	if len(p) > 0 {
+		prefetch.Line(&p[key.a&uint64(len(p)-1)])
 	}
-	mask := uint64(len(t.buckets) - 1)
-	for i := range keys {
-		sum += t.buckets[keys[i].a&mask][0].tag
-	}
-	return sum
 }
 
 // find returns the slot of a key, nil if there is none.
