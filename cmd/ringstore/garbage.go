@@ -22,6 +22,11 @@ const (
 	garbageOfRead = 40
 )
 
+// leastHeap is what it is not worth to collect garbage below, in bytes: of a store
+// with little in it a twentieth is made by a few hundred requests, which would share
+// their time with the collector.
+const leastHeap = 16 << 20
+
 // gcPercent is what the two come to with a day of samples.
 const gcPercent = 6
 
@@ -30,6 +35,9 @@ const gcPercent = 6
 const (
 	paceEvery = 250 * time.Millisecond
 	paceStep  = 2
+	// restAfter is how many looks without a collection make a rest: what was replaced at
+	// the end of the work before, as by merging, is garbage that nothing new would collect.
+	restAfter = 40
 	// growthEnds is how far it falls when a site is complete: what that took and
 	// needs no longer is given back at once.
 	growthEnds = 10
@@ -56,14 +64,18 @@ func paceGarbage(ctx context.Context) {
 	}
 	tick := time.NewTicker(paceEvery)
 	defer tick.Stop()
-	for set := gcPercent; ; {
-		if want := garbagePercent(); want-set >= paceStep || set-want >= paceStep {
-			debug.SetGCPercent(want)
-			if set-want >= growthEnds {
-				debug.FreeOSMemory()
-			}
-			set = want
+	var rest resting
+	for set, share := gcPercent, gcPercent; ; {
+		rest.look()
+		now, least := garbagePercent()
+		if n := max(now, least); n-set >= paceStep || set-n >= paceStep {
+			debug.SetGCPercent(n)
+			set = n
 		}
+		if share-now >= growthEnds {
+			debug.FreeOSMemory()
+		}
+		share = now
 		select {
 		case <-ctx.Done():
 			return
@@ -72,10 +84,36 @@ func paceGarbage(ctx context.Context) {
 	}
 }
 
-// garbagePercent goes by the collection before.
-func garbagePercent() int {
+// resting collects garbage and gives memory back, once, when the collector has had
+// nothing to do for a while.
+type resting struct {
+	cycles uint64 // of the collector
+	looks  int    // since they changed
+}
+
+func (r *resting) look() {
+	if n := collections(); n != r.cycles {
+		r.cycles, r.looks = n, 0
+		return
+	}
+	if r.looks++; r.looks == restAfter {
+		debug.FreeOSMemory()
+		r.cycles = collections()
+	}
+}
+
+func collections() uint64 {
+	cycles := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}}
+	metrics.Read(cycles)
+	return cycles[0].Value.Uint64()
+}
+
+// garbagePercent returns what garbage may grow to by what is in use, and what it may
+// grow to in any case. It goes by the collection before.
+func garbagePercent() (share, least int) {
 	heap := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/heap:bytes"}}
 	metrics.Read(heap)
-	all, read := heap[0].Value.Uint64(), heap[1].Value.Uint64()
-	return garbageOfAll + int(garbageOfRead*min(read, all)/max(all, 1))
+	all, read := max(heap[0].Value.Uint64(), 1<<20), heap[1].Value.Uint64()
+	share = garbageOfAll + int(garbageOfRead*min(read, all)/all)
+	return share, int(100 * (max(leastHeap, all) - all) / all)
 }

@@ -15,9 +15,17 @@ func TestGarbageIsPaced(t *testing.T) {
 	f := func(what string, least, most int) {
 		t.Helper()
 		runtime.GC()
-		if p := garbagePercent(); p < least || p > most {
+		p, inAnyCase := garbagePercent()
+		if p < least || p > most {
 			t.Errorf("beside %s: %d %%, want %d to %d", what, p, least, most)
 		}
+		if inAnyCase != 0 {
+			t.Errorf("beside %s: at least %d %%", what, inAnyCase)
+		}
+	}
+	runtime.GC()
+	if _, least := garbagePercent(); least < 2*garbageOfAll {
+		t.Errorf("beside next to nothing: at least %d %%", least)
 	}
 	samples := make([]float64, 32<<20)
 	f("256 MiB of samples", garbageOfAll, garbageOfAll+12)
@@ -39,4 +47,31 @@ func TestGarbageIsPaced(t *testing.T) {
 	runtime.KeepAlive(pointers)
 	cancel()
 	<-ended
+}
+
+// Where nothing is collected for a while, one collection finds what is left, and
+// no more follow.
+func TestGarbageAtRest(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	var rest resting
+	rest.look()
+	before := collections()
+	for range 3 * restAfter {
+		rest.look()
+	}
+	if n := collections() - before; n != 1 {
+		t.Errorf("%d collections in a rest, want 1", n)
+	}
+	runtime.GC() // some work
+	before = collections()
+	for range restAfter {
+		rest.look()
+	}
+	if n := collections() - before; n != 0 {
+		t.Errorf("%d collections so soon after work, want none", n)
+	}
+	rest.look()
+	if n := collections() - before; n != 1 {
+		t.Errorf("%d collections in the next rest, want 1", n)
+	}
 }

@@ -15,7 +15,7 @@ func TestMeasuresTheServer(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-hosts", "5", "-steps", "12", "-batch", "2", "-checkpoints", "1200ms", "-pace", "300"}, &out, t.Output()); err != nil {
+	if err := run(t.Context(), []string{"-hosts", "5", "-steps", "12", "-batch", "2", "-settle", "0", "-checkpoints", "1200ms", "-pace", "300"}, &out, t.Output()); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{

@@ -42,6 +42,7 @@ type options struct {
 	query   bool
 	profile string
 	seed    uint64
+	settle  time.Duration
 	timeout time.Duration
 
 	checkpoints time.Duration
@@ -65,6 +66,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.DurationVar(&o.checkpoints, "checkpoints", 0, "write at a steady pace for this long, beside a dozen checkpoints, and time each request")
 	flags.IntVar(&o.pace, "pace", 500, "requests a second of that, each with one interval of one host")
 	flags.Uint64Var(&o.seed, "seed", 1, "of the data")
+	flags.DurationVar(&o.settle, "settle", 25*time.Second, "after the load, before its memory is looked at")
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Minute, "give up after this time")
 	if err := flags.Parse(args); err != nil {
 		return o, err

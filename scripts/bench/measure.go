@@ -103,10 +103,16 @@ func (b *bench) measureLoad(ctx context.Context, s *server, f *figures) (err err
 		return err
 	}
 	f.loadCPU -= cpu
-	if f.memoryLoaded, err = residentMemory(s.PID()); err != nil {
+	if err := f.control.run(b); err != nil {
 		return err
 	}
-	if err := f.control.run(b); err != nil {
+	// A day in seconds is merged and collected at once, when the time for it comes.
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(b.settle):
+	}
+	if f.memoryLoaded, err = residentMemory(s.PID()); err != nil {
 		return err
 	}
 	f.journal, err = diskUsage(filepath.Join(b.dir, checkpointDir))
