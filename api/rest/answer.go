@@ -9,8 +9,10 @@ import (
 
 const contentJSON = "application/json"
 
-// answerBytes is how much of an answer is gathered before it is sent.
-const answerBytes = 64 << 10
+// answerBytes is how much of an answer is gathered before it is sent: net/http makes
+// two writes to the connection of each piece, which take as long as to put some
+// thousand numbers into it.
+const answerBytes = 256 << 10
 
 // answer is a JSON answer that is written while it is made. Nothing is sent
 // before answerBytes are there or the answer ends, so until then it may still
