@@ -319,6 +319,55 @@ func (full) Write(context.Context, []memstore.Sample) ([]memstore.Refusal, error
 	return nil, errFull
 }
 
+// Lines of every fate lie between each other in a batch of many strips: each has its
+// own, at first sight and when the cache knows it.
+func TestReportOfManyLines(t *testing.T) {
+	g, s := newIngester(t, nil, "load")
+	const rounds = 100
+	var batch []byte
+	want := Report{Unknown: rounds, Forbidden: rounds, RejectedTotal: 2 * rounds}
+	for i := range rounds {
+		batch = fmt.Appendf(batch, "load,cluster=a,hostname=n,type=core,type-id=%d value=%d %d\n", i, i, now)
+		batch = fmt.Appendf(batch, "load,cluster=a,hostname=n,type=core,type-id=%d value=x %d\n", i, now)
+		batch = fmt.Appendf(batch, "none,cluster=a,hostname=n,type=core,type-id=%d value=1 %d\n", i, now)
+		batch = fmt.Appendf(batch, "load,cluster=b,hostname=n,type=core,type-id=%d value=1 %d\n\n", i, now)
+		want.Accepted++
+	}
+	mayA := Source{May: func(cluster string) bool { return cluster == "a" }}
+	if _, err := g.Batch(t.Context(), Source{}, []byte(fmt.Sprintf("load,cluster=b,hostname=n,type=core,type-id=0 value=7 %d", now))); err != nil {
+		t.Fatal(err)
+	}
+	for _, when := range []string{"at first sight", "when they are known"} {
+		got, err := g.Batch(t.Context(), mayA, batch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range got.Rejected {
+			if fate := (r.Line - 1) % 5; fate != 1 && fate != 3 {
+				t.Errorf("%s: line %d is rejected: %s", when, r.Line, r.Reason)
+			}
+		}
+		if len(got.Rejected) != reportedLines {
+			t.Errorf("%s: %d rejected lines are told", when, len(got.Rejected))
+		}
+		got.Rejected = nil
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, want %+v", when, got, want)
+		}
+	}
+	for i := range rounds {
+		of := func(cluster string) memstore.Selection {
+			return memstore.Selection{Cluster: cluster, Host: "n", Metric: "load", Type: "core", TypeIDs: []string{fmt.Sprint(i)}}
+		}
+		if v, ok := at(s, of("a"), now); !ok || v != float64(i) {
+			t.Errorf("core %d: %v, %v", i, v, ok)
+		}
+		if v, ok := at(s, of("b"), now); ok && (i != 0 || v != 7) {
+			t.Errorf("core %d of b: %v", i, v)
+		}
+	}
+}
+
 // Keys without end cost no more memory than the cache's limit.
 func TestCacheIsBounded(t *testing.T) {
 	g, _ := newIngester(t, nil, "load")
