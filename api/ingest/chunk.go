@@ -15,6 +15,8 @@ import (
 type chunk struct {
 	buf     []byte
 	scanner lineprotocol.Scanner
+	cluster fingerprint // of lines that name none
+	now     int64       // of lines that have no timestamp, Unix milliseconds
 	strips  [2]strip
 	samples []memstore.Sample
 	lines   []int // of the samples
@@ -64,6 +66,7 @@ func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte
 	}()
 
 	c.scanner.ResetTo(src.Dialect, piece)
+	c.cluster, c.now = g.cache.hasher.cluster(src.Cluster), g.Now().UnixMilli()
 	// The series of a strip are on their way out of memory while the next is scanned.
 	now, last := &c.strips[0], &c.strips[1]
 	for more := true; more || last.n > 0; now, last = last, now {
@@ -87,8 +90,6 @@ func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte
 // scan makes samples of the good lines that come next, and tells whether there may
 // be more. Of their series it knows the keys, and prepares to look for them.
 func (g *Ingester) scan(src Source, c *chunk, s *strip, first int, report *Report) (more bool) {
-	cluster := g.cache.hasher.cluster(src.Cluster)
-	now := g.Now().UnixMilli()
 	places := g.cache.places()
 	var l lineprotocol.Line
 	for s.n = 0; s.n < stripLines; {
@@ -101,9 +102,9 @@ func (g *Ingester) scan(src Source, c *chunk, s *strip, first int, report *Repor
 			continue
 		}
 		if !l.HasTime {
-			l.Time = now
+			l.Time = c.now
 		}
-		key := g.cache.hasher.fingerprint(cluster, l.Key)
+		key := g.cache.hasher.fingerprint(c.cluster, l.Key)
 		if src.Dialect.EachField {
 			key = g.cache.hasher.field(key, l.Field)
 		}
