@@ -50,12 +50,9 @@ func putFloat(b *number, v float64) int {
 		}
 		return putFixed(b, at, size)
 	}
-	const exact = 1 << 53
-	switch i := int64(v); {
+	switch {
 	case !(size <= math.MaxFloat64): // NaN and infinities
 		return copy(b[:], "null")
-	case size < exact && size > 0 && float64(i) == v:
-		return len(strconv.AppendInt(b[:0], i, 10))
 	case size >= 1e21 || 0 < size && size < smallestFixed:
 		return len(strconv.AppendFloat(b[:0], v, 'e', -1, 64))
 	default:
