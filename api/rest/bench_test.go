@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -191,22 +190,13 @@ func (w writer) run(ctx context.Context, number int, first int64, n int) error {
 		}
 		body := w.bodies[host][step%benchVariants]
 		at := stamp + 60*step
-		restamp(body, at)
+		synthetic.Restamp(body, at)
 		w.clock.reach(at)
 		if err := w.post(ctx, body); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// restamp gives every line of a body another timestamp of ten digits.
-func restamp(body []byte, unix int64) {
-	digits := strconv.AppendInt(nil, unix, 10)
-	for end := bytes.IndexByte(body, '\n'); end >= 0; end = bytes.IndexByte(body, '\n') {
-		copy(body[end-len(digits):], digits)
-		body = body[end+1:]
-	}
 }
 
 func (w writer) post(ctx context.Context, body []byte) error {

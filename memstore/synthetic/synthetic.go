@@ -6,6 +6,7 @@
 package synthetic
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -156,6 +157,16 @@ func (c *Cluster) AppendLines(dst []byte, host int, values []float64, order []in
 		dst = append(dst, '\n')
 	}
 	return dst
+}
+
+// Restamp gives all lines of [Cluster.AppendLines] another moment (Unix seconds), of
+// as many digits as the one that they have.
+func Restamp(lines []byte, unix int64) {
+	digits := strconv.AppendInt(nil, unix, 10)
+	for end := bytes.IndexByte(lines, '\n'); end >= 0; end = bytes.IndexByte(lines, '\n') {
+		copy(lines[end-len(digits):], digits)
+		lines = lines[end+1:]
+	}
 }
 
 // signal is how a series moves. One that has neither a walk nor noise is

@@ -131,6 +131,11 @@ func TestLines(t *testing.T) {
 			t.Errorf("no line %q", want)
 		}
 	}
+	later := c.AppendLines(nil, 1, values, nil, 1_700_000_000)
+	synthetic.Restamp(later, 1_700_000_060)
+	if want := c.AppendLines(nil, 1, values, nil, 1_700_000_060); !slices.Equal(later, want) {
+		t.Error("lines of another moment are not those that were made for it")
+	}
 	shuffled := strings.SplitAfter(string(c.AppendLines(nil, 1, values, c.Order(1, 0), 1_700_000_000)), "\n")
 	if slices.Equal(plain, shuffled) {
 		t.Error("an order changes nothing")
