@@ -143,6 +143,16 @@ type reply struct {
 	body   string
 }
 
+func readReply(t testing.TB, resp *http.Response) reply {
+	t.Helper()
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply{resp.StatusCode, resp.Header, string(body)}
+}
+
 // send does one request as admin, unless a header says otherwise.
 func (d *door) send(t testing.TB, method, path string, body string, headers ...string) reply {
 	t.Helper()
@@ -161,12 +171,7 @@ func (d *door) send(t testing.TB, method, path string, body string, headers ...s
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	got, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return reply{resp.StatusCode, resp.Header, string(got)}
+	return readReply(t, resp)
 }
 
 // write stores lines of cluster alpha, "{N}" in them being base+N.

@@ -40,12 +40,7 @@ func hear(t *testing.T, conn net.Conn, path string) reply {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	got, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return reply{resp.StatusCode, resp.Header, string(got)}
+	return readReply(t, resp)
 }
 
 // watch tells of the end of each request.
@@ -76,12 +71,7 @@ func (d *door) sendBody(t testing.TB, path, body string, chunked bool, headers .
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	got, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return reply{resp.StatusCode, resp.Header, string(got)}
+	return readReply(t, resp)
 }
 
 // serve starts a Server on a free port and returns its address and how to end
