@@ -33,22 +33,24 @@ const (
 // Checkpoint writes down what the store holds and no file has yet, and removes
 // what that makes needless of the journal and of the files. Writes go on
 // meanwhile.
-func (a *Archive) Checkpoint() error {
+func (a *Archive) Checkpoint() error { return a.checkpointAt(new(pace)) }
+
+func (a *Archive) checkpointAt(p *pace) error {
 	a.checkpointing.Lock()
 	defer a.checkpointing.Unlock()
 	begin := time.Now()
-	written, err := a.checkpoint(begin)
+	written, err := a.checkpoint(begin, p)
 	a.checkpoints.count(begin, written, err)
 	return err
 }
 
 // checkpoint returns how many bytes it wrote.
-func (a *Archive) checkpoint(begin time.Time) (int64, error) {
+func (a *Archive) checkpoint(begin time.Time, p *pace) (int64, error) {
 	n, first, err := a.cut()
 	if err != nil {
 		return 0, fmt.Errorf("checkpoint: %w", err)
 	}
-	c := checkpoint{archive: a, snapshot: n, head: blockfile.Head{Run: a.nextRun(), Journal: first}}
+	c := checkpoint{archive: a, snapshot: n, pace: p, head: blockfile.Head{Run: a.nextRun(), Journal: first}}
 	if err := c.write(); err != nil {
 		return 0, fmt.Errorf("checkpoint: %w", errors.Join(err, c.undo(), a.removeBlocks()))
 	}
@@ -90,6 +92,7 @@ type checkpoint struct {
 	snapshot *memstore.Snapshot
 	head     blockfile.Head // of the windows
 	windows  *blockfile.Writer
+	pace     *pace
 
 	begun  []string // paths of files of blocks
 	files  []writtenFile
@@ -177,6 +180,7 @@ func (c *checkpoint) cluster(name string) error {
 			sealed, open, n := split(h)
 			c.hosts++
 			c.blocks += n
+			defer c.pace.rest()
 			if err := c.windows.Add(open); err != nil || n == 0 {
 				return err
 			}
