@@ -136,8 +136,8 @@ func floodMain(stdin io.Reader, stdout io.Writer) error {
 	return json.NewEncoder(stdout).Encode(got)
 }
 
-// connection sends one connection's part, each request after the answer before,
-// and counts the answers by status.
+// connection sends one connection's part, evenly between those of the others and each
+// request after the answer before, and counts the answers by status.
 func (f flood) connection(n, of int, begin time.Time, ended *atomic.Bool) (map[int]int, error) {
 	conn, err := net.Dial("tcp", f.Addr)
 	if err != nil {
@@ -146,7 +146,7 @@ func (f flood) connection(n, of int, begin time.Time, ended *atomic.Bool) (map[i
 	defer conn.Close()
 	in, answers := bufio.NewReader(conn), map[int]int{}
 	for i := 0; !ended.Load(); i++ {
-		time.Sleep(time.Until(begin.Add(time.Duration(i) * time.Duration(of) * time.Second / time.Duration(f.Rate))))
+		time.Sleep(time.Until(begin.Add(time.Duration(i*of+n) * time.Second / time.Duration(f.Rate))))
 		token := f.Tokens[(n*len(f.Tokens)/of+i)%len(f.Tokens)]
 		if token != "" {
 			token = "Authorization: Bearer " + token + "\r\n"
