@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gorilla/mux"
 	"github.com/klauspost/compress/gzhttp"
 	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -65,8 +64,6 @@ func (h *Handler) routes() []route {
 	return routes
 }
 
-// newRouter sends each path to its route. Nothing is redirected: clients that
-// POST do not follow.
 func (h *Handler) newRouter() (http.Handler, error) {
 	compress := func(handler http.Handler) http.HandlerFunc { return handler.ServeHTTP }
 	if h.Gzip {
@@ -76,21 +73,44 @@ func (h *Handler) newRouter() (http.Handler, error) {
 			return nil, err
 		}
 	}
-	router := mux.NewRouter().SkipClean(true)
+	r := router{exact: make(map[string]http.Handler), below: make(map[string]http.Handler)}
 	for _, rt := range h.routes() {
 		h.counters.expect(rt.name)
 		handler := h.guard(rt, compress(h.run(rt)))
-		router.Path(rt.path).Handler(handler)
+		r.exact[rt.path] = handler
 		if rt.prefix {
-			router.PathPrefix(rt.path + "/").Handler(handler)
-		} else {
-			router.Path(rt.path + "/").Handler(handler)
+			r.below[rt.path] = handler
 		}
 	}
-	router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	r.none = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		h.fail(w, &failure{status: http.StatusNotFound, public: "no such path"})
 	})
-	return router, nil
+	return r, nil
+}
+
+// router sends each path to its route, with or without a slash behind it. Paths are
+// taken as they come: nothing is cleaned or redirected, as clients that POST do not
+// follow.
+type router struct {
+	exact map[string]http.Handler
+	below map[string]http.Handler // for all paths below these
+	none  http.Handler
+}
+
+func (rt router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rt.find(r.URL.Path).ServeHTTP(w, r)
+}
+
+func (rt router) find(path string) http.Handler {
+	if handler, ok := rt.exact[strings.TrimSuffix(path, "/")]; ok {
+		return handler
+	}
+	for prefix, handler := range rt.below {
+		if strings.HasPrefix(path, prefix+"/") {
+			return handler
+		}
+	}
+	return rt.none
 }
 
 // guard lets through what a route is for and from whom it may come.
