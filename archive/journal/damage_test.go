@@ -125,14 +125,47 @@ func TestTruncationAtEveryByte(t *testing.T) {
 				t.Fatalf("%s of %d bytes: got %q, want %q", path, size, got, want)
 			}
 			isLast := i == len(paths)-1
-			wantDamage := size < headerSize || !isLast
-			wantTorn := isLast && size > headerSize && !boundary
+			wantDamage := !isLast
+			wantTorn := isLast && !boundary
 			if (report.DamageTotal > 0) != wantDamage || (report.Torn > 0) != wantTorn {
 				t.Fatalf("%s of %d bytes: got %+v, want damage %v, torn %v", path, size, report, wantDamage, wantTorn)
 			}
 		}
 		overwrite(t, fsys, path, original)
 	}
+}
+
+// A segment that was being begun when the power went is no damage, and the next one
+// takes its place.
+func TestTornBeginning(t *testing.T) {
+	f := func(size int) {
+		t.Helper()
+		fsys := disktest.New(1)
+		j := open(t, Options{FS: fsys})
+		add(t, j, "one", "two")
+		_, err := j.Rotate()
+		ok(t, err)
+		ok(t, j.Close())
+		path := j.Segments()[1].Path
+		overwrite(t, fsys, path, content(t, fsys, path)[:size])
+
+		j = open(t, Options{FS: fsys})
+		got, report := replay(t, j)
+		same(t, got, "one", "two")
+		if report.DamageTotal > 0 {
+			t.Errorf("%d bytes: %+v", size, report)
+		}
+		add(t, j, "three")
+		ok(t, j.Close())
+		got, report = readAll(t, fsys, dir)
+		same(t, got, "one", "two", "three")
+		if report.DamageTotal > 0 || report.Torn > 0 || report.Segments != 2 {
+			t.Errorf("%d bytes, after a start: %+v", size, report)
+		}
+	}
+	f(0)
+	f(1)
+	f(headerSize - 1)
 }
 
 func TestDamage(t *testing.T) {

@@ -106,6 +106,8 @@ type Journal struct {
 	file    disk.File // of current, nil while there is none to write to; for the holders of turn or syncing
 	records uint32    // in current; for the holder of turn
 
+	unlisted bool // the name of current may not be on disk; for the holder of syncing
+
 	mu      sync.Mutex
 	old     []segment // all that are on disk before current
 	current segment
@@ -201,15 +203,22 @@ func (j *Journal) openDir(ctx context.Context, first uint64) error {
 	return err
 }
 
-// openSegment starts the segment for the records to come, or takes the last
-// one if it has none.
+// openSegment starts the segment for the records to come, which replaces the last
+// one if that has none.
 func (j *Journal) openSegment(first uint64) error {
-	var last segment
-	if n := len(j.old); n > 0 {
+	var last, before segment
+	switch n := len(j.old); {
+	case n > 1:
+		before = j.old[n-2]
+		fallthrough
+	case n > 0:
 		last = j.old[n-1]
 	}
-	if last.size == headerSize && last.err == nil && last.number >= first {
+	if last.number > 0 && last.empty() && last.number >= first {
 		j.old = j.old[:len(j.old)-1]
+		if last.err != nil {
+			last.after, last.err = before.number, nil
+		}
 		j.plan.segment = last
 	} else {
 		j.plan.segment = segment{segmentID: newSegmentID(max(first, last.number+1)), after: last.number}

@@ -139,6 +139,10 @@ func read(ctx context.Context, fsys disk.FS, dir string, segments []segment, f R
 	var report Report
 	var ends []ending
 	for i, s := range segments {
+		if i == len(segments)-1 && s.size < headerSize { // it was being begun
+			report.Segments, report.Torn, report.TornBytes = report.Segments+1, report.Torn+1, report.TornBytes+s.size
+			break
+		}
 		missing(&report, s, segments[:i], dir)
 		r := reader{ctx: ctx, segment: s, path: s.path(dir), limit: end(segments, i), use: f, report: &report}
 		torn, damage := report.Torn, report.DamageTotal

@@ -37,6 +37,30 @@ func (j *Journal) start() error {
 	if err != nil {
 		return err
 	}
+	j.unlisted = false
+	j.adopt(f, records)
+	return nil
+}
+
+// begin makes the planned segment, which has no frames, and takes it for the current
+// one. Unlike one that is started it may be gone after a loss of power, with its
+// records, until they are synced. It is called as start is.
+func (j *Journal) begin() error {
+	f, err := j.fs.OpenFile(j.plan.path(j.dir), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o640)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(j.plan.appendHeader(nil)); err != nil {
+		return errors.Join(err, f.Close()) // a start will replace it
+	}
+	j.unlisted = true
+	j.adopt(f, 0)
+	return nil
+}
+
+// adopt makes the planned segment the current one.
+func (j *Journal) adopt(f disk.File, records uint32) {
+	p := j.plan
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.current.number != 0 && j.current.number != p.number {
@@ -50,11 +74,10 @@ func (j *Journal) start() error {
 	j.pending = j.pending[:0]
 	j.next = newSegmentID(p.number + 1)
 	j.down = nil
-	return nil
 }
 
-// rotate closes the current segment and starts the next. It is called with
-// turn held.
+// rotate closes the current segment and begins the next. It is called with turn
+// held: writers wait for what of the one is not synced, and for no other fsync.
 func (j *Journal) rotate() error {
 	j.syncing <- struct{}{}
 	defer func() { <-j.syncing }()
@@ -63,7 +86,7 @@ func (j *Journal) rotate() error {
 	}
 	full := j.file
 	j.plan = plan{segment: segment{segmentID: j.next, after: j.current.number, afterEnd: j.written - j.base}}
-	if err := j.start(); err != nil {
+	if err := j.begin(); err != nil {
 		return j.fail(err)
 	}
 	_ = full.Close() // it is synced

@@ -70,6 +70,12 @@ type segment struct {
 	err      error  // what is wrong with the header
 }
 
+// empty reports whether it holds no byte of a record. One that is shorter than its
+// header was being begun when the power went.
+func (s segment) empty() bool {
+	return s.size < headerSize || s.size == headerSize && s.err == nil
+}
+
 func (s segment) appendHeader(dst []byte) []byte {
 	at := len(dst)
 	dst = append(dst, magic...)

@@ -56,7 +56,11 @@ func (j *Journal) syncFile() error {
 	}
 	begin := time.Now()
 	err = j.file.Sync()
+	if err == nil && j.unlisted {
+		err = j.fs.SyncDir(j.dir)
+	}
 	if err == nil {
+		j.unlisted = false
 		j.observer.Synced(time.Since(begin))
 	}
 	j.mu.Lock()
