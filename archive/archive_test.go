@@ -20,7 +20,14 @@ import (
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(restoreOnly); dir != "" {
-		restoreAndTell(dir)
+		child := restoreAndTell
+		if to := os.Getenv(moveTo); to != "" {
+			child = func(dir string) error { return moveAndTell(dir, to) }
+		}
+		if err := child(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		return
 	}
 	goleak.VerifyTestMain(m)
