@@ -48,9 +48,17 @@ func largeStore(at int64) (*memstore.Store, error) {
 	})
 }
 
-// fillLarge writes samples of whole hosts, at least one.
-func fillLarge(t *testing.T, s *memstore.Store, a *Archive, samples int) {
+// fillLarge makes an archive of -samples in whole hosts, at least one, and returns
+// how many there are.
+func fillLarge(t *testing.T, dir string) (*memstore.Store, *Archive, int64) {
 	t.Helper()
+	samples := *restoreSamples
+	if raceDetector {
+		samples /= 20 // it is as much slower
+	}
+	s, err := largeStore(now)
+	ok(t, err)
+	a := open(t, dir, s)
 	const steps, series = 1000, 100
 	hosts := max(samples/(steps*series), 1)
 	r := rand.New(rand.NewPCG(1, 2))
@@ -66,6 +74,9 @@ func fillLarge(t *testing.T, s *memstore.Store, a *Archive, samples int) {
 			ok(t, err)
 		}
 	}
+	all, err := s.Values()
+	ok(t, err)
+	return s, a, all
 }
 
 // leave ends an archive as a kill would.
@@ -74,6 +85,18 @@ func leave(t *testing.T, a *Archive) {
 	ok(t, a.journal.Load().Close())
 	ok(t, a.lock.Close())
 	a.closed.Store(true)
+}
+
+// inProcess returns what a process of its own tells of the directory.
+func inProcess(t *testing.T, dir string, env ...string) (told took) {
+	t.Helper()
+	child := exec.Command(os.Args[0])
+	child.Env = append(append(os.Environ(), restoreOnly+"="+dir), env...)
+	child.Stderr = os.Stderr
+	out, err := child.Output()
+	ok(t, err)
+	ok(t, json.Unmarshal(out, &told))
+	return told
 }
 
 func restoreAndTell(dir string) error {
@@ -150,19 +173,10 @@ func TestRestoreUnderMemoryLimit(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it is short")
 	}
-	samples := *restoreSamples
-	if raceDetector {
-		samples /= 20 // it is as much slower
-	}
 	f := func(name string, checkpoint bool) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			s, err := largeStore(now)
-			ok(t, err)
-			a := open(t, dir, s)
-			fillLarge(t, s, a, samples)
-			want, err := s.Values()
-			ok(t, err)
+			s, a, want := fillLarge(t, dir)
 			data := s.Size().Bytes
 			if checkpoint {
 				ok(t, a.Checkpoint())
@@ -170,13 +184,7 @@ func TestRestoreUnderMemoryLimit(t *testing.T) {
 			leave(t, a)
 
 			limit := data + 200<<20
-			child := exec.Command(os.Args[0])
-			child.Env = append(os.Environ(), restoreOnly+"="+dir, fmt.Sprint("GOMEMLIMIT=", limit))
-			child.Stderr = os.Stderr
-			out, err := child.Output()
-			ok(t, err)
-			var told took
-			ok(t, json.Unmarshal(out, &told))
+			told := inProcess(t, dir, fmt.Sprint("GOMEMLIMIT=", limit))
 			t.Logf("%d samples, %d MB of data: restored in %v with %d MB at most", want, data>>20, told.Took.Round(time.Millisecond), told.Peak>>20)
 			if told.Samples != want {
 				t.Errorf("%d samples came back of %d", told.Samples, want)
@@ -195,27 +203,12 @@ func TestCleanupInLittleMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it is short")
 	}
-	samples := *restoreSamples
-	if raceDetector {
-		samples /= 20
-	}
 	dir, to := t.TempDir(), t.TempDir()
-	s, err := largeStore(now)
-	ok(t, err)
-	a := open(t, dir, s)
-	fillLarge(t, s, a, samples)
-	want, err := s.Values()
-	ok(t, err)
+	_, a, want := fillLarge(t, dir)
 	ok(t, a.Checkpoint())
 	leave(t, a)
 
-	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), restoreOnly+"="+dir, moveTo+"="+to)
-	child.Stderr = os.Stderr
-	out, err := child.Output()
-	ok(t, err)
-	var told took
-	ok(t, json.Unmarshal(out, &told))
+	told := inProcess(t, dir, moveTo+"="+to)
 	files, err := filepath.Glob(filepath.Join(to, "alpha", "*.parquet"))
 	ok(t, err)
 	var rows int64
