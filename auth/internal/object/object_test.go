@@ -9,45 +9,72 @@ import (
 )
 
 func TestRead(t *testing.T) {
+	const maxValues = 2*MaxDepth + 2
 	f := func(data string, want error) {
 		t.Helper()
-		if m, err := Read([]byte(data), 8); err != want || (m == nil) != (err != nil) {
+		if m, err := Read([]byte(data), maxValues); err != want || (m == nil) != (err != nil) {
 			t.Errorf("%.60s: %v, %v; want %v", data, m, err, want)
 		}
 	}
+	nested := func(opening, closing string, depth int) string {
+		return `{"a":` + strings.Repeat(opening, depth-1) + `1` + strings.Repeat(closing, depth-1) + `}`
+	}
+	list := func(value string, n int) string {
+		return `{"a":[` + value + strings.Repeat(","+value, n-1) + `]}`
+	}
 	f(`{}`, nil)
 	f(" {\"a\":\"\\\":{[,\"}\n", nil)
+	f("\t{ \"a\" : [ ] ,\r\n\"b\":[ 1 , { } ] }\n", nil)
 	f(`{"a":1,"A":2}`, nil)
 	f(`{"a":{"b":1},"c":{"b":1}}`, nil)
-	f(strings.Repeat(`{"a":`, MaxDepth)+`1`+strings.Repeat("}", MaxDepth), errValues)
-	f(`[`+strings.Repeat(`[`, MaxDepth), errDepth)
-	f(`{"a":[1,2,3,4,5,6,7]}`, errValues)
+	f(`{"":[null,true,false,-0,0.5,1E+2,-1.25e-3,"\u00e9\ud83d\ude00\n"]}`, nil)
+	f(nested("[", "]", MaxDepth), nil)
+	f(nested("[", "]", MaxDepth+1), errDepth)
+	f(nested(`{"a":`, "}", MaxDepth), nil)
+	f(nested(`{"a":`, "}", MaxDepth+1), errDepth)
+	f(list("1", maxValues-4), nil)
+	f(list("1", maxValues-3), errValues)
+	f(list("{}", (maxValues-4)/2), nil)
+	f(list("{}", (maxValues-4)/2+1), errValues)
 	f(`{"a":1,"a":1}`, errDuplicate)
 	f(`{"a":1,"\u0061":1}`, errDuplicate)
 	f(`{"a":[{"b":1,"b":2}]}`, errDuplicate)
 	f("{\"\xff\":1}", errUTF8)
-	for _, bad := range []string{``, `null`, `[]`, `1`, `"a"`, `{`, `{}}`, `{}{}`, `{"a"}`, `{a:1}`, `{"a":1,}`, `{"a":01}`, `{"a":1e999}`, "\ufeff{}", "{}\x00"} {
+	for _, bad := range []string{
+		``, ` `, `null`, `[]`, `1`, `"a"`, `{`, `{}}`, `{}{}`, `{"a"}`, `{a:1}`, `{1:1}`, `{"a":1,}`, `{,}`, `{"a":}`, `{"a":1 "b":1}`, "\ufeff{}", "{}\x00", "\x00{}",
+		`{"a":[1,]}`, `{"a":[,1]}`, `{"a":[1 1]}`, `{"a":[`, `{"a":[1}`, `{"a":{"b":1]}`,
+		`{"a":01}`, `{"a":1e999}`, `{"a":+1}`, `{"a":-}`, `{"a":.5}`, `{"a":1.}`, `{"a":1e}`, `{"a":1e+}`, `{"a":0x1}`, `{"a":1_0}`, `{"a":Inf}`, `{"a":NaN}`, `{"a":--1}`,
+		`{"a":True}`, `{"a":nul}`, `{"a":truefalse}`, `{"a`, `{"a\`, `{"a\"`, `{"a":"\x"}`, `{"a":"\u12"}`, "{\"a\":\"\n\"}", "{\"a\":\"\\n\n\"}", `{'a':1}`,
+	} {
 		f(bad, errNotObject)
 	}
 }
 
-// Read agrees with a reader that goes token by token and looks for every name twice.
+// Read takes what encoding/json takes for an object, and makes the same of it, but for what is out of bounds and for
+// names that a reader finds twice that goes token by token.
 func FuzzRead(f *testing.F) {
-	for _, s := range []string{`{"a":1,"a":2}`, `{"a":{"b":[{"c":1,"c":1}]}}`, `{"\u0061":1,"a":2}`, `{":":",","[":"{"}`, `{"a":"\\","b":"\""}`, `{"a":1}x`} {
+	for _, s := range []string{
+		`{"a":1,"a":2}`, `{"a":{"b":[{"c":1,"c":1}]}}`, `{"\u0061":1,"a":2}`, `{":":",","[":"{"}`, `{"a":"\\","b":"\""}`, `{"a":1}x`,
+		` { "a" : [ true , false , null , -0.5e+10 , "\ud800\ud83d\ude00\/" ] } `, `{"\ud800":1,"\udfff":2}`, `{"a":1e400}`, `{"a":-}`, `null`,
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		got, err := Read(data, 1<<20)
-		if err != nil {
+		got, err := Read(data, 2*len(data)+2)
+		if err == errDepth || err == errUTF8 {
 			return
 		}
 		var want map[string]any
-		if json.Unmarshal(data, &want) != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%q: %v, want %v", data, got, want)
+		isObject := json.Unmarshal(data, &want) == nil && want != nil
+		if isObject && err == errNotObject || !isObject && err == nil {
+			t.Errorf("%q: %v, %v, want %v", data, got, err, want)
 		}
-		decoder := json.NewDecoder(bytes.NewReader(data))
-		if name, twice := duplicate(t, decoder); twice {
-			t.Errorf("%q: %q is there twice", data, name)
+		if !isObject {
+			return
+		}
+		name, twice := duplicate(t, json.NewDecoder(bytes.NewReader(data)))
+		if twice != (err == errDuplicate) || !twice && !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %v, %v, want %v; twice: %q", data, got, err, want, name)
 		}
 	})
 }
