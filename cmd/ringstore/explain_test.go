@@ -45,7 +45,7 @@ func TestToken(t *testing.T) {
 	}
 	refused := func(reason string) string { return "ringstore: the token is refused: " + reason + "\n" }
 	const unbelieved = "verdict refused: nothing above is to be believed"
-	f("garbage", "garbage", 1, refused("malformed"), "format FAILED: malformed: not three base64url parts joined by dots", unbelieved)
+	f("garbage", "garbage", 1, refused("malformed"), "format FAILED: malformed: not three parts joined by dots", unbelieved)
 	f("nothing", "", 1, refused("missing"), unbelieved)
 	f("nobody's", c.cc.Token(jsonObject{"iss": "x", "sub": "a"}), 1, refused("unknown_issuer"), "issuer FAILED: unknown_issuer", `claim iss "x"`, unbelieved)
 	f("another key", mallory().Named("kc-1").Token(with(user, map[string]any{"note": nil})), 1, refused("bad_signature"),

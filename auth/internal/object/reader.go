@@ -64,7 +64,11 @@ func (r *reader) value(depth int) (any, error) {
 }
 
 func (r *reader) object(depth int) (any, error) {
-	members := make(map[string]any)
+	size := 0
+	if depth == MaxDepth-1 { // the outermost has the most: claims are two dozen
+		size = min(len(r.data)/32, 64)
+	}
+	members := make(map[string]any, size)
 	if r.take('}') {
 		return members, nil
 	}
