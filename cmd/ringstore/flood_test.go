@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/auth/authtest"
 )
 
@@ -233,4 +236,51 @@ func TestFlood(t *testing.T) {
 	if lines := strings.Count(p.stderr.String(), "\n"); lines > 5_000 {
 		t.Errorf("%d lines of log", lines)
 	}
+}
+
+// More threads run while tokens are refused in large numbers, and no longer.
+func TestThreadsOfAFlood(t *testing.T) {
+	usual := runtime.GOMAXPROCS(0)
+	chain, err := auth.NewChain(auth.ChainConfig{Issuers: []auth.Issuer{{Name: "cc-backend"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuse := func(n int) {
+		for range n {
+			if _, err := chain.Authenticate(t.Context(), "garbage"); err == nil {
+				t.Fatal("garbage is a good token")
+			}
+		}
+	}
+	during := func(f func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); withstandFloods(ctx, chain, usual+1) }()
+		f()
+		cancel()
+		<-ended
+		if n := runtime.GOMAXPROCS(0); n != usual {
+			t.Errorf("%d threads stay, want %d", n, usual)
+		}
+	}
+	during(func() {
+		for range 4 {
+			refuse(floodRate / 50)
+			time.Sleep(floodEvery)
+			if n := runtime.GOMAXPROCS(0); n != usual {
+				t.Errorf("%d threads for a few bad tokens, want %d", n, usual)
+			}
+		}
+		eventually(t, "more threads run in a flood", func() bool {
+			refuse(floodRate)
+			return runtime.GOMAXPROCS(0) == usual+1
+		})
+		eventually(t, "no more run after it", func() bool { return runtime.GOMAXPROCS(0) == usual })
+	})
+	during(func() { // which ends before the flood does
+		eventually(t, "more threads run in a flood", func() bool {
+			refuse(floodRate)
+			return runtime.GOMAXPROCS(0) == usual+1
+		})
+	})
 }

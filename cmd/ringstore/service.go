@@ -123,6 +123,9 @@ func start(ctx context.Context, cfg *configs.Config, log *slog.Logger, stderr io
 	}
 	s.supervise(ctx, background)
 	s.running.Go(func() { paceGarbage(background) })
+	if threads, ok := spareThreads(); ok && s.trust != nil {
+		s.running.Go(func() { withstandFloods(background, s.trust.chain, threads) })
+	}
 	s.jobs.start(background, func(f func()) { s.running.Go(f) })
 	if s.nodes != nil {
 		s.running.Go(func() { s.nodes.Run(background) })
