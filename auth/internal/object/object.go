@@ -24,8 +24,8 @@ var (
 // section 4 lets a reader refuse duplicates), and exact: "Roles" is not "roles". Reading ends at what is out of bounds,
 // and no error quotes the input. The result shares no memory with data.
 //
-// encoding/json would read data several times over to know as much, at five times the price, and whoever sends tokens
-// decides how often that is paid.
+// encoding/json takes three times as long (BenchmarkRead) and does not tell of names that occur twice, and whoever sends
+// tokens decides how often that is paid.
 func Read(data []byte, maxValues int) (map[string]any, error) {
 	if !utf8.Valid(data) { // encoding/json mends it
 		return nil, errUTF8

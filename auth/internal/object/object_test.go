@@ -110,3 +110,28 @@ func duplicate(t *testing.T, d *json.Decoder) (string, bool) {
 	}
 	return "", false
 }
+
+// What claims like those of Keycloak cost, and what encoding/json takes to decode them, which leaves the names that
+// occur twice to find.
+func BenchmarkRead(b *testing.B) {
+	claims := []byte(`{"exp":1800000000,"iat":1799999700,"jti":"9d5d3e3c-6a6b-4f0e-8f6b-5e0c6f4b7a11","iss":"https://sso.example.org/realms/data-sec",` +
+		`"aud":["metric-store","account"],"sub":"f1b0c1d2-0e3f-4a5b-8c6d-7e8f9a0b1c2d","typ":"Bearer","azp":"jupyter","sid":"0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9",` +
+		`"acr":"1","allowed-origins":["https://jupyter.example.org"],"realm_access":{"roles":["offline_access","student","uma_authorization"]},` +
+		`"resource_access":{"metric-store":{"roles":["reader"]},"account":{"roles":["manage-account","view-profile"]}},"scope":"openid email profile",` +
+		`"email_verified":true,"name":"Alice Example","groups":["physics","chemistry"],"preferred_username":"alice","email":"alice@example.org"}`)
+	b.Run("ours", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := Read(claims, 1024); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("encoding/json", func(b *testing.B) {
+		for b.Loop() {
+			var v map[string]any
+			if err := json.Unmarshal(claims, &v); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
