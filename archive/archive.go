@@ -157,15 +157,24 @@ func (a *Archive) Free(ctx context.Context, path [][]string, to int64) (int, err
 	return a.Store.Free(path, to), nil
 }
 
-// Sync returns when all that was acknowledged before is on disk, whatever the
-// mode.
-func (a *Archive) Sync(ctx context.Context) error {
+// SyncPoint returns a function that returns when all that was acknowledged between
+// the two calls is on disk, whatever the mode; with an error some of it may not be,
+// ever.
+func (a *Archive) SyncPoint() (sync func(context.Context) error) {
 	a.gate.RLock()
 	defer a.gate.RUnlock()
-	if err := a.available(ctx); err != nil {
-		return err
+	if err := a.available(context.Background()); err != nil {
+		return func(context.Context) error { return err }
 	}
-	return a.journal.Load().Sync(ctx)
+	point := a.journal.Load().SyncPoint()
+	return func(ctx context.Context) error {
+		a.gate.RLock()
+		defer a.gate.RUnlock()
+		if err := a.available(ctx); err != nil {
+			return err
+		}
+		return point(ctx)
+	}
 }
 
 // Unavailable is nil, or says why nothing can be written now. It waits for nothing

@@ -168,7 +168,7 @@ func (s *sender) checkpoint() error {
 
 func (s *sender) sync() error {
 	n := s.n
-	err := s.archive.Sync(s.t.Context())
+	err := s.archive.SyncPoint()(s.t.Context())
 	if err == nil && !s.unsynced {
 		s.durable = n
 	}

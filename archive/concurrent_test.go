@@ -89,7 +89,7 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	loop(a.Checkpoint)
 	loop(s.Maintain)
-	loop(func() error { return a.Sync(ctx) })
+	loop(func() error { return a.SyncPoint()(ctx) })
 	loop(func() error { // host 1 of the last writer
 		_, err := a.Free(ctx, [][]string{{"*"}, {fmt.Sprint("w", writers-1, "-1")}}, now-300)
 		time.Sleep(time.Millisecond)

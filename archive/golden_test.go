@@ -65,7 +65,7 @@ func writeGolden(t *testing.T, dir string) {
 	send("n3", "power", devices[1], -60, 0, 10)
 	_, err = a.Free(t.Context(), [][]string{{"alpha"}, {"n1"}, {"hwthread1"}}, now-1500)
 	ok(t, err)
-	ok(t, a.Sync(t.Context()))
+	ok(t, a.SyncPoint()(t.Context()))
 	// As a process that is killed leaves it.
 	a.journal.Load().Close()
 	a.lock.Close()

@@ -83,11 +83,12 @@ type Options struct {
 
 	Subjects []Subject
 	Ingester Ingester
-	// Sync returns when all that the Ingester has stored is on disk; messages of
-	// a stream are acknowledged then. nil: it is as soon as it is stored.
-	Sync    func(context.Context) error
-	MaxAge  time.Duration // of the messages in a stream that is made here; 0: forever
-	AckWait time.Duration // until a message is delivered again; default 30 s
+	// SyncPoint returns a function that returns when all that the Ingester has stored
+	// between the two calls is on disk; messages of a stream are acknowledged then.
+	// nil: it is as soon as it is stored.
+	SyncPoint func() (sync func(context.Context) error)
+	MaxAge    time.Duration // of the messages in a stream that is made here; 0: forever
+	AckWait   time.Duration // until a message is delivered again; default 30 s
 
 	Authenticator auth.Authenticator // an [auth.Cache] saves a signature check per message
 	Policy        auth.Policy
@@ -126,6 +127,9 @@ func (o *Options) complete() error {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.SyncPoint == nil {
+		o.SyncPoint = func() func(context.Context) error { return func(context.Context) error { return nil } }
 	}
 	setDefault(&o.Workers, runtime.GOMAXPROCS(0))
 	setDefault(&o.PendingMessages, 64<<10)

@@ -71,7 +71,8 @@ func (p *puller) step() error {
 	if err != nil {
 		return fmt.Errorf("fetching: %w", err)
 	}
-	p.settle(p.handle(batch.Messages()))
+	sync := p.s.o.SyncPoint()
+	p.settle(p.handle(batch.Messages()), sync)
 	if err := batch.Error(); err != nil {
 		return fmt.Errorf("fetching: %w", err)
 	}
@@ -127,8 +128,8 @@ func (p *puller) handle(messages <-chan jetstream.Msg) []settled {
 
 // settle tells the stream what became of the messages. What cannot be told
 // comes again, which changes nothing in the store.
-func (p *puller) settle(all []settled) {
-	synced := p.sync(all)
+func (p *puller) settle(all []settled, sync func(context.Context) error) {
+	synced := p.synced(all, sync)
 	for _, one := range all {
 		v := one.verdict
 		if v == accepted && !synced {
@@ -146,12 +147,12 @@ func (p *puller) settle(all []settled) {
 	}
 }
 
-// sync tells whether the messages that were accepted are on disk.
-func (p *puller) sync(all []settled) bool {
-	if p.s.o.Sync == nil || !slices.ContainsFunc(all, func(one settled) bool { return one.verdict == accepted }) {
+// synced tells whether the messages that were accepted are on disk.
+func (p *puller) synced(all []settled, sync func(context.Context) error) bool {
+	if !slices.ContainsFunc(all, func(one settled) bool { return one.verdict == accepted }) {
 		return true
 	}
-	if err := p.s.o.Sync(p.s.ctx); err != nil {
+	if err := sync(p.s.ctx); err != nil {
 		p.feed.fail(failedStore, fmt.Errorf("syncing: %w", err))
 		return false
 	}

@@ -202,12 +202,36 @@ func TestWhatIsNotOnDiskComesAgain(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t).streaming()
 	disk := new(gate)
-	h.options.Sync = func(context.Context) error {
-		disk.mu.Lock()
-		defer disk.mu.Unlock()
-		return disk.err
+	h.options.SyncPoint = func() func(context.Context) error {
+		return func(context.Context) error {
+			disk.mu.Lock()
+			defer disk.mu.Unlock()
+			return disk.err
+		}
 	}
 	comesAgain(t, h, disk.fail)
+}
+
+// A disk that fails after a message was stored, and works again when it is synced.
+func TestWhatWasLostBeforeTheSyncComesAgain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).streaming()
+	h.options.SyncPoint = func() func(context.Context) error {
+		before := h.stored("h1")
+		return func(context.Context) error {
+			if !before && h.stored("h1") {
+				return errors.New("it has failed meanwhile")
+			}
+			return nil
+		}
+	}
+	url := streamServer(t).ClientURL()
+	h.subscribe(url)
+	c := connect(t, url)
+	eventually(t, "the consumer is there", func() bool { return consumerInfo(t, c) != nil })
+	queue(t, c, bearer("h1"))
+	eventually(t, "it came again", func() bool { return h.sum("ringstore_nats_redelivered_total", subject) == 1 })
+	settledAll(t, c)
 }
 
 func TestWhoCannotBeAuthenticatedNowComesAgain(t *testing.T) {

@@ -386,6 +386,32 @@ func TestWaitAcrossAFailure(t *testing.T) {
 	})
 }
 
+// What was acknowledged before a failure is not said to be on disk after it: with
+// Off there was no copy of it.
+func TestSyncPointAcrossAFailure(t *testing.T) {
+	for _, mode := range []SyncMode{Off, SyncMode(time.Hour)} {
+		synctest.Test(t, func(t *testing.T) {
+			fsys := disktest.New(1)
+			j := open(t, Options{FS: fsys, Sync: mode})
+			before := j.SyncPoint()
+			add(t, j, "one")
+			ok(t, before(t.Context()))
+			add(t, j, "two")
+			fsys.Inject(failOnce(disktest.Sync))
+			if _, err := j.Rotate(); !errors.Is(err, syscall.EIO) {
+				t.Errorf("got error %v, want EIO", err)
+			}
+			synctest.Wait()
+			after := j.SyncPoint()
+			add(t, j, "three")
+			if _, ok := errors.AsType[*UnavailableError](before(t.Context())); !ok {
+				t.Error("what came before the failure is said to be on disk")
+			}
+			ok(t, after(t.Context()))
+		})
+	}
+}
+
 // What was refused does not come back, even if the process ends before the
 // disk works again.
 func TestRefusedAndKilled(t *testing.T) {

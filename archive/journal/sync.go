@@ -8,18 +8,28 @@ import (
 	"time"
 )
 
-// Sync returns when all that was acknowledged before the call is on disk,
-// whatever the mode. Callers at the same time share an fsync.
-func (j *Journal) Sync(ctx context.Context) error {
+// SyncPoint returns a function that returns when all that was acknowledged between
+// the two calls is on disk, whatever the mode; with an error some of it may not be,
+// ever. Callers at the same time share an fsync.
+func (j *Journal) SyncPoint() (sync func(context.Context) error) {
 	j.mu.Lock()
-	err := j.state()
-	end, epoch := j.written, j.epoch
+	epoch := j.epoch
 	j.mu.Unlock()
-	if err != nil {
-		return err
+	return func(ctx context.Context) error {
+		j.mu.Lock()
+		err := j.state()
+		end := j.written
+		j.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		return j.syncTo(ctx, end, epoch)
 	}
-	return j.syncTo(ctx, end, epoch)
 }
+
+// Sync returns when all that was acknowledged before is on disk, but for what was
+// lost with an earlier failure (see [Off]).
+func (j *Journal) Sync(ctx context.Context) error { return j.SyncPoint()(ctx) }
 
 // syncTo returns when all up to a position is on disk.
 func (j *Journal) syncTo(ctx context.Context, end int64, epoch int) error {

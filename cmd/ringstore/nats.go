@@ -27,7 +27,7 @@ func (s *service) subscribe(ctx context.Context) error {
 	if len(o.Subjects) == 0 {
 		return nil
 	}
-	o.Ingester, o.Sync = s.ingester, s.archive.Sync
+	o.Ingester, o.SyncPoint = s.ingester, s.archive.SyncPoint
 	o.Authenticator, o.Policy, o.Audit = s.authenticator, policy(s.cfg), s.audit
 	o.Log, o.Registerer = s.log, s.registry
 	s.nats, err = nats.Subscribe(o)
