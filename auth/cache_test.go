@@ -253,4 +253,12 @@ func BenchmarkVerify(b *testing.B) {
 	f("forged", sign(newKey("wrong"), goodHeader, goodClaims))
 	f("expired", sign(key, goodHeader, `{"sub":"alice","exp":1}`))
 	f("16KiB", strings.Repeat("A", maxToken))
+	// What is dear to decode, and good for nothing.
+	dear := func(item string, n int) string {
+		return `{"alg":"EdDSA","x":[` + item + strings.Repeat(","+item, n) + `]}`
+	}
+	for _, item := range []string{`1e-323`, `"\u00e9\u00e9"`, `{}`, `{"\"":0}`} {
+		n := min(maxToken/2*3/4/(len(item)+1)-8, maxValues/2-8)
+		f(item, b64(dear(item, n))+"."+b64(dear(item, n))+".AA")
+	}
 }

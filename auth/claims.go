@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"encoding/json"
 	"math"
 	"strings"
 	"time"
@@ -37,11 +38,12 @@ func readDate(claims map[string]any, name string) (time.Time, error) {
 	if !ok {
 		return time.Time{}, nil
 	}
-	seconds, ok := value.(float64)
+	number, ok := value.(json.Number)
 	if !ok {
 		return time.Time{}, refuse(BadClaims, name+" is not a number")
 	}
-	if math.Signbit(seconds) || seconds > maxDate {
+	seconds, err := number.Float64()
+	if err != nil || math.Signbit(seconds) || seconds > maxDate {
 		return time.Time{}, refuse(BadClaims, name+" is out of range")
 	}
 	whole, fraction := math.Modf(seconds)

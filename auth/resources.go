@@ -1,6 +1,9 @@
 package auth
 
-import "math"
+import (
+	"encoding/json"
+	"math"
+)
 
 // Resource is what a token lets its principal query: some hosts of a cluster for some time.
 type Resource struct {
@@ -63,6 +66,7 @@ func readResource(item any) (r Resource, ok bool) {
 
 // seconds reads a whole number of Unix seconds.
 func seconds(v any) (int64, bool) {
-	f, ok := v.(float64)
-	return int64(f), ok && f >= 0 && f <= maxDate && f == math.Trunc(f)
+	number, _ := v.(json.Number)
+	f, err := number.Float64()
+	return int64(f), err == nil && f >= 0 && f <= maxDate && f == math.Trunc(f)
 }

@@ -1,18 +1,19 @@
 package auth
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ringstore/ringstore/auth/internal/object"
 )
 
 func TestResources(t *testing.T) {
 	read := func(claim, text string) ([]Resource, error) {
-		var claims map[string]any
-		if err := json.Unmarshal([]byte(text), &claims); err != nil {
+		claims, err := object.Read([]byte(text), 1<<16)
+		if err != nil {
 			t.Fatal(err)
 		}
 		return (&issuer{Issuer: Issuer{ResourcesClaim: claim}}).resources(claims)

@@ -125,8 +125,9 @@ func where(set auth.ClusterSet) string {
 
 // date words a NumericDate for people.
 func date(name string, value any) string {
-	seconds, ok := value.(float64)
-	if !ok || !slices.Contains([]string{"exp", "nbf", "iat"}, name) || seconds < 0 || seconds > 253402300799 {
+	number, _ := value.(json.Number)
+	seconds, err := number.Float64()
+	if err != nil || !slices.Contains([]string{"exp", "nbf", "iat"}, name) || seconds < 0 || seconds > 253402300799 {
 		return ""
 	}
 	return " (" + time.Unix(int64(seconds), 0).UTC().Format(time.RFC3339) + ")"

@@ -19,10 +19,11 @@ var (
 	errDuplicate = errors.New("a member name occurs twice")
 )
 
-// Read reads exactly one JSON object (RFC 8259) of at most maxValues values, and makes of it what encoding/json would.
-// All values count, nested ones too, and objects and arrays for two. Member names are unique at every depth (RFC 7519
-// section 4 lets a reader refuse duplicates), and exact: "Roles" is not "roles". Reading ends at what is out of bounds,
-// and no error quotes the input. The result shares no memory with data.
+// Read reads exactly one JSON object (RFC 8259) of at most maxValues values, and makes of it what encoding/json would
+// with UseNumber: a number is a json.Number, and what it comes to nobody has looked at. All values count, nested ones
+// too, and objects and arrays for two. Member names are unique at every depth (RFC 7519 section 4 lets a reader refuse
+// duplicates), and exact: "Roles" is not "roles". Reading ends at what is out of bounds, and no error quotes the input.
+// The result shares no memory with data.
 //
 // encoding/json takes three times as long (BenchmarkRead) and does not tell of names that occur twice, and whoever sends
 // tokens decides how often that is paid.

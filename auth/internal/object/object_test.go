@@ -27,7 +27,7 @@ func TestRead(t *testing.T) {
 	f("\t{ \"a\" : [ ] ,\r\n\"b\":[ 1 , { } ] }\n", nil)
 	f(`{"a":1,"A":2}`, nil)
 	f(`{"a":{"b":1},"c":{"b":1}}`, nil)
-	f(`{"":[null,true,false,-0,0.5,1E+2,-1.25e-3,"\u00e9\ud83d\ude00\n"]}`, nil)
+	f(`{"":[null,true,false,-0,0.5,1E+2,-1.25e-3,1e999,"\u00e9\ud83d\ude00\n"]}`, nil)
 	f(nested("[", "]", MaxDepth), nil)
 	f(nested("[", "]", MaxDepth+1), errDepth)
 	f(nested(`{"a":`, "}", MaxDepth), nil)
@@ -43,8 +43,8 @@ func TestRead(t *testing.T) {
 	for _, bad := range []string{
 		``, ` `, `null`, `[]`, `1`, `"a"`, `{`, `{}}`, `{}{}`, `{"a"}`, `{a:1}`, `{1:1}`, `{"a":1,}`, `{,}`, `{"a":}`, `{"a":1 "b":1}`, "\ufeff{}", "{}\x00", "\x00{}",
 		`{"a":[1,]}`, `{"a":[,1]}`, `{"a":[1 1]}`, `{"a":[`, `{"a":[1}`, `{"a":{"b":1]}`,
-		`{"a":01}`, `{"a":1e999}`, `{"a":+1}`, `{"a":-}`, `{"a":.5}`, `{"a":1.}`, `{"a":1e}`, `{"a":1e+}`, `{"a":0x1}`, `{"a":1_0}`, `{"a":Inf}`, `{"a":NaN}`, `{"a":--1}`,
-		`{"a":True}`, `{"a":nul}`, `{"a":truefalse}`, `{"a`, `{"a\`, `{"a\"`, `{"a":"\x"}`, `{"a":"\u12"}`, "{\"a\":\"\n\"}", "{\"a\":\"\\n\n\"}", `{'a':1}`,
+		`{"a":01}`, `{"a":+1}`, `{"a":-}`, `{"a":.5}`, `{"a":1.}`, `{"a":1e}`, `{"a":1e+}`, `{"a":0x1}`, `{"a":1_0}`, `{"a":Inf}`, `{"a":NaN}`, `{"a":--1}`,
+		`{"a":True}`, `{"a":nul}`, `{"a":truefalse}`, `{"a`, `{"a\`, `{"a\"`, `{"a":"\x"}`, `{"a":"\u12"}`, `{"a":"\u12"`, `{"a":"\u00zz"}`, `{"a":"\`, `{"a":"\n`, "{\"a\":\"\n\"}", "{\"a\":\"\\n\n\"}", `{'a':1}`,
 	} {
 		f(bad, errNotObject)
 	}
@@ -56,6 +56,7 @@ func FuzzRead(f *testing.F) {
 	for _, s := range []string{
 		`{"a":1,"a":2}`, `{"a":{"b":[{"c":1,"c":1}]}}`, `{"\u0061":1,"a":2}`, `{":":",","[":"{"}`, `{"a":"\\","b":"\""}`, `{"a":1}x`,
 		` { "a" : [ true , false , null , -0.5e+10 , "\ud800\ud83d\ude00\/" ] } `, `{"\ud800":1,"\udfff":2}`, `{"a":1e400}`, `{"a":-}`, `null`,
+		`{"a":"\"\\\/\b\f\n\r\t\u00E9\u00e9"}`, `{"a":"\ud83d\ude00\ud83dx\ud83d\u0041\ude00\ud83d\ud83d\ude00"}`, `{"a":"\ud83d\u"}`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -64,19 +65,32 @@ func FuzzRead(f *testing.F) {
 		if err == errDepth || err == errUTF8 {
 			return
 		}
-		var want map[string]any
-		isObject := json.Unmarshal(data, &want) == nil && want != nil
+		want, isObject := decode(data)
 		if isObject && err == errNotObject || !isObject && err == nil {
 			t.Errorf("%q: %v, %v, want %v", data, got, err, want)
 		}
 		if !isObject {
 			return
 		}
-		name, twice := duplicate(t, json.NewDecoder(bytes.NewReader(data)))
+		name, twice := duplicate(t, newDecoder(data))
 		if twice != (err == errDuplicate) || !twice && !reflect.DeepEqual(got, want) {
 			t.Errorf("%q: %v, %v, want %v; twice: %q", data, got, err, want, name)
 		}
 	})
+}
+
+// decode is encoding/json's reading.
+func decode(data []byte) (object map[string]any, isObject bool) {
+	if !json.Valid(data) || newDecoder(data).Decode(&object) != nil {
+		return nil, false
+	}
+	return object, object != nil
+}
+
+func newDecoder(data []byte) *json.Decoder {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	return d
 }
 
 // duplicate reads one value and returns a name that an object in it has twice.
