@@ -165,25 +165,14 @@ func (c *Chain) setKeys(name string, public []jwk.Key, secrets []Secret) error {
 	return nil
 }
 
-// SetIssuers replaces all settings, or none: errors are NewChain's. An issuer without Keys and Secrets keeps those of
-// the one that has had its name and iss until now.
+// SetIssuers replaces all settings and keys, or none: errors are NewChain's. What an issuer was trusted with until now,
+// and is not named again, is trusted no longer.
 func (c *Chain) SetIssuers(issuers []Issuer) error {
 	c.replacing.Lock()
 	defer c.replacing.Unlock()
 	next, err := newRoster(issuers, c.log)
 	if err != nil {
 		return err
-	}
-	for name, i := range next.byName {
-		before := c.roster.Load().byName[name]
-		if before == nil || before.Issuer.Issuer != i.Issuer.Issuer || !i.keys.Load().empty() {
-			continue
-		}
-		keys := before.keys.Load()
-		if _, err := i.newKeySet(keys.public, keys.secrets); err != nil {
-			return fmt.Errorf("issuer %q: the keys that it has: %w", name, err)
-		}
-		i.keys.Store(keys)
 	}
 	c.roster.Store(next)
 	c.generation.Add(1)

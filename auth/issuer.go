@@ -37,7 +37,8 @@ type Issuer struct {
 	Algorithms []string
 	// Refresh asks for the keys to be fetched anew, because a token came whose key is not there, and reports whether
 	// that is being done; such tokens are answered with *Overloaded until SetKeys, or for 5 s. It is called at most
-	// once in 10 s, on a request's goroutine, and must return at once. Nil: the keys are what they are.
+	// once in 10 s, on a request's goroutine, and must return at once; tokens with other unknown kids are answered so
+	// until it is called again. Nil: the keys are what they are.
 	Refresh func() bool
 
 	// Audience lists whom tokens are for: aud must have one of them. Nil: aud is not looked at.

@@ -156,8 +156,8 @@ func TestReplacingKeys(t *testing.T) {
 
 func TestReplacingSettings(t *testing.T) {
 	k := edSigners("1")
-	issuers := func(role Roles) []Issuer {
-		return []Issuer{{Name: "op", Issuer: "op", DefaultRoles: role}}
+	issuers := func(role Roles, keys ...*authtest.Signer) []Issuer {
+		return []Issuer{{Name: "op", Issuer: "op", DefaultRoles: role, Keys: trusted(keys...)}}
 	}
 	chain := newChain(t, ChainConfig{Issuers: issuers(User)})
 	if err := chain.SetKeys("op", trusted(k...)); err != nil {
@@ -176,11 +176,11 @@ func TestReplacingSettings(t *testing.T) {
 		}
 	}
 	f("user")
-	if err := chain.SetIssuers(issuers(Support)); err != nil { // and the keys stay
+	if err := chain.SetIssuers(issuers(Support, k...)); err != nil {
 		t.Fatal(err)
 	}
 	f("support")
-	for _, bad := range [][]Issuer{nil, {{}}, {{Name: "op", Issuer: "op", Algorithms: []string{"RS256"}}}} {
+	for _, bad := range [][]Issuer{nil, {{}}, {{Name: "op", Issuer: "op", Algorithms: []string{"RS256"}, Keys: trusted(k...)}}} {
 		if err := chain.SetIssuers(bad); err == nil {
 			t.Errorf("%+v is taken", bad)
 		}
@@ -190,7 +190,11 @@ func TestReplacingSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	f("unknown_issuer")
-	if err := chain.SetIssuers(issuers(User)); err != nil { // whose keys are gone with it
+	if err := chain.SetIssuers(issuers(User, k...)); err != nil {
+		t.Fatal(err)
+	}
+	f("user")
+	if err := chain.SetIssuers(issuers(User)); err != nil { // nothing says that the key is to stay
 		t.Fatal(err)
 	}
 	f("no_keys")
@@ -248,6 +252,58 @@ func TestRefreshing(t *testing.T) {
 	show(bad[1], Refreshing, 6)
 }
 
+// An attacker who sends unknown kids has no token of a new key refused, and none of a kid accepted or put off for ever
+// that is looked for in vain.
+func TestRotationBesideAnAttacker(t *testing.T) {
+	clock := newClock()
+	k := edSigners("1", "2", "withdrawn")
+	asked := 0
+	chain := newChain(t, ChainConfig{Now: clock.now, Issuers: []Issuer{{
+		Name: "op", Issuer: "op", Keys: trusted(k[0]), Refresh: func() bool { asked++; return true },
+	}}})
+	show := func(s *authtest.Signer, want Reason) {
+		t.Helper()
+		if _, err := chain.Authenticate(t.Context(), s.Token(with(opClaims, map[string]any{"exp": noon + 6000}))); code(err) != want {
+			t.Errorf("%.20s: %v, want %q", s.KID(), err, want)
+		}
+	}
+	answer := func(keys ...*authtest.Signer) {
+		t.Helper()
+		if err := chain.SetKeys("op", trusted(keys...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	junk := authtest.NewSigner("EdDSA", "junk")
+	show(junk, Refreshing)
+	show(k[2], Refreshing)
+	answer(k[0])
+	show(junk, UnknownKey)
+	for range 9 { // the new key was published a moment after
+		clock.advance(time.Second)
+		for n := range 2 * maxSought {
+			show(junk.Named(fmt.Sprint("junk", n)), Refreshing)
+		}
+		show(k[1], Refreshing)
+		show(k[2], Refreshing) // it came after the question
+		show(junk, UnknownKey)
+		show(junk.Named(strings.Repeat("x", maxName+1)), Refreshing)
+	}
+	clock.advance(time.Second)
+	show(junk, Refreshing)
+	answer(k[:2]...)
+	show(k[0], "")
+	show(k[1], "")
+	show(k[2], UnknownKey) // looked for in vain, as long as it is asked for
+	show(junk.Named("junk9"), UnknownKey)
+	clock.advance(10 * time.Second)
+	show(junk, Refreshing)
+	answer(k[:2]...)
+	show(k[2], UnknownKey)
+	if asked != 3 {
+		t.Errorf("asked %d times, want 3", asked)
+	}
+}
+
 // Keys are replaced while tokens are verified: good tokens are never refused, and withdrawn keys' never accepted after.
 func TestRotationUnderLoad(t *testing.T) {
 	clock := newClock()
@@ -282,7 +338,7 @@ func TestRotationUnderLoad(t *testing.T) {
 			t.Error(err)
 		}
 		current.Store(i)
-		if err := errors.Join(chain.SetRevocations(nil), chain.SetIssuers([]Issuer{{Name: "op", Issuer: "op"}})); err != nil {
+		if err := errors.Join(chain.SetRevocations(nil), chain.SetIssuers([]Issuer{{Name: "op", Issuer: "op", Keys: trusted(k[i], k[i+1])}})); err != nil {
 			t.Error(err)
 		}
 	}

@@ -221,7 +221,7 @@ func (v *verification) checkRevocation() error {
 // checkKey finds what to verify with, before that is paid for.
 func (v *verification) checkKey() error {
 	if v.keys.empty() {
-		v.issuer.refresh.request(v.now)
+		v.issuer.refresh.request(v.now, "")
 		return &Overloaded{NoKeys, comeAgain}
 	}
 	if !v.keys.fits(v.token.alg) {
@@ -260,7 +260,7 @@ func (v *verification) signer() (int, error) {
 
 // missing is for a token whose key may be one that the issuer has since it was last asked.
 func (v *verification) missing(code Reason) error {
-	if v.issuer.refresh.request(v.now) {
+	if v.issuer.refresh.request(v.now, v.token.kid) {
 		return &Overloaded{Refreshing, comeAgain}
 	}
 	return refuse(code, "")

@@ -149,6 +149,17 @@ func TestSIGHUPWithoutTheURL(t *testing.T) {
 		p.saysTimes(t, n+1, `msg=reloaded what="issuers, keys and revocations"`)
 		check()
 	}
+	// A source that is no longer named is trusted no longer, though nobody answers at the new one.
+	delete(c.issuers[4], "jwks-file")
+	c.issuers[4]["jwks-urls"] = []string{c.web.URL + "/moved"}
+	writeFile(t, file, mustJSON(c.settings))
+	p.signal(t, syscall.SIGHUP)
+	p.saysTimes(t, 3, `msg=reloaded what="issuers, keys and revocations"`)
+	for _, s := range []*authtest.Signer{c.entra, other} {
+		if got := p.status(t, s.Token(authtest.EntraV1(time.Now(), tenant, object, "Metrics.Read"))); got != 503 {
+			t.Errorf("%s, of a source that is gone: %d", s.KID(), got)
+		}
+	}
 }
 
 // TestKeysAreFollowed: a key file that is replaced counts at once, also for
