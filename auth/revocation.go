@@ -12,10 +12,10 @@ import (
 	"github.com/ringstore/ringstore/auth/internal/object"
 )
 
-const (
-	maxRevocations     = 8 << 20 // bytes
-	maxRevocationItems = 1 << 18
-)
+// MaxRevocations is the longest file of revocations, in bytes: some 100,000 tokens by their hash.
+const MaxRevocations = 8 << 20
+
+const maxRevocationItems = 1 << 18
 
 // Revocations are tokens that are refused though their issuers would have them accepted. They do not change.
 type Revocations struct {
@@ -35,8 +35,8 @@ type issuerSubject struct{ issuer, subject string }
 // string as in RFC 3339. Without not-before all are. Every member but that one and the two lists must be there, others
 // must not, and an error names the item. Memory is bounded by the file's 8 MiB.
 func ParseRevocations(data []byte) (*Revocations, error) {
-	if len(data) > maxRevocations {
-		return nil, fmt.Errorf("longer than %d bytes", maxRevocations)
+	if len(data) > MaxRevocations {
+		return nil, fmt.Errorf("longer than %d bytes", MaxRevocations)
 	}
 	members, err := object.Read(data, maxRevocationItems)
 	if err != nil {
@@ -128,7 +128,7 @@ func readNotBefore(members map[string]any) (time.Time, error) {
 		return t, nil
 	}
 	t, err := readDate(members, member)
-	if err != nil {
+	if err != nil || !t.IsZero() && t.Unix() <= 0 {
 		return time.Time{}, errors.New("." + member + ": neither seconds since 1970 nor a time as 2006-01-02T15:04:05Z")
 	}
 	return t, nil

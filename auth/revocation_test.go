@@ -33,10 +33,10 @@ func TestParseRevocationsIsStrict(t *testing.T) {
 	f(`{"subjects":[{"sub":"a"}]}`, "subjects[0].issuer: not a name")
 	f(`{"subjects":[{"issuer":"i"}]}`, "subjects[0].sub: not a name")
 	f(`{"subjects":[{"issuer":"i","sub":"a","notBefore":1}]}`, `subjects[0]: "notBefore": not a member`)
-	for _, bad := range []string{`null`, `-1`, `true`, `"yesterday"`, `"2026-01-01"`, `1e300`, `[]`, `"1800000000"`} {
+	for _, bad := range []string{`null`, `-1`, `0`, `0.5`, `1e-323`, `true`, `"yesterday"`, `"2026-01-01"`, `1e300`, `[]`, `"1800000000"`} {
 		f(`{"subjects":[{"issuer":"i","sub":"a"},{"issuer":"i","sub":"a","not-before":`+bad+`}]}`, "subjects[1].not-before: n")
 	}
-	f(`{"tokens":["`+strings.Repeat("a", maxRevocations)+`"]}`, "longer than")
+	f(`{"tokens":["`+strings.Repeat("a", MaxRevocations)+`"]}`, "longer than")
 	f(`{"tokens":[`+strings.Repeat(`"a",`, maxRevocationItems)+`"a"]}`, "too many values")
 }
 

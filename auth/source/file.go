@@ -15,7 +15,7 @@ import (
 const settleTime = 100 * time.Millisecond
 
 // readFile reads a regular file. Its errors don't name the file.
-func readFile(path string) ([]byte, error) {
+func readFile(path string, maxBytes int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, withoutPath(err)
@@ -28,7 +28,7 @@ func readFile(path string) ([]byte, error) {
 		return nil, withoutPath(err)
 	}
 	defer f.Close()
-	data, err := readBounded(f)
+	data, err := readBounded(f, maxBytes)
 	return data, withoutPath(err)
 }
 

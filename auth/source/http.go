@@ -77,7 +77,7 @@ func (d *document) fetch(ctx context.Context, client *http.Client) (found, error
 	case answer.StatusCode != http.StatusOK:
 		return found{}, fmt.Errorf("status %d", answer.StatusCode)
 	}
-	data, err := readBounded(answer.Body)
+	data, err := readBounded(answer.Body, MaxBytes)
 	if err != nil {
 		return found{}, err
 	}
@@ -176,11 +176,11 @@ func (d *discovery) keysURL(metadata []byte) (string, error) {
 	return uri, secure(u)
 }
 
-// readBounded reads at most MaxBytes, and refuses what has more.
-func readBounded(r io.Reader) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
-	if err == nil && len(data) > MaxBytes {
-		err = fmt.Errorf("larger than %d bytes", MaxBytes)
+// readBounded refuses what has more bytes than that, having read one more.
+func readBounded(r io.Reader, maxBytes int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
+	if err == nil && int64(len(data)) > maxBytes {
+		err = fmt.Errorf("larger than %d bytes", maxBytes)
 	}
 	return data, err
 }

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// MaxBytes is the most that is read of a file or of an answer.
+// MaxBytes is the most that is read of a [File] or of an answer.
 const MaxBytes = 1 << 20
 
 // Apply takes what a source holds, when it is first read and after every change; data is the receiver's. An error
@@ -64,8 +64,11 @@ func newSource(name string, fetch fetcher, apply Apply) *Source {
 // File is a regular file of at most [MaxBytes], or a symbolic link to one. It is read again within a moment of a
 // change of its directory, the swaps of links that Kubernetes does in mounted secrets among them, and at a slow pace
 // in any case. The watcher does not open without it.
-func File(path string, apply Apply) *Source {
-	return Reference(path, path, func(context.Context) ([]byte, error) { return readFile(path) }, apply)
+func File(path string, apply Apply) *Source { return FileUpTo(MaxBytes, path, apply) }
+
+// FileUpTo is [File] for one that may have as many bytes as that.
+func FileUpTo(maxBytes int64, path string, apply Apply) *Source {
+	return Reference(path, path, func(context.Context) ([]byte, error) { return readFile(path, maxBytes) }, apply)
 }
 
 // URL is what an https URL answers, or an http one on loopback, such as a JWK set. The watcher opens without it.

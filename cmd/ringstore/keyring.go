@@ -59,7 +59,7 @@ func newKeyring(cfg *configs.Config, reader secrets.Reader, log *slog.Logger) (*
 		errs = append(errs, f.find(c))
 	}
 	if file := cfg.Auth.RevocationFile; file != "" {
-		k.sources = append(k.sources, source.File(file, k.revoke))
+		k.sources = append(k.sources, source.FileUpTo(auth.MaxRevocations, file, k.revoke))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

@@ -225,6 +225,10 @@ func TestRevocations(t *testing.T) {
 	}
 	revoked(`{"tokens": [` + jti + `], "subjects": [{"issuer": "cc-backend", "sub": "collector"}]}`)
 	gone(user)
+	many := strings.Repeat(`"`+strings.Repeat("0", 64)+`", `, 100_000)
+	revoked(`{"tokens": [` + many + jti + `]}`)
+	eventually(t, "the longer file", func() bool { return p.status(t, user) == 200 })
+	gone(personal)
 	revoked(`{"tokens": []}`)
 	eventually(t, "the pardon", func() bool { return p.status(t, user) == 200 && p.status(t, personal) == 200 })
 }
