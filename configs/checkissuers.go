@@ -65,6 +65,9 @@ func (c checker) issuer(at string, i Issuer) {
 		c.fail(at+".name", "must be at most 64 printable bytes")
 	}
 	c.claimText(at+".issuer", i.Issuer)
+	if c.found.emptied[at+".issuer"] {
+		c.fail(at+".issuer", "is empty with its variables: leave it out if this entry is for tokens without \"iss\"")
+	}
 	c.keys(at, i)
 	c.algorithms(at, i)
 	c.texts(at+".audience", i.Audience)

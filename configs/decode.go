@@ -87,6 +87,9 @@ func (d decoder) expanded(path string, n node) (_ node, ok bool) {
 		d.fail(path, n, err.Error())
 		return n, false
 	}
+	if text == "" && n.text != "" {
+		d.found.emptied[path] = true
+	}
 	n.text = text
 	return n, true
 }
@@ -130,13 +133,24 @@ func (d decoder) object(path string, n node, v reflect.Value) {
 	}
 }
 
-// table decodes an object whose keys are names.
+// table decodes an object whose keys are names, with variables or without.
 func (d decoder) table(path string, n node, v reflect.Value) {
 	v.Set(reflect.MakeMapWithSize(v.Type(), len(n.members)))
 	for _, m := range n.members {
+		at := joinKey(path, m.key)
+		name, err := expand(m.key)
+		if err != nil {
+			d.fail(at, m.value, "the key: "+err.Error())
+			continue
+		}
+		key := reflect.ValueOf(name)
+		if v.MapIndex(key).IsValid() {
+			d.fail(at, m.value, "duplicate key, with its variables")
+			continue
+		}
 		element := reflect.New(v.Type().Elem()).Elem()
-		d.child(joinKey(path, m.key), n, m.value, element)
-		v.SetMapIndex(reflect.ValueOf(m.key), element)
+		d.child(joinKey(path, name), n, m.value, element)
+		v.SetMapIndex(key, element)
 	}
 }
 

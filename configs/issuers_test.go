@@ -16,11 +16,13 @@ func accepting(issuers string, beside ...string) string {
 
 const at = "config.json: auth.issuers[0]"
 
+// sso is a configuration with an issuer that has these members, too, each with a comma before it.
+func sso(members string) string {
+	return accepting(`{"name": "sso", "issuer": "https://sso", "jwks-urls": ["https://sso/jwks"]` + members + `}`)
+}
+
 func TestRefusedIssuers(t *testing.T) {
 	f := func(text string, want ...string) { t.Helper(); refused(t, text, want...) }
-	sso := func(members string) string {
-		return accepting(`{"name": "sso", "issuer": "https://sso", "jwks-urls": ["https://sso/jwks"]` + members + `}`)
-	}
 	const known = "RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519, HS256, HS384, HS512"
 
 	f(accepting(`5`), at+": must be an object, found a number")
@@ -217,6 +219,17 @@ func TestVariables(t *testing.T) {
 		at+".jwks-urls[1]: "+unset)
 	f(minimal(`"metrics-file": "${RS_UNSET}/m.json"`), "config.json: metrics-file: "+unset)
 	f(minimal(`"limits": {"hosts": "${RS_HOURS}"}`), "config.json: limits.hosts: must be a whole number, found a string")
+
+	t.Setenv("RS_EMPTY", "")
+	f(sso(`, "role-map": {"${RS_UNSET}": "user"}`), at+`.role-map["${RS_UNSET}"]: the key: `+unset)
+	f(sso(`, "role-map": {"12h": "user", "${RS_HOURS}": "admin"}`), at+`.role-map["${RS_HOURS}"]: duplicate key, with its variables`)
+	f(sso(`, "role-map": {"${RS_EMPTY}": "user"}`), at+`.role-map[""]: is empty`)
+	f(minimal(`"auth": {"issuers": [{"name": "a", "issuer": "${RS_EMPTY}"}]}`),
+		at+`.issuer: is empty with its variables: leave it out if this entry is for tokens without "iss"`)
+	config = loaded(t, sso(`, "role-map": {"${RS_HOURS}": "user"}, "require-claims": {"${RS_HOST}": "x"}`))
+	if i := config.Auth.Issuers[0]; i.RoleMap["12h"].Role != "user" || len(i.RequireClaims["127.0.0.1"]) != 1 {
+		t.Errorf("%+v", i)
+	}
 }
 
 func TestVariableInSectionFile(t *testing.T) {

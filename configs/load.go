@@ -30,7 +30,7 @@ func Load(path string) (*Config, error) {
 // Parse is [Load] for a text that is already in memory; name stands for its file in problems. Section files are read
 // as Load reads them.
 func Parse(name string, data []byte) (*Config, error) {
-	found := &findings{unusable: map[string]bool{}, files: map[string]string{}}
+	found := &findings{unusable: map[string]bool{}, emptied: map[string]bool{}, files: map[string]string{}}
 	config := defaults()
 	if root, ok := parseTree(name, "", data, found); ok {
 		if root.kind == isObject {

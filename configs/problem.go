@@ -54,6 +54,7 @@ type findings struct {
 	problems problemList
 	warnings problemList
 	unusable map[string]bool   // keys whose value has the wrong type: what they hold is not looked at any further
+	emptied  map[string]bool   // keys whose value is empty because its variables are
 	files    map[string]string // keys that came from another file than what holds them
 }
 
