@@ -107,7 +107,7 @@ func (v *verification) claims(all bool) map[string]any {
 	}
 	shown := make(map[string]any)
 	for _, name := range names {
-		if value, found, err := lookup(v.token.claims, name); err == nil && found {
+		if value, found, err := lookup(v.token.claims, name); err == nil && found && name != "" {
 			shown[name] = value
 		}
 	}

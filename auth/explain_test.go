@@ -57,6 +57,8 @@ func TestExplain(t *testing.T) {
 	if got := fmt.Sprint(bot.May); !strings.Contains(got, "{write {false [fritz]}}") || strings.Contains(got, "metrics") {
 		t.Errorf("may %s", got)
 	}
+	f("a claim without a name", c.openMetadata.Token(with(authtest.OpenMetadataBot(now, "ingestion-bot"), map[string]any{"": "192.0.2.7"})),
+		`openmetadata; RSA 2048 with the kid "Gb389a-9f76-gdjs-a92j-0242bk94356"; openmetadata ingestion-bot [api] @fritz for ever`)
 	f("nothing", "", "format: missing")
 	f("garbage", "a.b.garbage", "format: malformed")
 	f("unknown issuer", c.keycloak.Token(with(user, map[string]any{"iss": "x"})), "issuer: unknown_issuer")

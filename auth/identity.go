@@ -77,22 +77,26 @@ func isChosen(claim string) bool {
 var errNoServiceAccount = refuse(BadClaims, "named as a service account, and not shaped as one")
 
 // serviceAccountName returns the name of the service account whose token this is, "" for others. Keycloak writes the
-// client's id into its own accounts' tokens (client_id, before version 20 clientId), and not into those of a user who
-// is named like one.
+// client's id into its own accounts' tokens (client_id, before version 20 clientId) and where it asked from, and not
+// into those of a user who is named like one. The name may be missing, which a client's scopes decide.
 func serviceAccountName(claims map[string]any) (string, error) {
-	name, ok := claims["preferred_username"].(string)
-	if !ok || !strings.HasPrefix(name, serviceAccount) {
-		return "", nil
-	}
 	client, ok := claims["client_id"].(string)
 	if !ok {
 		client, ok = claims["clientId"].(string)
 	}
+	account := serviceAccount + strings.ToLower(client)
+	name, named := claims["preferred_username"]
+	if !named && ok && (has(claims, "clientHost") || has(claims, "clientAddress")) {
+		name = account
+	}
+	if text, _ := name.(string); !strings.HasPrefix(text, serviceAccount) {
+		return "", nil
+	}
 	azp, given := claims["azp"]
-	if !ok || client == "" || !isName(name) || name != serviceAccount+strings.ToLower(client) || given && azp != client {
+	if !ok || client == "" || !isName(account) || name != account || given && azp != client {
 		return "", errNoServiceAccount
 	}
-	return name, nil
+	return account, nil
 }
 
 // jobUser returns whose jobs are the principal's own; nobody's, for a service account.

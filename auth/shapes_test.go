@@ -254,6 +254,10 @@ func TestShapes(t *testing.T) {
 	good("service account", c.keycloak, account, ingest)
 	good("service account before Keycloak 20", c.keycloak, with(account, change{"client_id": nil, "clientId": "ingest"}), ingest)
 	good("service account with an e-mail", c.keycloak, with(account, change{"email": "alice@example.org", "email_verified": true}), ingest)
+	good("service account without its name", c.keycloak, with(account, change{"preferred_username": nil, "email": "alice@example.org", "email_verified": true}), ingest)
+	good("service account without its name", c.keycloak, with(account, change{"preferred_username": nil, "client_id": nil, "clientId": "ingest", "clientHost": nil}),
+		"hpc-sso 0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d []")
+	bad("another party's without its name", c.keycloak, account, change{"preferred_username": nil, "azp": "jupyter"}, BadClaims)
 	foreign("service account", c.keycloak, account)
 	bad("a user of that name", c.keycloak, authtest.KeycloakUser(now, realm, "ingest", "service-account-ingest"), nil, BadClaims)
 	bad("a user of that name", c.keycloak, user, change{"preferred_username": "service-account-ingest"}, BadClaims)
