@@ -241,6 +241,9 @@ func TestFlood(t *testing.T) {
 // More threads run while tokens are refused in large numbers, and no longer.
 func TestThreadsOfAFlood(t *testing.T) {
 	usual := runtime.GOMAXPROCS(0)
+	if usual != runtime.NumCPU() || os.Getenv("GOMAXPROCS") != "" {
+		t.Skip("somebody says how many threads run")
+	}
 	chain, err := auth.NewChain(auth.ChainConfig{Issuers: []auth.Issuer{{Name: "cc-backend"}}})
 	if err != nil {
 		t.Fatal(err)
