@@ -35,6 +35,7 @@ func (c checker) issuers() {
 		c.fail("auth.poll-interval", "must be at least 1s")
 	}
 	c.times("auth", a.Times)
+	c.notEmptied("auth.revocation-file")
 	c.azureKV("auth.azure-kv", a.AzureKV)
 	if len(a.Issuers) > maxIssuers {
 		c.fail(path, "must be at most %d", maxIssuers)
@@ -65,9 +66,7 @@ func (c checker) issuer(at string, i Issuer) {
 		c.fail(at+".name", "must be at most 64 printable bytes")
 	}
 	c.claimText(at+".issuer", i.Issuer)
-	if c.found.emptied[at+".issuer"] {
-		c.fail(at+".issuer", "is empty with its variables: leave it out if this entry is for tokens without \"iss\"")
-	}
+	c.notEmptied(at + ".issuer")
 	c.keys(at, i)
 	c.algorithms(at, i)
 	c.texts(at+".audience", i.Audience)
@@ -77,6 +76,13 @@ func (c checker) issuer(at string, i Issuer) {
 	c.times(at, i.Times)
 	if i.Discovery && len(i.Audience) == 0 {
 		c.warn(at+".audience", "is missing: tokens that this issuer gives for other services are accepted here as well")
+	}
+}
+
+// notEmptied refuses what restricts, and would not because a variable is set and empty.
+func (c checker) notEmptied(path string) {
+	if c.found.emptied[path] {
+		c.fail(path, "is empty with its variables: leave it out if that is meant")
 	}
 }
 
@@ -214,6 +220,7 @@ func (c checker) clusters(path string, list, within []string) {
 }
 
 func (c checker) times(at string, t Times) {
+	c.notEmptied(at + ".max-lifetime")
 	if t.Leeway != nil && *t.Leeway > mostLeeway {
 		c.fail(at+".leeway", "must be at most %s", mostLeeway)
 	}

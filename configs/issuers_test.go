@@ -220,12 +220,16 @@ func TestVariables(t *testing.T) {
 	f(minimal(`"metrics-file": "${RS_UNSET}/m.json"`), "config.json: metrics-file: "+unset)
 	f(minimal(`"limits": {"hosts": "${RS_HOURS}"}`), "config.json: limits.hosts: must be a whole number, found a string")
 
+	const emptied = "is empty with its variables: leave it out if that is meant"
 	t.Setenv("RS_EMPTY", "")
 	f(sso(`, "role-map": {"${RS_UNSET}": "user"}`), at+`.role-map["${RS_UNSET}"]: the key: `+unset)
 	f(sso(`, "role-map": {"12h": "user", "${RS_HOURS}": "admin"}`), at+`.role-map["${RS_HOURS}"]: duplicate key, with its variables`)
 	f(sso(`, "role-map": {"${RS_EMPTY}": "user"}`), at+`.role-map[""]: is empty`)
 	f(minimal(`"auth": {"issuers": [{"name": "a", "issuer": "${RS_EMPTY}"}]}`),
-		at+`.issuer: is empty with its variables: leave it out if this entry is for tokens without "iss"`)
+		at+".issuer: "+emptied)
+	f(sso(`, "max-lifetime": "${RS_EMPTY}"`), at+".max-lifetime: "+emptied)
+	f(minimal(`"auth": {"revocation-file": "${RS_EMPTY}", "max-lifetime": "${RS_UNSET:-}"}`),
+		"config.json: auth.max-lifetime: "+emptied, "config.json: auth.revocation-file: "+emptied)
 	config = loaded(t, sso(`, "role-map": {"${RS_HOURS}": "user"}, "require-claims": {"${RS_HOST}": "x"}`))
 	if i := config.Auth.Issuers[0]; i.RoleMap["12h"].Role != "user" || len(i.RequireClaims["127.0.0.1"]) != 1 {
 		t.Errorf("%+v", i)
