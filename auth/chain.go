@@ -133,12 +133,19 @@ func (c *Chain) authenticate(ctx context.Context, token string, known bool, at t
 func (c *Chain) Generation() uint64 { return c.generation.Load() }
 
 // SetKeys replaces all public keys of the issuer of that name, at once for all tokens to come, or none: an error names
-// the key that is bad. Keys that are those it has change nothing but that a Refresh has been answered.
+// the key that is bad. Keys that are those it has change nothing.
 func (c *Chain) SetKeys(issuer string, keys []jwk.Key) error { return c.setKeys(issuer, keys, nil) }
 
 // SetSecrets is SetKeys for an issuer with shared secrets.
 func (c *Chain) SetSecrets(issuer string, secrets []Secret) error {
 	return c.setKeys(issuer, nil, secrets)
+}
+
+// Refreshed tells that what the issuer's Refresh asked for has been answered, and the keys were set if there were new ones.
+func (c *Chain) Refreshed(issuer string) {
+	if i := c.roster.Load().byName[issuer]; i != nil {
+		i.refresh.done()
+	}
 }
 
 func (c *Chain) setKeys(name string, public []jwk.Key, secrets []Secret) error {
@@ -155,7 +162,6 @@ func (c *Chain) setKeys(name string, public []jwk.Key, secrets []Secret) error {
 	if err != nil {
 		return fmt.Errorf("issuer %q: %w", name, err)
 	}
-	defer i.refresh.done()
 	if i.keys.Load().equal(set) {
 		return nil
 	}

@@ -3,6 +3,7 @@ package auth
 import (
 	"encoding/json"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -42,12 +43,20 @@ func readDate(claims map[string]any, name string) (time.Time, error) {
 	if !ok {
 		return time.Time{}, refuse(BadClaims, name+" is not a number")
 	}
-	seconds, err := number.Float64()
+	seconds, err := float(number)
 	if err != nil || math.Signbit(seconds) || seconds > maxDate {
 		return time.Time{}, refuse(BadClaims, name+" is out of range")
 	}
 	whole, fraction := math.Modf(seconds)
 	return time.Unix(int64(whole), int64(fraction*1e9)).UTC(), nil
+}
+
+// float is number's value. To find that out of a long one can take as long as to verify a signature.
+func float(number json.Number) (float64, error) {
+	if len(number) > 64 {
+		return 0, strconv.ErrRange
+	}
+	return number.Float64()
 }
 
 func (v validity) check(now time.Time, leeway time.Duration, requireExpiry bool) error {

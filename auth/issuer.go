@@ -36,9 +36,9 @@ type Issuer struct {
 	// HS256, HS384 and HS512 must be listed, and without Secrets none may be.
 	Algorithms []string
 	// Refresh asks for the keys to be fetched anew, because a token came whose key is not there, and reports whether
-	// that is being done; such tokens are answered with *Overloaded until SetKeys, or for 5 s. It is called at most
-	// once in 10 s, on a request's goroutine, and must return at once; tokens with other unknown kids are answered so
-	// until it is called again. Nil: the keys are what they are.
+	// that is being done; tokens of a kid that was seen first before that are answered with *Overloaded until Refreshed
+	// is called, or for 10 s. It is called at most once in 10 s, on a request's goroutine, and must return at once. Nil:
+	// the keys are what they are.
 	Refresh func() bool
 
 	// Audience lists whom tokens are for: aud must have one of them. Nil: aud is not looked at.

@@ -200,107 +200,152 @@ func TestReplacingSettings(t *testing.T) {
 	f("no_keys")
 }
 
-// An unknown key makes the issuer be asked again, however many tokens come, at most once in refreshEvery.
-func TestRefreshing(t *testing.T) {
-	clock := newClock()
-	k := edSigners("1", "2")
-	asked, answer := 0, true
-	chain := newChain(t, ChainConfig{Now: clock.now, Issuers: []Issuer{{
-		Name: "op", Issuer: "op", Keys: trusted(k[0]), Refresh: func() bool { asked++; return answer },
-	}}})
-	show := func(s *authtest.Signer, want Reason, wantAsked int) {
-		t.Helper()
-		if _, err := chain.Authenticate(t.Context(), s.Token(with(opClaims, map[string]any{"exp": noon + 6000}))); code(err) != want || asked != wantAsked {
-			t.Errorf("%s: %v, asked %d times; want %q, %d", s.KID(), err, asked, want, wantAsked)
-		}
-	}
-	bad := edSigners("1", "x", "y")
-	show(k[0], "", 0)
-	show(bad[0], BadSignature, 0) // the key is there, and did not sign this
-	show(bad[1], Refreshing, 1)
-	show(bad[2], Refreshing, 1)
-	show(k[0], "", 1)
-	if err := chain.SetKeys("op", trusted(k[0])); err != nil { // the answer: there is no such key
-		t.Fatal(err)
-	}
-	show(bad[1], UnknownKey, 1)
-	clock.advance(9 * time.Second)
-	show(bad[1], UnknownKey, 1)
-	clock.advance(time.Second)
-	// Now the issuer has rotated. The flood has used nothing up: the next question is allowed as ever.
-	show(k[1], Refreshing, 2)
-	if err := chain.SetKeys("op", trusted(k...)); err != nil {
-		t.Fatal(err)
-	}
-	show(k[1], "", 2)
-	// No answer: tokens are not put off for ever.
-	clock.advance(10 * time.Second)
-	show(bad[1], Refreshing, 3)
-	clock.advance(5 * time.Second)
-	show(bad[1], UnknownKey, 3)
-	// Nobody is asked: as the keys have been fetched a moment ago.
-	clock.advance(10 * time.Second)
-	answer = false
-	show(bad[1], UnknownKey, 4)
-	show(bad[1], UnknownKey, 4)
-	// A token that names no key may be of one that is not there yet.
-	clock.advance(10 * time.Second)
-	answer = true
-	show(bad[1].Named(""), Refreshing, 5)
-	// A clock that is set back does not stop it.
-	clock.advance(-time.Hour)
-	show(bad[1], Refreshing, 6)
+// rotating is an issuer whose keys change, and those who ask for them.
+type rotating struct {
+	*testing.T
+	clock  *clock
+	chain  *Chain
+	asked  int
+	answer bool // to the question whether it is being asked for
 }
 
-// An attacker who sends unknown kids has no token of a new key refused, and none of a kid accepted or put off for ever
-// that is looked for in vain.
-func TestRotationBesideAnAttacker(t *testing.T) {
-	clock := newClock()
-	k := edSigners("1", "2", "withdrawn")
-	asked := 0
-	chain := newChain(t, ChainConfig{Now: clock.now, Issuers: []Issuer{{
-		Name: "op", Issuer: "op", Keys: trusted(k[0]), Refresh: func() bool { asked++; return true },
+func newRotating(t *testing.T, keys ...*authtest.Signer) *rotating {
+	r := &rotating{T: t, clock: newClock(), answer: true}
+	r.chain = newChain(t, ChainConfig{Now: r.clock.now, Issuers: []Issuer{{
+		Name: "op", Issuer: "op", Keys: trusted(keys...), Refresh: func() bool { r.asked++; return r.answer },
 	}}})
-	show := func(s *authtest.Signer, want Reason) {
-		t.Helper()
-		if _, err := chain.Authenticate(t.Context(), s.Token(with(opClaims, map[string]any{"exp": noon + 6000}))); code(err) != want {
-			t.Errorf("%.20s: %v, want %q", s.KID(), err, want)
-		}
+	return r
+}
+
+func (r *rotating) show(s *authtest.Signer, want Reason, wantAsked int) {
+	r.Helper()
+	_, err := r.chain.Authenticate(r.Context(), s.Token(with(opClaims, map[string]any{"exp": noon + 6000})))
+	if code(err) != want || r.asked != wantAsked {
+		r.Errorf("%.20s: %v, asked %d times; want %q, %d", s.KID(), err, r.asked, want, wantAsked)
 	}
-	answer := func(keys ...*authtest.Signer) {
-		t.Helper()
-		if err := chain.SetKeys("op", trusted(keys...)); err != nil {
-			t.Fatal(err)
-		}
+}
+
+// publish is the end of a question: these are the keys.
+func (r *rotating) publish(keys ...*authtest.Signer) {
+	r.Helper()
+	if err := r.chain.SetKeys("op", trusted(keys...)); err != nil {
+		r.Fatal(err)
 	}
+	r.chain.Refreshed("op")
+}
+
+// An unknown key makes the issuer be asked again, however many tokens come, at most once in refreshEvery.
+func TestRefreshing(t *testing.T) {
+	k := edSigners("1", "2")
+	r := newRotating(t, k[0])
+	bad := edSigners("1", "x", "y", "z", "silence")
+	r.show(k[0], "", 0)
+	r.show(bad[0], BadSignature, 0) // the key is there, and did not sign this
+	r.show(bad[1], Refreshing, 1)
+	r.show(bad[2], Refreshing, 1)
+	r.show(k[0], "", 1)
+	if err := r.chain.SetKeys("op", trusted(k[0])); err != nil { // of one of its sources
+		t.Fatal(err)
+	}
+	r.show(bad[1], Refreshing, 1)
+	r.chain.Refreshed("op") // there is no such key
+	r.show(bad[1], UnknownKey, 1)
+	r.chain.Refreshed("op")
+	r.clock.advance(9 * time.Second)
+	r.show(bad[1], UnknownKey, 1)
+	r.clock.advance(time.Second)
+	// Now the issuer has rotated. The flood has used nothing up: the next question is allowed as ever.
+	r.show(k[1], Refreshing, 2)
+	r.publish(k...)
+	r.show(k[1], "", 2)
+	// No answer: tokens are not put off for ever.
+	r.clock.advance(10 * time.Second)
+	r.show(bad[4], Refreshing, 3)
+	r.clock.advance(9 * time.Second)
+	r.show(bad[4], Refreshing, 3)
+	r.clock.advance(time.Second)
+	r.show(bad[4], UnknownKey, 4)
+	// Nobody is asked: as the keys have been fetched a moment ago.
+	r.clock.advance(10 * time.Second)
+	r.answer = false
+	r.show(bad[3], UnknownKey, 5)
+	r.show(bad[3], UnknownKey, 5)
+	// A token that names no key may be of one that is not there yet.
+	r.clock.advance(10 * time.Second)
+	r.answer = true
+	r.show(bad[1].Named(""), Refreshing, 6)
+	r.publish(k...)
+	r.show(bad[1].Named(""), BadSignature, 6)
+	// A clock that is set back does not stop it.
+	r.clock.advance(-time.Hour)
+	r.show(bad[1], Refreshing, 7)
+	r.publish(k...)
+	r.show(bad[1], UnknownKey, 7)
+}
+
+// An attacker who sends unknown kids has no token of a new key refused, and a kid that there is not is refused however
+// seldom it comes.
+func TestRotationBesideAnAttacker(t *testing.T) {
+	k := edSigners("1", "2", "withdrawn")
+	r := newRotating(t, k[0])
 	junk := authtest.NewSigner("EdDSA", "junk")
-	show(junk, Refreshing)
-	show(k[2], Refreshing)
-	answer(k[0])
-	show(junk, UnknownKey)
-	for range 9 { // the new key was published a moment after
-		clock.advance(time.Second)
-		for n := range 2 * maxSought {
-			show(junk.Named(fmt.Sprint("junk", n)), Refreshing)
+	r.show(junk, Refreshing, 1)
+	r.publish(k[0])
+	r.show(junk, UnknownKey, 1)
+	for second := range 9 { // the new key was published a moment after
+		r.clock.advance(time.Second)
+		for n := range 300 {
+			r.show(junk.Named(fmt.Sprint(second, " ", n)), Refreshing, 1)
 		}
-		show(k[1], Refreshing)
-		show(k[2], Refreshing) // it came after the question
-		show(junk, UnknownKey)
-		show(junk.Named(strings.Repeat("x", maxName+1)), Refreshing)
+		r.show(k[1], Refreshing, 1)
+		r.show(k[2], Refreshing, 1)
+		r.show(junk, UnknownKey, 1)
 	}
-	clock.advance(time.Second)
-	show(junk, Refreshing)
-	answer(k[:2]...)
-	show(k[0], "")
-	show(k[1], "")
-	show(k[2], UnknownKey) // looked for in vain, as long as it is asked for
-	show(junk.Named("junk9"), UnknownKey)
-	clock.advance(10 * time.Second)
-	show(junk, Refreshing)
-	answer(k[:2]...)
-	show(k[2], UnknownKey)
-	if asked != 3 {
-		t.Errorf("asked %d times, want 3", asked)
+	r.clock.advance(time.Second)
+	r.show(junk, UnknownKey, 2)
+	r.publish(k[:2]...)
+	r.show(k[0], "", 2)
+	r.show(k[1], "", 2)
+	for n := range 300 {
+		r.show(junk.Named(fmt.Sprint(n%9, " ", n)), UnknownKey, 2)
+	}
+	for asked := 3; asked < 8; asked++ {
+		r.clock.advance(time.Minute)
+		r.show(k[2], UnknownKey, asked)
+		r.publish(k[:2]...)
+	}
+}
+
+// What is remembered of kids is bounded, and those that come again are remembered longest.
+func TestKIDsAreBounded(t *testing.T) {
+	r := refresher{ask: func() bool { return true }}
+	at := time.Unix(noon, 0)
+	r.request(at, "stale")
+	r.done()
+	for n := range 3 * maxKIDs {
+		r.request(at.Add(time.Second), fmt.Sprint(n))
+		if n%1000 == 0 && r.request(at.Add(time.Second), "stale") {
+			t.Fatalf("it was forgotten after %d others", n)
+		}
+	}
+	if n := len(r.young) + len(r.old); n > maxKIDs {
+		t.Errorf("%d are remembered, want %d at most", n, maxKIDs)
+	}
+}
+
+// Keys that come while a token waits for its turn do not have it refused.
+func TestKeysThatHaveJustCome(t *testing.T) {
+	k := edSigners("1", "2")
+	r := newRotating(t, k[0])
+	r.show(k[1], Refreshing, 1)
+	r.chain.Refreshed("op") // in vain
+	v := verification{chain: r.chain, ctx: t.Context(), text: k[1].Token(with(opClaims, map[string]any{"exp": noon + 6000})), now: r.clock.now(), at: r.clock.now()}
+	if err := errors.Join(v.checkFormat(), v.checkIssuer()); err != nil {
+		t.Fatal(err)
+	}
+	r.publish(k...)
+	if err := v.checkKey(); code(err) != Refreshing {
+		t.Errorf("%v, want %s", err, Refreshing)
 	}
 }
 

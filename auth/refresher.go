@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"crypto/sha256"
 	"sync"
 	"time"
 )
@@ -8,46 +9,50 @@ import (
 const (
 	// refreshEvery is how often an issuer's keys are asked for at most because of tokens with an unknown one.
 	refreshEvery = 10 * time.Second
-	// refreshTime is how long such an answer is waited for.
-	refreshTime = 5 * time.Second
-	// maxSought is how many unknown kids of an issuer are remembered.
-	maxSought = 256
+	// maxKIDs is how many unknown kids of an issuer are remembered, the last ones.
+	maxKIDs = 1 << 15
 )
 
-// refresher passes on that a key is missing. Tokens of a kid that was looked for in vain are refused; those of any other
-// kid may be of a key that was published since, and are put off until the next time to ask. So whoever sends unknown
-// kids all day uses nothing up: a new key is fetched at most refreshEvery after it was published, and no token of it is
-// refused before that.
+// refresher passes on that a key is missing. A token's kid is refused once the keys were asked for after it had been
+// seen first, and it was not among them; until then the token is put off. So whoever sends unknown kids all day uses
+// nothing up: a new key is fetched at most refreshEvery after it was published, and no token of it is refused before
+// that. Of a token without a kid nobody knows whether its key was there: it is put off while an answer is waited for.
 type refresher struct {
 	ask func() bool
 
-	mu              sync.Mutex
-	asked           time.Time
-	open            bool                // no keys have come since
-	sought, waiting map[string]struct{} // the kids that came in before it was asked last, and those since
+	mu       sync.Mutex
+	asked    time.Time
+	open     bool      // and not answered yet
+	answered time.Time // when the question was asked that was answered last
+
+	// When kids were seen first. Two generations: when the young one is full it becomes the old one.
+	young, old map[kidHash]time.Time
 }
 
+type kidHash [8]byte
+
 // request asks for a refresh because a key is missing that is called kid, "" where the token does not tell. It reports
-// whether there may be such a key that was not looked for yet.
+// whether there may be such a key.
 func (r *refresher) request(now time.Time, kid string) bool {
 	if r.ask == nil {
 		return false
 	}
-	if len(kid) > maxName { // not worth remembering
-		kid = ""
-	}
 	r.mu.Lock()
 	age := now.Sub(r.asked)
+	if age < 0 { // the clock was set back: what is known is of no use
+		r.answered, r.young, r.old = time.Time{}, nil, nil
+	}
 	due := age >= refreshEvery || age < 0
 	if due {
+		if r.open && age >= refreshEvery { // there will be no answer
+			r.answered = r.asked
+		}
 		r.asked, r.open = now, true
-		r.sought, r.waiting = r.waiting, nil
-		remember(&r.sought, kid)
-	} else {
-		remember(&r.waiting, kid)
 	}
-	_, sought := r.sought[kid]
-	maybe := !sought || r.open && age < refreshTime || due
+	maybe := r.open
+	if kid != "" {
+		maybe = r.answered.Before(r.firstSeen(kid, now))
+	}
 	r.mu.Unlock()
 	if due && !r.ask() {
 		r.done()
@@ -56,19 +61,32 @@ func (r *refresher) request(now time.Time, kid string) bool {
 	return maybe
 }
 
-// remember adds a kid to a set that has room.
-func remember(kids *map[string]struct{}, kid string) {
-	if *kids == nil {
-		*kids = make(map[string]struct{})
+// firstSeen is called with mu held.
+func (r *refresher) firstSeen(kid string, now time.Time) time.Time {
+	sum := sha256.Sum256([]byte(kid))
+	h := kidHash(sum[:])
+	first, known := r.young[h]
+	if known {
+		return first
 	}
-	if len(*kids) < maxSought {
-		(*kids)[kid] = struct{}{}
+	if first, known = r.old[h]; !known {
+		first = now
 	}
+	if len(r.young) >= maxKIDs/2 {
+		r.old, r.young = r.young, nil
+	}
+	if r.young == nil {
+		r.young = make(map[kidHash]time.Time)
+	}
+	r.young[h] = first
+	return first
 }
 
-// done tells that what was asked for is there.
+// done tells that all that there is has come.
 func (r *refresher) done() {
 	r.mu.Lock()
-	r.open = false
-	r.mu.Unlock()
+	defer r.mu.Unlock()
+	if r.open {
+		r.open, r.answered = false, r.asked
+	}
 }

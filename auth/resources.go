@@ -67,6 +67,6 @@ func readResource(item any) (r Resource, ok bool) {
 // seconds reads a whole number of Unix seconds.
 func seconds(v any) (int64, bool) {
 	number, _ := v.(json.Number)
-	f, err := number.Float64()
+	f, err := float(number)
 	return int64(f), err == nil && f >= 0 && f <= maxDate && f == math.Trunc(f)
 }

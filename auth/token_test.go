@@ -209,6 +209,7 @@ func TestBadTokensAreRefused(t *testing.T) {
 		for _, value := range []string{
 			`"1800000600"`, `""`, `null`, `true`, `[]`, `{}`, `-1`, `-0`, `-0.0`, `-1e-300`, `1e300`, `253402300800`,
 			`1800000600000`, `9223372036854775808`, `99999999999999999999999999`,
+			`1800000600.` + strings.Repeat("0", 64),
 		} {
 			date(claim, value, BadClaims)
 		}

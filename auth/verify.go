@@ -260,6 +260,9 @@ func (v *verification) signer() (int, error) {
 
 // missing is for a token whose key may be one that the issuer has since it was last asked.
 func (v *verification) missing(code Reason) error {
+	if v.issuer.keys.Load() != v.keys { // they have just come
+		return &Overloaded{Refreshing, comeAgain}
+	}
 	if v.issuer.refresh.request(v.now, v.token.kid) {
 		return &Overloaded{Refreshing, comeAgain}
 	}

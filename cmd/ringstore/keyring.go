@@ -15,7 +15,7 @@ import (
 )
 
 // minRefresh is the least time between two looks for a key that a token names
-// and nobody has: less than the 5 s for which package auth puts such tokens off,
+// and nobody has: less than the 10 s for which package auth puts such tokens off,
 // so that they are answered by what the look has found.
 const minRefresh = 4 * time.Second
 
@@ -218,5 +218,7 @@ func (k *keyring) refresh(e *entry) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	_ = k.tell(e) // of keys that it has had before
+	if k.chain != nil {
+		k.chain.Refreshed(e.issuer.Name)
+	}
 }
