@@ -276,7 +276,9 @@ func TestRefreshing(t *testing.T) {
 	r.show(bad[1].Named(""), Refreshing, 6)
 	r.publish(k...)
 	r.show(bad[1].Named(""), BadSignature, 6)
-	// A clock that is set back does not stop it.
+	// Who has waited meanwhile does not ask again, and a clock that is set back does not stop it.
+	r.clock.advance(-time.Second)
+	r.show(bad[1], UnknownKey, 6)
 	r.clock.advance(-time.Hour)
 	r.show(bad[1], Refreshing, 7)
 	r.publish(k...)

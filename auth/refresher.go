@@ -38,13 +38,14 @@ func (r *refresher) request(now time.Time, kid string) bool {
 		return false
 	}
 	r.mu.Lock()
-	age := now.Sub(r.asked)
-	if age < 0 { // the clock was set back: what is known is of no use
-		r.answered, r.young, r.old = time.Time{}, nil, nil
+	age := now.Sub(r.asked)   // a little below 0 for who has waited since
+	if age <= -refreshEvery { // the clock was set back: what is known is of no use
+		r.asked, r.open, r.answered, r.young, r.old = time.Time{}, false, time.Time{}, nil, nil
+		age = refreshEvery
 	}
-	due := age >= refreshEvery || age < 0
+	due := age >= refreshEvery
 	if due {
-		if r.open && age >= refreshEvery { // there will be no answer
+		if r.open { // there will be no answer
 			r.answered = r.asked
 		}
 		r.asked, r.open = now, true
