@@ -37,8 +37,8 @@ type Issuer struct {
 	Algorithms []string
 	// Refresh asks for the keys to be fetched anew, because a token came whose key is not there, and reports whether
 	// that is being done; tokens of a kid that was seen first before that are answered with *Overloaded until Refreshed
-	// is called, or for 10 s. It is called at most once in 10 s, on a request's goroutine, and must return at once. Nil:
-	// the keys are what they are.
+	// is called, or for 5 s. It is called at most once in 5 s, on a request's goroutine, and must return at once. Nil: the
+	// keys are what they are.
 	Refresh func() bool
 
 	// Audience lists whom tokens are for: aud must have one of them. Nil: aud is not looked at.

@@ -251,7 +251,7 @@ func TestRefreshing(t *testing.T) {
 	r.chain.Refreshed("op") // there is no such key
 	r.show(bad[1], UnknownKey, 1)
 	r.chain.Refreshed("op")
-	r.clock.advance(9 * time.Second)
+	r.clock.advance(refreshEvery - time.Second)
 	r.show(bad[1], UnknownKey, 1)
 	r.clock.advance(time.Second)
 	// Now the issuer has rotated. The flood has used nothing up: the next question is allowed as ever.
@@ -259,19 +259,19 @@ func TestRefreshing(t *testing.T) {
 	r.publish(k...)
 	r.show(k[1], "", 2)
 	// No answer: tokens are not put off for ever.
-	r.clock.advance(10 * time.Second)
+	r.clock.advance(refreshEvery)
 	r.show(bad[4], Refreshing, 3)
-	r.clock.advance(9 * time.Second)
+	r.clock.advance(refreshEvery - time.Second)
 	r.show(bad[4], Refreshing, 3)
 	r.clock.advance(time.Second)
 	r.show(bad[4], UnknownKey, 4)
 	// Nobody is asked: as the keys have been fetched a moment ago.
-	r.clock.advance(10 * time.Second)
+	r.clock.advance(refreshEvery)
 	r.answer = false
 	r.show(bad[3], UnknownKey, 5)
 	r.show(bad[3], UnknownKey, 5)
 	// A token that names no key may be of one that is not there yet.
-	r.clock.advance(10 * time.Second)
+	r.clock.advance(refreshEvery)
 	r.answer = true
 	r.show(bad[1].Named(""), Refreshing, 6)
 	r.publish(k...)
@@ -294,7 +294,7 @@ func TestRotationBesideAnAttacker(t *testing.T) {
 	r.show(junk, Refreshing, 1)
 	r.publish(k[0])
 	r.show(junk, UnknownKey, 1)
-	for second := range 9 { // the new key was published a moment after
+	for second := range 4 { // the new key was published a moment after
 		r.clock.advance(time.Second)
 		for n := range 300 {
 			r.show(junk.Named(fmt.Sprint(second, " ", n)), Refreshing, 1)
@@ -309,7 +309,7 @@ func TestRotationBesideAnAttacker(t *testing.T) {
 	r.show(k[0], "", 2)
 	r.show(k[1], "", 2)
 	for n := range 300 {
-		r.show(junk.Named(fmt.Sprint(n%9, " ", n)), UnknownKey, 2)
+		r.show(junk.Named(fmt.Sprint(n%4, " ", n)), UnknownKey, 2)
 	}
 	for asked := 3; asked < 8; asked++ {
 		r.clock.advance(time.Minute)

@@ -8,7 +8,7 @@ import (
 
 const (
 	// refreshEvery is how often an issuer's keys are asked for at most because of tokens with an unknown one.
-	refreshEvery = 10 * time.Second
+	refreshEvery = 5 * time.Second
 	// maxKIDs is how many unknown kids of an issuer are remembered, the last ones.
 	maxKIDs = 1 << 15
 )

@@ -15,7 +15,7 @@ import (
 )
 
 // minRefresh is the least time between two looks for a key that a token names
-// and nobody has: less than the 10 s for which package auth puts such tokens off,
+// and nobody has: less than the 5 s for which package auth puts such tokens off,
 // so that they are answered by what the look has found.
 const minRefresh = 4 * time.Second
 
