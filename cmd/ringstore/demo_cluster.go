@@ -83,16 +83,9 @@ func (d demoCollectors) history(ctx context.Context, until time.Time) error {
 // run pushes each second until ctx ends. What fails is told to warn, and goes
 // on with the next second.
 func (d demoCollectors) run(ctx context.Context, warn func(error)) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case at := <-tick.C:
-			if err := d.push(ctx, at); err != nil && ctx.Err() == nil {
-				warn(err)
-			}
+	for at := range ticks(ctx, time.Second) {
+		if err := d.push(ctx, at); err != nil && ctx.Err() == nil {
+			warn(err)
 		}
 	}
 }

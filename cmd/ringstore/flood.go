@@ -44,20 +44,13 @@ func withstandFloods(ctx context.Context, chain *auth.Chain, threads int) {
 			runtime.SetDefaultGOMAXPROCS()
 		}
 	}()
-	tick := time.NewTicker(floodEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for range ticks(ctx, floodEvery) {
 		now := refusals(chain)
-		switch flood := now-before > most; {
-		case flood && left == 0:
-			runtime.GOMAXPROCS(threads)
-			left = floodLooks
-		case flood:
+		switch {
+		case now-before > most:
+			if left == 0 {
+				runtime.GOMAXPROCS(threads)
+			}
 			left = floodLooks
 		case left > 0:
 			if left--; left == 0 {

@@ -159,14 +159,8 @@ func (s *jobSources) notes() (notes []string) {
 
 // watch logs when sources fall silent, and when they are heard again.
 func (s *jobSources) watch(ctx context.Context) {
-	tick := time.NewTicker(staleEvery)
-	defer tick.Stop()
-	for silent := 0; ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	silent := 0
+	for range ticks(ctx, staleEvery) {
 		notes := s.notes()
 		switch {
 		case len(notes) > silent:

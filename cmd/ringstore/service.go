@@ -337,16 +337,9 @@ func aliases(cfg *configs.Config) map[string]string {
 }
 
 func (s *service) flushAudit(ctx context.Context) {
-	tick := time.NewTicker(auditEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if err := s.audit.Flush(); err != nil {
-				s.log.Error("audit log", "error", err)
-			}
+	for range ticks(ctx, auditEvery) {
+		if err := s.audit.Flush(); err != nil {
+			s.log.Error("audit log", "error", err)
 		}
 	}
 }
