@@ -23,11 +23,9 @@ type Cache struct {
 	chain *Chain // next, if it is one
 	now   func() time.Time
 
-	// Two generations in place of a list in order of use: what is used moves to the young one, and when that is
-	// full or a minute old it becomes the old one, whose remainder goes.
-	mu         sync.RWMutex
-	young, old map[digest]verdict
-	turned     time.Time
+	mu                      sync.RWMutex
+	recent[digest, verdict] // which turns when the young ones are many, or a minute old
+	turned                  time.Time
 
 	flights flights
 	past    pastVerdicts
@@ -52,7 +50,7 @@ func NewCache(next Authenticator, now func() time.Time) *Cache {
 		now = time.Now
 	}
 	chain, _ := next.(*Chain)
-	return &Cache{next: next, chain: chain, now: now, young: make(map[digest]verdict)}
+	return &Cache{next: next, chain: chain, now: now}
 }
 
 // Authenticate answers from memory, or asks the wrapped Authenticator.
@@ -101,12 +99,9 @@ func (c *Cache) ask(ctx context.Context, token string, known bool) (*Principal, 
 // lookup returns whose token it is, nil if no verdict holds; known says that there was one.
 func (c *Cache) lookup(key digest, now time.Time, generation uint64) (p *Principal, known bool) {
 	c.mu.RLock()
-	v, young := c.young[key]
-	if !young {
-		v = c.old[key] // the zero verdict, where there is none, never holds
-	}
+	v, young := c.get(key)
 	c.mu.RUnlock()
-	if !v.holds(now, generation) {
+	if !v.holds(now, generation) { // as the zero verdict never does
 		return nil, v.principal != nil
 	}
 	if !young {
@@ -119,7 +114,8 @@ func (c *Cache) store(key digest, v verdict, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if age := now.Sub(c.turned); len(c.young) >= cacheSize/2 || age >= cacheAge || age < 0 {
-		c.old, c.young, c.turned = c.young, make(map[digest]verdict), now
+		c.turn()
+		c.turned = now
 	}
-	c.young[key] = v
+	c.put(key, v)
 }

@@ -25,8 +25,7 @@ type refresher struct {
 	open     bool      // and not answered yet
 	answered time.Time // when the question was asked that was answered last
 
-	// When kids were seen first. Two generations: when the young one is full it becomes the old one.
-	young, old map[kidHash]time.Time
+	recent[kidHash, time.Time] // when kids were seen first
 }
 
 type kidHash [8]byte
@@ -40,7 +39,7 @@ func (r *refresher) request(now time.Time, kid string) bool {
 	r.mu.Lock()
 	age := now.Sub(r.asked)   // a little below 0 for who has waited since
 	if age <= -refreshEvery { // the clock was set back: what is known is of no use
-		r.asked, r.open, r.answered, r.young, r.old = time.Time{}, false, time.Time{}, nil, nil
+		r.asked, r.open, r.answered, r.recent = time.Time{}, false, time.Time{}, recent[kidHash, time.Time]{}
 		age = refreshEvery
 	}
 	due := age >= refreshEvery
@@ -66,20 +65,17 @@ func (r *refresher) request(now time.Time, kid string) bool {
 func (r *refresher) firstSeen(kid string, now time.Time) time.Time {
 	sum := sha256.Sum256([]byte(kid))
 	h := kidHash(sum[:])
-	first, known := r.young[h]
-	if known {
+	first, young := r.get(h)
+	if young {
 		return first
 	}
-	if first, known = r.old[h]; !known {
+	if first.IsZero() {
 		first = now
 	}
 	if len(r.young) >= maxKIDs/2 {
-		r.old, r.young = r.young, nil
+		r.turn()
 	}
-	if r.young == nil {
-		r.young = make(map[kidHash]time.Time)
-	}
-	r.young[h] = first
+	r.put(h, first)
 	return first
 }
 
