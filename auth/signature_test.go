@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"encoding/asn1"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"math/big"
@@ -30,7 +29,7 @@ func newForger(t *testing.T, s *authtest.Signer, alg string) *forger {
 	chain := newChain(t, ChainConfig{Issuers: []Issuer{{Name: "op", Issuer: "op", Keys: []jwk.Key{{Public: s.Public()}}, DefaultRoles: Admin}}})
 	token := s.As(alg).Token(opClaims)
 	dot := strings.LastIndexByte(token, '.')
-	f := &forger{t, chain, token[:dot], must(base64.RawURLEncoding.DecodeString(token[dot+1:]))}
+	f := &forger{t, chain, token[:dot], must(decodeSegment("signature", token[dot+1:]))}
 	if _, err := f.show(f.signature); err != nil {
 		t.Fatalf("%s: a good token: %v", alg, err)
 	}
@@ -127,7 +126,8 @@ func TestFormsOfECDSA(t *testing.T) {
 	}
 }
 
-// Of an EdDSA signature S is less than the group's order (RFC 8032, section 5.1.7), and R is no point of low order.
+// Of an EdDSA signature S is less than the group's order L (RFC 8032, section 5.1.7), though S+L verifies the same
+// equation, and R is no point of low order.
 func TestFormsOfEdDSA(t *testing.T) {
 	f := newForger(t, authtest.NewSigner("EdDSA", ""), "EdDSA")
 	f.forms()

@@ -207,12 +207,12 @@ func (j *Journal) openDir(ctx context.Context, first uint64) error {
 // one if that has none.
 func (j *Journal) openSegment(first uint64) error {
 	var last, before segment
-	switch n := len(j.old); {
-	case n > 1:
-		before = j.old[n-2]
-		fallthrough
-	case n > 0:
+	n := len(j.old)
+	if n > 0 {
 		last = j.old[n-1]
+	}
+	if n > 1 {
+		before = j.old[n-2]
 	}
 	if last.number > 0 && last.empty() && last.number >= first {
 		j.old = j.old[:len(j.old)-1]
