@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ringstore/ringstore/jobs"
+	"github.com/ringstore/ringstore/auth/jobs"
 )
 
 // Who may publish to a subject may publish to all that overlaps with it, where

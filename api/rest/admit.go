@@ -4,7 +4,7 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/ringstore/ringstore/access"
+	"github.com/ringstore/ringstore/api/access"
 	"github.com/ringstore/ringstore/auth"
 )
 

@@ -6,7 +6,7 @@ import (
 	"net/url"
 
 	"github.com/ringstore/ringstore/auth"
-	"github.com/ringstore/ringstore/jobs"
+	"github.com/ringstore/ringstore/auth/jobs"
 )
 
 // shownJob is a job in the answer of /api/jobs.

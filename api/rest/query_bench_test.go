@@ -17,8 +17,8 @@ import (
 	"github.com/ringstore/ringstore/api/rest"
 	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/auth/authtest"
+	"github.com/ringstore/ringstore/auth/jobs"
 	"github.com/ringstore/ringstore/auth/jwk"
-	"github.com/ringstore/ringstore/jobs"
 	"github.com/ringstore/ringstore/memstore"
 	"github.com/ringstore/ringstore/memstore/synthetic"
 )

@@ -9,7 +9,7 @@ import (
 	"iter"
 	"net/http"
 
-	"github.com/ringstore/ringstore/access"
+	"github.com/ringstore/ringstore/api/access"
 	"github.com/ringstore/ringstore/memstore"
 )
 

@@ -19,10 +19,10 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/ringstore/ringstore/access"
+	"github.com/ringstore/ringstore/api/access"
 	"github.com/ringstore/ringstore/api/ingest"
 	"github.com/ringstore/ringstore/auth"
-	"github.com/ringstore/ringstore/jobs"
+	"github.com/ringstore/ringstore/auth/jobs"
 	"github.com/ringstore/ringstore/memstore"
 )
 

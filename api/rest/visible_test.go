@@ -19,9 +19,9 @@ import (
 	"github.com/ringstore/ringstore/api/rest/resttest"
 	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/auth/authtest"
+	"github.com/ringstore/ringstore/auth/jobs"
+	"github.com/ringstore/ringstore/auth/jobs/ccbackend/ccbackendtest"
 	"github.com/ringstore/ringstore/auth/jwk"
-	"github.com/ringstore/ringstore/backend/backendtest"
-	"github.com/ringstore/ringstore/jobs"
 	"github.com/ringstore/ringstore/memstore"
 )
 
@@ -32,18 +32,18 @@ type person struct {
 	name   string
 	claims map[string]any
 	all    func(cluster string) bool
-	owns   func(j backendtest.Job) bool
+	owns   func(j ccbackendtest.Job) bool
 	claim  *auth.Resource
 	door   http.Handler // to a store with what may be seen, and nothing else
 }
 
 func nothing(string) bool           { return false }
-func none(backendtest.Job) bool     { return false }
+func none(ccbackendtest.Job) bool   { return false }
 func everything(string) bool        { return true }
 func in(c string) func(string) bool { return func(cluster string) bool { return cluster == c } }
 
-func of(user string) func(backendtest.Job) bool {
-	return func(j backendtest.Job) bool { return j.User == user }
+func of(user string) func(ccbackendtest.Job) bool {
+	return func(j ccbackendtest.Job) bool { return j.User == user }
 }
 
 const keycloak = "https://keycloak.example.org/realms/hpc"
@@ -73,7 +73,7 @@ func people() []*person {
 		{name: "a user and api", claims: own("u2", []string{"user", "api"}, nil), all: nothing, owns: of("u2")},
 		{
 			name: "a manager", claims: own("u3", []string{"manager"}, map[string]any{"projects": []string{"p0", "none"}}), all: nothing,
-			owns: func(j backendtest.Job) bool { return j.User == "u3" || j.Project == "p0" },
+			owns: func(j ccbackendtest.Job) bool { return j.User == "u3" || j.Project == "p0" },
 		},
 		{name: "somebody without jobs", claims: own("stranger", []string{"user"}, nil), all: nothing, owns: none},
 		{name: "a user whose claim names no cluster user", claims: kc("u0", "", []string{"user"}, nil), all: nothing, owns: none},
@@ -85,12 +85,12 @@ func people() []*person {
 		{name: "support of one, user of all", claims: kc("x", "u2", []string{"support-beta", "user"}, nil), all: in("beta"), owns: of("u2")},
 		{
 			name: "a manager of one cluster, user of all", claims: kc("x", "u0", []string{"manager-beta", "user"}, map[string]any{"projects": []string{"p1"}}), all: nothing,
-			owns: func(j backendtest.Job) bool { return j.User == "u0" || j.Cluster == "beta" && j.Project == "p1" },
+			owns: func(j ccbackendtest.Job) bool { return j.User == "u0" || j.Cluster == "beta" && j.Project == "p1" },
 		},
 		{name: "an issuer of one cluster", claims: map[string]any{"iss": keycloak + "/beta", "sub": "u0", "roles": []string{"admin"}, "exp": now + 3600}, all: in("beta"), owns: none},
 		{
 			name: "a user of an issuer of one cluster", claims: map[string]any{"iss": keycloak + "/beta", "sub": "u0", "roles": []string{"user"}, "exp": now + 3600}, all: nothing,
-			owns: func(j backendtest.Job) bool { return j.User == "u0" && j.Cluster == "beta" },
+			owns: func(j ccbackendtest.Job) bool { return j.User == "u0" && j.Cluster == "beta" },
 		},
 		{name: "support", claims: own("u0", []string{"support"}, nil), all: everything, owns: none},
 		{name: "api", claims: own("u0", []string{"api"}, nil), all: everything, owns: none},
@@ -117,7 +117,7 @@ func issuers(key authtest.Issuer) []auth.Issuer {
 type village struct {
 	people []*person
 	all    http.Handler
-	on     map[string][]backendtest.Job // the schedule, by cluster/host
+	on     map[string][]ccbackendtest.Job // the schedule, by cluster/host
 	issuer *authtest.Issuer
 	until  int64 // when running jobs were seen
 	limit  int   // values per query
@@ -165,7 +165,7 @@ func (v *village) may(p *person, cluster, host string, d memstore.Device) func(a
 }
 
 // has reports whether a device of one of its nodes is a job's to look at.
-func (v *village) has(j backendtest.Job, n jobs.Node, d memstore.Device) bool {
+func (v *village) has(j ccbackendtest.Job, n jobs.Node, d memstore.Device) bool {
 	switch {
 	case j.Shared != "multi_user", d.Type == "" && v.shared:
 		return true
@@ -186,9 +186,9 @@ func newVillage(t testing.TB, r *rand.Rand, shared bool) *village {
 	if shared {
 		v.people = v.people[:4]
 	}
-	v.on = make(map[string][]backendtest.Job)
+	v.on = make(map[string][]ccbackendtest.Job)
 	ix := jobs.New(jobs.Options{Keep: 72 * time.Hour, Now: clock})
-	for _, j := range backendtest.Random(r, now-60*minutes, now+10_000) {
+	for _, j := range ccbackendtest.Random(r, now-60*minutes, now+10_000) {
 		j.Cluster = []string{"alpha", "alpha", "beta"}[j.ID%3]
 		for _, n := range j.Nodes {
 			at := j.Cluster + "/" + n.Host

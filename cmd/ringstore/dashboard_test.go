@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/ringstore/ringstore/backend/backendtest"
+	"github.com/ringstore/ringstore/auth/jobs/ccbackend/ccbackendtest"
 )
 
 // expression is one of PromQL and where it stands.
@@ -116,7 +116,7 @@ func (p *program) families(t testing.TB) map[string]*dto.MetricFamily {
 // complete runs a server with everything that has metrics: NATS from a stream,
 // publishers with tokens, and a source of jobs.
 func complete(t *testing.T) *program {
-	s := jobSettings(t, backendtest.New(t, now())).natsAt(map[string]any{"embedded": map[string]any{"listen": "127.0.0.1:0"}},
+	s := jobSettings(t, ccbackendtest.New(t, now())).natsAt(map[string]any{"embedded": map[string]any{"listen": "127.0.0.1:0"}},
 		map[string]any{"subscribe-to": subject, "cluster-tag": "alpha", "stream": "METRICS", "durable": "ringstore"})
 	s["main"]["metrics-addr"] = "127.0.0.1:0"
 	p := serve(t, s)

@@ -9,9 +9,9 @@ import (
 
 	"github.com/ringstore/ringstore/api/nats"
 	"github.com/ringstore/ringstore/archive/disk"
-	"github.com/ringstore/ringstore/backend"
+	"github.com/ringstore/ringstore/auth/jobs"
+	"github.com/ringstore/ringstore/auth/jobs/ccbackend"
 	"github.com/ringstore/ringstore/configs"
-	"github.com/ringstore/ringstore/jobs"
 )
 
 const (
@@ -28,8 +28,8 @@ const (
 type jobSources struct {
 	index  *jobs.Index
 	keeper *jobs.Keeper
-	poller *backend.Poller // nil if cc-backend is not asked
-	events *jobs.Events    // nil if none come
+	poller *ccbackend.Poller // nil if cc-backend is not asked
+	events *jobs.Events      // nil if none come
 	stale  time.Duration
 	log    *slog.Logger
 }
@@ -60,19 +60,19 @@ func newJobs(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*jobSo
 	if err != nil {
 		return nil, err
 	}
-	s.poller = backend.NewPoller(backend.PollerOptions{
+	s.poller = ccbackend.NewPoller(ccbackend.PollerOptions{
 		Client: client, Index: s.index, LookBack: retention + jobLength, Interval: c.Backend.PollInterval, Log: log,
 	})
 	return s, nil
 }
 
 // newBackendClient returns what asks the cc-backend of the configuration.
-func newBackendClient(ctx context.Context, cfg *configs.Config) (*backend.Client, error) {
+func newBackendClient(ctx context.Context, cfg *configs.Config) (*ccbackend.Client, error) {
 	token, err := resolve(ctx, cfg, "auth.jobs.backend.token", configs.Secret(cfg.Auth.Jobs.Backend.Token))
 	if err != nil {
 		return nil, err
 	}
-	client, err := backend.NewClient(cfg.Main.BackendURL, string(token))
+	client, err := ccbackend.NewClient(cfg.Main.BackendURL, string(token))
 	if err != nil {
 		return nil, usageError{fmt.Errorf("main.backend-url: %w", err)}
 	}

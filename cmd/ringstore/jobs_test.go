@@ -9,13 +9,13 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/ringstore/ringstore/backend/backendtest"
-	"github.com/ringstore/ringstore/jobs"
+	"github.com/ringstore/ringstore/auth/jobs"
+	"github.com/ringstore/ringstore/auth/jobs/ccbackend/ccbackendtest"
 )
 
 // jobSettings ask a stand-in for cc-backend every second.
-func jobSettings(t *testing.T, server *backendtest.Server) settings {
-	t.Setenv("RINGSTORE_TEST_TOKEN", backendtest.Token)
+func jobSettings(t *testing.T, server *ccbackendtest.Server) settings {
+	t.Setenv("RINGSTORE_TEST_TOKEN", ccbackendtest.Token)
 	s := newSettings(t)
 	s["main"]["backend-url"] = server.URL
 	s["auth"] = map[string]any{"jobs": map[string]any{"backend": map[string]any{"token": "env:RINGSTORE_TEST_TOKEN", "poll-interval": "1s"}}}
@@ -44,9 +44,9 @@ func (p *program) seenBy(t *testing.T, token string, from, to int64) map[string]
 // and not more than before; a job that ended meanwhile ends when it was seen last.
 func TestUsersSeeTheirJobs(t *testing.T) {
 	begin := now() - 120*60
-	server := backendtest.New(t, now())
-	job := func(id int64, user string, start, end int64, hosts ...string) backendtest.Job {
-		j := backendtest.Job{Job: jobs.Job{ID: id, Cluster: "alpha", User: user, Project: "p", Start: start, End: end}, State: "timeout", Shared: "none"}
+	server := ccbackendtest.New(t, now())
+	job := func(id int64, user string, start, end int64, hosts ...string) ccbackendtest.Job {
+		j := ccbackendtest.Job{Job: jobs.Job{ID: id, Cluster: "alpha", User: user, Project: "p", Start: start, End: end}, State: "timeout", Shared: "none"}
 		for _, h := range hosts {
 			j.Nodes = append(j.Nodes, jobs.Node{Host: h})
 		}
@@ -135,14 +135,14 @@ func TestUsersSeeTheirJobs(t *testing.T) {
 	if got := p.send(t, "", "GET", "/-/ready", ""); got.status != 200 {
 		t.Errorf("ready: %d %s", got.status, got.body)
 	}
-	if token := backendtest.Token; strings.Contains(p.stderr.String(), token) {
+	if token := ccbackendtest.Token; strings.Contains(p.stderr.String(), token) {
 		t.Error("the log shows the token")
 	}
 }
 
 // A source that was never heard is told of, and nothing of a running job is seen.
 func TestASilentSourceIsToldOf(t *testing.T) {
-	server := backendtest.New(t, now())
+	server := ccbackendtest.New(t, now())
 	server.Break(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
 	p := serve(t, jobSettings(t, server))
 	got := p.send(t, "", "GET", "/-/ready", "")

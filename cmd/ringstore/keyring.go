@@ -11,7 +11,7 @@ import (
 	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/auth/source"
 	"github.com/ringstore/ringstore/configs"
-	"github.com/ringstore/ringstore/secrets"
+	"github.com/ringstore/ringstore/configs/secrets"
 )
 
 // minRefresh is the least time between two looks for a key that a token names

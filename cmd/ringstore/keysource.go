@@ -11,7 +11,7 @@ import (
 	"github.com/ringstore/ringstore/auth/jwk"
 	"github.com/ringstore/ringstore/auth/source"
 	"github.com/ringstore/ringstore/configs"
-	"github.com/ringstore/ringstore/secrets"
+	"github.com/ringstore/ringstore/configs/secrets"
 )
 
 // part is what one source of an issuer's keys holds: keys or shared secrets.

@@ -57,7 +57,7 @@ func synopsis(t *testing.T, manual string) (flags map[string][]string, rest stri
 // no other; each is explained, and the page is well-formed where there is a
 // program that can tell.
 func TestManual(t *testing.T) {
-	const file = "../../packaging/ringstore.8"
+	const file = "../../scripts/release/packaging/ringstore.8"
 	told, rest := synopsis(t, readFile(t, file))
 	explained := func(macro, name string) {
 		t.Helper()
@@ -95,7 +95,7 @@ func TestManual(t *testing.T) {
 // TestCompletion: bash, zsh and fish complete what the program itself tells of.
 // Zsh's completion needs a terminal, so only its syntax is looked at.
 func TestCompletion(t *testing.T) {
-	const directory = "../../packaging/completion/"
+	const directory = "../../scripts/release/packaging/completion/"
 	commands, flags := usage(t)
 	_, estimate := usage(t, "estimate")
 	dashed := func(names []string, dash string) (with []string) {

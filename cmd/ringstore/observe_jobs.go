@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/ringstore/ringstore/jobs"
+	"github.com/ringstore/ringstore/auth/jobs"
 )
 
 // jobFigures are those of the index of jobs and its sources; its size is there,

@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"github.com/ringstore/ringstore/configs"
-	"github.com/ringstore/ringstore/secrets"
-	"github.com/ringstore/ringstore/secrets/azurekv"
+	"github.com/ringstore/ringstore/configs/secrets"
+	"github.com/ringstore/ringstore/configs/secrets/azurekv"
 )
 
 // newSecrets returns what follows the configuration's references.

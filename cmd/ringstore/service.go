@@ -21,8 +21,8 @@ import (
 	"github.com/ringstore/ringstore/api/rest"
 	"github.com/ringstore/ringstore/archive"
 	"github.com/ringstore/ringstore/auth"
+	"github.com/ringstore/ringstore/auth/jobs/ccbackend"
 	"github.com/ringstore/ringstore/auth/source"
-	"github.com/ringstore/ringstore/backend"
 	"github.com/ringstore/ringstore/configs"
 	"github.com/ringstore/ringstore/memstore"
 )
@@ -52,8 +52,8 @@ type service struct {
 	certificate   *source.Watcher    // nil if it is not followed
 
 	store    *memstore.Store
-	nodes    *backend.Nodes // nil if nobody is asked where jobs run
-	jobs     *jobSources    // nil if nobody knows whose they are
+	nodes    *ccbackend.Nodes // nil if nobody is asked where jobs run
+	jobs     *jobSources      // nil if nobody knows whose they are
 	listener net.Listener
 	server   *rest.Server
 	handler  http.Handler // the server's, set before it serves
@@ -163,7 +163,7 @@ func (s *service) openTrust(ctx context.Context) (err error) {
 
 // newNodes returns what knows where jobs run, nil if the configuration names
 // nobody who does.
-func newNodes(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*backend.Nodes, error) {
+func newNodes(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*ccbackend.Nodes, error) {
 	jobs := cfg.Auth.Jobs.Backend
 	if cfg.Main.BackendURL == "" || jobs.Token == "" {
 		return nil, nil
@@ -172,7 +172,7 @@ func newNodes(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*back
 	if err != nil {
 		return nil, err
 	}
-	return backend.NewNodes(backend.NodesOptions{
+	return ccbackend.NewNodes(ccbackend.NodesOptions{
 		Client:    client,
 		Retention: cfg.MetricStore.RetentionInMemory,
 		Interval:  jobs.PollInterval,
@@ -181,7 +181,7 @@ func newNodes(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*back
 }
 
 // newStore returns an empty store. nodes may be nil.
-func newStore(cfg *configs.Config, nodes *backend.Nodes) (*memstore.Store, error) {
+func newStore(cfg *configs.Config, nodes *ccbackend.Nodes) (*memstore.Store, error) {
 	o := storeOptions(cfg)
 	if nodes != nil {
 		o.Needed = nodes.Needed

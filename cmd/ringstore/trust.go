@@ -8,7 +8,7 @@ import (
 
 	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/configs"
-	"github.com/ringstore/ringstore/secrets"
+	"github.com/ringstore/ringstore/configs/secrets"
 )
 
 // trust tells whose tokens are good, by a configuration that may be replaced.

@@ -46,15 +46,15 @@ func (r release) stage(dir, program, materials string) error {
 	for name, from := range map[string]string{
 		"ringstore":         program,
 		"sbom.cdx.json":     materials,
-		"nfpm.yaml":         in("packaging/nfpm.yaml"),
-		"config.json":       in("packaging/config.json"),
-		"environment":       in("packaging/environment"),
-		"postinst":          in("packaging/postinst"),
-		"prerm":             in("packaging/prerm"),
-		"postrm":            in("packaging/postrm"),
-		"ringstore.bash":    in("packaging/completion/ringstore.bash"),
-		"ringstore.fish":    in("packaging/completion/ringstore.fish"),
-		"_ringstore":        in("packaging/completion/_ringstore"),
+		"nfpm.yaml":         in("scripts/release/packaging/nfpm.yaml"),
+		"config.json":       in("scripts/release/packaging/config.json"),
+		"environment":       in("scripts/release/packaging/environment"),
+		"postinst":          in("scripts/release/packaging/postinst"),
+		"prerm":             in("scripts/release/packaging/prerm"),
+		"postrm":            in("scripts/release/packaging/postrm"),
+		"ringstore.bash":    in("scripts/release/packaging/completion/ringstore.bash"),
+		"ringstore.fish":    in("scripts/release/packaging/completion/ringstore.fish"),
+		"_ringstore":        in("scripts/release/packaging/completion/_ringstore"),
 		"ringstore.service": in("configs/ringstore.service"),
 		"example.json":      in("configs/config.json"),
 		"LICENSE":           in("LICENSE"),
@@ -63,7 +63,7 @@ func (r release) stage(dir, program, materials string) error {
 			return err
 		}
 	}
-	return r.copy(filepath.Join(dir, "ringstore.8.gz"), in("packaging/ringstore.8"), func(w io.Writer) io.WriteCloser {
+	return r.copy(filepath.Join(dir, "ringstore.8.gz"), in("scripts/release/packaging/ringstore.8"), func(w io.Writer) io.WriteCloser {
 		return gzip.NewWriter(w) // whose header has no time and no name
 	})
 }
@@ -100,7 +100,7 @@ func (r release) copy(to, from string, wrap func(io.Writer) io.WriteCloser) erro
 
 // packages has nfpm make a deb and an rpm of what is staged.
 func (r release) packages(ctx context.Context, stage, arch string) error {
-	nfpm, err := output(ctx, r.root, "go", "tool", "-modfile=packaging/nfpm.mod", "-n", "nfpm")
+	nfpm, err := output(ctx, r.root, "go", "tool", "-modfile=scripts/release/packaging/nfpm.mod", "-n", "nfpm")
 	if err != nil {
 		return err
 	}

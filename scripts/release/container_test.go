@@ -66,12 +66,12 @@ func build(t *testing.T, file, context string, args map[string]string) image {
 func TestContainer(t *testing.T) {
 	packaging(t)
 	needs(t, "curl")
-	i := build(t, "../../packaging/Containerfile", released(t, "0.1.0"), map[string]string{"VERSION": "0.1.0", "TARGETARCH": runtime.GOARCH})
+	i := build(t, "packaging/Containerfile", released(t, "0.1.0"), map[string]string{"VERSION": "0.1.0", "TARGETARCH": runtime.GOARCH})
 	if i.uid == 0 || i.gid == 0 || i.workdir == "/" || len(i.command) == 0 {
 		t.Fatalf("%+v", i)
 	}
 	issuer, addr := authtest.NewIssuer("container"), freeAddr(t)
-	config, err := os.ReadFile("../../packaging/config.json")
+	config, err := os.ReadFile("packaging/config.json")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,7 @@
 // software bill of materials for each, and the checksums of all. The same commit, version and Go release give the same
 // bytes, wherever and whenever they are built.
 //
-// It knows what files there are and where they come from; what is in a package is said by packaging/nfpm.yaml.
+// It knows what files there are and where they come from; what is in a package is said by scripts/release/packaging/nfpm.yaml.
 package main
 
 import (

@@ -21,7 +21,7 @@ func TestServiceThatDoesNotStart(t *testing.T) {
 	stub("getent", "exit 0") // the user is there
 	stub("install", "exit 0")
 	stub("systemctl", `[ "$1" != try-restart ]`)
-	const inSystemd = `mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && exec sh ../../packaging/postinst configure`
+	const inSystemd = `mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && exec sh packaging/postinst configure`
 	cmd := exec.Command("unshare", "--mount", "sh", "-c", inSystemd)
 	cmd.Env = append(os.Environ(), "PATH="+programs+":"+os.Getenv("PATH"))
 	if out, err := cmd.CombinedOutput(); err != nil {

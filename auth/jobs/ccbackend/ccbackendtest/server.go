@@ -1,6 +1,6 @@
-// Package backendtest has a stand-in for the job endpoint of cc-backend, driven by
+// Package ccbackendtest has a stand-in for the job endpoint of cc-backend, driven by
 // a schedule of jobs and a clock. It is for tests.
-package backendtest
+package ccbackendtest
 
 import (
 	"cmp"
@@ -15,7 +15,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/ringstore/ringstore/jobs"
+	"github.com/ringstore/ringstore/auth/jobs"
 )
 
 // Token is what the server wants to see.

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/ringstore/ringstore/configs"
-	"github.com/ringstore/ringstore/secrets"
+	"github.com/ringstore/ringstore/configs/secrets"
 )
 
 // vault gives what it holds by vault/name/version, or fails.

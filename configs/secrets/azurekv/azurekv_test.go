@@ -17,7 +17,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets/fake"
 	"go.uber.org/goleak"
 
-	"github.com/ringstore/ringstore/secrets/azurekv"
+	"github.com/ringstore/ringstore/configs/secrets/azurekv"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -1,5 +1,5 @@
 // The tool that makes the packages, apart from the module so that its dependencies are not the server's.
-// It is called with go tool -modfile=packaging/nfpm.mod nfpm. Of later releases the module proxy lacks dependencies.
+// It is called with go tool -modfile=scripts/release/packaging/nfpm.mod nfpm. Of later releases the module proxy lacks dependencies.
 module github.com/ringstore/ringstore/packaging
 
 go 1.26.0

@@ -1,4 +1,4 @@
-package backend
+package ccbackend
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"net/url"
 	"strconv"
 
-	"github.com/ringstore/ringstore/jobs"
+	"github.com/ringstore/ringstore/auth/jobs"
 )
 
 const (

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/ringstore/ringstore/auth"
-	"github.com/ringstore/ringstore/jobs"
+	"github.com/ringstore/ringstore/auth/jobs"
 	"github.com/ringstore/ringstore/memstore"
 )
 

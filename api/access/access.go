@@ -16,7 +16,7 @@ import (
 	"slices"
 
 	"github.com/ringstore/ringstore/auth"
-	"github.com/ringstore/ringstore/jobs"
+	"github.com/ringstore/ringstore/auth/jobs"
 	"github.com/ringstore/ringstore/memstore"
 )
 

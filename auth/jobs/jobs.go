@@ -1,7 +1,7 @@
 // Package jobs knows which jobs ran on which host, when, and whose they are, so
 // that people may be shown their own and nothing else.
 //
-// It is told by sources (package jobs/poll asks cc-backend, [Events] reads job
+// It is told by sources (package ccbackend asks cc-backend, [Events] reads job
 // events) and believes none of them more than it has to: a job that is not known
 // to be over is over, for who looks, at the last moment at which it was seen
 // running. It knows no store and no server; package access makes of a [View]

@@ -1,4 +1,4 @@
-package backend
+package ccbackend
 
 import (
 	"bytes"
@@ -15,17 +15,17 @@ import (
 	"time"
 
 	"github.com/ringstore/ringstore/archive/disk/disktest"
-	"github.com/ringstore/ringstore/backend/backendtest"
-	"github.com/ringstore/ringstore/jobs"
+	"github.com/ringstore/ringstore/auth/jobs"
+	"github.com/ringstore/ringstore/auth/jobs/ccbackend/ccbackendtest"
 )
 
 func index(now func() int64) *jobs.Index {
 	return jobs.New(jobs.Options{Keep: 72 * time.Hour, Now: func() time.Time { return time.Unix(now(), 0) }})
 }
 
-func poller(t testing.TB, s *backendtest.Server, ix *jobs.Index, log *slog.Logger) *Poller {
+func poller(t testing.TB, s *ccbackendtest.Server, ix *jobs.Index, log *slog.Logger) *Poller {
 	t.Helper()
-	c, err := NewClient(s.URL, backendtest.Token)
+	c, err := NewClient(s.URL, ccbackendtest.Token)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,8 +36,8 @@ func poller(t testing.TB, s *backendtest.Server, ix *jobs.Index, log *slog.Logge
 	})
 }
 
-func running(user string, id, start, end int64, hosts ...string) backendtest.Job {
-	j := backendtest.Job{Job: jobs.Job{ID: id, Cluster: "alpha", User: user, Start: start, End: end}, State: "timeout", Shared: "none"}
+func running(user string, id, start, end int64, hosts ...string) ccbackendtest.Job {
+	j := ccbackendtest.Job{Job: jobs.Job{ID: id, Cluster: "alpha", User: user, Start: start, End: end}, State: "timeout", Shared: "none"}
 	for _, h := range hosts {
 		j.Nodes = append(j.Nodes, jobs.Node{Host: h})
 	}
@@ -56,7 +56,7 @@ func sees(ix *jobs.Index, user, host string) (text string) {
 // A job is its user's until the last poll that saw it, and closed at its end, also
 // when the backend was away at that moment.
 func TestAJobThatEndsWhileTheBackendIsAway(t *testing.T) {
-	s := backendtest.New(t, now)
+	s := ccbackendtest.New(t, now)
 	s.Set(running("ann", 1, now-5000, now+70, "h1"))
 	ix := index(s.Now)
 	p := poller(t, s, ix, nil)
@@ -103,7 +103,7 @@ func TestAJobThatEndsWhileTheBackendIsAway(t *testing.T) {
 }
 
 func TestAJobThatIsForgotten(t *testing.T) {
-	s := backendtest.New(t, now)
+	s := ccbackendtest.New(t, now)
 	s.Set(running("ann", 1, now-100, now+7000, "h1"))
 	ix := index(s.Now)
 	p := poller(t, s, ix, nil)
@@ -123,11 +123,11 @@ func TestAJobThatIsForgotten(t *testing.T) {
 func TestHostilePages(t *testing.T) {
 	f := func(name, want string, answer http.HandlerFunc) {
 		t.Run(name, func(t *testing.T) {
-			s := backendtest.New(t, now)
+			s := ccbackendtest.New(t, now)
 			s.Break(answer)
 			ix := index(s.Now)
 			err := poller(t, s, ix, nil).Poll(t.Context())
-			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), backendtest.Token) {
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), ccbackendtest.Token) {
 				t.Errorf("error %v, want %s", err, want)
 			}
 			if n := ix.Size(); n.Jobs > 0 {
@@ -166,7 +166,7 @@ func TestHostilePages(t *testing.T) {
 
 // A server that gives smaller pages than were asked for is read to the end.
 func TestSmallPages(t *testing.T) {
-	s := backendtest.New(t, now)
+	s := ccbackendtest.New(t, now)
 	s.Break(func(w http.ResponseWriter, r *http.Request) {
 		var page int
 		_, _ = fmt.Sscan(r.URL.Query().Get("page"), &page)
@@ -187,7 +187,7 @@ func TestSmallPages(t *testing.T) {
 
 // truth checks what users see against the schedule: nobody ever sees what is not
 // theirs; and of what cc-backend knew when it was last asked, all that had been.
-func truth(t *testing.T, ix *jobs.Index, schedule []backendtest.Job, now, polled int64) {
+func truth(t *testing.T, ix *jobs.Index, schedule []ccbackendtest.Job, now, polled int64) {
 	t.Helper()
 	type seen struct {
 		user, host string
@@ -234,8 +234,8 @@ func devices(d *jobs.Devices) string {
 func TestScheduleIsFollowed(t *testing.T) {
 	for seed := range uint64(2) {
 		r := rand.New(rand.NewPCG(seed, 11))
-		schedule := backendtest.Random(r, now-100_000, now+100_000)
-		s := backendtest.New(t, now)
+		schedule := ccbackendtest.Random(r, now-100_000, now+100_000)
+		s := ccbackendtest.New(t, now)
 		s.Set(schedule...)
 		fsys := disktest.New(seed)
 		if err := fsys.MkdirAll("/d", 0o750); err != nil {
@@ -283,7 +283,7 @@ func TestScheduleIsFollowed(t *testing.T) {
 
 // Run polls again and again, tells of a failure once, and ends with its context.
 func TestPollerRuns(t *testing.T) {
-	s := backendtest.New(t, now)
+	s := ccbackendtest.New(t, now)
 	s.Set(running("ann", 1, now-100, now+7000, "h1"))
 	s.Break(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
 	var log buffer
@@ -306,7 +306,7 @@ func TestPollerRuns(t *testing.T) {
 	until("a word of it", func() bool { return strings.Contains(log.String(), "tells again") })
 	cancel()
 	running.Wait()
-	if text := log.String(); strings.Count(text, "502 Bad Gateway") != 1 || strings.Count(text, "tells again") != 1 || strings.Contains(text, backendtest.Token) {
+	if text := log.String(); strings.Count(text, "502 Bad Gateway") != 1 || strings.Count(text, "tells again") != 1 || strings.Contains(text, ccbackendtest.Token) {
 		t.Errorf("the log:\n%s", text)
 	}
 }

@@ -1,4 +1,4 @@
-package backend
+package ccbackend
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/ringstore/ringstore/jobs"
+	"github.com/ringstore/ringstore/auth/jobs"
 )
 
 // PollerOptions of a [Poller]. Client, Index and LookBack are required.

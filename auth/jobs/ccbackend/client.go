@@ -1,9 +1,9 @@
-// Package backend asks cc-backend what only the batch system knows: where jobs
+// Package ccbackend asks cc-backend what only the batch system knows: where jobs
 // run, and whose they are. It speaks cc-backend's REST API with a token of role api.
 //
 // It knows nothing of the store and of who asks whom for what. What it hears is
 // checked and bounded; what it cannot hear it does not make up.
-package backend
+package ccbackend
 
 import (
 	"context"
@@ -35,10 +35,10 @@ type Client struct {
 func NewClient(baseURL, token string) (*Client, error) {
 	base, err := url.Parse(baseURL)
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
-		return nil, errors.New("backend: not an absolute URL of http or https") // not shown: it may carry a password
+		return nil, errors.New("ccbackend: not an absolute URL of http or https") // not shown: it may carry a password
 	}
 	if token == "" {
-		return nil, errors.New("backend: no token")
+		return nil, errors.New("ccbackend: no token")
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxResponseHeaderBytes = 64 << 10
