@@ -170,27 +170,28 @@ func (c *checkpoint) cluster(name string) error {
 	c.begun = append(c.begun, f.path)
 	head := c.head
 	head.Kind = blockfile.Blocks
+	var hosts []blockfile.HostIndex
 	err := disk.Publish(a.FS, f.path, func(w io.Writer) error {
 		blocks, err := blockfile.NewWriter(w, head)
 		if err != nil {
 			return err
 		}
-		some := false
 		err = c.snapshot.Hosts(name, func(h memstore.HostState) error {
 			sealed, open, n := split(h)
 			c.hosts++
 			c.blocks += n
 			defer c.pace.rest()
-			if err := c.windows.Add(open); err != nil || n == 0 {
+			if _, err := c.windows.Add(open); err != nil || n == 0 {
 				return err
 			}
-			some = true
-			return blocks.Add(sealed)
+			index, err := blocks.Add(sealed)
+			hosts = append(hosts, index)
+			return err
 		})
 		switch {
 		case err != nil:
 			return err
-		case !some:
+		case len(hosts) == 0:
 			return errNothing
 		}
 		c.bytes += blocks.Size()
@@ -202,12 +203,8 @@ func (c *checkpoint) cluster(name string) error {
 	if err != nil {
 		return err
 	}
-	written, err := blockfile.Open(a.FS, f.path)
-	if err != nil {
-		return err
-	}
-	c.files = append(c.files, writtenFile{f, written.Hosts})
-	return written.Close()
+	c.files = append(c.files, writtenFile{f, hosts})
+	return nil
 }
 
 // split parts a host's state into what goes to a file of blocks, n blocks and

@@ -137,7 +137,7 @@ func BenchmarkWrite(b *testing.B) {
 		w, err := NewWriter(io.Discard, testHead)
 		ok(b, err)
 		for _, h := range hosts {
-			ok(b, w.Add(h))
+			add(b, w, h)
 		}
 		ok(b, w.Close())
 		b.SetBytes(w.Size())

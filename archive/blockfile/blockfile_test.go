@@ -28,6 +28,24 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// Add returns the index that Open reads, so that a file need not be reopened for it.
+func TestAddReturnsIndex(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 2))
+	for range 100 {
+		var b bytes.Buffer
+		w, err := newWriter(&b, testHead, testMarker)
+		ok(t, err)
+		added := add(t, w, randomHosts(r, r.IntN(6))...)
+		ok(t, w.Close())
+		f, err := Open(withFile(t, b.Bytes()), path)
+		ok(t, err)
+		if !same(added, f.Hosts) {
+			t.Fatalf("Add returned %+v, want %+v", added, f.Hosts)
+		}
+		ok(t, f.Close())
+	}
+}
+
 // Files of the same state have different markers.
 func TestMarkerIsRandom(t *testing.T) {
 	var files [2]bytes.Buffer
@@ -51,8 +69,8 @@ func TestWriterRefuses(t *testing.T) {
 			var b bytes.Buffer
 			w, err := newWriter(&b, testHead, testMarker)
 			ok(t, err)
-			ok(t, w.Add(sound))
-			err = w.Add(bad)
+			add(t, w, sound)
+			_, err = w.Add(bad)
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got error %v, want %q", err, want)
 			}
@@ -116,7 +134,7 @@ func TestWriterIsDone(t *testing.T) {
 	for room := range size {
 		w, err := newWriter(&limited{room, full}, testHead, testMarker)
 		if err == nil {
-			err = w.Add(exampleHost())
+			_, err = w.Add(exampleHost())
 		}
 		if err == nil {
 			err = w.Close()
@@ -124,7 +142,7 @@ func TestWriterIsDone(t *testing.T) {
 		if !errors.Is(err, full) {
 			t.Fatalf("error %v with room for %d bytes of %d", err, room, size)
 		}
-		if err := w.Add(exampleHost()); !errors.Is(err, full) {
+		if _, err := w.Add(exampleHost()); !errors.Is(err, full) {
 			t.Fatalf("Add after an error: %v", err)
 		}
 		if err := w.Close(); !errors.Is(err, full) {
@@ -134,7 +152,7 @@ func TestWriterIsDone(t *testing.T) {
 	w, err := NewWriter(new(bytes.Buffer), testHead)
 	ok(t, err)
 	ok(t, w.Close())
-	if err := w.Add(exampleHost()); err == nil {
+	if _, err := w.Add(exampleHost()); err == nil {
 		t.Error("a closed writer takes a host")
 	}
 }

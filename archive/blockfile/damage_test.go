@@ -182,7 +182,7 @@ func foreign(t testing.TB) []byte {
 	ok(t, err)
 	h := exampleHost()
 	h.Host = "planted"
-	ok(t, w.Add(h))
+	add(t, w, h)
 	ok(t, w.Close())
 	return b.Bytes()
 }
@@ -200,8 +200,7 @@ func TestPlantedRecord(t *testing.T) {
 	var b bytes.Buffer
 	w, err := newWriter(&b, testHead, marker([]byte("letters!")))
 	ok(t, err)
-	ok(t, w.Add(victim))
-	ok(t, w.Add(other))
+	add(t, w, victim, other)
 	ok(t, w.Close())
 	file := b.Bytes()
 	file[headerSize+12]++ // what follows is looked for in the blocks and the names

@@ -155,15 +155,16 @@ func again(t *testing.T, f *File, b []byte) {
 	var out bytes.Buffer
 	w, err := newWriter(&out, f.Head, f.marker)
 	ok(t, err)
-	for _, h := range hosts {
-		ok(t, w.Add(h))
-	}
+	added := add(t, w, hosts...)
 	ok(t, w.Close())
 	second, err := Open(withFile(t, out.Bytes()), path)
 	ok(t, err)
 	defer second.Close()
 	if len(second.Damage) > 0 || len(second.Hosts) != len(f.Hosts) {
 		t.Fatalf("written again it has %d hosts, want %d; %v; %x", len(second.Hosts), len(f.Hosts), second.Damage, b)
+	}
+	if !same(added, second.Hosts) {
+		t.Fatalf("Add returned %+v, the file has %+v", added, second.Hosts)
 	}
 }
 

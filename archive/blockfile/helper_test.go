@@ -36,15 +36,25 @@ func write(t testing.TB, hosts ...memstore.HostState) []byte {
 	var b bytes.Buffer
 	w, err := newWriter(&b, testHead, testMarker)
 	ok(t, err)
-	for _, h := range hosts {
-		ok(t, w.Add(h))
-	}
+	add(t, w, hosts...)
 	ok(t, w.Close())
 	ok(t, w.Close())
 	if w.Size() != int64(b.Len()) {
 		t.Fatalf("a size of %d after %d bytes", w.Size(), b.Len())
 	}
 	return b.Bytes()
+}
+
+// add adds hosts to a file and returns their index entries.
+func add(t testing.TB, w *Writer, hosts ...memstore.HostState) []HostIndex {
+	t.Helper()
+	index := make([]HostIndex, len(hosts))
+	for i, h := range hosts {
+		var err error
+		index[i], err = w.Add(h)
+		ok(t, err)
+	}
+	return index
 }
 
 // put makes bytes a file.

@@ -50,40 +50,42 @@ func newWriter(w io.Writer, h Head, m marker) (*Writer, error) {
 // Size returns how many bytes were written.
 func (w *Writer) Size() int64 { return w.size }
 
-// Add writes a host. An error that tells that the state cannot be written
-// leaves the file as it was; after one of the underlying writer it is of no use,
-// and all that follows fails.
-func (w *Writer) Add(h memstore.HostState) error {
+// Add writes a host and returns its index entry, as [Open] will return it. If the
+// state is invalid, the error says why and the file is unchanged. After an error of
+// the underlying writer the file is unusable, and every later call fails.
+func (w *Writer) Add(h memstore.HostState) (HostIndex, error) {
 	if w.err != nil {
-		return w.err
+		return HostIndex{}, w.err
 	}
 	name := hostName{h.Cluster, h.Host}
-	index, err := w.seal(h)
-	if _, twice := w.hosts[name]; err == nil && twice {
-		err = errors.New("it was added before")
+	index, err := w.encode(h)
+	if _, added := w.hosts[name]; err == nil && added {
+		err = errors.New("the host was added before")
 	}
 	if err != nil {
-		return fmt.Errorf("block file: host %q of cluster %q: %w", h.Host, h.Cluster, err)
+		return HostIndex{}, fmt.Errorf("block file: host %q of cluster %q: %w", h.Host, h.Cluster, err)
 	}
 	w.hosts[name] = struct{}{}
 	w.index = binary.AppendUvarint(w.index, uint64(len(w.record)-recordHead))
 	w.index = appendIndex(w.index, &index)
+	index.place(w.size, len(w.record)-recordHead)
 	if err := w.write(w.record); err != nil {
-		return err
+		return HostIndex{}, err
 	}
 	for _, l := range h.Lanes {
 		for _, x := range l.Windows {
 			if err := w.write(x.Block.Bytes()); err != nil {
-				return err
+				return HostIndex{}, err
 			}
 		}
 	}
-	return nil
+	return index, nil
 }
 
-// seal makes the record of a host up to its blocks. What the reader would
-// refuse is not written: it is asked.
-func (w *Writer) seal(h memstore.HostState) (HostIndex, error) {
+// encode encodes a host's record, without its blocks, into w.record. It decodes the
+// record again, so that nothing is written that a reader would reject, and returns the
+// decoded index.
+func (w *Writer) encode(h memstore.HostState) (HostIndex, error) {
 	index, err := indexOf(h)
 	if err != nil {
 		return index, err
@@ -93,7 +95,7 @@ func (w *Writer) seal(h memstore.HostState) (HostIndex, error) {
 	w.record = w.tables.append(w.record, h.Lanes)
 	payload := w.record[recordHead:]
 	if len(payload) > maxPayload {
-		return index, fmt.Errorf("%d bytes of series", len(payload))
+		return index, fmt.Errorf("expected at most %d bytes of series, got %d", maxPayload, len(payload))
 	}
 	f := fields{rest: payload}
 	back := parseIndex(&f)
@@ -106,7 +108,7 @@ func (w *Writer) seal(h memstore.HostState) (HostIndex, error) {
 	}
 	binary.LittleEndian.PutUint32(w.record[markerSize:], uint32(len(payload)))
 	binary.LittleEndian.PutUint32(w.record[markerSize+4:], recordSum(w.record, payload))
-	return index, nil
+	return back, nil
 }
 
 // Close writes the footer and the trailer. It does not close the underlying
