@@ -8,14 +8,22 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"os"
 	"slices"
-
-	"github.com/ringstore/ringstore/archive/disk"
 )
 
-// FileName is what the index is called in the directory of the checkpoints.
+// FileName is the name of the index's file in the checkpoint directory.
 const FileName = "jobs.rsj"
+
+// File is the file that an index is saved in. Package archive/disk has an implementation.
+type File interface {
+	// Open opens the file for reading. The error is [fs.ErrNotExist] if there is none.
+	Open() (fs.File, error)
+	// Replace replaces the content with what write writes: as a whole or, after an error, not at all.
+	// The new content is on disk when Replace returns.
+	Replace(write func(io.Writer) error) error
+	// SetAside renames the file, because it is damaged, and returns its new name.
+	SetAside() (name string, err error)
+}
 
 // The numbers of FORMAT.md.
 const (
@@ -28,9 +36,9 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// DamageError tells what of a file could not be read, and why.
+// DamageError reports a damaged part of a file.
 type DamageError struct {
-	Offset int64 // of the header or record
+	Offset int64 // of the header or record, in bytes
 	Reason string
 }
 
@@ -38,10 +46,9 @@ func (e *DamageError) Error() string {
 	return fmt.Sprintf("damaged at byte %d: %s", e.Offset, e.Reason)
 }
 
-// Save writes the index to a file, which is there as a whole or not at all. It
-// holds nobody up but who changes something.
-func (ix *Index) Save(fsys disk.FS, path string) error {
-	return disk.Publish(fsys, path, func(w io.Writer) error {
+// Save writes the index to a file. It blocks changes of the index, but no reads.
+func (ix *Index) Save(file File) error {
+	return file.Replace(func(w io.Writer) error {
 		ix.write.Lock()
 		defer ix.write.Unlock()
 		return ix.encode(w)
@@ -157,11 +164,11 @@ func recordSum(length, payload []byte) uint32 {
 	return crc32.Update(checksum(length[:4]), castagnoli, payload)
 }
 
-// Load puts in what [Index.Save] wrote, before any source tells something. No
-// file is no error. After a [*DamageError] the rest of the file is there, and
-// cc-backend is asked for everything again.
-func (ix *Index) Load(fsys disk.FS, path string) error {
-	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
+// Load adds the jobs that [Index.Save] wrote. Call it before any source reports jobs. A missing file
+// is no error. After a [*DamageError] the undamaged records are loaded, and [Index.Polled] is 0, so that
+// cc-backend is asked for all jobs again.
+func (ix *Index) Load(file File) error {
+	f, err := file.Open()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -174,14 +181,14 @@ func (ix *Index) Load(fsys disk.FS, path string) error {
 		return err
 	}
 	if info.Size() > math.MaxInt32 {
-		return &DamageError{0, "the file is too long"}
+		return &DamageError{0, fmt.Sprintf("the file has %d bytes, more than the maximum of %d", info.Size(), math.MaxInt32)}
 	}
 	b := make([]byte, info.Size())
 	if _, err := io.ReadFull(f, b); err != nil {
-		return fmt.Errorf("reading %s: %w", path, err)
+		return fmt.Errorf("reading %s: %w", FileName, err)
 	}
 	if err := ix.decode(b); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", FileName, err)
 	}
 	return nil
 }

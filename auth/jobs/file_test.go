@@ -10,10 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 
-	"github.com/ringstore/ringstore/archive/disk"
-	"github.com/ringstore/ringstore/archive/disk/disktest"
+	"github.com/ringstore/ringstore/auth/jobs/jobstest"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -79,7 +79,7 @@ func TestGolden(t *testing.T) {
 		t.Errorf("the file has\n%x, the writer makes\n%x", file, made)
 	}
 	got := new(clock).index()
-	ok(t, got.Load(disk.OS{}, golden))
+	ok(t, got.Load(&jobstest.File{Content: file}))
 	if got.Polled() != base-30 || got.alive != base-5 {
 		t.Errorf("polled %d, alive %d", got.Polled(), got.alive)
 	}
@@ -223,26 +223,30 @@ func resummed(b []byte) []byte {
 	return b
 }
 
-// The file is there as a whole or as it was, whatever fails.
+// After a failed Save the file has its old content: an error of a write reaches [File.Replace].
 func TestSave(t *testing.T) {
-	const path = "/data/" + FileName
-	fsys := disktest.New(1)
-	ok(t, fsys.MkdirAll("/data", 0o750))
+	file := new(jobstest.File)
 	ix := example(t)
-	ok(t, ix.Save(fsys, path))
+	ok(t, ix.Save(file))
 	for n := range 20 {
 		old := all(reloaded(t, ix, new(clock)))
 		ok(t, ix.Learn(Report{Job: jobOn("eve", int64(n+100), base-1, base, "h1")}))
-		fsys.StopAfter(n)
-		err := ix.Save(fsys, path)
-		fsys.LosePower()
-		again := new(clock).index()
-		ok(t, again.Load(fsys, path))
-		got := all(again)
-		if isOld, isNew := slices.Equal(got, old), slices.Equal(got, all(reloaded(t, ix, new(clock)))); !isNew && (err == nil || !isOld) {
-			t.Fatalf("stopped after %d operations (%v): %d jobs, neither the old nor the new", n, err, len(got))
+		file.Err, file.FailAfter = syscall.ENOSPC, n*len(file.Content)/20
+		if err := ix.Save(file); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("%d bytes fit: %v", file.FailAfter, err)
 		}
-		ok(t, ix.Save(fsys, path))
+		file.Err = nil
+		again := new(clock).index()
+		ok(t, again.Load(file))
+		if got := all(again); !slices.Equal(got, old) {
+			t.Fatalf("%d bytes fit: %d jobs, want the old %d", file.FailAfter, len(got), len(old))
+		}
+		ok(t, ix.Save(file))
+		again = new(clock).index()
+		ok(t, again.Load(file))
+		if got := all(again); !slices.Equal(got, all(reloaded(t, ix, new(clock)))) {
+			t.Fatalf("%d jobs after saving", len(got))
+		}
 	}
-	ok(t, new(clock).index().Load(fsys, "/data/none"))
+	ok(t, new(clock).index().Load(new(jobstest.File)))
 }

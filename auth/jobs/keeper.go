@@ -3,19 +3,15 @@ package jobs
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
-
-	"github.com/ringstore/ringstore/archive/disk"
 )
 
-// Keeper keeps an index on disk and to its size.
+// Keeper saves an index to its file and removes old jobs from it.
 type Keeper struct {
 	Index *Index
-	FS    disk.FS
-	Path  string       // of the file
+	File  File
 	Log   *slog.Logger // not nil
 
 	saved   int64        // of Index.Changes
@@ -31,19 +27,17 @@ const (
 	pruneEvery = 10 * time.Minute
 )
 
-// Load reads the file. What is damaged is set aside under another name, logged,
-// and asked for again: that is no error.
+// Load reads the file. A damaged file is no error: Load logs it and sets it aside, and cc-backend is
+// asked for all jobs again.
 func (k *Keeper) Load() error {
-	err := k.Index.Load(k.FS, k.Path)
+	err := k.Index.Load(k.File)
 	if _, damaged := errors.AsType[*DamageError](err); !damaged {
 		return err
 	}
-	aside := k.Path + ".damaged"
-	k.Log.Error("the file of jobs is damaged: what is not in it any more is hidden until the sources tell it again", "error", err, "set_aside", aside)
-	if err := k.FS.Rename(k.Path, aside); err != nil {
-		return fmt.Errorf("setting aside the damaged file of jobs: %w", err)
-	}
-	return nil
+	name, renameErr := k.File.SetAside()
+	k.Log.Error("the job file is damaged: users do not see the missing jobs until a source reports them again",
+		"error", err, "set_aside", name)
+	return renameErr
 }
 
 // Run saves what has changed, a second later at the latest if saving is fast, and
@@ -85,7 +79,7 @@ func (k *Keeper) Save() error {
 	if changes == k.saved {
 		return nil
 	}
-	if err := k.Index.Save(k.FS, k.Path); err != nil {
+	if err := k.Index.Save(k.File); err != nil {
 		return err
 	}
 	k.saved = changes

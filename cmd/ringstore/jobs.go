@@ -47,8 +47,8 @@ func newJobs(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*jobSo
 		stale: c.MaxStaleness, log: log,
 	}
 	s.keeper = &jobs.Keeper{
-		Index: s.index, FS: disk.OS{}, Log: log,
-		Path: filepath.Join(cfg.MetricStore.Checkpoints.Directory, jobs.FileName),
+		Index: s.index, Log: log,
+		File: disk.WholeFile{FS: disk.OS{}, Path: filepath.Join(cfg.MetricStore.Checkpoints.Directory, jobs.FileName)},
 	}
 	if c.NATS != nil {
 		s.events = jobs.NewEvents(s.index, c.NATS.Publishers)

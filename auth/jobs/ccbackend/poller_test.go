@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ringstore/ringstore/archive/disk/disktest"
 	"github.com/ringstore/ringstore/auth/jobs"
 	"github.com/ringstore/ringstore/auth/jobs/ccbackend/ccbackendtest"
+	"github.com/ringstore/ringstore/auth/jobs/jobstest"
 )
 
 func index(now func() int64) *jobs.Index {
@@ -237,10 +237,7 @@ func TestScheduleIsFollowed(t *testing.T) {
 		schedule := ccbackendtest.Random(r, now-100_000, now+100_000)
 		s := ccbackendtest.New(t, now)
 		s.Set(schedule...)
-		fsys := disktest.New(seed)
-		if err := fsys.MkdirAll("/d", 0o750); err != nil {
-			t.Fatal(err)
-		}
+		file := new(jobstest.File)
 		ix := index(s.Now)
 		p := poller(t, s, ix, nil)
 		polled := int64(0)
@@ -265,13 +262,13 @@ func TestScheduleIsFollowed(t *testing.T) {
 				s.Advance(r.Int64N(300))
 			}
 			if round%10 == 9 {
-				if err := ix.Save(fsys, "/d/jobs"); err != nil {
+				if err := ix.Save(file); err != nil {
 					t.Fatal(err)
 				}
 				ix = index(s.Now)
 				if round%40 == 39 {
 					polled = 0 // the file is lost
-				} else if err := ix.Load(fsys, "/d/jobs"); err != nil {
+				} else if err := ix.Load(file); err != nil {
 					t.Fatal(err)
 				}
 				p = poller(t, s, ix, nil)
