@@ -150,21 +150,12 @@ func writable(policy auth.Policy, p *auth.Principal) (func(cluster string) bool,
 	return clusters.Has, nil
 }
 
-// pastAuthenticator also says what a token was worth at an earlier moment: exp,
-// nbf and iat are held against that, keys and revocations against now.
-type pastAuthenticator interface {
-	AuthenticateAt(ctx context.Context, token string, at time.Time) (*auth.Principal, error)
-}
-
-// generations says whether what was once accepted may be no longer.
-type generations interface{ Generation() uint64 }
-
-// generation is 0 for authenticators that do not change.
+// generation is the Authenticator's, 0 without one.
 func (a *admission) generation() uint64 {
-	if g, ok := a.o.Authenticator.(generations); ok {
-		return g.Generation()
+	if a.o.Authenticator == nil {
+		return 0
 	}
-	return 0
+	return a.o.Authenticator.Generation()
 }
 
 // holds tells whether what was granted still is; the error says why it is not.
@@ -190,9 +181,9 @@ func (a *admission) holds(ctx context.Context, g grant, now time.Time) error {
 var errChanged = errors.New("its rights have changed")
 
 func (a *admission) again(ctx context.Context, g grant, now time.Time) (*auth.Principal, error) {
-	past, ok := a.o.Authenticator.(pastAuthenticator)
-	if exp := g.principal.Expires; ok && !exp.IsZero() && !now.Before(exp) {
-		return past.AuthenticateAt(ctx, g.token, exp.Add(-time.Nanosecond)) // at exp it has expired, if there is no leeway
+	if exp := g.principal.Expires; !exp.IsZero() && !now.Before(exp) {
+		before := exp.Add(-time.Nanosecond) // without leeway, the token has expired at exp
+		return a.o.Authenticator.AuthenticateAt(ctx, g.token, before)
 	}
 	return a.o.Authenticator.Authenticate(ctx, g.token)
 }

@@ -210,6 +210,12 @@ type broken struct{ err error }
 
 func (b broken) Authenticate(context.Context, string) (*auth.Principal, error) { return nil, b.err }
 
+func (b broken) AuthenticateAt(context.Context, string, time.Time) (*auth.Principal, error) {
+	return nil, b.err
+}
+
+func (broken) Generation() uint64 { return 0 }
+
 func TestAFaultOfTheAuthenticatorLetsNobodyIn(t *testing.T) {
 	f := func(err error, reason string) {
 		t.Helper()

@@ -239,7 +239,7 @@ func TestViolator(t *testing.T) {
 
 // unsure cannot tell of one token.
 type unsure struct {
-	auth.Authenticator
+	Authenticator
 	of    string
 	asked atomic.Int64
 }

@@ -241,7 +241,7 @@ func (g *gate) Batch(ctx context.Context, src ingest.Source, batch []byte) (inge
 
 // doorkeeper is an authenticator that cannot say anything while it is shut.
 type doorkeeper struct {
-	auth.Authenticator
+	Authenticator
 	shut atomic.Bool
 }
 
@@ -256,7 +256,7 @@ func (d *doorkeeper) AuthenticateAt(ctx context.Context, token string, at time.T
 	if _, err := d.Authenticate(ctx, token); err != nil {
 		return nil, err
 	}
-	return d.Authenticator.(pastAuthenticator).AuthenticateAt(ctx, token, at)
+	return d.Authenticator.AuthenticateAt(ctx, token, at)
 }
 
 // buffer is a log that may be read while it is written.

@@ -140,7 +140,7 @@ func (s *Subscriber) authenticate(token string, at time.Time) (*auth.Principal, 
 	if at.IsZero() {
 		return s.o.Authenticator.Authenticate(s.ctx, token)
 	}
-	return s.o.Authenticator.(pastAuthenticator).AuthenticateAt(s.ctx, token, at) // see Options.complete
+	return s.o.Authenticator.AuthenticateAt(s.ctx, token, at)
 }
 
 // values returns all values of a header. Its name's case matters to NATS, and

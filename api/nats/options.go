@@ -34,6 +34,17 @@ type Ingester interface {
 	Stream(ctx context.Context, src ingest.Source, r io.Reader) (ingest.Report, error)
 }
 
+// Authenticator turns a token into a Principal; [auth.Cache] is one, and saves a signature check per
+// message.
+type Authenticator interface {
+	auth.Authenticator
+	// AuthenticateAt holds the token's exp, nbf and iat against an earlier moment, its key and the
+	// revocations against now.
+	AuthenticateAt(ctx context.Context, token string, at time.Time) (*auth.Principal, error)
+	// Generation changes when a token that was accepted may no longer be.
+	Generation() uint64
+}
+
 // Embedded says how the server in this process is run. Listen is required.
 type Embedded struct {
 	// Listen is the host:port for publishers, who may do nothing but publish to
@@ -90,7 +101,7 @@ type Options struct {
 	MaxAge    time.Duration // of the messages in a stream that is made here; 0: forever
 	AckWait   time.Duration // until a message is delivered again; default 30 s
 
-	Authenticator auth.Authenticator // an [auth.Cache] saves a signature check per message
+	Authenticator Authenticator
 	Policy        auth.Policy
 	Audit         *auth.Audit // of who is turned away; nil: none
 
@@ -151,10 +162,6 @@ func (o *Options) checkAuthorization() error {
 	}
 	if o.Callout != nil && o.Embedded != nil {
 		return errors.New("an embedded server has no auth callout")
-	}
-	_, old := o.Authenticator.(pastAuthenticator)
-	if i := slices.IndexFunc(o.Subjects, func(s Subject) bool { return s.Authorization == Header && s.Stream != "" }); i >= 0 && !old {
-		return fmt.Errorf("subject %q: no authenticator for the tokens of messages that waited in a stream", o.Subjects[i].Subject)
 	}
 	return nil
 }

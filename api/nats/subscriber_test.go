@@ -362,10 +362,6 @@ func TestWhatCannotBeIsSaidAtOnceAndLeavesNothingBehind(t *testing.T) {
 	f("two streams", subjects(Subject{Subject: "a"}, Subject{Subject: "a", Stream: "S", Durable: "d"}))
 	f("another has the consumer", subjects(Subject{Subject: "a", Stream: "S", Durable: "d"}, Subject{Subject: "b", Stream: "S", Durable: "d"}))
 	f("no directory for the streams", subjects(Subject{Subject: "a", Authorization: Trusted, Stream: "S", Durable: "d"}))
-	f("waited in a stream", func(o *Options) {
-		o.Embedded.StoreDir, o.Authenticator = t.TempDir(), broken{}
-		o.Subjects = []Subject{{Subject: "a", Stream: "S", Durable: "d"}}
-	})
 	f("both a certificate and its key", func(o *Options) { o.Embedded.CertFile = "x" })
 	f("TLS certificate", func(o *Options) { o.Embedded.CertFile, o.Embedded.KeyFile = "x", "y" })
 	f("a payload of more", func(o *Options) { o.Embedded.MaxPayload = 65 << 20 })

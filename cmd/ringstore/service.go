@@ -47,7 +47,7 @@ type service struct {
 	log           *slog.Logger
 	registry      *prometheus.Registry
 	times         journalTimes
-	authenticator auth.Authenticator // the trust, nil without one
+	authenticator nats.Authenticator // the trust, nil without one
 	trust         *trust             // nil if authentication is disabled
 	certificate   *source.Watcher    // nil if it is not followed
 
