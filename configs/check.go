@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/ringstore/ringstore/configs/secureurl"
 )
 
 // checker reports what is wrong with values of the right type. It shows no value that could be, or hold, a secret.
@@ -56,7 +58,7 @@ func (c checker) metricsAddr() {
 		return
 	}
 	c.hostPort(path, addr)
-	if host, _, err := net.SplitHostPort(addr); err == nil && !loopback(host) {
+	if host, _, err := net.SplitHostPort(addr); err == nil && !secureurl.IsLoopback(host) {
 		c.warn(path, "other machines reach this address: whoever does reads the metrics, the names of token issuers and subjects among them, without a token")
 	}
 }

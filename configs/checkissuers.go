@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/ringstore/ringstore/configs/secureurl"
 )
 
 // What an issuer's entry may name. The roles are those of package auth, the algorithms those of RFC 7518, section 3.1,
@@ -255,7 +257,7 @@ func (c checker) secureURL(path, text string) {
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
 		c.fail(path, "must be an absolute URL such as https://sso.example.org/realms/hpc")
-	case u.Scheme == "http" && !loopback(u.Hostname()):
+	case !secureurl.IsSecure(u):
 		c.fail(path, "must be https: whoever is on the way there could put in keys of their own")
 	case u.User != nil || u.Fragment != "":
 		c.fail(path, "must have no user, password or fragment")

@@ -2,10 +2,11 @@ package configs
 
 import (
 	"cmp"
-	"net"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/ringstore/ringstore/configs/secureurl"
 )
 
 // Jobs is "auth.jobs": who knows which jobs run where. Users and managers see what their jobs had if anybody does.
@@ -67,7 +68,7 @@ func (c checker) backend() {
 		c.warn(urlPath, "cannot be asked: not an absolute URL such as https://monitoring.example.org")
 	case b.Token == "":
 		c.warn(urlPath, "is not asked where jobs run: auth.jobs.backend.token is missing")
-	case u.Scheme == "http" && !loopback(u.Hostname()):
+	case !secureurl.IsSecure(u):
 		c.warn(urlPath, "is http: whoever is on the way there can read the token")
 	}
 }
@@ -118,9 +119,4 @@ func (c checker) eventsByConnection(path, subject string) {
 			c.fail(path+".subject", "overlaps with %s: who may write could tell of jobs", joinIndex("metric-store.nats-subscriptions", i))
 		}
 	}
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }

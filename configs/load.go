@@ -3,11 +3,10 @@ package configs
 import (
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
+
+	"github.com/ringstore/ringstore/configs/smallfile"
 )
 
 // Load reads the configuration in path and in the files that its "<section>-file" keys name. Every error that it
@@ -20,7 +19,7 @@ import (
 // In every string ${NAME} stands for the environment variable NAME, and ${NAME:-default} for the default where that is
 // not set or empty; a ${ that is meant as it is is written $${.
 func Load(path string) (*Config, error) {
-	data, err := readFile(path)
+	data, err := smallfile.Read(path, maxFileBytes)
 	if err != nil {
 		return nil, Errors{{File: path, Message: err.Error()}}
 	}
@@ -89,7 +88,11 @@ func sectionFile(m member, section string, found *findings) (content node, ok bo
 		found.problems.add(Problem{File: m.value.file, Key: m.key, Message: err.Error()})
 		return node{}, false
 	}
-	data, err := readFile(name)
+	data, err := smallfile.Read(name, maxFileBytes)
+	if _, tooLarge := errors.AsType[*smallfile.TooLargeError](err); tooLarge {
+		found.problems.add(Problem{File: name, Message: err.Error()})
+		return node{}, false
+	}
 	if err != nil {
 		found.problems.add(Problem{File: m.value.file, Key: m.key, Message: fmt.Sprintf("%s: %v", quote(name), err)})
 		return node{}, false
@@ -129,22 +132,4 @@ func merge(section string, inline, file node, found *findings) node {
 		})
 	}
 	return merged
-}
-
-// readFile reads no more than the largest configuration and one byte. Its errors don't name the file.
-func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, withoutPath(err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
-	return data, withoutPath(err)
-}
-
-func withoutPath(err error) error {
-	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
-		return pathError.Err
-	}
-	return err
 }

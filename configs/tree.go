@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/ringstore/ringstore/configs/smallfile"
 )
 
 // kind is what a JSON value is (RFC 8259, section 3).
@@ -59,7 +61,7 @@ const (
 // parseTree reads one JSON text. Its problems, syntax and duplicate keys among them, are reported under path.
 func parseTree(file, path string, data []byte, found *findings) (root node, ok bool) {
 	if len(data) > maxFileBytes {
-		found.problems.add(Problem{File: file, Message: fmt.Sprintf("larger than %d bytes", maxFileBytes)})
+		found.problems.add(Problem{File: file, Message: (&smallfile.TooLargeError{MaxBytes: maxFileBytes}).Error()})
 		return node{}, false
 	}
 	p := parser{file: file, base: path, data: data, dec: json.NewDecoder(bytes.NewReader(data)), found: found}

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"github.com/ringstore/ringstore/auth/internal/ticks"
 )
 
 // Keeper saves an index to its file and removes old jobs from it.
@@ -23,7 +25,7 @@ func (k *Keeper) SavedAt() int64 { return k.savedAt.Load() }
 
 const (
 	saveEvery  = time.Second
-	saveShare  = 20 // of the time at most a part of this may go into saving
+	saveShare  = 20 // at most 1/saveShare of the time is spent on saving
 	pruneEvery = 10 * time.Minute
 )
 
@@ -40,36 +42,29 @@ func (k *Keeper) Load() error {
 	return renameErr
 }
 
-// Run saves what has changed, a second later at the latest if saving is fast, and
-// once more when ctx ends. It logs when the file cannot be written.
+// Run saves the index until ctx ends: at most a second after a change if saving is fast, and once more
+// at the end. It also removes old jobs. It logs the first of several failures to save.
 func (k *Keeper) Run(ctx context.Context) {
-	tick := time.NewTicker(saveEvery)
-	defer tick.Stop()
 	failed := false
 	save := func() {
 		err := k.Save()
 		if err != nil && !failed {
-			k.Log.Error("the jobs are not saved: after a restart users may miss some until the sources tell of them", "error", err)
+			k.Log.Error("cannot save the jobs: after a restart, users do not see jobs until a source reports them again", "error", err)
 		}
 		failed = err != nil
 	}
 	pruned, next := time.Now(), time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			save()
-			return
-		case <-tick.C:
-		}
+	for range ticks.Every(ctx, saveEvery) {
 		if time.Since(pruned) > pruneEvery {
 			k.Index.Prune()
 			pruned = time.Now()
 		}
-		if begin := time.Now(); begin.After(next) {
+		if begin := time.Now(); !begin.Before(next) {
 			save()
 			next = time.Now().Add(saveShare * time.Since(begin))
 		}
 	}
+	save()
 }
 
 // Save writes the file if anything has changed since it was written. It is not

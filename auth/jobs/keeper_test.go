@@ -72,7 +72,7 @@ func TestKeeperRuns(t *testing.T) {
 		running.Go(func() { k.Run(ctx) })
 		running.Wait()
 	}
-	if strings.Count(log.String(), "not saved") != 2 {
+	if strings.Count(log.String(), "cannot save") != 2 {
 		t.Errorf("the log: %s", &log)
 	}
 }

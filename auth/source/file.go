@@ -2,9 +2,6 @@ package source
 
 import (
 	"context"
-	"errors"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -13,31 +10,6 @@ import (
 
 // settleTime is from the first news of a directory to the reading of its files: who changes a file does it in steps.
 const settleTime = 100 * time.Millisecond
-
-// readFile reads a regular file. Its errors don't name the file.
-func readFile(path string, maxBytes int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, withoutPath(err)
-	}
-	if !info.Mode().IsRegular() { // a pipe would block
-		return nil, errors.New("not a regular file")
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, withoutPath(err)
-	}
-	defer f.Close()
-	data, err := readBounded(f, maxBytes)
-	return data, withoutPath(err)
-}
-
-func withoutPath(err error) error {
-	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
-		return pathError.Err
-	}
-	return err
-}
 
 // watchFiles has the sources told that are files when something happens in their directories. Where the system cannot
 // say so, they are only looked at now and then.

@@ -5,13 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ringstore/ringstore/configs/secureurl"
+	"github.com/ringstore/ringstore/configs/smallfile"
 )
 
 const maxRedirects = 3
@@ -41,19 +42,10 @@ func newClient(o Options, w *Watcher) *http.Client {
 
 // secure says what is wrong with a URL that keys are to come from: nobody on the way may change them.
 func secure(u *url.URL) error {
-	switch {
-	case u.Scheme == "https" && u.Host != "":
-		return nil
-	case u.Scheme == "http" && loopback(u.Hostname()):
-		return nil
-	default:
+	if !secureurl.IsSecure(u) {
 		return errors.New("the URL must be https, or http on loopback")
 	}
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+	return nil
 }
 
 // document is what a URL answers, and what is remembered of it for asking whether it has changed (RFC 9110, section
@@ -77,7 +69,7 @@ func (d *document) fetch(ctx context.Context, client *http.Client) (found, error
 	case answer.StatusCode != http.StatusOK:
 		return found{}, fmt.Errorf("status %d", answer.StatusCode)
 	}
-	data, err := readBounded(answer.Body, MaxBytes)
+	data, err := smallfile.ReadAll(answer.Body, MaxBytes)
 	if err != nil {
 		return found{}, err
 	}
@@ -174,13 +166,4 @@ func (d *discovery) keysURL(metadata []byte) (string, error) {
 		return "", errors.New("its \"jwks_uri\" is not https")
 	}
 	return uri, secure(u)
-}
-
-// readBounded refuses what has more bytes than that, having read one more.
-func readBounded(r io.Reader, maxBytes int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
-	if err == nil && int64(len(data)) > maxBytes {
-		err = fmt.Errorf("larger than %d bytes", maxBytes)
-	}
-	return data, err
 }

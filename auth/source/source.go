@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/ringstore/ringstore/configs/smallfile"
 )
 
 // MaxBytes is the most that is read of a [File] or of an answer.
@@ -68,7 +70,7 @@ func File(path string, apply Apply) *Source { return FileUpTo(MaxBytes, path, ap
 
 // FileUpTo is [File] for one that may have as many bytes as that.
 func FileUpTo(maxBytes int64, path string, apply Apply) *Source {
-	return Reference(path, path, func(context.Context) ([]byte, error) { return readFile(path, maxBytes) }, apply)
+	return Reference(path, path, func(context.Context) ([]byte, error) { return smallfile.ReadRegular(path, maxBytes) }, apply)
 }
 
 // URL is what an https URL answers, or an http one on loopback, such as a JWK set. The watcher opens without it.

@@ -11,15 +11,13 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/ringstore/ringstore/configs"
+	"github.com/ringstore/ringstore/configs/smallfile"
 )
 
 // MaxBytes is the largest secret that is read. A vault's have 25 KB at most, and no token, password or key has more.
@@ -61,14 +59,13 @@ func (r Reader) Read(ctx context.Context, reference string) ([]byte, error) {
 		return nil, errors.Join(errNoReference, err)
 	}
 	data, err := r.read(ctx, ref)
-	if err == nil {
-		data = withoutLineEnd(data)
-		switch {
-		case len(data) > MaxBytes:
-			err = fmt.Errorf("larger than %d bytes", MaxBytes)
-		case len(data) == 0:
-			err = errors.New("is empty")
-		}
+	data = withoutLineEnd(data)
+	_, tooLarge := errors.AsType[*smallfile.TooLargeError](err)
+	switch {
+	case tooLarge || len(data) > MaxBytes:
+		err = &smallfile.TooLargeError{MaxBytes: MaxBytes}
+	case err == nil && len(data) == 0:
+		err = errors.New("is empty")
 	}
 	if err != nil {
 		return nil, &Error{ref, err}
@@ -131,7 +128,7 @@ func (r Reader) read(ctx context.Context, ref configs.Reference) ([]byte, error)
 		}
 		return []byte(value), nil
 	case configs.StoreFile:
-		return readFile(ref.Name)
+		return smallfile.ReadRegular(ref.Name, MaxBytes+2) // a line end is cut off later
 	default:
 		if r.AzureKV == nil {
 			return nil, errors.New("this program has no access to vaults")
@@ -139,31 +136,6 @@ func (r Reader) read(ctx context.Context, ref configs.Reference) ([]byte, error)
 		value, err := r.AzureKV.Secret(ctx, ref.Vault, ref.Name, ref.Version)
 		return []byte(value), err
 	}
-}
-
-// readFile reads no more than the largest secret with a line end, and one byte.
-func readFile(name string) ([]byte, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, withoutPath(err)
-	}
-	if !info.Mode().IsRegular() { // a pipe would block
-		return nil, errors.New("not a regular file")
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, withoutPath(err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxBytes+3))
-	return data, withoutPath(err)
-}
-
-func withoutPath(err error) error {
-	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
-		return pathError.Err
-	}
-	return err
 }
 
 func withoutLineEnd(data []byte) []byte {

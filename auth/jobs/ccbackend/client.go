@@ -16,6 +16,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/ringstore/ringstore/auth/internal/ticks"
 )
 
 const (
@@ -105,27 +107,21 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, into an
 	return nil
 }
 
-// repeat asks at once, and then at every interval until ctx ends. It logs when
-// asking fails, why, once for each reason, and when it works again.
-func repeat(ctx context.Context, interval time.Duration, log *slog.Logger, ask func(context.Context) error, fails, again string) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for told := ""; ; {
-		err := ask(ctx)
+// repeat calls f at once and then at each interval until ctx ends. It logs a failure once per reason,
+// and the next success.
+func repeat(ctx context.Context, interval time.Duration, log *slog.Logger, f func(context.Context) error, failure, success string) {
+	lastReason := ""
+	for range ticks.Every(ctx, interval) {
+		err := f(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
-		case err != nil && err.Error() != told:
-			told = err.Error()
-			log.Warn(fails, "error", err)
-		case err == nil && told != "":
-			told = ""
-			log.Info(again)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
+		case err != nil && err.Error() != lastReason:
+			lastReason = err.Error()
+			log.Warn(failure, "error", err)
+		case err == nil && lastReason != "":
+			lastReason = ""
+			log.Info(success)
 		}
 	}
 }
