@@ -92,9 +92,9 @@ func (v validity) checkLifetime(now time.Time, limit time.Duration) error {
 	return nil
 }
 
-// isName reports whether s can stand for somebody in a comparison and in a log: not empty, not too long, printable,
-// no space around it, and without U+FFFD, to which the JSON decoder maps every broken escape alike.
-func isName(s string) bool {
+// IsName reports whether s is safe to compare with other names and to log: not empty, at most 256 bytes, printable,
+// without space around it, and without U+FFFD, to which the JSON decoder maps every broken escape alike.
+func IsName(s string) bool {
 	return s != "" && len(s) <= maxName && s == strings.TrimSpace(s) && !strings.ContainsFunc(s, func(r rune) bool {
 		return r == utf8.RuneError || !unicode.IsPrint(r)
 	})

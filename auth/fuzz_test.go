@@ -107,7 +107,7 @@ func FuzzMappedClaims(f *testing.F) {
 			names = append(names, p.JobUser)
 		}
 		for _, name := range names {
-			if !isName(name) || !utf8.ValidString(name) {
+			if !IsName(name) || !utf8.ValidString(name) {
 				t.Errorf("%q: the name %q", members, name)
 			}
 		}

@@ -93,7 +93,7 @@ func serviceAccountName(claims map[string]any) (string, error) {
 		return "", nil
 	}
 	azp, given := claims["azp"]
-	if !ok || client == "" || !isName(account) || name != account || given && azp != client {
+	if !ok || client == "" || !IsName(account) || name != account || given && azp != client {
 		return "", errNoServiceAccount
 	}
 	return account, nil
@@ -118,7 +118,7 @@ func (i *issuer) projects(claims map[string]any) (projects []string, err error) 
 			return nil, err
 		}
 		for _, project := range list {
-			if !isName(project) {
+			if !IsName(project) {
 				return nil, refuse(BadClaims, claim+" has an item that is not a name")
 			}
 		}

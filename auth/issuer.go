@@ -157,10 +157,10 @@ func (i *issuer) fillIn() {
 }
 
 func (i *issuer) checkNames() error {
-	if !isName(i.Name) {
+	if !IsName(i.Name) {
 		return errors.New("name: missing, or not printable text of at most 256 bytes")
 	}
-	if i.Issuer.Issuer != "" && !isName(i.Issuer.Issuer) {
+	if i.Issuer.Issuer != "" && !IsName(i.Issuer.Issuer) {
 		return errors.New("issuer: not printable text of at most 256 bytes")
 	}
 	lists := []struct {
@@ -182,14 +182,14 @@ func (i *issuer) checkNames() error {
 	if len(i.PrincipalClaims) == 0 {
 		return errors.New("principal-claims: empty: nobody would be anybody")
 	}
-	if i.JobUserClaim != "" && !isName(i.JobUserClaim) {
+	if i.JobUserClaim != "" && !IsName(i.JobUserClaim) {
 		return errors.New("job-user-claim: not a claim's name")
 	}
-	if i.ResourcesClaim != "" && !isName(i.ResourcesClaim) {
+	if i.ResourcesClaim != "" && !IsName(i.ResourcesClaim) {
 		return errors.New("resources-claim: not a claim's name")
 	}
 	for claim, values := range i.RequireClaims {
-		if !isName(claim) || len(values) == 0 {
+		if !IsName(claim) || len(values) == 0 {
 			return fmt.Errorf("require-claims: %q: no value, or not a claim's name", claim)
 		}
 		if err := checkList(values); err != nil {
@@ -208,7 +208,7 @@ func checkList(names []string) error {
 		return fmt.Errorf("%d of them, more than %d", len(names), maxNames)
 	}
 	for n, name := range names {
-		if !isName(name) {
+		if !IsName(name) {
 			return fmt.Errorf("%q is not printable text of at most %d bytes", name, maxName)
 		}
 		if slices.Contains(names[:n], name) {

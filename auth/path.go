@@ -44,7 +44,7 @@ func lookupString(claims map[string]any, name string) (string, bool, error) {
 // lookupName is lookupString for what stands for somebody.
 func lookupName(claims map[string]any, name string) (string, bool, error) {
 	s, found, err := lookupString(claims, name)
-	if found && !isName(s) {
+	if found && !IsName(s) {
 		return "", false, refuse(BadClaims, name+" is not a name")
 	}
 	return s, found, err

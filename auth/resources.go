@@ -50,13 +50,13 @@ func readResource(item any) (r Resource, ok bool) {
 	hosts, _ := o["hosts"].([]any)
 	from, isFrom := seconds(o["from"])
 	to, isTo := seconds(o["to"])
-	if !isName(r.Cluster) || !isFrom || !isTo || from > to || len(hosts) == 0 || len(hosts) > maxResourceHosts {
+	if !IsName(r.Cluster) || !isFrom || !isTo || from > to || len(hosts) == 0 || len(hosts) > maxResourceHosts {
 		return r, false
 	}
 	r.From, r.To = from, to
 	for _, h := range hosts {
 		name, _ := h.(string)
-		if !isName(name) {
+		if !IsName(name) {
 			return r, false
 		}
 		r.Hosts = append(r.Hosts, name)

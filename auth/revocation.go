@@ -79,7 +79,7 @@ func checkMembers(members map[string]any, known ...string) error {
 // addToken takes 64 hexadecimal digits for a jti too, which they may be.
 func (r *Revocations) addToken(item any) error {
 	s, ok := item.(string)
-	if !ok || !isName(s) {
+	if !ok || !IsName(s) {
 		return errors.New(": neither a jti nor a SHA-256 in hexadecimal")
 	}
 	r.ids[s] = struct{}{}
@@ -101,10 +101,10 @@ func (r *Revocations) addSubject(item any) error {
 		return fmt.Errorf(": %w", err)
 	}
 	var who issuerSubject
-	if who.issuer, ok = members["issuer"].(string); !ok || !isName(who.issuer) {
+	if who.issuer, ok = members["issuer"].(string); !ok || !IsName(who.issuer) {
 		return errors.New(".issuer: not a name")
 	}
-	if who.subject, ok = members["sub"].(string); !ok || !isName(who.subject) {
+	if who.subject, ok = members["sub"].(string); !ok || !IsName(who.subject) {
 		return errors.New(".sub: not a name")
 	}
 	notBefore, err := readNotBefore(members)

@@ -15,9 +15,8 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/ringstore/ringstore/auth"
 )
 
 // Job is one run of a job; a requeued one starts again. Its times are Unix
@@ -54,7 +53,7 @@ func (j *Job) Key() Key { return Key{j.Cluster, j.ID, j.Start} }
 
 // What a job may be, at the most. A thousandth of it would be much.
 const (
-	maxName    = 256     // bytes of a user, project, cluster, host or accelerator
+	maxName    = 256     // bytes of a user, project, cluster, host or accelerator, as auth.IsName
 	maxNodes   = 1 << 17 // of a job
 	maxDevices = 1 << 14 // of a kind on a node
 	maxThread  = 1 << 20
@@ -76,11 +75,11 @@ func (j *Job) check(running bool) error {
 		return invalid("it ends at %d, and began at %d", j.End, j.Start)
 	case len(j.Nodes) == 0 || len(j.Nodes) > maxNodes:
 		return invalid("%d nodes", len(j.Nodes))
-	case j.Project != "" && !isName(j.Project):
+	case j.Project != "" && !auth.IsName(j.Project):
 		return invalid("the project is no name")
-	case !isName(j.User):
+	case !auth.IsName(j.User):
 		return invalid("the user is no name")
-	case !isName(j.Cluster):
+	case !auth.IsName(j.Cluster):
 		return invalid("the cluster is no name")
 	}
 	for i := range j.Nodes {
@@ -92,7 +91,7 @@ func (j *Job) check(running bool) error {
 }
 
 func (n *Node) check() error {
-	if !isName(n.Host) {
+	if !auth.IsName(n.Host) {
 		return invalid("a host is no name")
 	}
 	d := n.Devices
@@ -103,14 +102,10 @@ func (n *Node) check() error {
 		return invalid("too many devices")
 	case slices.ContainsFunc(d.HWThreads, func(n int) bool { return n < 0 || n > maxThread }):
 		return invalid("a hwthread out of range")
-	case slices.ContainsFunc(d.Accelerators, func(s string) bool { return !isName(s) }):
+	case slices.ContainsFunc(d.Accelerators, func(s string) bool { return !auth.IsName(s) }):
 		return invalid("an accelerator is no name")
 	}
 	return nil
-}
-
-func isName(s string) bool {
-	return s != "" && len(s) <= maxName && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // print tells contents apart that jobs of one key may have.
