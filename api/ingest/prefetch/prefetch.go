@@ -1,10 +1,9 @@
-// Package prefetch tells the processor what memory will be read soon, so that it
-// is at hand then. A load would fetch it too, but nothing that comes after a load
-// can be finished before it has arrived.
+// Package prefetch asks the processor to load memory into its cache before it is read. Unlike a read,
+// a prefetch does not hold up the instructions after it until the memory has arrived.
 package prefetch
 
 import "unsafe"
 
-// Line asks for the line of the processor's cache that *p begins in. It is a hint:
-// it reads nothing, and p may point to nothing.
+// Line prefetches the cache line that *p begins in. It is a hint: it reads nothing, never faults, and
+// p may be any address.
 func Line[T any](p *T) { line(unsafe.Pointer(p)) }
