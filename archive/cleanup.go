@@ -16,10 +16,8 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 	"github.com/ringstore/ringstore/memstore/block"
 	"github.com/ringstore/ringstore/memstore/codec"
+	"github.com/ringstore/ringstore/memstore/unixtime"
 )
-
-// daySeconds is a day of the archive, which is one of UTC.
-const daySeconds = 24 * 60 * 60
 
 // Cleanup moves the days that have left the retention as a whole from the files
 // of blocks to Options.Parquet, and removes files that nobody needs any more. With
@@ -73,7 +71,7 @@ func (a *Archive) moveCluster(ctx context.Context, cluster string, limit int64, 
 	begin, ok := a.oldest(cluster)
 	for ; ok && begin < limit; begin, ok = a.oldest(cluster) {
 		day := parquet.DayOf(begin)
-		end := (int64(day) + 1) * daySeconds
+		end := (int64(day) + 1) * unixtime.SecondsPerDay
 		if end > limit && !unfinished {
 			return moved, nil
 		}
@@ -119,7 +117,7 @@ func (a *Archive) moveDay(ctx context.Context, cluster string, day parquet.Day, 
 	if err != nil {
 		return 0, err
 	}
-	from := int64(day) * daySeconds
+	from := int64(day) * unixtime.SecondsPerDay
 	for _, f := range files {
 		if done, ok := parseSource(f.Source); ok {
 			from = max(from, done)

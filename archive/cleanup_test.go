@@ -15,6 +15,7 @@ import (
 	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/archive/parquet"
 	"github.com/ringstore/ringstore/memstore"
+	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
 // movable is an archive whose clock can be set, with a store of ten hours.
@@ -33,7 +34,7 @@ type archived struct {
 }
 
 func newMovable(t *testing.T) *movable {
-	m := &movable{t: t, dir: t.TempDir(), second: now - now%daySeconds, sent: make(map[archived]float64)}
+	m := &movable{t: t, dir: t.TempDir(), second: now - now%unixtime.SecondsPerDay, sent: make(map[archived]float64)}
 	m.start()
 	return m
 }
@@ -186,21 +187,21 @@ func TestDaysAreArchived(t *testing.T) {
 	m.check("an hour before the second day has left", begin, first)
 	m.pass(1)
 	m.cleanup(false)
-	m.check("after it", begin+daySeconds, first, second)
+	m.check("after it", begin+unixtime.SecondsPerDay, first, second)
 	m.cleanup(false)
-	m.check("again", begin+daySeconds, first, second)
+	m.check("again", begin+unixtime.SecondsPerDay, first, second)
 	if err := m.Close(); err != nil {
 		t.Fatal(err)
 	}
 	m.start()
 	m.cleanup(false)
-	m.check("after a restart", begin+daySeconds, first, second)
+	m.check("after a restart", begin+unixtime.SecondsPerDay, first, second)
 	m.pass(24)
 	m.cleanup(false)
-	m.check("a day later", begin+2*daySeconds, first, second, dayName(begin+daySeconds, ""))
+	m.check("a day later", begin+2*unixtime.SecondsPerDay, first, second, dayName(begin+unixtime.SecondsPerDay, ""))
 	for lane, entries := range m.catalog.lanes {
 		for _, e := range entries {
-			if e.end <= (begin+2*daySeconds)*1000 {
+			if e.end <= (begin+2*unixtime.SecondsPerDay)*1000 {
 				t.Errorf("%v: a block of %d is still there", lane, e.end/1000)
 			}
 		}
@@ -218,7 +219,7 @@ func TestUnfinishedDayIsArchived(t *testing.T) {
 	m.check("after 20 hours", begin+10*3600, before, dayName(begin, ""))
 	m.pass(15)
 	m.cleanup(false)
-	m.check("after 35 hours", begin+daySeconds, before, dayName(begin, "-2"), dayName(begin, ""))
+	m.check("after 35 hours", begin+unixtime.SecondsPerDay, before, dayName(begin, "-2"), dayName(begin, ""))
 }
 
 // What was only in the journal or in open windows when the program went is
@@ -248,7 +249,7 @@ func TestLongDowntime(t *testing.T) {
 		}
 		m.pass(1)
 	}
-	m.check("at the end", begin+3*daySeconds, dayName(begin-1, ""), dayName(begin, ""), dayName(begin+2*daySeconds, ""))
+	m.check("at the end", begin+3*unixtime.SecondsPerDay, dayName(begin-1, ""), dayName(begin, ""), dayName(begin+2*unixtime.SecondsPerDay, ""))
 }
 
 // A crash after a file was published, and before its sources went, costs
@@ -267,5 +268,5 @@ func TestCleanupIsResumed(t *testing.T) {
 	}
 	m.start()
 	m.cleanup(false)
-	m.check("again", begin+daySeconds, dayName(begin-1, ""), dayName(begin, ""))
+	m.check("again", begin+unixtime.SecondsPerDay, dayName(begin-1, ""), dayName(begin, ""))
 }

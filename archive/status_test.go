@@ -10,6 +10,7 @@ import (
 	"github.com/ringstore/ringstore/archive/disk/disktest"
 	"github.com/ringstore/ringstore/archive/journal"
 	"github.com/ringstore/ringstore/archive/parquet"
+	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
 // Checkpoints are counted with what they wrote, those that failed apart, and the
@@ -72,7 +73,7 @@ func TestStatusOfCleanups(t *testing.T) {
 	}
 	var bytes int64
 	for day := range parquet.Day(3) {
-		files, err := m.Parquet.Files(t.Context(), "alpha", now/daySeconds-1+day)
+		files, err := m.Parquet.Files(t.Context(), "alpha", now/unixtime.SecondsPerDay-1+day)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/ringstore/ringstore/memstore/block"
+	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
 // lane is the grid that all series of one host and frequency share: slot n is
@@ -77,18 +78,18 @@ func (l *lane) time(slot int64) int64 { return l.grid + slot*l.frequency }
 
 // nearest returns the slot nearest to t on a grid moved by offset; half goes up.
 func (l *lane) nearest(t, offset int64) int64 {
-	return floorDiv(t-l.grid-offset+l.frequency/2, l.frequency)
+	return unixtime.FloorDiv(t-l.grid-offset+l.frequency/2, l.frequency)
 }
 
 // windowOf returns the first slot of the window that a slot belongs to.
 func (l *lane) windowOf(slot int64) int64 {
-	return floorDiv(slot-l.shift, l.window)*l.window + l.shift
+	return unixtime.FloorDiv(slot-l.shift, l.window)*l.window + l.shift
 }
 
 // groupOf returns the first slot of the windows that are merged with a slot's.
 func (l *lane) groupOf(slot int64) int64 {
 	n := l.window * mergedWindows
-	return floorDiv(slot-l.shift, n)*n + l.shift
+	return unixtime.FloorDiv(slot-l.shift, n)*n + l.shift
 }
 
 // freeColumn returns a number for a new series.
@@ -200,12 +201,4 @@ func (l *lane) remove(g *segment) {
 
 func (l *lane) head(g *segment) block.Header {
 	return block.Header{Frequency: l.frequency, Grid: l.grid, First: g.first, Slots: g.slots, Generation: g.generation}
-}
-
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
 }

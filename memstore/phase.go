@@ -1,6 +1,10 @@
 package memstore
 
-import "math"
+import (
+	"math"
+
+	"github.com/ringstore/ringstore/memstore/unixtime"
+)
 
 // phase is where a series' samples lie between the slots of its lane.
 type phase struct {
@@ -20,7 +24,7 @@ func (p *phase) steady() bool { return p.early|p.late == 0 }
 // before it: only those may move the phase, after two in a row on one side.
 func (p *phase) place(l *lane, t int64, newest bool) int64 {
 	if !l.set {
-		l.set, l.grid = true, t-floorDiv(t, l.frequency)*l.frequency
+		l.set, l.grid = true, t-unixtime.FloorDiv(t, l.frequency)*l.frequency
 	}
 	if !p.set {
 		p.set = true

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ringstore/ringstore/memstore/codec"
+	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
 // Selection names what one answer is made of: a metric of a host, of some of
@@ -143,7 +144,7 @@ func (s *Store) clamp(h *host, m *metric, r Range) (from, to int64) {
 	oldest -= m.frequency
 	// Seconds are compared before they are multiplied: they may be any int64.
 	limit := func(seconds int64) int64 {
-		return min(max(seconds, floorDiv(oldest, 1000)), newest/1000) * 1000
+		return min(max(seconds, unixtime.FloorDiv(oldest, 1000)), newest/1000) * 1000
 	}
 	return limit(r.From), limit(r.To)
 }
@@ -266,7 +267,7 @@ func (g grid) frame(lo, hi int, r Range) Data {
 // slot of the grid.
 func (g grid) times(begin, n, step int) Data {
 	res := int64(step) * g.lane.frequency
-	from := floorDiv(g.lane.time(g.first+int64(begin))+g.offset, 1000)
+	from := unixtime.FloorDiv(g.lane.time(g.first+int64(begin))+g.offset, 1000)
 	return Data{From: from, To: from + int64(n)*res/1000, Resolution: res / 1000}
 }
 

@@ -1,11 +1,13 @@
 package memstore
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
 
+	"github.com/ringstore/ringstore/memstore/binfmt"
 	"github.com/ringstore/ringstore/memstore/block"
 	"github.com/ringstore/ringstore/memstore/codec"
 )
@@ -32,14 +34,14 @@ type run struct {
 // is [ErrMemory], or says that these bytes are no record; what comes before that
 // in it is done.
 func (r *Restoring) Record(record []byte) error {
-	p := parser{rest: record}
+	p := parser{Reader: binfmt.NewReader(record, 0)}
 	var at run
-	for len(p.rest) > 0 {
+	for len(p.Rest) > 0 {
 		tag := p.tag()
 		x, entry := tag>>entryBits, tag&entryMask
 		if entry <= entryValue {
 			v := p.value(int(entry))
-			if x >= block.MaxColumns || p.err != nil {
+			if x >= block.MaxColumns || p.cut || p.Err() != nil {
 				return errors.Join(r.flush(at), errRecord)
 			}
 			r.columns, r.values = append(r.columns, uint32(x)), append(r.values, v)
@@ -59,66 +61,69 @@ func (r *Restoring) Record(record []byte) error {
 }
 
 func (r *Restoring) entry(entry uint64, x uint32, p *parser, at *run) error {
+	var err error
 	switch entry {
 	case entryRun:
-		at.frequency = p.seconds()
-		at.slot += p.varint()
+		at.frequency = p.frequency()
+		at.slot += p.Varint(math.MinInt64, math.MaxInt64, "slot")
 		at.host = r.hosts[x]
 	case entrySame:
 		at.host = r.hosts[x]
 	case entryHost:
-		cluster, name := p.string(), p.string()
-		if p.err == nil {
-			p.err = r.store.checkNames(Key{Cluster: cluster, Host: name})
-		}
-		if err := r.store.makeRoom(); err != nil {
-			return err
-		}
-		if p.err == nil {
-			r.host(cluster, name, x, true).setNeeded(r.store.needed(cluster, name))
-		}
+		err = r.hostEntry(x, p)
 	case entrySeries:
-		r.series(r.hosts[x], p)
+		err = r.series(r.hosts[x], p)
 	case entryFree:
 		path := make([][]string, 0, min(x, 16))
-		for ; x > 0 && p.err == nil; x-- {
-			path = append(path, p.strings())
+		for ; x > 0 && p.Err() == nil; x-- {
+			path = append(path, p.element())
 		}
-		if to := p.varint(); p.err == nil {
+		if to := p.Varint(math.MinInt64, math.MaxInt64, "time"); p.Err() == nil {
 			r.settleAll()
 			r.store.Free(path, to)
 		}
 	default:
 		return errRecord
 	}
-	if p.err != nil {
-		return fmt.Errorf("%w: %w", errRecord, p.err)
+	if err = cmp.Or(p.Err(), err); err != nil && !errors.Is(err, ErrMemory) {
+		err = fmt.Errorf("%w: %w", errRecord, err)
 	}
+	return err
+}
+
+func (r *Restoring) hostEntry(number uint32, p *parser) error {
+	cluster, name := p.name("cluster"), p.name("host")
+	if p.Err() != nil {
+		return nil
+	}
+	if err := r.store.checkNames(Key{Cluster: cluster, Host: name}); err != nil {
+		return err
+	}
+	if err := r.store.makeRoom(); err != nil {
+		return err
+	}
+	r.host(cluster, name, number, true).setNeeded(r.store.needed(cluster, name))
 	return nil
 }
 
 // series puts a series in the place that a record tells of, and forgets what was
 // there before, as it had left the store when the record was made.
-func (r *Restoring) series(h *host, p *parser) {
-	ss := SeriesState{Column: uint32(p.uvarint()), First: 0, Last: -1}
-	frequency, grid := p.seconds(), int64(p.uvarint())
-	ss.Offset = p.varint()
-	ss.Metric = p.string()
-	ss.Device = Device{Type: p.string(), TypeID: p.string(), Subtype: p.string(), SubtypeID: p.string()}
-	if p.err != nil || h == nil {
-		return
-	}
-	half := frequency / 2
-	if ss.Column >= block.MaxColumns || grid < 0 || grid >= frequency || ss.Offset < -half || ss.Offset >= half {
-		p.err = errors.New("a place that cannot be")
-		return
+func (r *Restoring) series(h *host, p *parser) (err error) {
+	ss := SeriesState{Column: uint32(p.Uvarint(0, block.MaxColumns-1, "column")), First: 0, Last: -1}
+	frequency := p.frequency()
+	grid := int64(p.Uvarint(0, uint64(frequency-1), "grid"))
+	ss.Offset = p.Varint(-frequency/2, frequency/2-1, "offset")
+	ss.Metric = p.name("metric")
+	ss.Device = Device{Type: p.name("type"), TypeID: p.name("type id"), Subtype: p.name("subtype"), SubtypeID: p.name("subtype id")}
+	if p.Err() != nil || h == nil {
+		return p.Err()
 	}
 	key := Key{Cluster: h.cluster, Host: h.name, Metric: ss.Metric, Device: ss.Device}
-	if p.err = errors.Join(r.store.checkNames(key), checkMetric(ss.Metric), r.store.makeRoom()); p.err != nil {
-		return
+	if err := errors.Join(r.store.checkNames(key), checkMetric(ss.Metric), r.store.makeRoom()); err != nil {
+		return err
 	}
 	var moved []Sample
-	defer func() { p.err = errors.Join(p.err, r.rewrite(h, moved)) }()
+	defer func() { err = errors.Join(err, r.rewrite(h, moved)) }()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l := h.lane(frequency, r.store.retention)
@@ -133,8 +138,7 @@ func (r *Restoring) series(h *host, p *parser) {
 	}
 	if gap := int(ss.Column) - len(l.columns); gap > 0 {
 		if r.gaps += gap; r.gaps > mostGaps+gapsPerSeries*r.placed {
-			p.err = errors.New("too many columns are left out")
-			return
+			return errors.New("too many columns are left out")
 		}
 	}
 	q := placing{Restoring: r, host: h, lane: l, state: LaneState{Frequency: frequency, Grid: grid}, settled: true}
@@ -150,10 +154,11 @@ func (r *Restoring) series(h *host, p *parser) {
 	}
 	if sr == nil {
 		r.foreign[at] = place{key, grid, ss.Offset}
-		return
+		return nil
 	}
 	delete(r.guessed, sr)
 	sr.phase = phase{offset: ss.Offset, set: true, untold: sr.phase.untold}
+	return nil
 }
 
 // checkMetric refuses the name of a metric that no configuration has.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ringstore/ringstore/memstore/block"
 	"github.com/ringstore/ringstore/memstore/codec"
+	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
 // Restoring brings back what a store held: first the states of hosts, then the
@@ -117,7 +118,7 @@ func (s *Store) Skip(cluster, hostname string, frequency, end int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l := h.lane(frequency, s.retention)
-	l.edge = max(l.edge, floorDiv(end-l.grid+frequency-1, frequency))
+	l.edge = max(l.edge, unixtime.FloorDiv(end-l.grid+frequency-1, frequency))
 }
 
 // Done ends it: series that got no window back go. It is called once.

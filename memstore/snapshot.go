@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/ringstore/ringstore/memstore/block"
+	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
 // Snapshot hands out what the store holds, a host at a time, each as of one
@@ -187,7 +188,7 @@ func (w freedWindow) addTo(state *HostState) {
 	}
 	l := &state.Lanes[i]
 	if moved := w.grid - l.Grid; moved != 0 { // the host had gone in between: what lies within the window
-		w.slots.First += floorDiv(moved+w.frequency-1, w.frequency)
+		w.slots.First += unixtime.FloorDiv(moved+w.frequency-1, w.frequency)
 		w.slots.Slots--
 	}
 	l.Freed = append(l.Freed, w.slots)

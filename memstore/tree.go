@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+
+	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
 // Window is a run of slots that a series holds.
@@ -93,9 +95,9 @@ func (sr *Series) windows() []Window {
 		}
 		first, end := max(g.first, sr.first), min(g.end(), sr.last+1)
 		w := Window{
-			Start: floorDiv(l.time(first)+sr.phase.offset, 1000),
+			Start: unixtime.FloorDiv(l.time(first)+sr.phase.offset, 1000),
 			Len:   int(end - first),
-			End:   floorDiv(l.time(end)+sr.phase.offset, 1000),
+			End:   unixtime.FloorDiv(l.time(end)+sr.phase.offset, 1000),
 		}
 		if n := len(windows); n > 0 && windows[n-1].End == w.Start {
 			windows[n-1].Len, windows[n-1].End = windows[n-1].Len+w.Len, w.End

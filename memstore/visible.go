@@ -2,6 +2,8 @@ package memstore
 
 import (
 	"slices"
+
+	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
 // Span is a time: [From, To) in Unix milliseconds.
@@ -65,7 +67,7 @@ func (sr *Series) slots(s Span) (older, newer slotRange) {
 	l, moved := sr.lane, int64(sr.phase.moved)
 	at := func(t, offset int64) int64 {
 		t = min(max(t, beforeAll), -beforeAll) // with which times don't overflow
-		return -floorDiv(l.grid+offset-t, l.frequency)
+		return -unixtime.FloorDiv(l.grid+offset-t, l.frequency)
 	}
 	newer = slotRange{at(s.From, sr.phase.offset), at(s.To, sr.phase.offset)}
 	if moved == 0 {

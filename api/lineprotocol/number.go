@@ -6,6 +6,8 @@ import (
 	"math/bits"
 	"strconv"
 	"time"
+
+	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
 // maxDigits is the most decimal digits that always fit a uint64.
@@ -86,7 +88,7 @@ func (d Dialect) milliseconds(t int64) (ms int64, ok bool) {
 	case d.Unit == 0:
 		return milliseconds(t), true
 	case d.Unit < time.Millisecond:
-		return floorDiv(t, int64(time.Millisecond/d.Unit)), true
+		return unixtime.FloorDiv(t, int64(time.Millisecond/d.Unit)), true
 	}
 	factor := int64(d.Unit / time.Millisecond)
 	ms = t * factor
@@ -103,18 +105,10 @@ func milliseconds(t int64) int64 {
 	case -1e14 < t && t < 1e14:
 		return t
 	case -1e17 < t && t < 1e17:
-		return floorDiv(t, 1e3)
+		return unixtime.FloorDiv(t, 1e3)
 	default:
-		return floorDiv(t, 1e6)
+		return unixtime.FloorDiv(t, 1e6)
 	}
-}
-
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
 }
 
 // integer converts an integer of count digits. As with a timestamp, it leaves the very

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
 const (
@@ -92,7 +94,7 @@ func (r *reader) giveColumns() error {
 	for i, c := range r.columns {
 		for from := c.begin; from < c.end; {
 			t := c.time(from)
-			slice := floorDiv(t, step)
+			slice := unixtime.FloorDiv(t, step)
 			slots := ((slice+1)*step - t + c.frequency - 1) / c.frequency
 			to := min(from+int(slots), c.end)
 			pieces = append(pieces, piece{slice, i, from, to})
@@ -120,10 +122,3 @@ func (r *reader) giveColumns() error {
 
 // time returns the moment of a value.
 func (c column) time(i int) int64 { return c.start + int64(i-c.begin)*c.frequency }
-
-func floorDiv(a, b int64) int64 {
-	if a < 0 {
-		a -= b - 1
-	}
-	return a / b
-}

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ringstore/ringstore/memstore"
+	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
 // Column is a run of samples of one series.
@@ -50,8 +51,8 @@ func (c Column) check(day Day, prev *Column) error {
 			return c.errorf("the name %q is not UTF-8", s)
 		}
 	}
-	last := int64(day) * secondsPerDay
-	end := last + secondsPerDay
+	last := int64(day) * unixtime.SecondsPerDay
+	end := last + unixtime.SecondsPerDay
 	if prev != nil {
 		switch order := c.compareSeries(*prev); {
 		case order < 0:

@@ -6,25 +6,21 @@ import (
 	"strconv"
 	"strings"
 	"time"
-)
 
-const secondsPerDay = 24 * 60 * 60
+	"github.com/ringstore/ringstore/memstore/unixtime"
+)
 
 // Day is a UTC day, counted from 1970-01-01.
 type Day int64
 
 // DayOf returns the day of a Unix time in seconds.
 func DayOf(unix int64) Day {
-	day := unix / secondsPerDay
-	if unix%secondsPerDay < 0 {
-		day--
-	}
-	return Day(day)
+	return Day(unixtime.FloorDiv(unix, unixtime.SecondsPerDay))
 }
 
 // String returns the day as YYYY-MM-DD.
 func (d Day) String() string {
-	return time.Unix(int64(d)*secondsPerDay, 0).UTC().Format(time.DateOnly)
+	return time.Unix(int64(d)*unixtime.SecondsPerDay, 0).UTC().Format(time.DateOnly)
 }
 
 const extension = ".parquet"

@@ -10,10 +10,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"slices"
 	"sync/atomic"
 
+	"github.com/ringstore/ringstore/memstore/binfmt"
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
@@ -30,9 +29,9 @@ const (
 
 	fixedSize = len(magic) + 3 // and version, flags, generation
 
-	// latest bounds the times of a block's slots, either side of 1970, in
-	// milliseconds: arithmetic with them does not overflow.
-	latest = 1 << 62
+	// maxTime bounds the times of a block's slots before and after 1970, in milliseconds, so that
+	// arithmetic with them does not overflow.
+	maxTime = 1 << 62
 )
 
 // Limits of what a block may say of itself; more is damage.
@@ -64,64 +63,64 @@ type Block struct {
 	samples atomic.Int64 // in all columns, and 1; 0 if they were not counted yet
 }
 
-// CorruptError tells that bytes are not a sound block.
-type CorruptError struct {
-	Offset int // in bytes, of the part that is wrong
-	Reason string
-}
-
-func (e *CorruptError) Error() string {
-	return fmt.Sprintf("block is damaged at byte %d: %s", e.Offset, e.Reason)
-}
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// Open checks data, which must be one block to its last byte, and keeps it.
-// The columns' values are checked as they are decoded. The error is a
-// *CorruptError. Whatever the bytes say, what is allocated does not depend on
-// them.
+// Open checks data, which must be exactly one block, and keeps a reference to it. The values of a
+// column are checked when they are decoded. The error wraps a [*binfmt.DamageError]. What Open
+// allocates does not depend on what data claims.
 func Open(data []byte) (*Block, error) {
+	err := checkEnvelope(data)
+	if err == nil {
+		var b *Block
+		if b, err = parse(data); err == nil {
+			return b, nil
+		}
+	}
+	return nil, fmt.Errorf("block %w", err)
+}
+
+// checkEnvelope checks the magic, the version and the checksum.
+func checkEnvelope(data []byte) error {
 	if len(data) < fixedSize+crcSize || string(data[:len(magic)]) != magic {
-		return nil, &CorruptError{0, "no block begins here"}
+		return binfmt.Damagef(0, "expected the start of a block, %q", magic)
 	}
 	if v := data[len(magic)]; v != Version {
-		return nil, &CorruptError{len(magic), fmt.Sprintf("version %d is not known", v)}
+		return binfmt.Damagef(int64(len(magic)), "expected version %d, got version %d", Version, v)
 	}
-	sum := binary.LittleEndian.Uint32(data[len(data)-crcSize:])
-	content := data[:len(data)-crcSize]
-	if crc32.Checksum(content, castagnoli) != sum {
-		return nil, &CorruptError{len(content), "the checksum is wrong"}
+	end := len(data) - crcSize
+	want, got := binary.LittleEndian.Uint32(data[end:]), binfmt.Checksum(data[:end])
+	if got != want {
+		return binfmt.Damagef(int64(end), "checksum: expected %#08x, got %#08x", want, got)
 	}
-	return parse(data, content)
+	return nil
 }
 
-func parse(data, content []byte) (*Block, error) {
+func parse(data []byte) (*Block, error) {
+	content := data[:len(data)-crcSize]
 	flags := content[len(magic)+1]
 	if flags&^flagsKnown != 0 {
-		return nil, &CorruptError{len(magic) + 1, fmt.Sprintf("flags %#x are not known", flags&^flagsKnown)}
+		return nil, binfmt.Damagef(int64(len(magic)+1), "unknown flags %#x", flags&^flagsKnown)
 	}
 	b := &Block{data: data}
 	b.Generation = content[len(magic)+2]
-	r := reader{rest: content[fixedSize:], size: len(content)}
-	b.Slots = int(r.uvarint(1, MaxSlots, "slots"))
-	b.columns = int(r.uvarint(1, MaxColumns, "columns"))
-	b.Frequency = int64(r.uvarint(1, latest/1000, "frequency")) * 1000
-	b.Grid = int64(r.uvarint(0, uint64(b.Frequency-1), "grid"))
-	most := latest/b.Frequency - 1 // a slot; the grid and an offset are less than one more
-	b.First = r.varint(-most, most-int64(b.Slots), "first slot")
-	b.ends = r.take(4*b.columns, "directory")
+	r := binfmt.NewReader(content[fixedSize:], int64(fixedSize))
+	b.Slots = int(r.Uvarint(1, MaxSlots, "slots"))
+	b.columns = int(r.Uvarint(1, MaxColumns, "columns"))
+	b.Frequency = int64(r.Uvarint(1, maxTime/1000, "frequency")) * 1000
+	b.Grid = int64(r.Uvarint(0, uint64(b.Frequency-1), "grid"))
+	maxSlot := maxTime/b.Frequency - 1 // the grid and an offset add less than one slot
+	b.First = r.Varint(-maxSlot, maxSlot-int64(b.Slots), "first slot")
+	b.ends = r.Take(4*b.columns, "directory")
 	if flags&flagDense == 0 {
-		b.ids = r.take(4*b.columns, "column numbers")
+		b.ids = r.Take(4*b.columns, "column numbers")
 	}
 	if flags&flagOffsets != 0 {
-		b.offsets = r.varints(b.columns, -b.Frequency/2, b.Frequency/2-1, "offset")
+		b.offsets = r.Varints(b.columns, -b.Frequency/2, b.Frequency/2-1, "offset")
 	}
-	b.body = r.rest
-	if r.err == nil {
-		r.err = b.checkDirectory()
+	if err := r.Err(); err != nil {
+		return nil, err
 	}
-	if r.err != nil {
-		return nil, r.err
+	b.body = r.Rest
+	if err := b.checkDirectory(); err != nil {
+		return nil, err
 	}
 	return b, nil
 }
@@ -133,15 +132,15 @@ func (b *Block) checkDirectory() error {
 	for i := range b.columns {
 		end, id := b.end(i), b.ID(i)
 		if end <= last || int64(end) > int64(len(b.body)) {
-			return &CorruptError{endsAt + 4*i, fmt.Sprintf("column %d of %d ends where it cannot", i, b.columns)}
+			return binfmt.Damagef(int64(endsAt+4*i), "column %d of %d ends at %d, expected %d to %d", i, b.columns, end, int64(last)+1, len(b.body))
 		}
 		if id < next || id >= MaxColumns {
-			return &CorruptError{idsAt + 4*i, fmt.Sprintf("column %d of %d has a number that it cannot have", i, b.columns)}
+			return binfmt.Damagef(int64(idsAt+4*i), "column %d of %d has a number that is out of order or too high: %d", i, b.columns, id)
 		}
 		last, next = end, id+1
 	}
 	if int(last) != len(b.body) {
-		return &CorruptError{b.bodyAt() + int(last), "bytes behind the last column"}
+		return binfmt.Damagef(int64(b.bodyAt()+int(last)), "%d bytes after the last column", len(b.body)-int(last))
 	}
 	return nil
 }
@@ -258,7 +257,7 @@ func (b *Block) corrupt(i int, err error) error {
 	if i > 0 {
 		at += int(b.end(i - 1))
 	}
-	return &CorruptError{at, fmt.Sprintf("column %d: %v", b.ID(i), err)}
+	return fmt.Errorf("block %w", binfmt.Damagef(int64(at), "column %d: %v", b.ID(i), err))
 }
 
 // Without returns the block without some columns, nil if none is left, and b
@@ -287,57 +286,4 @@ func (b *Block) Without(drop func(id uint32) bool) *Block {
 		w.add(c, func(dst []byte) []byte { return append(dst, b.column(i)...) })
 	}
 	return w.Finish()
-}
-
-// reader takes fields off the front of a block's head. After an error it takes
-// nothing, and what it returns is the least that could be.
-type reader struct {
-	rest []byte
-	size int
-	err  error
-}
-
-func (r *reader) fail(problem, what string) {
-	if r.err == nil {
-		r.err = &CorruptError{r.size - len(r.rest), problem + " " + what}
-	}
-}
-
-func (r *reader) uvarint(least, most uint64, what string) uint64 {
-	v, n := binary.Uvarint(r.rest)
-	if r.err != nil || n <= 0 || v < least || v > most {
-		r.fail("bad", what)
-		return least
-	}
-	r.rest = r.rest[n:]
-	return v
-}
-
-func (r *reader) varint(least, most int64, what string) int64 {
-	v, n := binary.Varint(r.rest)
-	if r.err != nil || n <= 0 || v < least || v > most {
-		r.fail("bad", what)
-		return least
-	}
-	r.rest = r.rest[n:]
-	return v
-}
-
-func (r *reader) take(n int, what string) []byte {
-	if r.err != nil || n > len(r.rest) {
-		r.fail("no room for the", what)
-		return nil
-	}
-	field := r.rest[:n:n]
-	r.rest = r.rest[n:]
-	return field
-}
-
-// varints passes over n varints and returns their bytes.
-func (r *reader) varints(n int, least, most int64, what string) []byte {
-	all := r.rest
-	for i := 0; i < n && r.err == nil; i++ {
-		r.varint(least, most, what)
-	}
-	return slices.Clip(all[:len(all)-len(r.rest)])
 }

@@ -3,8 +3,8 @@ package block
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 
+	"github.com/ringstore/ringstore/memstore/binfmt"
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
@@ -118,8 +118,8 @@ func (w *Builder) Finish() *Block {
 	w.out = out // the head's scratch; the body is copied once, to where it stays
 	data := make([]byte, 0, len(out)+len(w.body)+crcSize)
 	data = append(append(data, out...), w.body...)
-	data = binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
-	b, err := parse(data, data[:len(data)-crcSize])
+	data = binary.LittleEndian.AppendUint32(data, binfmt.Checksum(data))
+	b, err := parse(data)
 	if err != nil {
 		panic("block: built a block that cannot be read: " + err.Error())
 	}

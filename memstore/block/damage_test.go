@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ringstore/ringstore/memstore/binfmt"
 	"github.com/ringstore/ringstore/memstore/block"
 	"github.com/ringstore/ringstore/memstore/codec"
 )
@@ -64,11 +65,11 @@ func checkCorrupt(t *testing.T, err error, size int) {
 	if err == nil {
 		return
 	}
-	corrupt, ok := errors.AsType[*block.CorruptError](err)
+	corrupt, ok := errors.AsType[*binfmt.DamageError](err)
 	switch {
 	case !ok:
 		t.Errorf("%v is a %T", err, err)
-	case corrupt.Offset < 0 || corrupt.Offset > size:
+	case corrupt.Offset < 0 || corrupt.Offset > int64(size):
 		t.Errorf("%v: there are %d bytes", err, size)
 	}
 }
@@ -144,8 +145,8 @@ func TestDamaged(t *testing.T) {
 			runtime.ReadMemStats(&before)
 			_, err := block.Open(data)
 			runtime.ReadMemStats(&after)
-			corrupt, ok := errors.AsType[*block.CorruptError](err)
-			if !ok || corrupt.Offset != offset || !strings.Contains(corrupt.Reason, reason) {
+			corrupt, ok := errors.AsType[*binfmt.DamageError](err)
+			if !ok || corrupt.Offset != int64(offset) || !strings.Contains(corrupt.Reason, reason) {
 				t.Errorf("got %v, want %q at byte %d", err, reason, offset)
 			}
 			if used := after.TotalAlloc - before.TotalAlloc; used > 1<<16 {
@@ -153,7 +154,7 @@ func TestDamaged(t *testing.T) {
 			}
 		})
 	}
-	f("no magic", 0, "no block", func(d *draft) { d.magic = "RSA" })
+	f("no magic", 0, "start of a block", func(d *draft) { d.magic = "RSA" })
 	f("version 0", 3, "version 0", func(d *draft) { d.version = 0 })
 	f("version 2", 3, "version 2", func(d *draft) { d.version = 2 })
 	f("a flag of the future", 4, "flags 0x4", func(d *draft) { d.flags |= 4 })
@@ -193,7 +194,7 @@ func TestDamaged(t *testing.T) {
 	f("numbers that descend", idsAt+4, "column 1 of 3 has a number", func(d *draft) { d.ids[1] = 0 })
 	f("a number too high", idsAt+8, "column 2 of 3 has a number", func(d *draft) { d.ids[2] = block.MaxColumns })
 	f("the number 2^32-1, then 0", idsAt+4, "column 1 of 3 has a number", func(d *draft) { d.ids[1], d.ids[2] = math.MaxUint32, 0 })
-	f("bytes behind", bodyAt+4, "behind the last column", func(d *draft) { d.body = append(d.body, 0) })
+	f("bytes behind", bodyAt+4, "after the last column", func(d *draft) { d.body = append(d.body, 0) })
 }
 
 // A column that is wrong under a right checksum is an error as it is decoded,
@@ -210,7 +211,7 @@ func TestDamagedColumn(t *testing.T) {
 			}
 			var dec codec.Decoder
 			err = b.Decode(&dec, make([]float64, 2), 1, 0)
-			corrupt, ok := errors.AsType[*block.CorruptError](err)
+			corrupt, ok := errors.AsType[*binfmt.DamageError](err)
 			if !ok || corrupt.Offset != bodyAt+1 || !strings.Contains(corrupt.Reason, "column 4") {
 				t.Errorf("got %v, want column 4 at byte %d", err, bodyAt+1)
 			}

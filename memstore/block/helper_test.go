@@ -2,11 +2,11 @@ package block_test
 
 import (
 	"encoding/binary"
-	"hash/crc32"
 	"math"
 	"math/rand/v2"
 	"testing"
 
+	"github.com/ringstore/ringstore/memstore/binfmt"
 	"github.com/ringstore/ringstore/memstore/block"
 	"github.com/ringstore/ringstore/memstore/codec"
 )
@@ -159,5 +159,5 @@ func checkSame(t *testing.T, got, want []float64) {
 
 // sealed appends the right checksum to what may be no block.
 func sealed(content []byte) []byte {
-	return binary.LittleEndian.AppendUint32(content[:len(content):len(content)], crc32.Checksum(content, crc32.MakeTable(crc32.Castagnoli)))
+	return binary.LittleEndian.AppendUint32(content[:len(content):len(content)], binfmt.Checksum(content))
 }
