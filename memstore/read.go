@@ -34,7 +34,7 @@ type Range struct {
 	Pad        bool     // answer all of the range, not only from the first sample to the last
 	StatsOnly  bool     // no values, only what they would be summed up to
 
-	Only Only // what may be read; nil means all
+	Visible Visibility // nil: all samples
 
 	Buffer []float64 // for the answer's values, if it is large enough; may be nil
 }
@@ -82,7 +82,7 @@ func (s *Store) Read(ctx context.Context, sel Selection, r Range) (Data, error) 
 	rd := s.readers.Get().(*reader)
 	defer s.readers.Put(rd)
 	defer rd.reset()
-	rd.only = r.Only
+	rd.visible = r.Visible
 	shaped := step > 1 || !r.Pad
 	g, err := rd.collect(h, m, sel, from, to, shaped)
 	if err != nil {
@@ -298,13 +298,4 @@ func statsOf(c codec.Stats) Stats {
 		return Stats{math.NaN(), math.NaN(), math.NaN()}
 	}
 	return Stats{Avg: c.Sum / float64(c.Count), Min: c.Min, Max: c.Max}
-}
-
-// Frequency returns the configured frequency of a metric.
-func (s *Store) Frequency(metric string) (time.Duration, bool) {
-	m := s.metrics[metric]
-	if m == nil {
-		return 0, false
-	}
-	return m.Metric.Frequency, true
 }

@@ -13,7 +13,7 @@ import (
 // reader is the work of one query: what its series hold of the asked slots, as
 // it was at one moment.
 type reader struct {
-	only    Only // nil: all may be read
+	visible Visibility // nil: all samples
 	err     error
 	series  []*Series
 	spans   []span
@@ -52,7 +52,7 @@ func (rd *reader) reset() {
 	clear(rd.pieces)
 	rd.series, rd.spans, rd.bounds = rd.series[:0], rd.spans[:0], rd.bounds[:0]
 	rd.pieces, rd.copied = rd.pieces[:0], rd.copied[:0]
-	rd.only, rd.err = nil, nil
+	rd.visible, rd.err = nil, nil
 }
 
 // collect finds the series of a selection and what they hold, under the lock.

@@ -9,14 +9,13 @@ import (
 // Span is a time: [From, To) in Unix milliseconds.
 type Span struct{ From, To int64 }
 
-// Only says which times of a device may be read, in order and apart from each
-// other: a slot may if its time lies in one of them. All other samples are as if
-// they were not held, for what is found, aggregated, resampled and summed up.
-// The slices are not written to.
-type Only func(Device) []Span
+// Visibility returns the times of a device that the caller may read, ascending and without overlap:
+// a slot is visible if its time lies in one of them. For searches, aggregates, resampling and
+// statistics all other samples do not exist. The returned slices are not modified.
+type Visibility func(Device) []Span
 
 // Holds reports whether the store has a sample of a host that may be read.
-func (s *Store) Holds(cluster, host string, only Only) (bool, error) {
+func (s *Store) Holds(cluster, host string, visible Visibility) (bool, error) {
 	h := s.host(cluster, host)
 	if h == nil {
 		return false, nil
@@ -26,7 +25,7 @@ func (s *Store) Holds(cluster, host string, only Only) (bool, error) {
 	defer rd.reset()
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	rd.only = only
+	rd.visible = visible
 	for sr := range h.tree.all() {
 		if rd.holds(sr) {
 			return true, rd.err
@@ -40,10 +39,10 @@ func (rd *reader) holds(sr *Series) bool {
 	if sr.empty() {
 		return false
 	}
-	if rd.only == nil {
+	if rd.visible == nil {
 		return true
 	}
-	spans := rd.only(sr.level.device)
+	spans := rd.visible(sr.level.device)
 	for _, s := range slices.Backward(spans) {
 		older, newer := sr.slots(s)
 		if rd.holdsIn(sr, newer) || rd.holdsIn(sr, older) {
@@ -129,12 +128,12 @@ func isValue(v float64) bool { return v == v }
 func (rd *reader) readable(g grid, sr *Series, shaped bool) bounds {
 	all := slotRange{g.first, g.first + int64(g.n)}
 	rd.ranges = rd.ranges[:0]
-	if rd.only == nil {
+	if rd.visible == nil {
 		rd.ranges = append(rd.ranges, all)
 		return bounds{first: sr.first, last: sr.last}
 	}
 	b := bounds{masked: true}
-	spans := rd.only(sr.level.device)
+	spans := rd.visible(sr.level.device)
 	for _, s := range spans {
 		older, newer := sr.slots(s)
 		if newer.first <= sr.first && sr.last < newer.end {

@@ -13,7 +13,7 @@ import (
 // twins are a store with all samples and one with those only that may be read.
 type twins struct {
 	all, seen *Store
-	only      map[string]Only // by host
+	visible   map[string]Visibility // by host
 }
 
 func newTwins(t *testing.T, r *rand.Rand) twins {
@@ -28,7 +28,7 @@ func newTwins(t *testing.T, r *rand.Rand) twins {
 		},
 		Retention: 72 * time.Hour, Now: func() time.Time { return time.Unix(clock, 0) },
 	}
-	w := twins{only: make(map[string]Only)}
+	w := twins{visible: make(map[string]Visibility)}
 	var errs [2]error
 	w.all, errs[0] = New(o)
 	w.seen, errs[1] = New(o)
@@ -39,7 +39,7 @@ func newTwins(t *testing.T, r *rand.Rand) twins {
 	chance := make(map[Key]float64)
 	for h := range 3 {
 		host := fmt.Sprintf("h%d", h)
-		w.only[host] = randomOnly(r, minutes)
+		w.visible[host] = randomVisibility(r, minutes)
 		for _, m := range []string{"load", "power", "ipc", "fast"} {
 			for _, d := range devices {
 				if r.IntN(3) > 0 {
@@ -68,7 +68,7 @@ func newTwins(t *testing.T, r *rand.Rand) twins {
 				}
 				v := float64(r.IntN(1000))
 				write(t, w.all, k, at, v)
-				if slices.ContainsFunc(w.only[k.Host](k.Device), func(s Span) bool { return s.From <= at && at < s.To }) {
+				if slices.ContainsFunc(w.visible[k.Host](k.Device), func(s Span) bool { return s.From <= at && at < s.To }) {
 					write(t, w.seen, k, at, v)
 				}
 			}
@@ -107,7 +107,7 @@ func write(t *testing.T, s *Store, k Key, at int64, v float64) {
 	}
 }
 
-func randomOnly(r *rand.Rand, minutes int64) Only {
+func randomVisibility(r *rand.Rand, minutes int64) Visibility {
 	random := func() (spans []Span) {
 		at := base - 600 + r.Int64N(1000)
 		for range r.IntN(5) {
@@ -140,8 +140,8 @@ func TestReadingSomeIsReadingAStoreOfThese(t *testing.T) {
 	for seed := range uint64(2) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		w := newTwins(t, r)
-		for host, only := range w.only {
-			got, err := w.all.Holds("alpha", host, only)
+		for host, visible := range w.visible {
+			got, err := w.all.Holds("alpha", host, visible)
 			if want := slices.Contains(w.seen.Hosts("alpha"), host); got != want || err != nil {
 				t.Errorf("%s is held: %v, want %v, %v", host, got, want, err)
 			}
@@ -167,7 +167,7 @@ func TestReadingSomeIsReadingAStoreOfThese(t *testing.T) {
 			}
 			rg.Resolution = []int64{0, 0, 60, 120, 600, 61}[r.IntN(6)]
 			want, wantErr := w.seen.Read(t.Context(), sel, rg)
-			rg.Only = w.only[sel.Host]
+			rg.Visible = w.visible[sel.Host]
 			got, err := w.all.Read(t.Context(), sel, rg)
 			if fmt.Sprint(err) != fmt.Sprint(wantErr) {
 				t.Fatalf("seed %d: %+v %+v: error %v, want %v", seed, sel, rg, err, wantErr)
@@ -208,8 +208,8 @@ func TestAPhaseThatMovesShowsNobodyElsesSample(t *testing.T) {
 	}
 	sees := func(from, to int64) (ones, twos int) {
 		t.Helper()
-		only := func(Device) []Span { return []Span{{(base + from) * 1000, (base + to) * 1000}} }
-		d, err := s.Read(t.Context(), Selection{Cluster: "alpha", Host: "h", Metric: "load"}, Range{From: base, To: base + 1800, Only: only})
+		visible := func(Device) []Span { return []Span{{(base + from) * 1000, (base + to) * 1000}} }
+		d, err := s.Read(t.Context(), Selection{Cluster: "alpha", Host: "h", Metric: "load"}, Range{From: base, To: base + 1800, Visible: visible})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,7 +25,7 @@ type Store interface {
 	Read(ctx context.Context, sel memstore.Selection, r memstore.Range) (memstore.Data, error)
 	Points(cluster, host, metric string, r memstore.Range) int
 	Hosts(cluster string) []string
-	Holds(cluster, host string, only memstore.Only) (bool, error)
+	Holds(cluster, host string, visible memstore.Visibility) (bool, error)
 	Health(cluster, host string, metrics []string) memstore.Health
 }
 
@@ -61,7 +61,7 @@ type Reader struct {
 	team jobs.View // own and that of the projects
 
 	sights  map[string]auth.Sight // by cluster
-	hosts   map[place]*memstore.Only
+	hosts   map[place]*memstore.Visibility
 	granted map[place][]jobs.Grant // by the token itself
 }
 
@@ -75,7 +75,7 @@ func (g *Gate) All() *Reader { return &Reader{o: g.o, all: true} }
 
 // For returns a principal's reader. A nil principal sees nothing.
 func (g *Gate) For(p *auth.Principal) *Reader {
-	r := &Reader{o: g.o, p: p, sights: make(map[string]auth.Sight), hosts: make(map[place]*memstore.Only)}
+	r := &Reader{o: g.o, p: p, sights: make(map[string]auth.Sight), hosts: make(map[place]*memstore.Visibility)}
 	if p == nil {
 		return r
 	}
@@ -117,7 +117,7 @@ func (r *Reader) view(cluster string) jobs.View {
 // Read answers a selection, as [memstore.Store.Read] does.
 func (r *Reader) Read(ctx context.Context, sel memstore.Selection, rg memstore.Range) (memstore.Data, error) {
 	var at place
-	at, rg.Only = r.find(sel.Cluster, sel.Host)
+	at, rg.Visible = r.find(sel.Cluster, sel.Host)
 	sel.Cluster, sel.Host = at.cluster, at.host
 	return r.o.Store.Read(ctx, sel, rg)
 }
@@ -146,8 +146,8 @@ func (r *Reader) Hosts(cluster string) ([]string, error) {
 	slices.Sort(hosts)
 	held := hosts[:0]
 	for _, host := range slices.Compact(hosts) {
-		at, only := r.find(cluster, host)
-		ok, err := r.o.Store.Holds(at.cluster, at.host, only)
+		at, visible := r.find(cluster, host)
+		ok, err := r.o.Store.Holds(at.cluster, at.host, visible)
 		if err != nil {
 			return nil, err
 		}
@@ -189,7 +189,7 @@ func (r *Reader) JobsOf(user string) []jobs.Shown {
 }
 
 // find returns where to look for a host, and what of it may be read; nil is all.
-func (r *Reader) find(cluster, host string) (place, memstore.Only) {
+func (r *Reader) find(cluster, host string) (place, memstore.Visibility) {
 	switch r.sight(cluster) {
 	case auth.SeesAll:
 		return place{cluster, host}, nil
@@ -197,21 +197,21 @@ func (r *Reader) find(cluster, host string) (place, memstore.Only) {
 		return nobody, nil
 	}
 	at := place{cluster, host}
-	only, known := r.hosts[at]
+	visible, known := r.hosts[at]
 	if !known {
 		if grants := slices.Concat(r.view(cluster).Grants(cluster, host), r.granted[at]); len(grants) > 0 {
-			only = new(r.only(grants))
+			visible = new(r.visibility(grants))
 		}
-		r.hosts[at] = only
+		r.hosts[at] = visible
 	}
-	if only == nil {
+	if visible == nil {
 		return nobody, nil
 	}
-	return at, *only
+	return at, *visible
 }
 
-// only turns grants into what the store asks for each device.
-func (r *Reader) only(grants []jobs.Grant) memstore.Only {
+// visibility turns grants into what the store asks for each device.
+func (r *Reader) visibility(grants []jobs.Grant) memstore.Visibility {
 	var whole []memstore.Span
 	var shared []jobs.Grant
 	for _, g := range grants {

@@ -18,19 +18,19 @@ const base = int64(1_795_200_000)
 // recorder is a store that notes what it is asked.
 type recorder struct{ asked []string }
 
-func (r *recorder) note(what, cluster, host string, only memstore.Only) {
-	r.asked = append(r.asked, fmt.Sprintf("%s %s/%s%s", what, cluster, host, shown(only)))
+func (r *recorder) note(what, cluster, host string, visible memstore.Visibility) {
+	r.asked = append(r.asked, fmt.Sprintf("%s %s/%s%s", what, cluster, host, shown(visible)))
 }
 
 // shown writes what may be read of the node, of hwthread 1 and of an accelerator.
-func shown(only memstore.Only) string {
-	if only == nil {
+func shown(visible memstore.Visibility) string {
+	if visible == nil {
 		return ""
 	}
 	text := ""
 	for _, d := range []memstore.Device{{}, {Type: "hwthread", TypeID: "1"}, {Type: "accelerator", TypeID: "a"}, {Type: "socket", TypeID: "0"}} {
 		text += " " + d.Type
-		for _, s := range only(d) {
+		for _, s := range visible(d) {
 			text += fmt.Sprintf("[%d %d)", s.From/1000-base, s.To/1000-base)
 		}
 	}
@@ -38,7 +38,7 @@ func shown(only memstore.Only) string {
 }
 
 func (r *recorder) Read(_ context.Context, sel memstore.Selection, rg memstore.Range) (memstore.Data, error) {
-	r.note("read", sel.Cluster, sel.Host, rg.Only)
+	r.note("read", sel.Cluster, sel.Host, rg.Visible)
 	return memstore.Data{}, memstore.ErrNotFound
 }
 
@@ -52,8 +52,8 @@ func (r *recorder) Hosts(cluster string) []string {
 	return []string{"h1", "h2", "h3"}
 }
 
-func (r *recorder) Holds(cluster, host string, only memstore.Only) (bool, error) {
-	r.note("holds", cluster, host, only)
+func (r *recorder) Holds(cluster, host string, visible memstore.Visibility) (bool, error) {
+	r.note("holds", cluster, host, visible)
 	return host != "h2", nil
 }
 

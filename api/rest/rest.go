@@ -34,7 +34,7 @@ type Reader interface {
 	Hosts(cluster string) []string
 	Tree(path []string) (*memstore.Level, error)
 	Health(cluster, host string, metrics []string) memstore.Health
-	Holds(cluster, host string, only memstore.Only) (bool, error)
+	Holds(cluster, host string, visible memstore.Visibility) (bool, error)
 }
 
 // Freer forgets samples: the slots at or before to (Unix seconds) in the
