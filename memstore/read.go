@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"time"
 
 	"github.com/ringstore/ringstore/memstore/codec"
 	"github.com/ringstore/ringstore/memstore/unixtime"
