@@ -1,9 +1,8 @@
-// Package archive is the store on disk: a journal of what was written since the
-// last checkpoint, the files that checkpoints write, and what brings them back
-// after a start. It stands before memstore as the Writer that the doors know.
+// Package archive keeps the store on disk: a journal of the writes since the last checkpoint, the
+// files that checkpoints write, and the code that restores both at the next start. Its [Archive]
+// implements the Writer that package api declares: it appends to the journal and applies to memstore.
 //
-// It knows the store and files, but nothing of who sends or asks. FORMAT.md
-// draws its files.
+// It depends on memstore and on files, not on transports or callers. FORMAT.md describes its files.
 package archive
 
 import (
@@ -25,72 +24,72 @@ import (
 
 // Options of an [Archive]. Dir and Store are required.
 type Options struct {
-	Dir      string // the configuration's checkpoints.directory; made if missing
+	Dir      string // the configuration's checkpoints.directory; created if missing
 	Store    *memstore.Store
 	Interval time.Duration    // between checkpoints; default 10 minutes
-	Sync     journal.SyncMode // of the journal; default a second
-	// JournalBytes is how long the journal may grow before a checkpoint is
-	// written, whatever the interval; default 256 MiB.
+	Sync     journal.SyncMode // of the journal; default one second
+	// JournalBytes is the journal size that starts a checkpoint before the interval has passed;
+	// default 256 MiB.
 	JournalBytes int64
-	Parquet      *parquet.Archive // where days go that have left the retention; nil: nowhere. Close closes it
-	FS           disk.FS          // nil means the operating system's
-	Now          func() time.Time // names the files; nil means time.Now
-	Logger       *slog.Logger     // nil means silence
-	Observer     journal.Observer // of the journal's work; nil means nobody
+	Parquet      *parquet.Archive // takes the days that leave the retention; nil: none. Close closes it
+	FS           disk.FS          // default: the operating system's
+	Now          func() time.Time // names the files; default time.Now
+	Logger       *slog.Logger     // nil discards the log
+	Observer     journal.Observer // of the journal; may be nil
 }
 
-// subdir holds our files, apart from those of cc-metric-store in Dir.
+// subdir holds RingStore's files, apart from those of cc-metric-store in Dir.
 const subdir = "ringstore"
 
 const (
-	maintainEvery  = 10 * time.Second // the store does what time asks for
-	lookEvery      = time.Second      // at the size of the journal
-	defaultJournal = 256 << 20
+	maintainEvery       = 10 * time.Second // [memstore.Store.Maintain]
+	checkJournalEvery   = time.Second      // its size, against Options.JournalBytes
+	defaultInterval     = 10 * time.Minute
+	defaultJournalBytes = 256 << 20
 )
 
 // ErrClosed is the error of writes after [Archive.Close].
 var ErrClosed = errors.New("the archive is closed")
 
-// ErrNotRestored is the error of writes and checkpoints before [Archive.Restore]
-// has come to its end.
+// ErrNotRestored is the error of writes and checkpoints before [Archive.Restore] has finished.
 var ErrNotRestored = errors.New("the archive is not restored yet")
 
-// Archive keeps a store on disk. Its methods may be called by many goroutines.
+// Archive keeps a store on disk. Its methods are safe for concurrent use.
 type Archive struct {
 	Options
 	dir     string
 	lock    io.Closer
 	records sync.Pool     // of *memstore.Record
-	healthy chan struct{} // the journal takes records again
+	healthy chan struct{} // signals that the journal accepts records again
 
-	cleaning      sync.Mutex // one cleanup at a time; taken before checkpointing
-	checkpointing sync.Mutex // guards what is below; one checkpoint at a time
-	catalog       catalog
-	run           uint64           // of the newest file
-	moved         map[string]int64 // by cluster: up to when all is in Parquet, Unix seconds
+	cleanupMu    sync.Mutex // held during a cleanup; locked before checkpointMu
+	checkpointMu sync.Mutex // held during a checkpoint; guards the fields below
+	catalog      catalog
+	run          uint64           // of the newest file
+	movedUntil   map[string]int64 // by cluster: earlier samples are in Parquet files; Unix seconds
 
 	checkpoints, cleanups runs
 
-	brokenOff atomic.Bool // an import was, and the store holds a part of it
+	importFailed atomic.Bool // the store holds an incomplete import
 
-	gate sync.RWMutex // whoever changes the store shares it; a checkpoint takes it alone to begin
+	gate sync.RWMutex // shared by writers; a checkpoint locks it to begin
 
-	// These two change with the gate taken alone. Who only asks reads them without
-	// it, as it is held while the disk works.
+	// These two change while the gate is locked. Status calls read them without the gate,
+	// because it is held during disk I/O.
 	closed  atomic.Bool
-	journal atomic.Pointer[journal.Journal] // nil before Restore has come to its end
+	journal atomic.Pointer[journal.Journal] // nil until Restore has finished
 }
 
-// Open makes the directory and takes it for this process; the error names the
-// process that holds it. Nothing is restored yet.
+// Open creates the directory and locks it for this process. If another process holds the lock, the
+// error names it. Open restores nothing; see [Archive.Restore].
 func Open(o Options) (*Archive, error) {
 	a := &Archive{
-		Options: o.orDefaults(),
-		dir:     filepath.Join(o.Dir, subdir),
-		records: sync.Pool{New: func() any { return new(memstore.Record) }},
-		healthy: make(chan struct{}, 1),
-		catalog: newCatalog(),
-		moved:   make(map[string]int64),
+		Options:    o.orDefaults(),
+		dir:        filepath.Join(o.Dir, subdir),
+		records:    sync.Pool{New: func() any { return new(memstore.Record) }},
+		healthy:    make(chan struct{}, 1),
+		catalog:    newCatalog(),
+		movedUntil: make(map[string]int64),
 	}
 	if err := a.FS.MkdirAll(a.dir, 0o750); err != nil {
 		return nil, fmt.Errorf("checkpoint directory: %w", err)
@@ -105,10 +104,10 @@ func Open(o Options) (*Archive, error) {
 
 func (o Options) orDefaults() Options {
 	if o.Interval <= 0 {
-		o.Interval = 10 * time.Minute
+		o.Interval = defaultInterval
 	}
 	if o.JournalBytes <= 0 {
-		o.JournalBytes = defaultJournal
+		o.JournalBytes = defaultJournalBytes
 	}
 	if o.FS == nil {
 		o.FS = disk.OS{}
@@ -122,14 +121,13 @@ func (o Options) orDefaults() Options {
 	return o
 }
 
-// Write stores a batch and returns when the journal has it; see
-// [memstore.Store.Write]. The error may also be a [*journal.UnavailableError]:
-// then nothing of the batch may be acknowledged, although a part of it may be in
-// the store.
+// Write stores a batch, as [memstore.Store.Write] does, and returns once it is in the journal. The
+// error may also be a [*journal.UnavailableError]: then no part of the batch may be acknowledged,
+// although some of it may be in the store.
 func (a *Archive) Write(ctx context.Context, batch []memstore.Sample) ([]memstore.Refusal, error) {
 	a.gate.RLock()
 	defer a.gate.RUnlock()
-	if err := a.available(ctx); err != nil {
+	if err := a.checkAvailable(ctx); err != nil {
 		return nil, err
 	}
 	r := a.records.Get().(*memstore.Record)
@@ -142,11 +140,11 @@ func (a *Archive) Write(ctx context.Context, batch []memstore.Sample) ([]memstor
 	return refused, nil
 }
 
-// Free forgets samples; see [memstore.Store.Free]. The errors are those of Write.
+// Free deletes samples; see [memstore.Store.Free]. The errors are those of Write.
 func (a *Archive) Free(ctx context.Context, path [][]string, to int64) (int, error) {
-	a.gate.Lock() // before or after a batch, for the journal as for the store
+	a.gate.Lock() // so that journal and store see writes and frees in the same order
 	defer a.gate.Unlock()
-	if err := a.available(ctx); err != nil {
+	if err := a.checkAvailable(ctx); err != nil {
 		return 0, err
 	}
 	var r memstore.Record
@@ -157,32 +155,30 @@ func (a *Archive) Free(ctx context.Context, path [][]string, to int64) (int, err
 	return a.Store.Free(path, to), nil
 }
 
-// SyncPoint returns a function that returns when all that was acknowledged between
-// the two calls is on disk, whatever the mode; with an error some of it may not be,
-// ever.
+// SyncPoint returns a function that waits until everything acknowledged between the two calls is on
+// disk, in any mode. If it returns an error, some of that may never reach the disk.
 func (a *Archive) SyncPoint() (sync func(context.Context) error) {
 	a.gate.RLock()
 	defer a.gate.RUnlock()
-	if err := a.available(context.Background()); err != nil {
+	if err := a.checkAvailable(context.Background()); err != nil {
 		return func(context.Context) error { return err }
 	}
 	point := a.journal.Load().SyncPoint()
 	return func(ctx context.Context) error {
 		a.gate.RLock()
 		defer a.gate.RUnlock()
-		if err := a.available(ctx); err != nil {
+		if err := a.checkAvailable(ctx); err != nil {
 			return err
 		}
 		return point(ctx)
 	}
 }
 
-// Unavailable is nil, or says why nothing can be written now. It waits for nothing
-// that is being done.
-func (a *Archive) Unavailable() error { return a.available(context.Background()) }
+// Unavailable returns nil, or why nothing can be written now. It does not block.
+func (a *Archive) Unavailable() error { return a.checkAvailable(context.Background()) }
 
-// available holds for as long as the gate is held.
-func (a *Archive) available(ctx context.Context) error {
+// checkAvailable returns why nothing can be written. Its answer stays valid while the gate is held.
+func (a *Archive) checkAvailable(ctx context.Context) error {
 	j := a.journal.Load()
 	switch {
 	case a.closed.Load():
@@ -195,7 +191,7 @@ func (a *Archive) available(ctx context.Context) error {
 	return j.Unavailable()
 }
 
-// append hands a record to the journal.
+// append appends a record to the journal.
 func (a *Archive) append(ctx context.Context, r *memstore.Record) error {
 	if len(r.Bytes()) == 0 {
 		return nil
@@ -207,37 +203,36 @@ func (a *Archive) append(ctx context.Context, r *memstore.Record) error {
 	return nil
 }
 
-// health is told what becomes of the journal. What it could not take may be in the
-// store: a checkpoint writes that down.
-func (a *Archive) health(err error) {
+// journalHealth is the journal's Options.Health. After a failure it starts a checkpoint: the store
+// may hold samples that the journal could not append.
+func (a *Archive) journalHealth(err error) {
 	if err != nil {
-		a.Logger.Error("writes are refused until the disk takes them again", "error", err)
+		a.Logger.Error("the disk fails; writes are refused until it recovers", "error", err)
 		return
 	}
-	a.Logger.Info("the disk takes writes again")
+	a.Logger.Info("the disk has recovered; writes are accepted again")
 	select {
 	case a.healthy <- struct{}{}:
 	default:
 	}
 }
 
-// Run writes checkpoints at the interval, when the journal is long and after the
-// disk has failed, and maintains the store, until ctx ends. Its checkpoints leave
-// three quarters of their time to others. One that fails is logged, and tried again
-// at the next interval.
+// Run maintains the store and writes checkpoints until ctx ends: at the interval, when the journal
+// has grown past its limit, and after the disk has recovered. A checkpoint pauses for three quarters
+// of its time, so as not to delay writers. One that fails is logged; the next is due after the interval.
 func (a *Archive) Run(ctx context.Context) {
 	interval := time.NewTicker(a.Interval)
 	defer interval.Stop()
 	maintenance := time.NewTicker(maintainEvery)
 	defer maintenance.Stop()
-	look := time.NewTicker(lookEvery)
-	defer look.Stop()
-	due := make(chan struct{}, 1)
+	journalCheck := time.NewTicker(checkJournalEvery)
+	defer journalCheck.Stop()
+	cleanupDue := make(chan struct{}, 1)
 	var cleaner sync.WaitGroup
-	cleaner.Go(func() { a.clean(ctx, due) })
+	cleaner.Go(func() { a.runCleanups(ctx, cleanupDue) })
 	defer cleaner.Wait()
 	var evicted int64
-	var failed time.Time // last
+	var lastFailure time.Time
 	for {
 		checkpoint := false
 		select {
@@ -245,8 +240,8 @@ func (a *Archive) Run(ctx context.Context) {
 			return
 		case <-maintenance.C:
 			evicted = a.maintain(evicted)
-		case <-look.C:
-			checkpoint = a.journal.Load().Size() > a.JournalBytes && time.Since(failed) > a.Interval/10
+		case <-journalCheck.C:
+			checkpoint = a.journal.Load().Size() > a.JournalBytes && time.Since(lastFailure) > a.Interval/10
 		case <-a.healthy:
 			checkpoint = true
 		case <-interval.C:
@@ -255,48 +250,49 @@ func (a *Archive) Run(ctx context.Context) {
 		if !checkpoint {
 			continue
 		}
-		if err := a.checkpointAt(paced(ctx)); err != nil {
-			failed = time.Now()
+		if err := a.pacedCheckpoint(newPace(ctx)); err != nil {
+			lastFailure = time.Now()
 			a.Logger.Error("checkpoint failed", "error", err)
 		}
 		interval.Reset(a.Interval)
 		select {
-		case due <- struct{}{}:
+		case cleanupDue <- struct{}{}:
 		default:
 		}
 	}
 }
 
-// clean cleans up when it is due, beside the checkpoints, which do not wait for it.
-func (a *Archive) clean(ctx context.Context, due <-chan struct{}) {
+// runCleanups runs a cleanup whenever one is due. It has its own goroutine so that checkpoints do not
+// wait for cleanups.
+func (a *Archive) runCleanups(ctx context.Context, due <-chan struct{}) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-due:
 			if err := a.Cleanup(ctx, false); err != nil && ctx.Err() == nil {
-				a.Logger.Error("cleanup failed; it is tried again after the next checkpoint", "error", err)
+				a.Logger.Error("cleanup failed; it is retried after the next checkpoint", "error", err)
 			}
 		}
 	}
 }
 
-// maintain maintains the store and tells what went for want of memory since it
-// was told last, evicted windows in all, and returns how many these are now.
+// maintain maintains the store, logs how many windows were evicted beyond the evicted ones that are
+// already logged, and returns the number of all evicted windows.
 func (a *Archive) maintain(evicted int64) int64 {
 	if err := a.Store.Maintain(); err != nil {
-		a.Logger.Error("blocks in memory cannot be read", "error", err)
+		a.Logger.Error("blocks in memory are damaged", "error", err)
 	}
 	now := a.Store.Evicted()
 	if n := now - evicted; n > 0 {
-		a.Logger.Warn("memory is short: the oldest windows were dropped before their retention was over", "windows", n, "since_start", now)
+		a.Logger.Warn("the memory limit is reached: the oldest windows were evicted before their retention ended", "windows", n, "since_start", now)
 	}
 	return now
 }
 
-// Close lets the writes in flight finish, writes a last checkpoint, if Restore
-// and Import had come to their ends, and gives the directory back. If the
-// checkpoint fails, the journal still has everything. A second Close does nothing.
+// Close waits for writes in flight, writes a last checkpoint if Restore and Import had finished, and
+// unlocks the directory. If the checkpoint fails, the journal still holds everything. A second Close
+// does nothing.
 func (a *Archive) Close() error {
 	a.gate.Lock()
 	if a.closed.Load() {
@@ -307,7 +303,7 @@ func (a *Archive) Close() error {
 	a.gate.Unlock()
 	var err error
 	if j := a.journal.Load(); j != nil {
-		if !a.brokenOff.Load() {
+		if !a.importFailed.Load() {
 			err = a.Checkpoint()
 		}
 		err = errors.Join(err, j.Close())

@@ -8,7 +8,10 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// blockReader reads entries, and keeps the files open that they are in.
+// maxOpenFiles bounds the files that a blockReader keeps open.
+const maxOpenFiles = 64
+
+// blockReader reads entries and keeps their files open. It is for one goroutine.
 type blockReader struct {
 	fsys  disk.FS
 	files map[*file]*blockfile.File
@@ -18,20 +21,17 @@ func newBlockReader(fsys disk.FS) *blockReader {
 	return &blockReader{fsys, make(map[*file]*blockfile.File)}
 }
 
-// mostOpenFiles is how many files are kept open.
-const mostOpenFiles = 64
-
-// read returns the state of one window.
+// read returns the host's state with the window of an entry and no other.
 func (b *blockReader) read(e *entry) (memstore.HostState, error) {
 	f, err := b.open(e.file)
 	if err != nil {
 		return memstore.HostState{}, err
 	}
 	if !e.isIn(f) {
-		return memstore.HostState{}, fmt.Errorf("%s: it is not the file that it was", e.file.path)
+		return memstore.HostState{}, fmt.Errorf("%s: expected the lane of %s/%s at %d s that was listed there; the file has changed", e.file.path, e.lane.cluster, e.lane.host, e.lane.frequency/1000)
 	}
-	h := f.Hosts[e.host]
-	tables, err := f.Series(e.host)
+	h := f.Hosts[e.hostIndex]
+	tables, err := f.Series(e.hostIndex)
 	if err != nil {
 		return memstore.HostState{}, err
 	}
@@ -39,31 +39,31 @@ func (b *blockReader) read(e *entry) (memstore.HostState, error) {
 	if err != nil {
 		return memstore.HostState{}, err
 	}
-	l := h.Lanes[e.inHost]
+	l := h.Lanes[e.laneIndex]
 	return memstore.HostState{Cluster: h.Cluster, Host: h.Host, Number: h.Number, Lanes: []memstore.LaneState{{
 		Frequency: l.Frequency,
 		Grid:      l.Grid,
-		Series:    tables[e.inHost],
+		Series:    tables[e.laneIndex],
 		Windows:   []memstore.WindowState{{Block: block}},
 	}}}, nil
 }
 
-// isIn reports whether an entry is where it was when its file was listed: another
-// reading may have met damage, or got by it.
+// isIn reports whether an entry is still at its place in the file. If the file is damaged, or the
+// disk returned errors, opening it again may list other hosts.
 func (e *entry) isIn(f *blockfile.File) bool {
-	if e.host >= len(f.Hosts) {
+	if e.hostIndex >= len(f.Hosts) {
 		return false
 	}
-	h := &f.Hosts[e.host]
+	h := &f.Hosts[e.hostIndex]
 	return h.Cluster == e.lane.cluster && h.Host == e.lane.host &&
-		e.inHost < len(h.Lanes) && h.Lanes[e.inHost].Frequency == e.lane.frequency
+		e.laneIndex < len(h.Lanes) && h.Lanes[e.laneIndex].Frequency == e.lane.frequency
 }
 
 func (b *blockReader) open(f *file) (*blockfile.File, error) {
 	if opened := b.files[f]; opened != nil {
 		return opened, nil
 	}
-	if len(b.files) >= mostOpenFiles {
+	if len(b.files) >= maxOpenFiles {
 		b.close()
 	}
 	opened, err := blockfile.Open(b.fsys, f.path)
@@ -76,7 +76,7 @@ func (b *blockReader) open(f *file) (*blockfile.File, error) {
 
 func (b *blockReader) close() {
 	for _, f := range b.files {
-		_ = f.Close() // it was only read
+		_ = f.Close() // was only read
 	}
 	clear(b.files)
 }

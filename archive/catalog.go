@@ -7,88 +7,88 @@ import (
 	"github.com/ringstore/ringstore/archive/blockfile"
 )
 
-// catalog knows the files of blocks on disk, and which of what they hold is not
-// superseded by a newer file.
+// catalog lists the block files on disk and the entries in them that no newer file supersedes.
 type catalog struct {
 	files map[*file]struct{}
-	lanes map[laneName][]*entry // that are live, in no order
+	lanes map[laneKey][]*entry // live ones, unordered
 }
 
-// file is a file of blocks.
+// file is a block file.
 type file struct {
 	path    string
 	cluster string
 	run     uint64
-	live    int // entries
+	live    int // entries that are not superseded
 }
 
-type laneName struct {
+type laneKey struct {
 	cluster, host string
 	frequency     int64 // milliseconds
 }
 
-// entry is a window in a file: a block, or nothing if that was freed.
+// entry is a window in a file: a block or a freed range.
 type entry struct {
 	file       *file
-	lane       laneName
+	lane       laneKey
 	begin, end int64 // Unix milliseconds
 	freed      bool
-	host       int // in the file
-	inHost     int // the lane, in the host
+	hostIndex  int // in the file
+	laneIndex  int // in the host
 	window     blockfile.WindowIndex
 }
 
 func newCatalog() catalog {
-	return catalog{files: make(map[*file]struct{}), lanes: make(map[laneName][]*entry)}
+	return catalog{files: make(map[*file]struct{}), lanes: make(map[laneKey][]*entry)}
 }
 
-// add adds a file. What it holds supersedes what older files hold of the same
-// time, and is superseded by newer ones.
+// add adds a file. Its entries supersede overlapping entries of older files, and are superseded by
+// those of newer ones.
 func (c *catalog) add(f *file, hosts []blockfile.HostIndex) {
 	c.files[f] = struct{}{}
 	for i, h := range hosts {
 		for k, l := range h.Lanes {
-			lane := laneName{h.Cluster, h.Host, l.Frequency}
+			lane := laneKey{h.Cluster, h.Host, l.Frequency}
 			time := func(slot int64) int64 { return l.Grid + slot*l.Frequency }
 			for _, r := range l.Freed {
 				c.put(&entry{file: f, lane: lane, begin: time(r.First), end: time(r.First + int64(r.Slots)), freed: true})
 			}
 			for _, w := range l.Windows {
-				c.put(&entry{file: f, lane: lane, begin: time(w.First), end: time(w.First + int64(w.Slots)), host: i, inHost: k, window: w})
+				c.put(&entry{file: f, lane: lane, begin: time(w.First), end: time(w.First + int64(w.Slots)), hostIndex: i, laneIndex: k, window: w})
 			}
 		}
 	}
 }
 
 func (c *catalog) put(e *entry) {
-	if c.newer(e.lane, e.file.run, e.begin, e.end) {
+	if c.hasNewer(e.lane, e.file.run, e.begin, e.end) {
 		return
 	}
 	all := slices.DeleteFunc(c.lanes[e.lane], func(o *entry) bool {
-		old := o.overlaps(e.begin, e.end) && o.file.run < e.file.run
-		// What was freed stays so where e says nothing: older files may have it.
-		old = old && (!o.freed || e.begin <= o.begin && o.end <= e.end)
-		if old {
+		superseded := o.overlaps(e.begin, e.end) && o.file.run < e.file.run
+		// A freed range goes only if e covers all of it: older files may hold the rest.
+		superseded = superseded && (!o.freed || e.begin <= o.begin && o.end <= e.end)
+		if superseded {
 			o.file.live--
 		}
-		return old
+		return superseded
 	})
 	c.lanes[e.lane] = append(all, e)
 	e.file.live++
 }
 
-// newer reports whether a file of a later run than run has some of a time.
-func (c *catalog) newer(lane laneName, run uint64, begin, end int64) bool {
+// hasNewer reports whether a file of a run after the given one has an entry that overlaps a time
+// range (Unix milliseconds).
+func (c *catalog) hasNewer(lane laneKey, run uint64, begin, end int64) bool {
 	return slices.ContainsFunc(c.lanes[lane], func(o *entry) bool { return o.file.run > run && o.overlaps(begin, end) })
 }
 
 func (e *entry) overlaps(begin, end int64) bool { return e.begin < end && begin < e.end }
 
-// drop forgets entries.
-func (c *catalog) drop(over func(*entry) bool) {
+// drop removes the expired entries.
+func (c *catalog) drop(expired func(*entry) bool) {
 	for lane, all := range c.lanes {
 		all = slices.DeleteFunc(all, func(e *entry) bool {
-			if !over(e) {
+			if !expired(e) {
 				return false
 			}
 			e.file.live--
@@ -102,7 +102,7 @@ func (c *catalog) drop(over func(*entry) bool) {
 	}
 }
 
-// blocks returns the live blocks, the latest first.
+// blocks returns the live blocks, latest end first.
 func (c *catalog) blocks() []*entry {
 	var all []*entry
 	for _, entries := range c.lanes {

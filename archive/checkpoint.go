@@ -18,9 +18,9 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// A checkpoint's files: for each cluster one of the blocks that no earlier one
-// has, blocks/<cluster>/<run>.rsb, and at last windows-<run>.rsw with all that is
-// open and the places of all series, which makes the run valid.
+// A checkpoint writes one file per cluster with the blocks sealed since the last checkpoint,
+// blocks/<cluster>/<run>.rsb, and then windows-<run>.rsw with the open windows and the tables of all
+// series. The windows file makes the run valid.
 const (
 	blocksDir     = "blocks"
 	blocksSuffix  = ".rsb"
@@ -30,47 +30,46 @@ const (
 	damagedSuffix = ".damaged"
 )
 
-// Checkpoint writes down what the store holds and no file has yet, and removes
-// what that makes needless of the journal and of the files. Writes go on
-// meanwhile.
-func (a *Archive) Checkpoint() error { return a.checkpointAt(new(pace)) }
+// Checkpoint writes everything in the store that no file holds yet, and removes the journal segments
+// and files that are no longer needed. Writes continue meanwhile.
+func (a *Archive) Checkpoint() error { return a.pacedCheckpoint(new(pace)) }
 
-func (a *Archive) checkpointAt(p *pace) error {
-	a.checkpointing.Lock()
-	defer a.checkpointing.Unlock()
+func (a *Archive) pacedCheckpoint(p *pace) error {
+	a.checkpointMu.Lock()
+	defer a.checkpointMu.Unlock()
 	begin := time.Now()
 	written, err := a.checkpoint(begin, p)
-	a.checkpoints.count(begin, written, err)
+	a.checkpoints.add(begin, written, err)
 	return err
 }
 
 // checkpoint returns how many bytes it wrote.
 func (a *Archive) checkpoint(begin time.Time, p *pace) (int64, error) {
-	n, first, err := a.cut()
+	snapshot, first, err := a.beginCheckpoint()
 	if err != nil {
 		return 0, fmt.Errorf("checkpoint: %w", err)
 	}
-	c := checkpoint{archive: a, snapshot: n, pace: p, head: blockfile.Head{Run: a.nextRun(), Journal: first}}
+	c := checkpoint{archive: a, snapshot: snapshot, pace: p, head: blockfile.Head{Run: a.nextRun(), Journal: first}}
 	if err := c.write(); err != nil {
 		return 0, fmt.Errorf("checkpoint: %w", errors.Join(err, c.undo(), a.removeBlocks()))
 	}
-	n.Settle()
-	c.keep()
+	snapshot.Settle()
+	c.addToCatalog()
 	a.Logger.Info("checkpoint written", "run", c.head.Run, "hosts", c.hosts, "blocks", c.blocks, "bytes", c.bytes, "took", time.Since(begin))
 	if err := errors.Join(a.journal.Load().Drop(first), a.removeWindows(c.head.Run), a.removeBlocks()); err != nil {
-		return c.bytes, fmt.Errorf("checkpoint %d is written, but what it replaces is still there: %w", c.head.Run, err)
+		return c.bytes, fmt.Errorf("checkpoint %d is written, but files that it replaces could not be removed: %w", c.head.Run, err)
 	}
 	return c.bytes, nil
 }
 
-// cut begins a segment of the journal and a snapshot which has all that the
-// segments before it have.
-func (a *Archive) cut() (*memstore.Snapshot, uint64, error) {
+// beginCheckpoint starts a journal segment and returns its number, with a snapshot of everything that
+// older segments hold.
+func (a *Archive) beginCheckpoint() (*memstore.Snapshot, uint64, error) {
 	j := a.journal.Load()
 	if j == nil {
 		return nil, 0, ErrNotRestored
 	}
-	_ = j.Sync(context.Background()) // so that it takes little time below; Rotate tells of errors
+	_ = j.Sync(context.Background()) // shortens Rotate, which holds the gate and returns any error
 	a.gate.Lock()
 	defer a.gate.Unlock()
 	first, err := j.Rotate()
@@ -80,74 +79,71 @@ func (a *Archive) cut() (*memstore.Snapshot, uint64, error) {
 	return a.Store.Snapshot(), first, nil
 }
 
-// nextRun returns a number for a checkpoint that is higher than all before.
+// nextRun returns a number that is higher than that of every earlier run.
 func (a *Archive) nextRun() uint64 {
 	a.run = max(a.run+1, uint64(max(a.Now().UnixMilli(), 0)))
 	return a.run
 }
 
-// checkpoint is the work of writing one.
+// checkpoint writes one checkpoint.
 type checkpoint struct {
 	archive  *Archive
 	snapshot *memstore.Snapshot
-	head     blockfile.Head // of the windows
+	head     blockfile.Head // of the windows file
 	windows  *blockfile.Writer
 	pace     *pace
 
-	begun  []string // paths of files of blocks
-	files  []writtenFile
-	hosts  int
-	blocks int
-	bytes  int64
+	started []string // paths of block files, published or not
+	files   []writtenFile
+	hosts   int
+	blocks  int
+	bytes   int64
 }
 
-// writtenFile is a file of blocks that is there.
+// writtenFile is a published block file.
 type writtenFile struct {
 	file  *file
 	hosts []blockfile.HostIndex
 }
 
-// write writes the files. Those of blocks are there before that of the windows.
+// write writes the files. The windows file is published last.
 func (c *checkpoint) write() error {
 	a := c.archive
 	c.head.Kind = blockfile.Windows
-	err := disk.Publish(a.FS, c.path(), func(w io.Writer) (err error) {
+	return disk.Publish(a.FS, c.windowsPath(), func(w io.Writer) (err error) {
 		if c.windows, err = blockfile.NewWriter(w, c.head); err != nil {
 			return err
 		}
 		for _, cluster := range c.snapshot.Clusters() {
-			if err := c.cluster(cluster); err != nil {
+			if err := c.writeCluster(cluster); err != nil {
 				return err
 			}
 		}
 		c.bytes += c.windows.Size()
 		return c.windows.Close()
 	})
-	return err
 }
 
-// path is where the windows go.
-func (c *checkpoint) path() string {
+func (c *checkpoint) windowsPath() string {
 	return filepath.Join(c.archive.dir, windowsPrefix+runName(c.head.Run)+windowsSuffix)
 }
 
-// keep makes the files part of what is there.
-func (c *checkpoint) keep() {
+func (c *checkpoint) addToCatalog() {
 	for _, f := range c.files {
 		c.archive.catalog.add(f.file, f.hosts)
 	}
 }
 
-// undo removes the files of a checkpoint that failed: a full disk would only get
-// fuller by them. But if its windows may be there they are valid, and need them.
+// undo removes the files of a failed checkpoint, which would fill a full disk further. If the windows
+// file may exist, the checkpoint may be valid, and its block files stay.
 func (c *checkpoint) undo() error {
 	fsys := c.archive.FS
-	if _, err := fsys.Stat(c.path()); !errors.Is(err, fs.ErrNotExist) {
-		c.keep()
+	if _, err := fsys.Stat(c.windowsPath()); !errors.Is(err, fs.ErrNotExist) {
+		c.addToCatalog()
 		return nil
 	}
 	var err error
-	for _, path := range c.begun {
+	for _, path := range c.started {
 		if e := fsys.Remove(path); e != nil && !errors.Is(e, fs.ErrNotExist) {
 			err = errors.Join(err, e)
 		}
@@ -155,19 +151,18 @@ func (c *checkpoint) undo() error {
 	return err
 }
 
-// errNothing says that a cluster has no new block.
-var errNothing = errors.New("no new block")
+// errNoBlocks keeps a file without blocks from being published.
+var errNoBlocks = errors.New("no new block")
 
-// cluster writes a cluster's hosts: to the windows, and what is sealed to a file
-// of its own.
-func (c *checkpoint) cluster(name string) error {
+// writeCluster writes a cluster's hosts: open windows to the windows file, blocks to a file of their own.
+func (c *checkpoint) writeCluster(name string) error {
 	a := c.archive
 	dir := filepath.Join(a.dir, blocksDir, name)
 	if err := a.FS.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
 	f := &file{path: filepath.Join(dir, runName(c.head.Run)+blocksSuffix), cluster: name, run: c.head.Run}
-	c.begun = append(c.begun, f.path)
+	c.started = append(c.started, f.path)
 	head := c.head
 	head.Kind = blockfile.Blocks
 	var hosts []blockfile.HostIndex
@@ -192,12 +187,12 @@ func (c *checkpoint) cluster(name string) error {
 		case err != nil:
 			return err
 		case len(hosts) == 0:
-			return errNothing
+			return errNoBlocks
 		}
 		c.bytes += blocks.Size()
 		return blocks.Close()
 	})
-	if errors.Is(err, errNothing) {
+	if errors.Is(err, errNoBlocks) {
 		return nil
 	}
 	if err != nil {
@@ -207,8 +202,8 @@ func (c *checkpoint) cluster(name string) error {
 	return nil
 }
 
-// split parts a host's state into what goes to a file of blocks, n blocks and
-// freed ranges, and what goes to the windows.
+// split divides a host's state: sealed goes to a block file and holds n blocks and freed ranges, open
+// goes to the windows file.
 func split(h memstore.HostState) (sealed, open memstore.HostState, n int) {
 	sealed, open = h, h
 	sealed.Lanes, open.Lanes = nil, nil
@@ -233,16 +228,15 @@ func split(h memstore.HostState) (sealed, open memstore.HostState, n int) {
 
 func runName(run uint64) string { return fmt.Sprintf("%013d", run) }
 
-// runOf returns the run that a file's name tells.
-func runOf(name, prefix, suffix string) (uint64, bool) {
-	number, ok := strings.CutPrefix(name, prefix)
-	number, ok2 := strings.CutSuffix(number, suffix)
+// parseRun returns the run in a file's name.
+func parseRun(name, prefix, suffix string) (run uint64, ok bool) {
+	number, hasPrefix := strings.CutPrefix(name, prefix)
+	number, hasSuffix := strings.CutSuffix(number, suffix)
 	run, err := strconv.ParseUint(number, 10, 64)
-	return run, ok && ok2 && err == nil
+	return run, hasPrefix && hasSuffix && err == nil
 }
 
-// list returns the files of a directory whose names tell a run, by their runs,
-// the oldest first.
+// list returns the files of a directory that are named after a run, oldest run first.
 func (a *Archive) list(dir, prefix, suffix string) (paths []string, runs []uint64, err error) {
 	entries, err := disk.List(a.FS, dir)
 	if err != nil {
@@ -250,7 +244,7 @@ func (a *Archive) list(dir, prefix, suffix string) (paths []string, runs []uint6
 	}
 	byRun := make(map[uint64]string)
 	for _, e := range entries {
-		if run, ok := runOf(e.Name(), prefix, suffix); ok {
+		if run, ok := parseRun(e.Name(), prefix, suffix); ok {
 			byRun[run] = filepath.Join(dir, e.Name())
 		}
 	}
@@ -261,13 +255,13 @@ func (a *Archive) list(dir, prefix, suffix string) (paths []string, runs []uint6
 	return paths, runs, nil
 }
 
-// over reports whether nobody needs an entry any more.
-func (a *Archive) over(e *entry) bool {
-	waits := a.Parquet != nil && !e.freed && e.end > a.moved[e.lane.cluster]*1000
-	return !waits && e.end < a.Store.Oldest(e.lane.cluster, e.lane.host)
+// expired reports whether an entry has left the retention and is archived, if it has to be.
+func (a *Archive) expired(e *entry) bool {
+	unarchived := a.Parquet != nil && !e.freed && e.end > a.movedUntil[e.lane.cluster]*1000
+	return !unarchived && e.end < a.Store.Oldest(e.lane.cluster, e.lane.host)
 }
 
-// removeWindows removes the windows of the runs before one that is written.
+// removeWindows removes the windows files of the runs before the given one.
 func (a *Archive) removeWindows(run uint64) error {
 	paths, runs, err := a.list(a.dir, windowsPrefix, windowsSuffix)
 	for i, path := range paths {
@@ -278,10 +272,9 @@ func (a *Archive) removeWindows(run uint64) error {
 	return err
 }
 
-// removeBlocks removes files of blocks that hold nothing any more that is not in
-// newer ones, or that nobody needs.
+// removeBlocks removes block files whose entries have all expired or are superseded.
 func (a *Archive) removeBlocks() (err error) {
-	a.catalog.drop(a.over)
+	a.catalog.drop(a.expired)
 	for f := range a.catalog.files {
 		if f.live > 0 {
 			continue

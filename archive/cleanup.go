@@ -19,19 +19,19 @@ import (
 	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
-// Cleanup moves the days that have left the retention as a whole from the files
-// of blocks to Options.Parquet, and removes files that nobody needs any more. With
-// unfinished it also moves what has left the retention of the day in between.
-// One runs at a time. It goes on where one before it was broken off.
+// Cleanup moves the days that have left the retention completely from the block files to
+// Options.Parquet, and removes files that are no longer needed. With unfinished it also moves the part
+// of the current day that has left the retention. One cleanup runs at a time. An interrupted cleanup
+// is continued by the next.
 //
-// Nothing that is older than what was moved can be written any more: so the time
-// up to which a file goes, kept in it as its source, is all that there is to know.
+// No sample older than what was moved can be written any more. The end of a Parquet file's time
+// range, stored as its source, therefore says completely what has been moved.
 func (a *Archive) Cleanup(ctx context.Context, unfinished bool) error {
-	a.cleaning.Lock()
-	defer a.cleaning.Unlock()
+	a.cleanupMu.Lock()
+	defer a.cleanupMu.Unlock()
 	begin := time.Now()
 	moved, err := a.cleanup(ctx, unfinished)
-	a.cleanups.count(begin, moved, err)
+	a.cleanups.add(begin, moved, err)
 	return err
 }
 
@@ -47,14 +47,14 @@ func (a *Archive) cleanup(ctx context.Context, unfinished bool) (moved int64, er
 			}
 		}
 	}
-	a.checkpointing.Lock()
-	defer a.checkpointing.Unlock()
+	a.checkpointMu.Lock()
+	defer a.checkpointMu.Unlock()
 	return moved, a.removeBlocks()
 }
 
 func (a *Archive) clusters() []string {
-	a.checkpointing.Lock()
-	defer a.checkpointing.Unlock()
+	a.checkpointMu.Lock()
+	defer a.checkpointMu.Unlock()
 	names := make(map[string]struct{})
 	for f := range a.catalog.files {
 		names[f.cluster] = struct{}{}
@@ -62,14 +62,14 @@ func (a *Archive) clusters() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// moveCluster moves the days of a cluster that end at or before limit (Unix
-// seconds), and returns how many bytes it wrote.
+// moveCluster moves the days of a cluster that end at or before limit (Unix seconds), and with
+// unfinished the day in which limit lies, up to limit. It returns how many bytes it wrote.
 func (a *Archive) moveCluster(ctx context.Context, cluster string, limit int64, unfinished bool) (moved int64, err error) {
 	if err := a.Parquet.Clean(ctx, cluster); err != nil {
 		return 0, err
 	}
-	begin, ok := a.oldest(cluster)
-	for ; ok && begin < limit; begin, ok = a.oldest(cluster) {
+	begin, ok := a.oldestUnmoved(cluster)
+	for ; ok && begin < limit; begin, ok = a.oldestUnmoved(cluster) {
 		day := parquet.DayOf(begin)
 		end := (int64(day) + 1) * unixtime.SecondsPerDay
 		if end > limit && !unfinished {
@@ -80,29 +80,28 @@ func (a *Archive) moveCluster(ctx context.Context, cluster string, limit int64, 
 		if err != nil {
 			return moved, err
 		}
-		a.checkpointing.Lock()
-		a.moved[cluster] = min(end, limit)
-		a.checkpointing.Unlock()
+		a.checkpointMu.Lock()
+		a.movedUntil[cluster] = min(end, limit)
+		a.checkpointMu.Unlock()
 	}
 	return moved, nil
 }
 
-// earliest returns the moment before which a window holds no sample: a series may
-// lie half a slot before the grid.
+// earliest returns a lower bound for the times of an entry's samples, in Unix milliseconds: the
+// samples of a series may be half a slot ahead of the grid.
 func (e *entry) earliest() int64 { return e.begin - e.lane.frequency/2 }
 
-// oldest returns the moment (Unix seconds) of the oldest of a cluster that has not
-// been moved.
-func (a *Archive) oldest(cluster string) (begin int64, ok bool) {
-	a.checkpointing.Lock()
-	defer a.checkpointing.Unlock()
+// oldestUnmoved returns the start of a cluster's oldest data that has not been moved, in Unix seconds.
+func (a *Archive) oldestUnmoved(cluster string) (begin int64, ok bool) {
+	a.checkpointMu.Lock()
+	defer a.checkpointMu.Unlock()
 	begin = math.MaxInt64
 	for lane, entries := range a.catalog.lanes {
 		if lane.cluster != cluster {
 			continue
 		}
 		for _, e := range entries {
-			if from := max(floorSeconds(e.earliest()), a.moved[cluster]); !e.freed && from < floorSeconds(e.end) {
+			if from := max(floorSeconds(e.earliest()), a.movedUntil[cluster]); !e.freed && from < floorSeconds(e.end) {
 				begin = min(begin, from)
 			}
 		}
@@ -110,8 +109,8 @@ func (a *Archive) oldest(cluster string) (begin int64, ok bool) {
 	return begin, begin < math.MaxInt64
 }
 
-// moveDay writes what there is of a day from the last move on until a moment, and
-// returns how many bytes that are.
+// moveDay writes a day's samples between the last move and until (Unix seconds) to a Parquet file, and
+// returns its size in bytes.
 func (a *Archive) moveDay(ctx context.Context, cluster string, day parquet.Day, until int64) (int64, error) {
 	files, err := a.Parquet.Files(ctx, cluster, day)
 	if err != nil {
@@ -119,29 +118,29 @@ func (a *Archive) moveDay(ctx context.Context, cluster string, day parquet.Day, 
 	}
 	from := int64(day) * unixtime.SecondsPerDay
 	for _, f := range files {
-		if done, ok := parseSource(f.Source); ok {
-			from = max(from, done)
+		if moved, ok := parseSource(f.Source); ok {
+			from = max(from, moved)
 		}
 	}
 	source := sourceUntil(until)
-	if from >= until { // by a run that did not come to remove what it had moved
+	if from >= until { // an earlier run was interrupted before it removed what it had moved
 		_, err := a.Parquet.Has(ctx, cluster, day, source)
 		return 0, err
 	}
 	begin := time.Now()
-	m := mover{
+	r := dayReader{
 		archive: a,
 		from:    from * 1000,
 		until:   until * 1000,
 		hosts:   a.entriesOf(cluster, from*1000, until*1000),
 		reader:  newBlockReader(a.FS),
 	}
-	defer m.close()
-	written, err := a.Parquet.Write(ctx, cluster, day, source, m.columns(ctx))
+	defer r.close()
+	written, err := a.Parquet.Write(ctx, cluster, day, source, r.columns(ctx))
 	if err != nil {
 		return 0, err
 	}
-	a.Logger.Info("archived", "cluster", cluster, "day", day, "file", written.Name, "rows", written.Rows, "bytes", written.Bytes, "took", time.Since(begin))
+	a.Logger.Info("samples archived", "cluster", cluster, "day", day, "file", written.Name, "rows", written.Rows, "bytes", written.Bytes, "took", time.Since(begin))
 	return written.Bytes, nil
 }
 
@@ -152,10 +151,11 @@ func parseSource(source string) (until int64, ok bool) {
 	return until, n == 1 && err == nil
 }
 
-// entriesOf returns the blocks of a cluster that have some of a time, by host.
+// entriesOf returns the blocks of a cluster that may hold samples of a time range (Unix
+// milliseconds), by host.
 func (a *Archive) entriesOf(cluster string, from, until int64) map[string][]*entry {
-	a.checkpointing.Lock()
-	defer a.checkpointing.Unlock()
+	a.checkpointMu.Lock()
+	defer a.checkpointMu.Unlock()
 	hosts := make(map[string][]*entry)
 	for lane, entries := range a.catalog.lanes {
 		if lane.cluster != cluster {
@@ -170,8 +170,8 @@ func (a *Archive) entriesOf(cluster string, from, until int64) map[string][]*ent
 	return hosts
 }
 
-// mover reads blocks as columns of the archive.
-type mover struct {
+// dayReader reads the columns of a Parquet file from blocks.
+type dayReader struct {
 	archive     *Archive
 	from, until int64 // Unix milliseconds
 	hosts       map[string][]*entry
@@ -180,14 +180,14 @@ type mover struct {
 	values      []float64
 }
 
-func (m *mover) close() { m.reader.close() }
+func (r *dayReader) close() { r.reader.close() }
 
-// columns yields the columns of all hosts in the archive's order. It holds the
-// blocks of a host at a time.
-func (m *mover) columns(ctx context.Context) iter.Seq2[parquet.Column, error] {
+// columns yields the columns of all hosts in the archive's order. It keeps the blocks of one host in
+// memory.
+func (r *dayReader) columns(ctx context.Context) iter.Seq2[parquet.Column, error] {
 	return func(yield func(parquet.Column, error) bool) {
-		for _, host := range slices.Sorted(maps.Keys(m.hosts)) {
-			pieces, err := m.pieces(host)
+		for _, host := range slices.Sorted(maps.Keys(r.hosts)) {
+			pieces, err := r.pieces(host)
 			if err == nil {
 				err = ctx.Err()
 			}
@@ -200,7 +200,7 @@ func (m *mover) columns(ctx context.Context) iter.Seq2[parquet.Column, error] {
 				for n < len(pieces) && pieces[n].compareSeries(pieces[0]) == 0 {
 					n++
 				}
-				if !m.series(pieces[:n], yield) {
+				if !r.yieldSeries(pieces[:n], yield) {
 					return
 				}
 				pieces = pieces[n:]
@@ -211,7 +211,7 @@ func (m *mover) columns(ctx context.Context) iter.Seq2[parquet.Column, error] {
 
 // piece is a column of a block.
 type piece struct {
-	parquet.Column // without times and values
+	parquet.Column // without Times and Values
 	block          *block.Block
 	index          int
 	offset         int64
@@ -219,26 +219,26 @@ type piece struct {
 
 func (p piece) compareSeries(o piece) int { return p.Column.Compare(o.Column) }
 
-// pieces returns the columns of a host's blocks, by series and time.
-func (m *mover) pieces(host string) ([]piece, error) {
+// pieces returns the columns of a host's blocks, sorted by series and time.
+func (r *dayReader) pieces(host string) ([]piece, error) {
 	var all []piece
-	for _, e := range m.hosts[host] {
-		state, err := m.reader.read(e)
+	for _, e := range r.hosts[host] {
+		state, err := r.reader.read(e)
 		if _, damaged := errors.AsType[*blockfile.DamageError](err); damaged && !errors.Is(err, syscall.EIO) {
-			m.archive.Logger.Error("a damaged block is not archived", "error", err)
+			r.archive.Logger.Error("a damaged block is not archived", "error", err)
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
 		l := state.Lanes[0]
-		places := make(map[uint32]memstore.SeriesState, len(l.Series))
+		byColumn := make(map[uint32]memstore.SeriesState, len(l.Series))
 		for _, s := range l.Series {
-			places[s.Column] = s
+			byColumn[s.Column] = s
 		}
 		b := l.Windows[0].Block
 		for i := range b.Columns() {
-			s, ok := places[b.ID(i)]
+			s, ok := byColumn[b.ID(i)]
 			if !ok {
 				continue
 			}
@@ -258,20 +258,21 @@ func (m *mover) pieces(host string) ([]piece, error) {
 	return all, nil
 }
 
+// begin returns the time of the first slot, in Unix milliseconds.
 func (p piece) begin() int64 { return p.block.Grid + p.block.First*p.block.Frequency + p.offset }
 
-// series yields what the pieces of one series hold of the time that is asked for.
-func (m *mover) series(pieces []piece, yield func(parquet.Column, error) bool) bool {
+// yieldSeries yields the samples of one series that are in the reader's time range.
+func (r *dayReader) yieldSeries(pieces []piece, yield func(parquet.Column, error) bool) bool {
 	last := int64(math.MinInt64)
 	for _, p := range pieces {
-		m.values = slices.Grow(m.values[:0], p.block.Slots)[:p.block.Slots]
-		if err := p.block.Decode(&m.decoder, m.values, p.index, 0); err != nil {
+		r.values = slices.Grow(r.values[:0], p.block.Slots)[:p.block.Slots]
+		if err := p.block.Decode(&r.decoder, r.values, p.index, 0); err != nil {
 			return yield(parquet.Column{}, err)
 		}
 		c := p.Column
-		for i, v := range m.values {
+		for i, v := range r.values {
 			t := p.begin() + int64(i)*p.block.Frequency
-			if v == v && t >= m.from && t < m.until && t > last {
+			if v == v && t >= r.from && t < r.until && t > last {
 				c.Times, c.Values = append(c.Times, floorSeconds(t)), append(c.Values, v)
 				last = t
 			}

@@ -5,25 +5,25 @@ import (
 	"time"
 )
 
-// A pace spreads work that nobody waits for, in pieces of a few milliseconds: after
-// each it rests for three times as long, but no longer than longestRest. A thread of
-// a writer that the system has put behind it on a processor waits for one piece, and
-// not for all of the work. The zero pace knows no rest.
+// A pace spreads background work that comes in pieces of a few milliseconds: after each piece it
+// rests three times as long as the piece took, at most maxRest. A writer's thread that the scheduler
+// has queued behind this work on a processor then waits for one piece, not for all of them. The zero
+// pace does not rest.
 type pace struct {
-	ctx   context.Context // its end ends the rests
-	since time.Time       // when the piece began
+	ctx   context.Context // ends the rests
+	since time.Time       // start of the piece
 }
 
-const longestRest = 100 * time.Millisecond
+const maxRest = 100 * time.Millisecond
 
-func paced(ctx context.Context) *pace { return &pace{ctx, time.Now()} }
+func newPace(ctx context.Context) *pace { return &pace{ctx, time.Now()} }
 
-// rest ends a piece and returns when the next may begin.
+// rest ends a piece and returns when the next may start.
 func (p *pace) rest() {
 	if p.ctx == nil {
 		return
 	}
-	t := time.NewTimer(min(3*time.Since(p.since), longestRest))
+	t := time.NewTimer(min(3*time.Since(p.since), maxRest))
 	defer t.Stop()
 	select {
 	case <-t.C:

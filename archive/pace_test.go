@@ -24,8 +24,8 @@ func TestPace(t *testing.T) {
 			}
 		})
 	}
-	f("short pieces", paced, 2*time.Millisecond, 6*time.Millisecond)
-	f("long pieces", paced, 200*time.Millisecond, longestRest)
-	f("no time left", paced, 2*time.Second, 0)
+	f("short pieces", newPace, 2*time.Millisecond, 6*time.Millisecond)
+	f("long pieces", newPace, 200*time.Millisecond, maxRest)
+	f("no time left", newPace, 2*time.Second, 0)
 	f("never", func(context.Context) *pace { return new(pace) }, 2*time.Millisecond, 0)
 }

@@ -15,37 +15,36 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// Restored counts what a restore brought back.
+// Restored counts what a restore did.
 type Restored struct {
-	Files   int // that were read, without the journal's
-	Damaged int // places in files that could not be read; the log tells them
-	Skipped int // blocks that there is no memory for
+	Files   int // read, without journal segments
+	Damaged int // damaged places in files; each is logged
+	Skipped int // blocks and records that did not fit into memory
 	Journal journal.Report
 	memstore.Restored
 }
 
-// progressEvery is how often the log tells how far a restore is.
+// progressEvery is the interval at which progress is logged.
 const progressEvery = 5 * time.Second
 
-// restoring is the work of bringing a store back.
-type restoring struct {
+// restorer restores a store.
+type restorer struct {
 	*Archive
-	disk  disk.FS // the archive's, read with patience
-	ctx   context.Context
-	store *memstore.Restoring
-	total Restored
-	told  time.Time // progress, last
+	disk   disk.FS // the archive's, with retries
+	ctx    context.Context
+	store  *memstore.Restoring
+	total  Restored
+	logged time.Time // when progress was last logged
 }
 
-// Restore brings back what checkpoints and the journal hold, the newest first,
-// as much as there is memory for, and opens the journal: from then on the archive
-// takes writes. What is damaged is logged, and given a second name that ends in
-// .damaged; it costs no more than itself. The error is one of the directory, or
-// ctx's; then nothing on disk has changed.
+// Restore restores the contents of the checkpoints and the journal, newest first, as far as they fit
+// into memory, and opens the journal. From then on the archive accepts writes. Damage is logged, and
+// the damaged file is kept under a second name that ends in .damaged; everything undamaged is
+// restored. The error is one of the directory or of ctx; then nothing on disk has changed.
 func (a *Archive) Restore(ctx context.Context) (Restored, error) {
-	a.checkpointing.Lock()
-	defer a.checkpointing.Unlock()
-	r := restoring{Archive: a, disk: disk.Patient(a.FS), ctx: ctx, store: a.Store.Restore(), told: time.Now()}
+	a.checkpointMu.Lock()
+	defer a.checkpointMu.Unlock()
+	r := restorer{Archive: a, disk: disk.Retrying(a.FS), ctx: ctx, store: a.Store.Restore(), logged: time.Now()}
 	defer r.store.Done()
 	j, err := r.restore()
 	r.total.Restored = r.store.Restored
@@ -58,8 +57,8 @@ func (a *Archive) Restore(ctx context.Context) (Restored, error) {
 	return r.total, nil
 }
 
-func (r *restoring) restore() (*journal.Journal, error) {
-	if err := errors.Join(disk.RemoveTemporary(r.FS, r.dir), r.removeUnfinished()); err != nil {
+func (r *restorer) restore() (*journal.Journal, error) {
+	if err := errors.Join(disk.RemoveTemporary(r.FS, r.dir), r.removeUnfinishedSnapshots()); err != nil {
 		return nil, err
 	}
 	windows, path, err := r.newestWindows()
@@ -71,25 +70,24 @@ func (r *restoring) restore() (*journal.Journal, error) {
 		defer windows.Close()
 		first = windows.Journal
 		r.run = max(r.run, windows.Run)
-		r.checkpoints.found(time.UnixMilli(int64(windows.Run)))
+		r.checkpoints.setLastDone(time.UnixMilli(int64(windows.Run)))
 	}
 	if err := r.findBlocks(); err != nil {
 		return nil, err
 	}
 	if windows != nil {
-		if err := r.windows(path, windows); err != nil {
+		if err := r.restoreWindows(path, windows); err != nil {
 			return nil, err
 		}
 	}
-	if err := r.blocks(); err != nil {
+	if err := r.restoreBlocks(); err != nil {
 		return nil, err
 	}
 	return r.replay(first)
 }
 
-// newestWindows opens the windows of the newest run whose index can be read, nil
-// if there are none.
-func (r *restoring) newestWindows() (*blockfile.File, string, error) {
+// newestWindows opens the newest windows file that is readable; nil if there is none.
+func (r *restorer) newestWindows() (*blockfile.File, string, error) {
 	paths, _, err := r.list(r.dir, windowsPrefix, windowsSuffix)
 	if err != nil {
 		return nil, "", err
@@ -103,13 +101,12 @@ func (r *restoring) newestWindows() (*blockfile.File, string, error) {
 	return nil, "", nil
 }
 
-// open opens a file and tells its damage; it returns nil if nothing of it can be
-// read.
-func (r *restoring) open(path string) (*blockfile.File, error) {
+// open opens a file and reports its damage. It returns nil if the file is unreadable.
+func (r *restorer) open(path string) (*blockfile.File, error) {
 	f, err := blockfile.Open(r.disk, path)
 	if damage, ok := errors.AsType[*blockfile.DamageError](err); ok {
 		r.total.Damaged++
-		r.Logger.Error("a file is damaged, nothing of it can be read; it is set aside", "as", path+damagedSuffix, "error", damage)
+		r.Logger.Error("a file is damaged and unreadable; it was renamed", "to", path+damagedSuffix, "error", damage)
 		return nil, r.FS.Rename(path, path+damagedSuffix)
 	}
 	if err != nil {
@@ -117,23 +114,22 @@ func (r *restoring) open(path string) (*blockfile.File, error) {
 	}
 	r.total.Files++
 	for _, d := range f.Damage {
-		r.damaged(path, d)
+		r.reportDamage(path, d)
 	}
 	return f, nil
 }
 
-// damaged tells of damage and gives the file its second name, under which it
-// stays.
-func (r *restoring) damaged(path string, damage error) {
+// reportDamage logs damage and gives the file a second name, which no cleanup removes.
+func (r *restorer) reportDamage(path string, damage error) {
 	r.total.Damaged++
-	r.Logger.Error("a file is damaged; what is sound of it is used, and it is kept", "as", path+damagedSuffix, "error", damage)
+	r.Logger.Error("a file is damaged; its undamaged part is restored, and the file is kept", "as", path+damagedSuffix, "error", damage)
 	if err := r.FS.Link(path, path+damagedSuffix); err != nil && !errors.Is(err, fs.ErrExist) {
-		r.Logger.Error("a damaged file cannot be kept", "error", err)
+		r.Logger.Error("a damaged file could not be kept", "error", err)
 	}
 }
 
-// clusterDirs names the directories of blocks that an archive has in root, one of
-// each cluster. A file beside them is nobody's.
+// clusterDirs returns the names of an archive's block directories, one per cluster. It ignores files
+// beside them.
 func clusterDirs(fsys disk.FS, root string) (names []string, err error) {
 	entries, err := disk.List(fsys, filepath.Join(root, blocksDir))
 	for _, e := range entries {
@@ -144,8 +140,8 @@ func clusterDirs(fsys disk.FS, root string) (names []string, err error) {
 	return names, err
 }
 
-// findBlocks reads what files of blocks there are, and what is in them.
-func (r *restoring) findBlocks() error {
+// findBlocks adds the block files to the catalog.
+func (r *restorer) findBlocks() error {
 	clusters, err := clusterDirs(r.FS, r.dir)
 	if err != nil {
 		return err
@@ -177,16 +173,16 @@ func (r *restoring) findBlocks() error {
 	return nil
 }
 
-// windows brings back all series and the windows that were open, unless a run
-// that did not come to its end has them sealed.
-func (r *restoring) windows(path string, f *blockfile.File) error {
+// restoreWindows restores all series, and the open windows unless a later, unfinished run has sealed
+// them.
+func (r *restorer) restoreWindows(path string, f *blockfile.File) error {
 	for i, h := range f.Hosts {
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
 		tables, err := f.Series(i)
 		if err != nil {
-			r.damaged(path, err)
+			r.reportDamage(path, err)
 			continue
 		}
 		state := memstore.HostState{Cluster: h.Cluster, Host: h.Host, Number: h.Number}
@@ -194,27 +190,27 @@ func (r *restoring) windows(path string, f *blockfile.File) error {
 			ls := memstore.LaneState{Frequency: l.Frequency, Grid: l.Grid, Series: tables[k]}
 			for _, w := range l.Windows {
 				begin := l.Grid + w.First*l.Frequency
-				if r.catalog.newer(laneName{h.Cluster, h.Host, l.Frequency}, f.Run, begin, begin+int64(w.Slots)*l.Frequency) {
+				if r.catalog.hasNewer(laneKey{h.Cluster, h.Host, l.Frequency}, f.Run, begin, begin+int64(w.Slots)*l.Frequency) {
 					continue
 				}
 				b, err := f.Block(w)
 				if err != nil {
-					r.damaged(path, err)
+					r.reportDamage(path, err)
 					continue
 				}
 				ls.Windows = append(ls.Windows, memstore.WindowState{Block: b, Open: true})
 			}
 			state.Lanes = append(state.Lanes, ls)
 		}
-		if err := r.state(state, true); err != nil {
-			r.damaged(path, err)
+		if err := r.restoreState(state, true); err != nil {
+			r.reportDamage(path, err)
 		}
 	}
 	return nil
 }
 
-// state hands a state to the store. That there is no room left is no error.
-func (r *restoring) state(state memstore.HostState, settled bool) error {
+// restoreState passes a state to the store. Reaching the memory limit is not an error.
+func (r *restorer) restoreState(state memstore.HostState, settled bool) error {
 	err := r.store.State(state, settled)
 	if errors.Is(err, memstore.ErrMemory) {
 		return nil
@@ -222,8 +218,8 @@ func (r *restoring) state(state memstore.HostState, settled bool) error {
 	return err
 }
 
-// blocks brings back sealed blocks, the latest first, until the memory is full.
-func (r *restoring) blocks() error {
+// restoreBlocks restores sealed blocks, latest first, until the memory limit is reached.
+func (r *restorer) restoreBlocks() error {
 	reader := newBlockReader(r.disk)
 	defer reader.close()
 	entries := r.catalog.blocks()
@@ -232,7 +228,7 @@ func (r *restoring) blocks() error {
 			return err
 		}
 		if r.Store.Full() {
-			r.skip(entries[i:])
+			r.skipBlocks(entries[i:])
 			return nil
 		}
 		if e.end < r.Store.Oldest(e.lane.cluster, e.lane.host) {
@@ -240,36 +236,44 @@ func (r *restoring) blocks() error {
 		}
 		state, err := reader.read(e)
 		if err == nil {
-			err = r.state(state, false)
+			err = r.restoreState(state, false)
 		}
 		if err != nil {
-			r.damaged(e.file.path, err)
+			r.reportDamage(e.file.path, err)
 		}
-		if time.Since(r.told) > progressEvery {
-			r.told = time.Now()
+		if r.progressDue() {
 			r.Logger.Info("restoring", "blocks", i, "of", len(entries))
 		}
 	}
 	return nil
 }
 
-// skip notes blocks that stay on disk.
-func (r *restoring) skip(entries []*entry) {
+// progressDue reports whether progress is to be logged, at most once every progressEvery.
+func (r *restorer) progressDue() bool {
+	if time.Since(r.logged) <= progressEvery {
+		return false
+	}
+	r.logged = time.Now()
+	return true
+}
+
+// skipBlocks tells the store which blocks stay on disk.
+func (r *restorer) skipBlocks(entries []*entry) {
 	for _, e := range entries {
 		r.Store.Skip(e.lane.cluster, e.lane.host, e.lane.frequency, e.end)
 	}
 	r.total.Skipped = len(entries)
-	r.Logger.Warn("not all that is kept fits into the memory: the oldest windows stay on disk", "windows", len(entries))
+	r.Logger.Warn("the memory limit is reached: the oldest windows stay on disk", "windows", len(entries))
 }
 
-// replay opens the journal and does again what it tells from a segment on.
-func (r *restoring) replay(first uint64) (_ *journal.Journal, err error) {
+// replay opens the journal and applies its records, from segment first on.
+func (r *restorer) replay(first uint64) (_ *journal.Journal, err error) {
 	j, err := journal.Open(r.ctx, journal.Options{
 		FS:     r.disk,
 		Dir:    filepath.Join(r.dir, journalDir),
 		Sync:   r.Options.Sync,
 		First:  first,
-		Health: r.health,
+		Health: r.journalHealth,
 
 		Observer: r.Observer,
 	})
@@ -282,16 +286,15 @@ func (r *restoring) replay(first uint64) (_ *journal.Journal, err error) {
 		}
 	}()
 	if err := j.Drop(first); err != nil {
-		r.Logger.Error("segments of the journal that are not needed any more cannot be removed", "error", err)
+		r.Logger.Error("journal segments that are no longer needed could not be removed", "error", err)
 	}
 	size, done := j.Size(), int64(0)
 	r.total.Journal, err = j.Replay(r.ctx, func(segment uint64, offset int64, record []byte) error {
 		if segment < first {
-			return nil // it is in a checkpoint
+			return nil // the checkpoint has it
 		}
 		done += int64(len(record))
-		if time.Since(r.told) > progressEvery {
-			r.told = time.Now()
+		if r.progressDue() {
 			r.Logger.Info("replaying the journal", "bytes", done, "of", size)
 		}
 		err := r.store.Record(record)
@@ -301,7 +304,7 @@ func (r *restoring) replay(first uint64) (_ *journal.Journal, err error) {
 		}
 		if err != nil {
 			r.total.Damaged++
-			r.Logger.Error("a record of the journal makes no sense", "segment", segment, "offset", offset, "error", err)
+			r.Logger.Error("a journal record is invalid and is skipped", "segment", segment, "offset", offset, "error", err)
 		}
 		return nil
 	})
@@ -309,14 +312,14 @@ func (r *restoring) replay(first uint64) (_ *journal.Journal, err error) {
 		return nil, err
 	}
 	for _, d := range r.total.Journal.Damage {
-		r.Logger.Error("the journal is damaged; what is sound of it is used, and it is kept", "error", d)
+		r.Logger.Error("the journal is damaged; its undamaged records are replayed, and the segment is kept", "error", d)
 	}
 	if n := r.total.Journal; n.Torn > 0 {
-		r.Logger.Warn("the journal's end is torn, as a loss of power leaves it; what is no whole record is cut off", "bytes", n.TornBytes)
+		r.Logger.Warn("the journal ends in a torn record, as after a loss of power; it was cut off", "bytes", n.TornBytes)
 	}
 	r.total.Damaged += r.total.Journal.DamageTotal
 	if n := r.store.Lost; n > 0 {
-		r.Logger.Error("samples of the journal cannot be told to whom they belong, as what told it is damaged", "samples", n)
+		r.Logger.Error("samples in the journal are lost: the records that name their series are damaged", "samples", n)
 	}
 	return j, nil
 }

@@ -282,7 +282,7 @@ func TestFreedAndPartlyWrittenAgain(t *testing.T) {
 	f := &file{run: 1}
 	freed := &file{run: 2}
 	again := &file{run: 3}
-	lane := laneName{"alpha", "n1", 60_000}
+	lane := laneKey{"alpha", "n1", 60_000}
 	build := func(expired bool) (live []string) {
 		c := newCatalog()
 		c.put(&entry{file: f, lane: lane, begin: 0, end: 20})

@@ -12,45 +12,45 @@ import (
 	"github.com/ringstore/ringstore/archive/disk"
 )
 
-// Snapshots lie below snapshots/, each in a directory named for its moment. One
-// that is not finished has a name of its own until it is.
+// Each snapshot is a directory below snapshots/, named after its time. While it is unfinished its
+// name ends in unfinishedSuffix.
 const (
-	snapshotsDir   = "snapshots"
-	snapshotTime   = "20060102T150405.000Z"
-	unfinishedMark = ".tmp"
+	snapshotsDir     = "snapshots"
+	snapshotTime     = "20060102T150405.000Z"
+	unfinishedSuffix = ".tmp"
 )
 
 // SnapshotInfo describes a copy of the archive's files.
 type SnapshotInfo struct {
-	Path  string // of its directory, which a copy of can take the place of Options.Dir
+	Path  string // of its directory; a copy of it can serve as Options.Dir
 	Time  time.Time
 	Files int
-	Bytes int64 // that they have together; they share them with the archive's own
+	Bytes int64 // of all its files, which share their blocks on disk with the archive's files
 }
 
-// Snapshot makes a consistent copy of the files by hard links: all that was
-// acknowledged before is in it. Writes go on meanwhile, a checkpoint waits. The
-// errors are those of Write, or of the disk; then there is no copy.
+// Snapshot makes a consistent copy of the files by hard links. It contains everything that was
+// acknowledged before the call. Writes continue meanwhile; checkpoints wait. The errors are those of
+// Write and of the disk; then there is no copy.
 //
-// A copy keeps on disk what the archive has dropped since. Nobody removes it but
-// its owner. Its files must not be changed, as some are still the archive's.
+// A snapshot keeps its files on disk after the archive has removed them, until the operator deletes
+// the snapshot. Its files must not be modified, as the archive may still use them.
 func (a *Archive) Snapshot(ctx context.Context) (SnapshotInfo, error) {
-	a.checkpointing.Lock() // until then nothing that is there goes
-	defer a.checkpointing.Unlock()
-	at, path, err := a.moment()
+	a.checkpointMu.Lock() // so that no file is removed meanwhile
+	defer a.checkpointMu.Unlock()
+	at, path, err := a.snapshotPath()
 	if err != nil {
 		return SnapshotInfo{}, fmt.Errorf("snapshot: %w", err)
 	}
-	c := linking{Archive: a, ctx: ctx, root: filepath.Join(path+unfinishedMark, subdir)}
-	if err := c.run(path); err != nil {
-		return SnapshotInfo{}, fmt.Errorf("snapshot: %w", errors.Join(err, a.removeUnfinished()))
+	l := linker{Archive: a, ctx: ctx, root: filepath.Join(path+unfinishedSuffix, subdir)}
+	if err := l.link(path); err != nil {
+		return SnapshotInfo{}, fmt.Errorf("snapshot: %w", errors.Join(err, a.removeUnfinishedSnapshots()))
 	}
-	return SnapshotInfo{Path: path, Time: at, Files: c.files, Bytes: c.bytes}, nil
+	return SnapshotInfo{Path: path, Time: at, Files: l.files, Bytes: l.bytes}, nil
 }
 
-// moment returns the time that a snapshot is named for, which no other one is, and
-// where it goes. The clock may stand still, or have gone back.
-func (a *Archive) moment() (time.Time, string, error) {
+// snapshotPath returns the time of a new snapshot and its path, which is unused even if the clock
+// stands still or was set back.
+func (a *Archive) snapshotPath() (time.Time, string, error) {
 	for at := a.Now().UTC(); ; at = at.Add(time.Millisecond) {
 		path := filepath.Join(a.dir, snapshotsDir, at.Format(snapshotTime))
 		if _, err := a.FS.Stat(path); errors.Is(err, fs.ErrNotExist) {
@@ -61,108 +61,106 @@ func (a *Archive) moment() (time.Time, string, error) {
 	}
 }
 
-// linking is the work of a snapshot.
-type linking struct {
+// linker links the archive's files into a snapshot.
+type linker struct {
 	*Archive
 	ctx   context.Context
-	root  string // stands for the archive's directory
+	root  string // counterpart of the archive's directory
 	files int
 	bytes int64
 }
 
-func (c *linking) run(path string) error {
-	if err := c.removeUnfinished(); err != nil {
+func (l *linker) link(path string) error {
+	if err := l.removeUnfinishedSnapshots(); err != nil {
 		return err
 	}
-	if err := c.journal(); err != nil {
+	if err := l.linkJournal(); err != nil {
 		return err
 	}
-	if err := c.directory("", windowsSuffix); err != nil {
+	if err := l.linkDir("", windowsSuffix); err != nil {
 		return err
 	}
-	clusters, err := clusterDirs(c.FS, c.dir)
+	clusters, err := clusterDirs(l.FS, l.dir)
 	if err != nil {
 		return err
 	}
 	for _, cluster := range clusters {
-		if err := c.directory(filepath.Join(blocksDir, cluster), blocksSuffix); err != nil {
+		if err := l.linkDir(filepath.Join(blocksDir, cluster), blocksSuffix); err != nil {
 			return err
 		}
 	}
-	if err := c.FS.Rename(path+unfinishedMark, path); err != nil {
+	if err := l.FS.Rename(path+unfinishedSuffix, path); err != nil {
 		return err
 	}
-	return c.FS.SyncDir(filepath.Dir(path))
+	return l.FS.SyncDir(filepath.Dir(path))
 }
 
-// journal links the segments that nobody writes to any more, once all that was
-// acknowledged is in these.
-func (c *linking) journal() error {
-	if err := c.available(c.ctx); err != nil {
+// linkJournal starts a new segment and links the older ones, which are complete and hold everything
+// that was acknowledged.
+func (l *linker) linkJournal() error {
+	if err := l.checkAvailable(l.ctx); err != nil {
 		return err
 	}
-	j := c.Archive.journal.Load()
+	j := l.journal.Load()
 	current, err := j.Rotate()
 	if err != nil {
 		return err
 	}
-	if err := c.FS.MkdirAll(filepath.Join(c.root, journalDir), 0o750); err != nil {
+	if err := l.FS.MkdirAll(filepath.Join(l.root, journalDir), 0o750); err != nil {
 		return err
 	}
 	for _, s := range j.Segments() {
 		if s.Number >= current {
 			continue
 		}
-		if err := c.link(filepath.Join(journalDir, filepath.Base(s.Path))); err != nil {
+		if err := l.linkFile(filepath.Join(journalDir, filepath.Base(s.Path))); err != nil {
 			return err
 		}
 	}
-	return c.FS.SyncDir(filepath.Join(c.root, journalDir))
+	return l.FS.SyncDir(filepath.Join(l.root, journalDir))
 }
 
-// directory links the files of a directory, below the archive's, that have a
-// suffix.
-func (c *linking) directory(name, suffix string) error {
-	entries, err := disk.List(c.FS, filepath.Join(c.dir, name))
+// linkDir links the files with a suffix in a directory, whose name is relative to the archive's.
+func (l *linker) linkDir(name, suffix string) error {
+	entries, err := disk.List(l.FS, filepath.Join(l.dir, name))
 	if err != nil {
 		return err
 	}
-	to := filepath.Join(c.root, name)
-	if err := c.FS.MkdirAll(to, 0o750); err != nil {
+	to := filepath.Join(l.root, name)
+	if err := l.FS.MkdirAll(to, 0o750); err != nil {
 		return err
 	}
 	for _, e := range entries {
 		if !strings.HasSuffix(e.Name(), suffix) {
 			continue
 		}
-		if err := c.link(filepath.Join(name, e.Name())); err != nil {
+		if err := l.linkFile(filepath.Join(name, e.Name())); err != nil {
 			return err
 		}
 	}
-	return c.FS.SyncDir(to)
+	return l.FS.SyncDir(to)
 }
 
-func (c *linking) link(name string) error {
-	if err := c.ctx.Err(); err != nil {
+func (l *linker) linkFile(name string) error {
+	if err := l.ctx.Err(); err != nil {
 		return err
 	}
-	from := filepath.Join(c.dir, name)
-	info, err := c.FS.Stat(from)
+	from := filepath.Join(l.dir, name)
+	info, err := l.FS.Stat(from)
 	if err != nil {
 		return err
 	}
-	c.files++
-	c.bytes += info.Size()
-	return c.FS.Link(from, filepath.Join(c.root, name))
+	l.files++
+	l.bytes += info.Size()
+	return l.FS.Link(from, filepath.Join(l.root, name))
 }
 
-// removeUnfinished removes what is left of snapshots that did not come to
-// their end.
-func (a *Archive) removeUnfinished() error {
+// removeUnfinishedSnapshots removes snapshots that were interrupted.
+func (a *Archive) removeUnfinishedSnapshots() error {
 	root := filepath.Join(a.dir, snapshotsDir)
 	entries, err := disk.List(a.FS, root)
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), unfinishedMark) {
+		if strings.HasSuffix(e.Name(), unfinishedSuffix) {
 			err = errors.Join(err, a.removeAll(filepath.Join(root, e.Name())))
 		}
 	}

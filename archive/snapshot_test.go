@@ -228,7 +228,7 @@ func TestSnapshotsOfOneMoment(t *testing.T) {
 func TestRestoreRemovesUnfinishedSnapshots(t *testing.T) {
 	dir := t.TempDir()
 	root := filepath.Join(dir, subdir, snapshotsDir)
-	if err := os.MkdirAll(filepath.Join(root, "20260101T000000.000Z"+unfinishedMark, subdir, journalDir), 0o750); err != nil {
+	if err := os.MkdirAll(filepath.Join(root, "20260101T000000.000Z"+unfinishedSuffix, subdir, journalDir), 0o750); err != nil {
 		t.Fatal(err)
 	}
 	open(t, dir, newStore(t))

@@ -7,55 +7,55 @@ import (
 	"github.com/ringstore/ringstore/archive/journal"
 )
 
-// Status is how an archive is, and what it has done since Open.
+// Status is the state of an archive and what it has done since Open.
 type Status struct {
-	Unavailable error          // as [Archive.Unavailable] tells it
-	Journal     journal.Status // zero before Restore has come to its end
+	Unavailable error          // see [Archive.Unavailable]
+	Journal     journal.Status // zero until Restore has finished
 	Checkpoints Runs
-	Cleanups    Runs // the bytes are those of Parquet files
+	Cleanups    Runs // bytes of Parquet files
 }
 
-// Runs tells of a kind of work that is done now and then.
+// Runs counts the runs of a recurring task.
 type Runs struct {
 	Done, Failed int64
-	Bytes        int64         // written
-	Took         time.Duration // together
-	LastDone     time.Time     // when the newest that was done ended; zero if there is none, not before Open either
-	LastTook     time.Duration // how long that took; 0 if it was before Open
-	LastBytes    int64         // and what it wrote, the same
-	Err          error         // of a newer one, which failed; nil if there is none
+	Bytes        int64         // written in total
+	Took         time.Duration // in total
+	LastDone     time.Time     // end of the last successful run, which may be before Open; zero if none
+	LastTook     time.Duration // duration of that run; 0 if it was before Open
+	LastBytes    int64         // bytes that run wrote; 0 if it was before Open
+	Err          error         // of the last run; nil if it succeeded
 }
 
-// Status waits for nothing that is being done.
+// Status returns the state of the archive. It does not block.
 func (a *Archive) Status() Status {
-	s := Status{Unavailable: a.Unavailable(), Checkpoints: a.checkpoints.now(), Cleanups: a.cleanups.now()}
+	s := Status{Unavailable: a.Unavailable(), Checkpoints: a.checkpoints.get(), Cleanups: a.cleanups.get()}
 	if j := a.journal.Load(); j != nil {
 		s.Journal = j.Status()
 	}
 	return s
 }
 
-// runs counts [Runs].
+// runs guards [Runs].
 type runs struct {
 	mu    sync.Mutex
 	total Runs
 }
 
-func (r *runs) now() Runs {
+func (r *runs) get() Runs {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.total
 }
 
-// found notes that a process before this one was done at a moment.
-func (r *runs) found(at time.Time) {
+// setLastDone records when a run of an earlier process ended.
+func (r *runs) setLastDone(at time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.total.LastDone = at
 }
 
-// count adds a run that has ended.
-func (r *runs) count(begin time.Time, bytes int64, err error) {
+// add counts a run that has ended.
+func (r *runs) add(begin time.Time, bytes int64, err error) {
 	end := time.Now()
 	took := end.Sub(begin)
 	r.mu.Lock()

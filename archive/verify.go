@@ -11,24 +11,23 @@ import (
 	"github.com/ringstore/ringstore/archive/journal"
 )
 
-// Verified is what [Verify] found.
+// Verified is the result of [Verify].
 type Verified struct {
-	Files   int // of blocks and windows
+	Files   int // block and windows files
 	Blocks  int
-	Values  int64 // in them, superseded ones too
-	Records int   // of the journal
+	Values  int64 // samples in the blocks, superseded ones included
+	Records int   // in the journal
 	Damage  []error
 }
 
-// Verify reads all of the files that an archive has in dir (the configuration's
-// checkpoints.directory), and changes nothing. Damage is in the result, with path
-// and offset; files that were set aside before are told too. An error is one of
-// reading the directory, or ctx's. The archive should not be in use: files that
-// vanish meanwhile are damage.
+// Verify reads all files of the archive in dir (the configuration's checkpoints.directory) and
+// changes nothing. Damage is in the result, with path and offset; files that an earlier start found
+// damaged are listed too. The error is one of reading the directory, or of ctx. The archive should
+// not be in use: files that are removed meanwhile count as damage.
 func Verify(ctx context.Context, fsys disk.FS, dir string) (Verified, error) {
-	v := verification{ctx: ctx, fsys: fsys}
+	v := verifier{ctx: ctx, fsys: fsys}
 	root := filepath.Join(dir, subdir)
-	if err := v.directory(root, windowsSuffix); err != nil {
+	if err := v.verifyDir(root, windowsSuffix); err != nil {
 		return v.Verified, fmt.Errorf("verify: %w", err)
 	}
 	clusters, err := clusterDirs(fsys, root)
@@ -36,31 +35,31 @@ func Verify(ctx context.Context, fsys disk.FS, dir string) (Verified, error) {
 		return v.Verified, fmt.Errorf("verify: %w", err)
 	}
 	for _, c := range clusters {
-		if err := v.directory(filepath.Join(root, blocksDir, c), blocksSuffix); err != nil {
+		if err := v.verifyDir(filepath.Join(root, blocksDir, c), blocksSuffix); err != nil {
 			return v.Verified, fmt.Errorf("verify: %w", err)
 		}
 	}
-	if err := v.journal(filepath.Join(root, journalDir)); err != nil {
+	if err := v.verifyJournal(filepath.Join(root, journalDir)); err != nil {
 		return v.Verified, fmt.Errorf("verify: %w", err)
 	}
 	return v.Verified, nil
 }
 
-type verification struct {
+type verifier struct {
 	ctx  context.Context
 	fsys disk.FS
 	Verified
 }
 
-// directory reads the files of a directory that have a suffix.
-func (v *verification) directory(dir, suffix string) error {
+// verifyDir reads the files with a suffix in a directory.
+func (v *verifier) verifyDir(dir, suffix string) error {
 	entries, err := disk.List(v.fsys, dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
-		v.aside(path)
+		v.checkName(path)
 		if !strings.HasSuffix(e.Name(), suffix) {
 			continue
 		}
@@ -81,20 +80,20 @@ func (v *verification) directory(dir, suffix string) error {
 	return nil
 }
 
-// aside tells of a file that was found damaged before.
-func (v *verification) aside(path string) {
+// checkName reports a file that an earlier start found damaged.
+func (v *verifier) checkName(path string) {
 	if strings.HasSuffix(path, damagedSuffix) {
-		v.Damage = append(v.Damage, fmt.Errorf("%s: was found damaged by a start before, and set aside", path))
+		v.Damage = append(v.Damage, fmt.Errorf("%s: an earlier start found this file damaged and kept it", path))
 	}
 }
 
-func (v *verification) journal(dir string) error {
+func (v *verifier) verifyJournal(dir string) error {
 	entries, err := disk.List(v.fsys, dir)
 	if err != nil || len(entries) == 0 {
 		return err
 	}
 	for _, e := range entries {
-		v.aside(filepath.Join(dir, e.Name()))
+		v.checkName(filepath.Join(dir, e.Name()))
 	}
 	report, err := journal.Read(v.ctx, v.fsys, dir, func(uint64, int64, []byte) error { return nil })
 	v.Records = report.Records

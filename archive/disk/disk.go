@@ -1,9 +1,8 @@
-// Package disk is the file system as the archive uses it: a small interface,
-// the operating system's implementation, and the one way in which a file
-// comes to be there as a whole.
+// Package disk is the archive's file system: a small interface, its implementation by the operating
+// system, and [Publish], which creates files atomically.
 //
-// It knows files and what a loss of power does to them, but nothing of what is
-// in them. Package disktest has an implementation that loses power on demand.
+// It deals with files and with what a loss of power does to them, not with their contents. Package
+// disktest implements the interface in memory and loses power on demand.
 package disk
 
 import (
@@ -25,31 +24,28 @@ type File interface {
 	Stat() (fs.FileInfo, error)
 	Truncate(size int64) error // in bytes
 
-	// Sync returns when the content is on disk. After an error nobody knows
-	// what is: a later Sync may succeed without the bytes of this one
-	// (Rebello et al., "Can Applications Recover from fsync Failures?",
-	// USENIX ATC 2020).
+	// Sync returns when the content is on disk. After an error the content on disk is unknown: a later
+	// Sync may succeed without the bytes of this one (Rebello et al., "Can Applications Recover from
+	// fsync Failures?", USENIX ATC 2020).
 	Sync() error
 }
 
-// FS is a file system. Paths are those of package filepath. Its methods may be
-// called by many goroutines; the errors are *[fs.PathError] and *[os.LinkError].
+// FS is a file system. Paths are those of package filepath. Its methods are safe for concurrent use;
+// errors are of type *[fs.PathError] or *[os.LinkError].
 //
-// Names that are made, moved or removed are on disk after [FS.SyncDir] of
-// their directory, and no sooner.
+// Names that are created, renamed or removed are on disk only after [FS.SyncDir] of their directory.
 type FS interface {
 	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
 	ReadDir(name string) ([]fs.DirEntry, error) // sorted by name
 	Stat(name string) (fs.FileInfo, error)
 	Rename(from, to string) error // replaces to
-	Link(from, to string) error   // to must not be there
+	Link(from, to string) error   // to must not exist
 	Remove(name string) error
 	MkdirAll(name string, perm fs.FileMode) error // synced
 	SyncDir(name string) error
 
-	// Lock makes a file and holds it against all others until the lock is
-	// closed or the process ends. If somebody holds it, the error is a
-	// *[LockedError].
+	// Lock creates a file and locks it until the lock is closed or the process ends. If another process
+	// holds the lock, the error is a *[LockedError].
 	Lock(name string) (io.Closer, error)
 }
 
@@ -62,7 +58,7 @@ var _ FS = OS{}
 func (OS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	f, err := os.OpenFile(name, flag, perm)
 	if err != nil {
-		return nil, err // not f, which would be a File that is not nil
+		return nil, err // f would be a File that is not nil
 	}
 	return f, nil
 }
@@ -82,8 +78,8 @@ func (OS) Link(from, to string) error { return os.Link(from, to) }
 // Remove is [os.Remove].
 func (OS) Remove(name string) error { return os.Remove(name) }
 
-// MkdirAll makes a directory and its missing parents, and syncs the
-// directories that the new names are in.
+// MkdirAll creates a directory and its missing parents, and syncs the directories that hold the new
+// names.
 func (o OS) MkdirAll(name string, perm fs.FileMode) error {
 	name = filepath.Clean(name)
 	if isDir(name) {
@@ -97,7 +93,7 @@ func (o OS) MkdirAll(name string, perm fs.FileMode) error {
 	}
 	err := os.Mkdir(name, perm)
 	switch {
-	case err == nil || isDir(name): // another process may be faster
+	case err == nil || isDir(name): // another process may have created it
 		return o.SyncDir(parent)
 	case errors.Is(err, fs.ErrExist):
 		return &fs.PathError{Op: "mkdir", Path: name, Err: syscall.ENOTDIR}

@@ -9,14 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LockedError tells who holds a lock.
+// LockedError names the process that holds a lock.
 type LockedError struct {
-	Holder string // what the file says
+	Holder string // the content of the lock file
 }
 
 func (e *LockedError) Error() string { return fmt.Sprintf("is in use by process %q", e.Holder) }
 
-// Lock is flock(2) of a file that names the process that holds it.
+// Lock is flock(2) of a file. The file holds the process's number.
 func (OS) Lock(name string) (io.Closer, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {
@@ -38,8 +38,7 @@ func lock(f *os.File) error {
 	if err != nil {
 		return &os.PathError{Op: "flock", Path: f.Name(), Err: err}
 	}
-	// Who holds it is for people to read: a disk that has no room for that is
-	// still locked.
+	// The number is only informative: the lock also holds if a full disk cannot store it.
 	_ = f.Truncate(0)
 	_, _ = fmt.Fprint(f, os.Getpid())
 	return nil

@@ -11,23 +11,22 @@ import (
 	"strings"
 )
 
-// tempSuffix marks a file that is not published yet.
+// tempSuffix marks an unpublished file.
 const tempSuffix = ".tmp"
 
-// Publish writes a file so that it is there as a whole or not at all, also
-// after a loss of power: a temporary file next to it, synced, renamed, the
-// directory synced. A file of that name is replaced. write gets a buffered
-// writer.
+// Publish writes a file atomically: even after a loss of power it is complete or absent. It writes a
+// temporary file beside it, syncs it, renames it and syncs the directory. A file of that name is
+// replaced. The writer that write gets is buffered.
 //
-// After an error the file is not there, or the old one is; only if the
-// directory could not be synced the new one may be.
+// After an error the file is absent or still the old one, except when syncing the directory failed:
+// then it may be the new one.
 func Publish(fsys FS, path string, write func(io.Writer) error) error {
 	temp := path + tempSuffix
 	if err := writeFile(fsys, temp, write); err != nil {
-		return fmt.Errorf("writing %s: %w", path, errors.Join(err, removed(fsys, temp)))
+		return fmt.Errorf("writing %s: %w", path, errors.Join(err, removeIfExists(fsys, temp)))
 	}
 	if err := fsys.Rename(temp, path); err != nil {
-		return fmt.Errorf("publishing %s: %w", path, errors.Join(err, removed(fsys, temp)))
+		return fmt.Errorf("publishing %s: %w", path, errors.Join(err, removeIfExists(fsys, temp)))
 	}
 	if err := fsys.SyncDir(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("publishing %s: %w", path, err)
@@ -51,15 +50,14 @@ func writeFile(fsys FS, path string, write func(io.Writer) error) error {
 	return errors.Join(err, f.Close())
 }
 
-// removed removes a file that may not even be there.
-func removed(fsys FS, path string) error {
+func removeIfExists(fsys FS, path string) error {
 	if err := fsys.Remove(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
 }
 
-// List returns what is in a directory, sorted by name; nothing if it is not there.
+// List returns the entries of a directory, sorted by name; none if the directory does not exist.
 func List(fsys FS, dir string) ([]fs.DirEntry, error) {
 	entries, err := fsys.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -68,8 +66,8 @@ func List(fsys FS, dir string) ([]fs.DirEntry, error) {
 	return entries, err
 }
 
-// RemoveTemporary removes what a [Publish] left in the directory when the
-// process or the power went. Nobody may be publishing there.
+// RemoveTemporary removes the temporary files of interrupted calls of [Publish] in a directory. No
+// call may be in progress there.
 func RemoveTemporary(fsys FS, dir string) error {
 	entries, err := fsys.ReadDir(dir)
 	if err != nil {
@@ -77,7 +75,7 @@ func RemoveTemporary(fsys FS, dir string) error {
 	}
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), tempSuffix) {
-			err = errors.Join(err, removed(fsys, filepath.Join(dir, e.Name())))
+			err = errors.Join(err, removeIfExists(fsys, filepath.Join(dir, e.Name())))
 		}
 	}
 	return err

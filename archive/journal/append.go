@@ -6,25 +6,24 @@ import (
 	"time"
 )
 
-// batch is what waits to be written together.
+// batch is a group of records that are written together.
 type batch struct {
 	frames []byte
 	done   chan struct{} // closed when the fields below are final
 	err    error
-	end    int64 // the position behind the batch, in the epoch
+	end    int64 // the position of its end, in the epoch
 	epoch  int
-	sync   bool // acknowledge it when it is on disk
+	sync   bool // the records are acknowledged only once they are on disk
 }
 
 func newBatch(buffer []byte) *batch {
 	return &batch{frames: buffer[:0], done: make(chan struct{})}
 }
 
-// Append adds a record of 1 to [MaxRecord] bytes, which it does not keep, and
-// acknowledges it by returning nil: then the record survives the process and,
-// as the mode says, a loss of power. A record of another call, such as one that
-// failed by an [*UnavailableError] or by ctx, may come back after a start, too,
-// but never a part of one.
+// Append appends a record of 1 to [MaxRecord] bytes, which it does not retain. Returning nil
+// acknowledges the record: it survives the end of the process and, depending on the mode, a loss of
+// power. After an [*UnavailableError] or the end of ctx the record may or may not be replayed at the
+// next start, but never a part of it.
 func (j *Journal) Append(ctx context.Context, record []byte) error {
 	begin := time.Now()
 	err := j.append(ctx, record)
@@ -36,16 +35,16 @@ func (j *Journal) Append(ctx context.Context, record []byte) error {
 
 func (j *Journal) append(ctx context.Context, record []byte) error {
 	if n := len(record); n == 0 || n > MaxRecord {
-		return fmt.Errorf("journal: a record of %d bytes, want 1 to %d", n, MaxRecord)
+		return fmt.Errorf("journal: expected a record of 1 to %d bytes, got %d", MaxRecord, n)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	b, err := j.join(record)
+	b, err := j.addToBatch(record)
 	if err != nil {
 		return err
 	}
-	if err := j.wait(ctx, b); err != nil {
+	if err := j.flush(ctx, b); err != nil {
 		return err
 	}
 	if b.sync {
@@ -54,40 +53,40 @@ func (j *Journal) append(ctx context.Context, record []byte) error {
 	return nil
 }
 
-// join puts the record into the batch that is being filled.
-func (j *Journal) join(record []byte) (*batch, error) {
+// addToBatch adds the record to the batch that is being filled.
+func (j *Journal) addToBatch(record []byte) (*batch, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err := j.state(); err != nil {
+	if err := j.checkUsable(); err != nil {
 		return nil, err
 	}
 	j.filling.frames = appendFrame(j.filling.frames, record)
 	return j.filling, nil
 }
 
-// wait returns when the batch is written. Of those who wait for it the one who
-// gets the turn first writes it.
-func (j *Journal) wait(ctx context.Context, b *batch) error {
+// flush returns when the batch is written. Of the goroutines that wait for a batch, the first to get
+// the writing lock writes it.
+func (j *Journal) flush(ctx context.Context, b *batch) error {
 	select {
 	case <-b.done:
 		return b.err
 	case <-ctx.Done():
 		return ctx.Err()
-	case j.turn <- struct{}{}:
+	case j.writing <- struct{}{}:
 	}
-	defer func() { <-j.turn }()
+	defer func() { <-j.writing }()
 	select {
 	case <-b.done:
-	default: // it is the one being filled: a batch is taken and done in one turn
-		j.write(b)
+	default: // b is the batch being filled, as the lock is held from taking a batch to its end
+		j.writeBatch(b)
 	}
 	return b.err
 }
 
-// write is called with turn held.
-func (j *Journal) write(b *batch) {
+// writeBatch writes b. The writing lock must be held.
+func (j *Journal) writeBatch(b *batch) {
 	defer close(b.done)
-	if b.err = j.take(b); b.err != nil {
+	if b.err = j.takeBatch(b); b.err != nil {
 		return
 	}
 	records := seal(b.frames, j.current.segmentID, j.records)
@@ -97,32 +96,33 @@ func (j *Journal) write(b *batch) {
 	if err != nil {
 		j.failLocked(fmt.Errorf("writing %s: %w", j.current.path(j.dir), err))
 	}
-	if b.err = j.state(); b.err != nil {
-		return // a sync may have failed meanwhile
+	if b.err = j.checkUsable(); b.err != nil {
+		return // a concurrent sync may have failed
 	}
 	j.records += records
 	j.written += int64(len(b.frames))
-	j.tries = 0
+	j.retries = 0
 	b.end, b.epoch = j.written, j.epoch
 	if j.mode > 0 {
 		j.pending = append(j.pending, b.frames...)
 	}
 	b.sync = j.mode == Always || len(j.pending) > maxPending
-	if len(j.pending) > muchPending {
+	if len(j.pending) > syncSoonBytes {
 		select {
-		case j.much <- struct{}{}:
+		case j.syncSoon <- struct{}{}:
 		default:
 		}
 	}
 	j.recycle(b)
 }
 
-// take makes way for the next batch, and for this one in the segment.
-func (j *Journal) take(b *batch) error {
+// takeBatch replaces b, the batch being filled, by a new one, and starts a new segment if b does not
+// fit into the current one.
+func (j *Journal) takeBatch(b *batch) error {
 	j.mu.Lock()
 	j.filling = newBatch(j.spare)
 	j.spare = nil
-	err := j.state()
+	err := j.checkUsable()
 	size := j.written - j.base
 	j.mu.Unlock()
 	if err == nil && size > headerSize && size+int64(len(b.frames)) > j.segmentBytes {
@@ -131,7 +131,7 @@ func (j *Journal) take(b *batch) error {
 	return err
 }
 
-// recycle keeps a buffer for another batch, unless one was unusually large.
+// recycle keeps the buffer for another batch, unless it is unusually large.
 func (j *Journal) recycle(b *batch) {
 	if cap(b.frames) <= 1<<20 {
 		j.spare = b.frames

@@ -349,7 +349,7 @@ func TestNewerVersion(t *testing.T) {
 		"Open": func() error { _, err := Open(t.Context(), Options{FS: fsys, Dir: dir}); return err }(),
 		"Read": func() error { _, err := Read(t.Context(), fsys, dir, nil); return err }(),
 	} {
-		if err == nil || !strings.Contains(err.Error(), "version 2") {
+		if err == nil || !strings.Contains(err.Error(), "version 1, got 2") {
 			t.Errorf("%s: got error %v", name, err)
 		}
 	}

@@ -5,23 +5,24 @@ import (
 	"hash/crc32"
 )
 
-// frameHead is what stands before each record, in bytes: its length, its index
-// in the segment, and the CRC32C of both, of the record and of the segment's
-// identity, so that neither zeros nor bytes of another file are taken for one.
+// frameHead is the length of a frame's header in bytes. The header holds the record's length, its
+// index in the segment, and a CRC32C of both, of the record and of the segment's identity, so that
+// neither zeros nor bytes of another file pass for a frame.
 const frameHead = 12
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
-// appendFrame appends a frame that is to be sealed.
+// appendFrame appends a frame whose index and checksum seal fills in.
 func appendFrame(dst, record []byte) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(record)))
 	dst = append(dst, make([]byte, frameHead-4)...)
 	return append(dst, record...)
 }
 
-// seal numbers the frames from index on, for a segment, and returns how many there are.
+// seal fills in the indexes, starting at index, and the checksums of frames for a segment. It returns
+// the number of frames.
 func seal(frames []byte, id segmentID, index uint32) uint32 {
 	n := uint32(0)
 	for len(frames) > 0 {
@@ -35,7 +36,7 @@ func seal(frames []byte, id segmentID, index uint32) uint32 {
 	return n
 }
 
-// frameSum is the checksum that belongs into a frame.
+// frameSum returns the checksum of a frame.
 func frameSum(frame []byte, id segmentID) uint32 {
 	var tail [20]byte
 	copy(tail[:8], frame)
@@ -44,7 +45,7 @@ func frameSum(frame []byte, id segmentID) uint32 {
 	return crc32.Update(checksum(frame[frameHead:]), castagnoli, tail[:])
 }
 
-// sound tells if a frame is what was written to the segment.
-func sound(frame []byte, id segmentID) bool {
+// isSound reports whether a frame is as it was written to the segment.
+func isSound(frame []byte, id segmentID) bool {
 	return binary.LittleEndian.Uint32(frame[8:]) == frameSum(frame, id)
 }

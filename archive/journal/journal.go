@@ -1,10 +1,8 @@
-// Package journal is the log that makes what was acknowledged survive: records
-// go to its end, in the order in which they are acknowledged, and after a
-// start they come back in that order.
+// Package journal is a write-ahead log. Records are appended in the order in which they are
+// acknowledged, and replayed in that order after a restart.
 //
-// It knows records as bytes, and files by package disk; what a record says and
-// when it is no longer needed is its owner's business. Only one journal may be
-// open in a directory. FORMAT.md of package archive draws the files.
+// Records are opaque bytes; the caller decides when they are no longer needed. Only one journal may
+// be open in a directory. FORMAT.md of package archive describes the files.
 package journal
 
 import (
@@ -18,71 +16,70 @@ import (
 	"github.com/ringstore/ringstore/archive/disk"
 )
 
-// SyncMode says when a record that was acknowledged is on disk, beyond what a
-// process that dies can lose: a positive one is the longest time between.
+// SyncMode says when an acknowledged record is synced to disk. A positive mode is an interval, the
+// longest time that a record stays unsynced. Zero means one second. In every mode an acknowledged
+// record survives the end of the process.
 type SyncMode time.Duration
 
-// The modes besides an interval. The zero SyncMode means one second.
+// The modes that are not an interval.
 const (
-	// Always: before it is acknowledged.
+	// Always syncs a record before it is acknowledged.
 	Always SyncMode = -1
-	// Off: when the operating system likes, a segment ends, or Sync is called.
-	// Then there is no copy of what is not synced, and if that fsync fails a
-	// record may be lost although it was acknowledged.
+	// Off leaves syncing to the operating system, apart from the end of a segment and calls of Sync.
+	// The journal then has no copy of unsynced records: if an fsync fails, acknowledged records may be
+	// lost.
 	Off SyncMode = -2
 )
 
 // Options of a [Journal]. Dir is required.
 type Options struct {
-	FS           disk.FS // nil means the operating system's
-	Dir          string  // made if it is missing
+	FS           disk.FS // default: the operating system's
+	Dir          string  // created if missing
 	Sync         SyncMode
-	SegmentBytes int64 // a segment that would grow beyond is followed by the next; default 64 MiB
+	SegmentBytes int64 // maximum size of a segment with several batches; default 64 MiB
 
-	// First is the least number that a new segment gets. An owner that has
-	// stored up to which number it needs no segment passes that, so that
-	// numbers do not start anew when the directory was lost.
+	// First is the minimum number of a new segment. A caller that has stored the number of the first
+	// segment it needs passes it here, so that numbers do not start again at 1 if the directory was
+	// lost.
 	First uint64
 
-	// Health is told an [*UnavailableError] when the journal stops
-	// acknowledging, and nil when it goes on: one call at a time, and not from
-	// within another method. It must not call Close.
+	// Health is called with an [*UnavailableError] when the journal stops acknowledging, and with nil
+	// when it has recovered: one call at a time, and not from within another method. It must not call
+	// Close.
 	Health func(error)
 
-	Observer Observer // nil means nobody
+	Observer Observer // may be nil
 }
 
-// MaxRecord is the length of the longest record, in bytes.
+// MaxRecord is the maximum length of a record in bytes.
 const MaxRecord = 16 << 20
 
 const (
 	defaultInterval     = time.Second
 	defaultSegmentBytes = 64 << 20
-	// maxPending bounds the copy of acknowledged records that are not synced,
-	// in bytes. Writers that outrun the disk wait for it there; from muchPending
-	// on it is synced before its time.
-	maxPending  = 8 << 20
-	muchPending = 1 << 20
+	// maxPending limits the copy of acknowledged, unsynced records, in bytes. Writers that are faster
+	// than the disk wait for a sync there. From syncSoonBytes on a sync starts before the interval ends.
+	maxPending    = 8 << 20
+	syncSoonBytes = 1 << 20
 )
 
 // ErrClosed is the error after [Journal.Close].
 var ErrClosed = errors.New("the journal is closed")
 
-// UnavailableError is the error while the disk takes no records. The journal
-// tries again by itself.
+// UnavailableError is the error while the disk fails. The journal retries by itself.
 type UnavailableError struct {
-	Err error // the disk's, such as ENOSPC or EIO
+	Err error // of the disk, such as ENOSPC or EIO
 }
 
-func (e *UnavailableError) Error() string { return "the journal takes no records: " + e.Err.Error() }
+func (e *UnavailableError) Error() string { return "the journal is unavailable: " + e.Err.Error() }
 
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
-// Journal is a log in segments. Its methods may be called by many goroutines.
+// Journal is a log in segments. Its methods are safe for concurrent use.
 //
-// Who holds turn may write to the file; who holds syncing may sync it; who
-// changes the segment holds both, turn first. mu guards the fields below it
-// and is held for moments only.
+// The channels writing and syncing are locks that can be waited for together with a context. A
+// goroutine holds writing to write to the file, syncing to sync it, and both, writing first, to change
+// the segment. mu guards the fields below it and is never held during I/O.
 type Journal struct {
 	fs           disk.FS
 	dir          string
@@ -91,48 +88,48 @@ type Journal struct {
 	health       func(error)
 	observer     Observer
 
-	turn    chan struct{}
-	syncing chan struct{}
-	broken  chan struct{} // wakes run, which recovers
-	much    chan struct{} // wakes run, which syncs
-	stop    chan struct{}
-	runs    sync.WaitGroup
-	closing sync.Once
-	result  error // of the first Close
+	writing  chan struct{}
+	syncing  chan struct{}
+	failed   chan struct{} // wakes run to recover
+	syncSoon chan struct{} // wakes run to sync
+	stop     chan struct{}
+	runs     sync.WaitGroup
+	closing  sync.Once
+	result   error // of the first Close
 
 	found []segment // by Open, oldest first, to be replayed
-	plan  plan      // of the segment that is being started; for the holder of turn and syncing
+	plan  plan      // of the segment to be created; guarded by writing and syncing
 
-	file    disk.File // of current, nil while there is none to write to; for the holders of turn or syncing
-	records uint32    // in current; for the holder of turn
+	file    disk.File // of current, nil while the journal is down; guarded by writing or syncing
+	records uint32    // in current; guarded by writing
 
-	unlisted bool // the name of current may not be on disk; for the holder of syncing
+	nameUnsynced bool // the name of current may not be on disk; guarded by syncing
 
 	mu      sync.Mutex
-	old     []segment // all that are on disk before current
+	old     []segment // on disk, before current
 	current segment
-	next    segmentID // of the segment after current
-	down    *UnavailableError
+	next    segmentID         // of the segment after current
+	down    *UnavailableError // nil while records are accepted
 	closed  bool
-	filling *batch
+	filling *batch // takes new records
 	spare   []byte // a buffer for the batch after filling
 
-	// Positions count bytes from the start of the first segment's file on;
-	// those in current are base and what is to be added for an offset.
+	// Positions count the bytes of the journal since it was opened. A position in current is base plus
+	// the offset in the file.
 	base    int64
 	written int64
 	synced  int64
-	epoch   int    // counts failures: positions of another epoch mean nothing
+	epoch   int    // counts failures; positions of another epoch are invalid
 	pending []byte // the frames between synced and written, if the mode is an interval
-	tries   int    // to recover, since the last record was acknowledged
+	retries int    // of recovering, since the last record was acknowledged
 
-	failures int64 // that ended a time in which records were taken
+	failures int64 // that made the journal unavailable
 }
 
-// Open opens the journal of a directory, all or nothing; a new segment takes
-// the records to come, and [Journal.Replay] gives those that are there. A full
-// or failing disk is no error if the directory can be read: the journal is then
-// unavailable at first. Files of another version are an error.
+// Open opens the journal of a directory. New records go to a new segment; [Journal.Replay] returns
+// the old ones. If the disk is full or fails but the directory is readable, Open succeeds and the
+// journal is unavailable at first. A file of another format version is an error. After an error
+// nothing stays open.
 func Open(ctx context.Context, o Options) (*Journal, error) {
 	j := &Journal{
 		fs:           o.FS,
@@ -141,13 +138,13 @@ func Open(ctx context.Context, o Options) (*Journal, error) {
 		segmentBytes: o.SegmentBytes,
 		health:       o.Health,
 		observer:     o.Observer,
-		turn:         make(chan struct{}, 1),
+		writing:      make(chan struct{}, 1),
 		syncing:      make(chan struct{}, 1),
-		broken:       make(chan struct{}, 1),
-		much:         make(chan struct{}, 1),
+		failed:       make(chan struct{}, 1),
+		syncSoon:     make(chan struct{}, 1),
 		stop:         make(chan struct{}),
 	}
-	if err := j.defaults(); err != nil {
+	if err := j.setDefaults(); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	if err := j.openDir(ctx, o.First); err != nil {
@@ -157,7 +154,7 @@ func Open(ctx context.Context, o Options) (*Journal, error) {
 	return j, nil
 }
 
-func (j *Journal) defaults() error {
+func (j *Journal) setDefaults() error {
 	if j.fs == nil {
 		j.fs = disk.OS{}
 	}
@@ -165,19 +162,19 @@ func (j *Journal) defaults() error {
 		j.mode = SyncMode(defaultInterval)
 	}
 	if j.mode < Off {
-		return fmt.Errorf("a sync interval of %v", time.Duration(j.mode))
+		return fmt.Errorf("expected a positive sync interval, got %v", time.Duration(j.mode))
 	}
 	if j.segmentBytes == 0 {
 		j.segmentBytes = defaultSegmentBytes
 	}
 	if j.segmentBytes < headerSize || j.segmentBytes > maxSegmentBytes {
-		return fmt.Errorf("segments of %d bytes, want %d to %d", j.segmentBytes, headerSize, maxSegmentBytes)
+		return fmt.Errorf("expected segments of %d to %d bytes, got %d", headerSize, maxSegmentBytes, j.segmentBytes)
 	}
 	if j.health == nil {
 		j.health = func(error) {}
 	}
 	if j.observer == nil {
-		j.observer = nobody{}
+		j.observer = noObserver{}
 	}
 	j.filling = newBatch(nil)
 	return nil
@@ -196,15 +193,14 @@ func (j *Journal) openDir(ctx context.Context, first uint64) error {
 	}
 	j.old = slices.Clone(j.found)
 	err = j.openSegment(first)
-	if err != nil && diskFails(err) {
+	if err != nil && isDiskFailure(err) {
 		j.fail(err)
 		return nil
 	}
 	return err
 }
 
-// openSegment starts the segment for the records to come, which replaces the last
-// one if that has none.
+// openSegment creates the segment for new records. It replaces the last one if that is empty.
 func (j *Journal) openSegment(first uint64) error {
 	var last, before segment
 	n := len(j.old)
@@ -223,33 +219,32 @@ func (j *Journal) openSegment(first uint64) error {
 	} else {
 		j.plan.segment = segment{segmentID: newSegmentID(max(first, last.number+1)), after: last.number}
 	}
-	if j.plan.number > lastNumber {
-		return fmt.Errorf("no segment can follow number %d", j.plan.number-1)
+	if j.plan.number > maxNumber {
+		return fmt.Errorf("expected segment numbers up to %d, got %d", maxNumber-1, j.plan.number-1)
 	}
-	return j.start()
+	return j.publishSegment()
 }
 
-// Close syncs and closes the journal, and waits for what it runs. After an
-// error acknowledged records may not be on disk. A second Close does nothing
-// and returns the error of the first.
+// Close syncs and closes the journal, and waits for its goroutine. After an error acknowledged records
+// may not be on disk. A second Close does nothing and returns the error of the first.
 func (j *Journal) Close() error {
 	j.closing.Do(func() {
 		close(j.stop)
 		j.runs.Wait()
-		j.turn <- struct{}{}
+		j.writing <- struct{}{}
 		j.syncing <- struct{}{}
 		j.result = j.close()
 		<-j.syncing
-		<-j.turn
+		<-j.writing
 	})
 	return j.result
 }
 
-// close is called with turn and syncing held.
+// close closes the journal. Both locks must be held.
 func (j *Journal) close() error {
 	err := j.syncFile()
 	if err != nil {
-		err = j.reopen() // with what is not synced
+		err = j.reopen() // publishes the unsynced records in a new segment
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -264,7 +259,7 @@ func (j *Journal) close() error {
 	return nil
 }
 
-// Unavailable is nil, or says why the journal takes no records now.
+// Unavailable returns nil, or why the journal accepts no records now.
 func (j *Journal) Unavailable() error {
 	if err := j.unavailable(); err != nil {
 		return err
@@ -278,8 +273,8 @@ func (j *Journal) unavailable() *UnavailableError {
 	return j.down
 }
 
-// state is nil if records are taken. It is called with mu held.
-func (j *Journal) state() error {
+// checkUsable returns why no records are accepted, or nil. mu must be held.
+func (j *Journal) checkUsable() error {
 	switch {
 	case j.closed:
 		return ErrClosed

@@ -64,7 +64,7 @@ func add(t testing.TB, j *Journal, records ...string) {
 }
 
 // collect returns a Record that appends to all.
-func collect(all *[]string) Record {
+func collect(all *[]string) RecordFunc {
 	return func(_ uint64, _ int64, record []byte) error {
 		*all = append(*all, string(record))
 		return nil
@@ -137,7 +137,7 @@ func TestOptionsRefused(t *testing.T) {
 	f("segments without room", Options{SegmentBytes: headerSize - 1})
 	f("negative segments", Options{SegmentBytes: -1})
 	f("segments whose records cannot be counted", Options{SegmentBytes: maxSegmentBytes + 1})
-	f("numbers that come to an end", Options{First: lastNumber + 1})
+	f("numbers that come to an end", Options{First: maxNumber + 1})
 }
 
 func TestOpenRefused(t *testing.T) {

@@ -2,34 +2,34 @@ package journal
 
 import "time"
 
-// Observer is told how long the work of a journal took. Its methods are called by
-// many goroutines, on their way, and must return at once.
+// Observer receives the durations of a journal's operations. Its methods are called concurrently, by
+// the goroutines that did the work, and must return quickly.
 type Observer interface {
-	// Appended tells of a record that was acknowledged: from the call to that.
+	// Appended receives the time from the call of Append to the acknowledgement of its record.
 	Appended(took time.Duration)
-	// Synced tells of an fsync of a segment that went well.
+	// Synced receives the duration of a successful fsync of a segment.
 	Synced(took time.Duration)
 }
 
-type nobody struct{}
+type noObserver struct{}
 
-func (nobody) Appended(time.Duration) {}
-func (nobody) Synced(time.Duration)   {}
+func (noObserver) Appended(time.Duration) {}
+func (noObserver) Synced(time.Duration)   {}
 
-// Status is how a journal is at a moment.
+// Status is the state of a journal.
 type Status struct {
-	Available bool  // it takes records
-	Failures  int64 // how often it stopped to take records, since Open
-	Segments  int   // files
-	Bytes     int64 // of them
-	Unsynced  int64 // bytes that were acknowledged, and of which it is not known that they are on disk
+	Available bool  // accepts records
+	Failures  int64 // how often it stopped accepting records, since Open
+	Segments  int   // number of files
+	Bytes     int64 // of all segments
+	Unsynced  int64 // acknowledged bytes that may not be on disk
 }
 
-// Status returns how the journal is.
+// Status returns the journal's state. It does not block.
 func (j *Journal) Status() Status {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	s := Status{Available: j.state() == nil, Failures: j.failures, Segments: len(j.old), Unsynced: j.written - j.synced}
+	s := Status{Available: j.checkUsable() == nil, Failures: j.failures, Segments: len(j.old), Unsynced: j.written - j.synced}
 	for _, old := range j.old {
 		s.Bytes += old.size
 	}

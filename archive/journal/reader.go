@@ -15,23 +15,23 @@ var (
 	errShort = errors.New("the segment ends too early")
 )
 
-// takenOut is how many records may be missing beyond those for which there is
-// room. Few indexes are possible then, so that few bytes look like a frame.
-const takenOut = 1000
+// maxIndexGap is how many records may be missing behind damage beyond those that the damaged bytes
+// have room for. The bound leaves few valid indexes, so that few bytes look like a frame.
+const maxIndexGap = 1000
 
 // reader reads one segment.
 type reader struct {
 	ctx     context.Context
 	segment segment
 	path    string
-	limit   int64 // where the segment ends; 0 means that nobody knows
-	use     Record
+	limit   int64 // where the segment ends; 0 means unknown
+	handle  RecordFunc
 	report  *Report
 
 	window window
-	offset int64  // behind the last sound record
-	index  uint32 // of the record to come
-	hashed int64  // bytes, in search of a sound record behind damage
+	offset int64  // end of the last sound record
+	index  uint32 // of the next record
+	hashed int64  // bytes hashed in search of a sound record behind damage
 }
 
 func (r *reader) read(fsys disk.FS) error {
@@ -42,7 +42,7 @@ func (r *reader) read(fsys disk.FS) error {
 	defer f.Close()
 	r.report.Segments++
 	if r.segment.err != nil {
-		r.report.damaged(r.path, 0, r.segment.err)
+		r.report.addDamage(r.path, 0, r.segment.err)
 	}
 	r.offset = min(headerSize, r.segment.size)
 	r.window = window{file: f, size: r.segment.size}
@@ -55,28 +55,28 @@ func (r *reader) read(fsys disk.FS) error {
 			return err
 		}
 		if frame == nil {
-			r.tail()
+			r.reportTail()
 			return nil
 		}
 		index := binary.LittleEndian.Uint32(frame[4:])
 		if at > r.offset || index > r.index {
-			r.report.damaged(r.path, r.offset, r.cause())
+			r.report.addDamage(r.path, r.offset, r.cause())
 		}
 		r.report.Lost += int(index - r.index)
 		r.report.Records++
 		r.report.Bytes += int64(len(frame) - frameHead)
-		if err := r.use(r.segment.number, at, frame[frameHead:]); err != nil {
+		if err := r.handle(r.segment.number, at, frame[frameHead:]); err != nil {
 			return err
 		}
 		r.offset, r.index = at+int64(len(frame)), index+1
 	}
 	if r.offset < r.limit {
-		r.report.damaged(r.path, r.offset, errShort)
+		r.report.addDamage(r.path, r.offset, errShort)
 	}
 	return nil
 }
 
-// cause is why there is no record.
+// cause returns why no sound record was found.
 func (r *reader) cause() error {
 	if r.window.err != nil {
 		return r.window.err
@@ -84,21 +84,21 @@ func (r *reader) cause() error {
 	return errFrame
 }
 
-// tail judges what is behind the last sound record. It is torn if the writer
-// did not come to close the segment, and else damaged.
-func (r *reader) tail() {
+// reportTail reports the bytes behind the last sound record: as torn if the segment was never closed,
+// else as damage.
+func (r *reader) reportTail() {
 	if r.limit > 0 || r.window.err != nil || r.exhausted() {
-		r.report.damaged(r.path, r.offset, r.cause())
+		r.report.addDamage(r.path, r.offset, r.cause())
 		return
 	}
 	r.report.Torn++
 	r.report.TornBytes += r.window.size - r.offset
 }
 
-// exhausted bounds the time that bytes made to look like frames can cost.
+// exhausted bounds the time spent on bytes that were made to look like frames.
 func (r *reader) exhausted() bool { return r.hashed > 8*r.window.size }
 
-// find returns the next sound frame from the offset on, or nil.
+// find returns the next sound frame at or behind the offset, or nil.
 func (r *reader) find() (int64, []byte, error) {
 	for at := r.offset; at+frameHead < r.window.size && !r.exhausted(); at++ {
 		if at&0xffff == 0 || at == r.offset {
@@ -113,19 +113,19 @@ func (r *reader) find() (int64, []byte, error) {
 	return 0, nil, nil
 }
 
-// frame returns the frame at an offset if it is sound.
+// frame returns the frame at an offset if it is sound, else nil.
 func (r *reader) frame(at int64) []byte {
 	head := r.window.bytes(at, frameHead)
 	length := int64(binary.LittleEndian.Uint32(head))
 	ahead := int64(binary.LittleEndian.Uint32(head[4:])) - int64(r.index)
-	if length < 1 || length > min(MaxRecord, r.window.size-at-frameHead) || ahead < 0 || ahead > (at-r.offset)/(frameHead+1)+takenOut {
+	if length < 1 || length > min(MaxRecord, r.window.size-at-frameHead) || ahead < 0 || ahead > (at-r.offset)/(frameHead+1)+maxIndexGap {
 		return nil
 	}
 	if at > r.offset {
 		r.hashed += length
 	}
 	frame := r.window.bytes(at, frameHead+int(length))
-	if !sound(frame, r.segment.segmentID) {
+	if !isSound(frame, r.segment.segmentID) {
 		return nil
 	}
 	return frame

@@ -11,7 +11,7 @@ import (
 	"github.com/ringstore/ringstore/archive/disk"
 )
 
-// CorruptionError tells where a file does not hold what was written.
+// CorruptionError is damage at a place in a file.
 type CorruptionError struct {
 	Path   string
 	Offset int64 // in bytes
@@ -24,40 +24,38 @@ func (e *CorruptionError) Error() string {
 
 func (e *CorruptionError) Unwrap() error { return e.Err }
 
-// Report says what a journal held.
+// Report describes the contents of a journal.
 type Report struct {
-	Segments int   // that were read
-	Records  int   // that are sound
-	Bytes    int64 // of those, without their frames
+	Segments int   // read
+	Records  int   // sound ones
+	Bytes    int64 // of these records, without frame headers
 
-	// Torn counts the segments whose end was being written when the process
-	// or the power went, TornBytes what is there that is no record.
+	// Torn counts the segments whose last write was interrupted by the end of the process or a loss
+	// of power; TornBytes are the bytes of incomplete records there.
 	Torn      int
 	TornBytes int64
 
 	Damage      []*CorruptionError // the first 100 places
 	DamageTotal int
-	Lost        int // records that are known to be missing between others
+	Lost        int // records known to be missing between others
 }
 
 const maxDamage = 100
 
-func (r *Report) damaged(path string, offset int64, err error) {
+func (r *Report) addDamage(path string, offset int64, err error) {
 	r.DamageTotal++
 	if len(r.Damage) < maxDamage {
 		r.Damage = append(r.Damage, &CorruptionError{path, offset, err})
 	}
 }
 
-// Record is given a record, which is only good until it returns, and where it
-// stands: the number of the segment, and the offset of its frame in bytes. An
-// error ends the reading.
-type Record func(segment uint64, offset int64, record []byte) error
+// RecordFunc handles a record, which is valid only during the call. It gets the record's place: the
+// number of the segment, and the offset of the frame in bytes. An error stops the reading.
+type RecordFunc func(segment uint64, offset int64, record []byte) error
 
-// Read gives all sound records of a directory to f, in their order and in
-// bounded memory, and changes nothing. An error is f's, ctx's, or one of
-// opening the files; damage is in the report.
-func Read(ctx context.Context, fsys disk.FS, dir string, f Record) (Report, error) {
+// Read calls f with all sound records of a directory, in order and in bounded memory, and changes
+// nothing. The error is that of f, of ctx, or of opening the files; damage is in the report.
+func Read(ctx context.Context, fsys disk.FS, dir string, f RecordFunc) (Report, error) {
 	segments, err := list(ctx, fsys, dir)
 	if err != nil {
 		return Report{}, fmt.Errorf("journal: %w", err)
@@ -66,108 +64,107 @@ func Read(ctx context.Context, fsys disk.FS, dir string, f Record) (Report, erro
 	return report, err
 }
 
-// Replay gives the records that were there when the journal was opened to f,
-// as [Read] does. It cuts off torn ends, and gives each damaged segment a
-// second name that ends in .damaged: [Journal.Drop] removes the first one only.
-// Records may be appended meanwhile; Drop and another Replay must wait.
-func (j *Journal) Replay(ctx context.Context, f Record) (Report, error) {
-	report, ends, err := read(ctx, j.fs, j.dir, j.present(), f)
+// Replay calls f with the records that were there when the journal was opened, as [Read] does. It
+// truncates torn ends, and gives each damaged segment a second name that ends in .damaged, which
+// [Journal.Drop] does not remove. Append may be called meanwhile, but not Drop or Replay.
+func (j *Journal) Replay(ctx context.Context, f RecordFunc) (Report, error) {
+	report, defects, err := read(ctx, j.fs, j.dir, j.remaining(), f)
 	if err != nil {
 		return report, err
 	}
-	for _, e := range ends {
-		if e.damaged {
-			err = j.setAside(e.path)
+	for _, d := range defects {
+		if d.damaged {
+			err = j.keepDamaged(d.path)
 		} else {
-			err = j.cut(e)
+			err = j.truncate(d)
 		}
 		if err != nil {
-			report.damaged(e.path, e.size, err)
+			report.addDamage(d.path, d.size, err)
 		}
 	}
 	return report, nil
 }
 
-// present is what was found and has not been dropped.
-func (j *Journal) present() []segment {
+// remaining returns the segments that Open found and Drop has not removed.
+func (j *Journal) remaining() []segment {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	there := map[segmentID]bool{j.current.segmentID: true}
+	remains := map[segmentID]bool{j.current.segmentID: true}
 	for _, s := range j.old {
-		there[s.segmentID] = true
+		remains[s.segmentID] = true
 	}
-	return slices.DeleteFunc(slices.Clone(j.found), func(s segment) bool { return !there[s.segmentID] })
+	return slices.DeleteFunc(slices.Clone(j.found), func(s segment) bool { return !remains[s.segmentID] })
 }
 
-func (j *Journal) setAside(path string) error {
+// keepDamaged gives a damaged segment its second name.
+func (j *Journal) keepDamaged(path string) error {
 	err := j.fs.Link(path, path+damagedSuffix)
 	if errors.Is(err, fs.ErrExist) {
-		return nil // by a replay before
+		return nil // an earlier replay has done it
 	}
 	if err == nil {
 		err = j.fs.SyncDir(j.dir)
 	}
 	if err != nil {
-		return fmt.Errorf("it cannot be set aside: %w", err)
+		return fmt.Errorf("linking to %s: %w", path+damagedSuffix, err)
 	}
 	return nil
 }
 
-// cut leaves a segment's sound records.
-func (j *Journal) cut(e ending) error {
-	f, err := j.fs.OpenFile(e.path, os.O_WRONLY, 0)
+// truncate cuts off a torn end.
+func (j *Journal) truncate(d defect) error {
+	f, err := j.fs.OpenFile(d.path, os.O_WRONLY, 0)
 	if err == nil {
-		err = errors.Join(f.Truncate(e.size), f.Sync(), f.Close())
+		err = errors.Join(f.Truncate(d.size), f.Sync(), f.Close())
 	}
 	if err != nil {
-		return fmt.Errorf("its torn end cannot be cut off: %w", err)
+		return fmt.Errorf("truncating the torn end: %w", err)
 	}
-	i := slices.IndexFunc(j.found, func(s segment) bool { return s.segmentID == e.id })
-	j.found[i].size = e.size
+	i := slices.IndexFunc(j.found, func(s segment) bool { return s.segmentID == d.id })
+	j.found[i].size = d.size
 	return nil
 }
 
-// ending is a segment that is damaged, or has sound records up to a size and a torn end.
-type ending struct {
+// defect describes a segment that is damaged or has a torn end.
+type defect struct {
 	path    string
 	id      segmentID
-	size    int64
-	damaged bool
+	size    int64 // up to the end of the last sound record
+	damaged bool  // else torn
 }
 
-func read(ctx context.Context, fsys disk.FS, dir string, segments []segment, f Record) (Report, []ending, error) {
+func read(ctx context.Context, fsys disk.FS, dir string, segments []segment, f RecordFunc) (Report, []defect, error) {
 	var report Report
-	var ends []ending
+	var defects []defect
 	for i, s := range segments {
-		if i == len(segments)-1 && s.size < headerSize { // it was being begun
+		if i == len(segments)-1 && s.size < headerSize { // its creation was interrupted
 			report.Segments, report.Torn, report.TornBytes = report.Segments+1, report.Torn+1, report.TornBytes+s.size
 			break
 		}
-		missing(&report, s, segments[:i], dir)
-		r := reader{ctx: ctx, segment: s, path: s.path(dir), limit: end(segments, i), use: f, report: &report}
+		reportMissing(&report, s, segments[:i], dir)
+		r := reader{ctx: ctx, segment: s, path: s.path(dir), limit: endOf(segments, i), handle: f, report: &report}
 		torn, damage := report.Torn, report.DamageTotal
 		if err := r.read(fsys); err != nil {
 			return report, nil, err
 		}
 		if report.DamageTotal > damage || report.Torn > torn {
-			ends = append(ends, ending{r.path, s.segmentID, r.offset, report.DamageTotal > damage})
+			defects = append(defects, defect{r.path, s.segmentID, r.offset, report.DamageTotal > damage})
 		}
 	}
-	return report, ends, nil
+	return report, defects, nil
 }
 
-// end is where the next segment says that the i-th ends, or 0.
-func end(segments []segment, i int) int64 {
+// endOf returns where segment i ends according to the next segment, or 0 if that does not say.
+func endOf(segments []segment, i int) int64 {
 	if i+1 < len(segments) && segments[i+1].after == segments[i].number {
 		return segments[i+1].afterEnd
 	}
 	return 0
 }
 
-// missing reports that a segment comes after one that is not there, though
-// older ones are.
-func missing(report *Report, s segment, before []segment, dir string) {
+// reportMissing reports a gap between a segment and those before it.
+func reportMissing(report *Report, s segment, before []segment, dir string) {
 	if n := len(before); n > 0 && s.err == nil && s.after > before[n-1].number {
-		report.damaged(dir, 0, fmt.Errorf("segment %d is missing", s.after))
+		report.addDamage(dir, 0, fmt.Errorf("segment %d is missing", s.after))
 	}
 }

@@ -10,16 +10,16 @@ import (
 	"github.com/ringstore/ringstore/archive/disk"
 )
 
-// plan is a segment to be started, with the frames it starts with. It stays
-// until it is done: the same file is tried again.
+// plan is a segment to be created, with its first frames. It stays until the segment exists, so that
+// a retry uses the same file.
 type plan struct {
 	segment
 	frames []byte
 }
 
-// start publishes the planned segment and makes it the current one. It is
-// called with turn and syncing held, or before anybody else has the journal.
-func (j *Journal) start() error {
+// publishSegment publishes the planned segment and makes it the current one. Both locks, writing and
+// syncing, must be held, unless the journal is being opened.
+func (j *Journal) publishSegment() error {
 	p := j.plan
 	records := seal(p.frames, p.segmentID, 0)
 	path := p.path(j.dir)
@@ -37,29 +37,29 @@ func (j *Journal) start() error {
 	if err != nil {
 		return err
 	}
-	j.unlisted = false
-	j.adopt(f, records)
+	j.nameUnsynced = false
+	j.setCurrent(f, records)
 	return nil
 }
 
-// begin makes the planned segment, which has no frames, and takes it for the current
-// one. Unlike one that is started it may be gone after a loss of power, with its
-// records, until they are synced. It is called as start is.
-func (j *Journal) begin() error {
+// createSegment creates the planned segment, which has no frames, and makes it the current one. It
+// syncs nothing: until the first records are synced, the file may be lost with the power. The locks
+// are those of publishSegment.
+func (j *Journal) createSegment() error {
 	f, err := j.fs.OpenFile(j.plan.path(j.dir), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o640)
 	if err != nil {
 		return err
 	}
 	if _, err := f.Write(j.plan.appendHeader(nil)); err != nil {
-		return errors.Join(err, f.Close()) // a start will replace it
+		return errors.Join(err, f.Close()) // publishSegment will replace the file
 	}
-	j.unlisted = true
-	j.adopt(f, 0)
+	j.nameUnsynced = true
+	j.setCurrent(f, 0)
 	return nil
 }
 
-// adopt makes the planned segment the current one.
-func (j *Journal) adopt(f disk.File, records uint32) {
+// setCurrent makes the planned segment the current one.
+func (j *Journal) setCurrent(f disk.File, records uint32) {
 	p := j.plan
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -76,8 +76,8 @@ func (j *Journal) adopt(f disk.File, records uint32) {
 	j.down = nil
 }
 
-// rotate closes the current segment and begins the next. It is called with turn
-// held: writers wait for what of the one is not synced, and for no other fsync.
+// rotate closes the current segment and creates the next. The writing lock must be held. The only
+// fsync that writers wait for is that of the unsynced end of the closed segment.
 func (j *Journal) rotate() error {
 	j.syncing <- struct{}{}
 	defer func() { <-j.syncing }()
@@ -86,29 +86,27 @@ func (j *Journal) rotate() error {
 	}
 	full := j.file
 	j.plan = plan{segment: segment{segmentID: j.next, after: j.current.number, afterEnd: j.written - j.base}}
-	if err := j.begin(); err != nil {
+	if err := j.createSegment(); err != nil {
 		return j.fail(err)
 	}
-	_ = full.Close() // it is synced
+	_ = full.Close() // is synced
 	return nil
 }
 
-// reopen goes on in a fresh segment after a failure. It is called with turn and
-// syncing held.
+// reopen continues in a new segment after a failure. Both locks must be held.
 func (j *Journal) reopen() error {
 	if j.file != nil {
 		j.abandon()
 	}
-	if err := j.start(); err != nil {
+	if err := j.publishSegment(); err != nil {
 		return j.fail(err)
 	}
 	return nil
 }
 
-// abandon gives up the file of the current segment, which may hold anything
-// behind what was synced, and plans the segment that says where it ends and
-// has again what was acknowledged and not synced. With Off there is no copy of
-// that, and it stays where it is.
+// abandon closes the file of the current segment, whose content behind the last sync is unknown. It
+// plans a segment that says where the closed one ends and that repeats the acknowledged, unsynced
+// records. In mode Off there is no copy of these, so they stay in the closed segment.
 func (j *Journal) abandon() {
 	acknowledged, end := j.written-j.base, j.synced-j.base
 	switch j.mode {
@@ -117,25 +115,24 @@ func (j *Journal) abandon() {
 	case Off:
 		end = acknowledged
 	}
-	// If the file keeps what was not acknowledged, the next header still says
-	// that it is not part of the journal.
+	// If truncating fails, the next segment's header still says where this one ends.
 	_ = j.file.Truncate(acknowledged)
 	_ = j.file.Close()
 	j.file = nil
-	if end == headerSize { // the same file anew
+	if end == headerSize { // no record to keep: replace the same file
 		j.plan = plan{j.current, j.pending}
 		return
 	}
 	j.plan = plan{segment{segmentID: j.next, after: j.current.number, afterEnd: end}, j.pending}
 }
 
-// Rotate makes the records to come go to another segment than those that were
-// acknowledged, and returns its number.
+// Rotate returns the number of the segment that takes all later records and none that was
+// acknowledged before. It starts a new segment unless the current one is empty.
 func (j *Journal) Rotate() (uint64, error) {
-	j.turn <- struct{}{}
-	defer func() { <-j.turn }()
+	j.writing <- struct{}{}
+	defer func() { <-j.writing }()
 	j.mu.Lock()
-	err := j.state()
+	err := j.checkUsable()
 	empty := j.written-j.base == headerSize
 	j.mu.Unlock()
 	if err == nil && !empty {
@@ -154,8 +151,8 @@ type Segment struct {
 	Bytes  int64
 }
 
-// Segments returns the files, oldest first; the last one takes the records, if
-// the journal is available.
+// Segments returns the files, oldest first. If the journal is available, the last one takes new
+// records.
 func (j *Journal) Segments() []Segment {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -169,7 +166,7 @@ func (j *Journal) Segments() []Segment {
 	return all
 }
 
-// Size is how many bytes the segments have together.
+// Size returns the size of all segments in bytes.
 func (j *Journal) Size() int64 {
 	var size int64
 	for _, s := range j.Segments() {
@@ -178,11 +175,11 @@ func (j *Journal) Size() int64 {
 	return size
 }
 
-// Drop removes the segments with numbers below before, but never the current
-// one. What could not be removed, and what is younger, is left to the next Drop.
+// Drop removes the segments with numbers below before, except the current one. If one cannot be
+// removed, it and the newer ones stay until the next Drop.
 //
-// Until it has returned nil a loss of power may bring any of them back. An
-// owner that must not see their records again calls it before Replay, too.
+// Until Drop has returned nil, a loss of power may bring any of them back. A caller that must not see
+// their records again also calls Drop before Replay.
 func (j *Journal) Drop(before uint64) error {
 	j.mu.Lock()
 	old := slices.Clone(j.old)
@@ -194,7 +191,7 @@ func (j *Journal) Drop(before uint64) error {
 			break
 		}
 		if err = j.fs.Remove(s.path(j.dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			break // those after it stay too: no older records without the newer
+			break // newer ones stay too: replaying old records without newer ones would be wrong
 		}
 		err = nil
 		removed++

@@ -21,18 +21,17 @@ const (
 	headerSize = 40
 	// maxSegmentBytes keeps the index of a record within its 32 bits.
 	maxSegmentBytes = 1 << 32
-	// lastNumber is the largest to start with: names sort by their 12 digits.
-	lastNumber = 900_000_000_000
+	// maxNumber is the highest number of a segment that Open creates: names sort by their 12 digits.
+	maxNumber = 900_000_000_000
 
 	namePrefix    = "journal-"
 	nameSuffix    = ".rsj"
 	damagedSuffix = ".damaged"
 )
 
-// segmentID tells a segment from all others. Numbers grow; the salt, which
-// nobody who sends records can know, keeps a record that looks like a frame
-// from ever being taken for one. The file's name has both, so that a damaged
-// header costs no record.
+// segmentID identifies a segment. Numbers grow. The salt is random and unknown to senders, so that no
+// record can be made to look like a frame. The file's name holds both, so that a damaged header does
+// not lose records.
 type segmentID struct {
 	number uint64
 	salt   uint32
@@ -64,14 +63,14 @@ func parseName(name string) (segmentID, bool) {
 // segment is a file of the journal.
 type segment struct {
 	segmentID
-	after    uint64 // the number of the segment before; 0 means none
-	afterEnd int64  // where that one ends, in bytes; 0 means that nobody knows, as it was not closed
+	after    uint64 // the number of the previous segment; 0 means none
+	afterEnd int64  // where that one ends, in bytes; 0 means unknown, as it was not closed
 	size     int64  // of the file, in bytes
-	err      error  // what is wrong with the header
+	err      error  // why the header is invalid
 }
 
-// empty reports whether it holds no byte of a record. One that is shorter than its
-// header was being begun when the power went.
+// empty reports whether the segment holds no byte of a record. If it is shorter than its header, the
+// power was lost while it was being created.
 func (s segment) empty() bool {
 	return s.size < headerSize || s.size == headerSize && s.err == nil
 }
@@ -86,19 +85,19 @@ func (s segment) appendHeader(dst []byte) []byte {
 	return binary.LittleEndian.AppendUint32(dst, checksum(dst[at:]))
 }
 
-// versionError is a sound header of a program that is newer.
+// versionError is the error for a segment of another format version.
 type versionError struct {
 	path    string
 	version byte
 }
 
 func (e *versionError) Error() string {
-	return fmt.Sprintf("%s has version %d of the format, this program knows version %d", e.path, e.version, magic[7])
+	return fmt.Sprintf("%s: expected format version %d, got %d", e.path, magic[7], e.version)
 }
 
 var errHeader = errors.New("the segment's header is damaged")
 
-// parseHeader checks the header against the name, which has given the ID.
+// parseHeader parses the header. The ID in it must be that of the file's name, which s holds.
 func (s *segment) parseHeader(path string, head []byte) error {
 	if len(head) < headerSize || !bytes.Equal(head[:7], []byte(magic[:7])) ||
 		binary.LittleEndian.Uint32(head[36:]) != checksum(head[:36]) {
@@ -116,15 +115,15 @@ func (s *segment) parseHeader(path string, head []byte) error {
 	return nil
 }
 
-// list returns the segments of a directory, oldest first. What is wrong with a
-// header is in its segment's err, but another version is an error.
+// list returns the segments of a directory, oldest first. A damaged header is reported in its
+// segment's err; another format version is an error.
 func list(ctx context.Context, fsys disk.FS, dir string) ([]segment, error) {
 	entries, err := fsys.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	var segments []segment
-	for _, e := range entries { // sorted, as the numbers have leading zeros
+	for _, e := range entries { // sorted by number, as numbers have leading zeros
 		id, ok := parseName(e.Name())
 		if !ok {
 			continue
@@ -141,8 +140,7 @@ func list(ctx context.Context, fsys disk.FS, dir string) ([]segment, error) {
 	return segments, nil
 }
 
-// read reads the size and the header. An error is one of opening the file,
-// or its version.
+// read reads the size and the header. The error is one of opening the file or a *versionError.
 func (s *segment) read(fsys disk.FS, path string) error {
 	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// SyncPoint returns a function that returns when all that was acknowledged between
-// the two calls is on disk, whatever the mode; with an error some of it may not be,
-// ever. Callers at the same time share an fsync.
+// SyncPoint returns a function that waits until everything acknowledged between the two calls is on
+// disk, in any mode. If it returns an error, some of that may never reach the disk. Concurrent calls
+// share an fsync.
 func (j *Journal) SyncPoint() (sync func(context.Context) error) {
 	j.mu.Lock()
 	epoch := j.epoch
 	j.mu.Unlock()
 	return func(ctx context.Context) error {
 		j.mu.Lock()
-		err := j.state()
+		err := j.checkUsable()
 		end := j.written
 		j.mu.Unlock()
 		if err != nil {
@@ -27,11 +27,11 @@ func (j *Journal) SyncPoint() (sync func(context.Context) error) {
 	}
 }
 
-// Sync returns when all that was acknowledged before is on disk, but for what was
-// lost with an earlier failure (see [Off]).
+// Sync waits until everything acknowledged before is on disk, except for what an earlier failure lost
+// (see [Off]).
 func (j *Journal) Sync(ctx context.Context) error { return j.SyncPoint()(ctx) }
 
-// syncTo returns when all up to a position is on disk.
+// syncTo waits until everything up to a position is on disk.
 func (j *Journal) syncTo(ctx context.Context, end int64, epoch int) error {
 	select {
 	case j.syncing <- struct{}{}:
@@ -45,7 +45,7 @@ func (j *Journal) syncTo(ctx context.Context, end int64, epoch int) error {
 	j.mu.Unlock()
 	switch {
 	case failed && down == nil:
-		return &UnavailableError{errors.New("it failed and has recovered meanwhile")}
+		return &UnavailableError{errors.New("writing or syncing failed; the journal has recovered meanwhile")}
 	case failed:
 		return down
 	case done:
@@ -54,10 +54,10 @@ func (j *Journal) syncTo(ctx context.Context, end int64, epoch int) error {
 	return j.syncFile()
 }
 
-// syncFile is called with syncing held.
+// syncFile syncs the current segment. The syncing lock must be held.
 func (j *Journal) syncFile() error {
 	j.mu.Lock()
-	err := j.state()
+	err := j.checkUsable()
 	end := j.written
 	clean := j.synced == end
 	j.mu.Unlock()
@@ -66,11 +66,11 @@ func (j *Journal) syncFile() error {
 	}
 	begin := time.Now()
 	err = j.file.Sync()
-	if err == nil && j.unlisted {
+	if err == nil && j.nameUnsynced {
 		err = j.fs.SyncDir(j.dir)
 	}
 	if err == nil {
-		j.unlisted = false
+		j.nameUnsynced = false
 		j.observer.Synced(time.Since(begin))
 	}
 	j.mu.Lock()
@@ -86,7 +86,7 @@ func (j *Journal) syncFile() error {
 	return nil
 }
 
-// fail stops acknowledging, until run has recovered.
+// fail makes the journal unavailable until run has recovered it. It returns the *[UnavailableError].
 func (j *Journal) fail(err error) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -100,13 +100,13 @@ func (j *Journal) failLocked(err error) error {
 	}
 	j.down = &UnavailableError{err}
 	select {
-	case j.broken <- struct{}{}:
+	case j.failed <- struct{}{}:
 	default:
 	}
 	return j.down
 }
 
-// run syncs at the interval and recovers after failures.
+// run syncs at the interval and recovers the journal after failures, until stop is closed.
 func (j *Journal) run() {
 	var tick <-chan time.Time
 	if j.mode > 0 {
@@ -120,9 +120,9 @@ func (j *Journal) run() {
 			return
 		case <-tick:
 			j.syncNow()
-		case <-j.much:
+		case <-j.syncSoon:
 			j.syncNow()
-		case <-j.broken:
+		case <-j.failed:
 			j.recover()
 		}
 	}
@@ -130,29 +130,29 @@ func (j *Journal) run() {
 
 func (j *Journal) syncNow() {
 	j.syncing <- struct{}{}
-	_ = j.syncFile() // which has told broken
+	_ = j.syncFile() // has reported a failure to j.failed
 	<-j.syncing
 }
 
-// The first try is at once, the others are further and further apart.
+// The first retry comes at once, the others at growing intervals.
 const (
-	firstRetry = 100 * time.Millisecond
-	lastRetry  = 5 * time.Second
+	minRetryInterval = 100 * time.Millisecond
+	maxRetryInterval = 5 * time.Second
 )
 
-// recover returns when the journal takes records again, or is being closed.
+// recover returns when the journal accepts records again or is being closed.
 func (j *Journal) recover() {
 	down := j.unavailable()
 	if down == nil {
 		return
 	}
 	j.health(down)
-	for j.pause() {
-		j.turn <- struct{}{}
+	for j.waitForRetry() {
+		j.writing <- struct{}{}
 		j.syncing <- struct{}{}
 		err := j.reopen()
 		<-j.syncing
-		<-j.turn
+		<-j.writing
 		if err == nil {
 			j.health(nil)
 			return
@@ -160,16 +160,16 @@ func (j *Journal) recover() {
 	}
 }
 
-// pause waits for the next try; false means that the journal is being closed.
-func (j *Journal) pause() bool {
+// waitForRetry waits until the next retry is due, and returns false if the journal is being closed.
+func (j *Journal) waitForRetry() bool {
 	j.mu.Lock()
-	tries := j.tries
-	j.tries++
+	retries := j.retries
+	j.retries++
 	j.mu.Unlock()
-	if tries == 0 {
+	if retries == 0 {
 		return true
 	}
-	t := time.NewTimer(min(firstRetry<<min(tries-1, 10), lastRetry))
+	t := time.NewTimer(min(minRetryInterval<<min(retries-1, 10), maxRetryInterval))
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -179,8 +179,8 @@ func (j *Journal) pause() bool {
 	}
 }
 
-// diskFails tells failures of the disk, which may pass, from those of whoever
-// configured the directory.
-func diskFails(err error) bool {
+// isDiskFailure reports whether an error is one of the disk, which may pass, rather than one of the
+// configured directory.
+func isDiskFailure(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EIO)
 }

@@ -6,24 +6,24 @@ import (
 )
 
 const (
-	readBytes = 1 << 20 // of a read
-	pageBytes = 4 << 10 // what a disk loses at once
-	badPages  = 64      // after so many the rest of a file is given up
+	readBytes   = 1 << 20 // per read
+	pageBytes   = 4 << 10 // the unit that a disk loses
+	maxBadPages = 64      // unreadable pages of a file before the rest is given up
 )
 
-// window reads a file forward. Pages that cannot be read are zeros, which are
-// in no sound record.
+// window reads a file forward. Unreadable pages are returned as zeros, which no sound record consists
+// of.
 type window struct {
 	file io.ReaderAt
 	size int64 // of the file, in bytes
 	buf  []byte
 	at   int64 // of buf in the file
-	err  error // of the first page that cannot be read
-	bad  int
+	err  error // of the first unreadable page
+	bad  int   // unreadable pages
 }
 
-// bytes returns n bytes from an offset on, which must be within the size and
-// not before those of the call before. They are good until the next call.
+// bytes returns n bytes at an offset. They must be within the size, and the offset must not be below
+// that of an earlier call. The bytes are valid until the next call.
 func (w *window) bytes(off int64, n int) []byte {
 	have := w.at + int64(len(w.buf))
 	if off+int64(n) <= have {
@@ -49,7 +49,7 @@ func (w *window) fill(p []byte, off int64) {
 	for len(p) > 0 {
 		n := min(len(p), pageBytes-int(off%pageBytes))
 		var err error
-		if w.bad < badPages {
+		if w.bad < maxBadPages {
 			err = w.readAt(p[:n], off)
 		}
 		if err != nil {
@@ -58,7 +58,7 @@ func (w *window) fill(p []byte, off int64) {
 				w.err = err
 			}
 		}
-		if err != nil || w.bad >= badPages {
+		if err != nil || w.bad >= maxBadPages {
 			clear(p[:n])
 		}
 		p, off = p[n:], off+int64(n)
@@ -71,7 +71,7 @@ func (w *window) readAt(p []byte, off int64) error {
 		return nil
 	}
 	if errors.Is(err, io.EOF) {
-		return errShort // it has shrunk since it was listed
+		return errShort // the file has shrunk since it was listed
 	}
 	return err
 }

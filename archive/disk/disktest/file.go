@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// inode is the content of a file: as it is read, and as it is on disk.
+// inode is the content of a file.
 type inode struct {
-	data   []byte
-	synced []byte
+	data   []byte   // as read
+	synced []byte   // as on disk
 	dirty  []change // since the last sync, oldest first
 }
 
-// change is a write, or a new size.
+// change is a write or a truncation.
 type change struct {
 	off    int64
 	data   []byte
@@ -30,8 +30,8 @@ func (n *inode) do(c change) {
 	n.dirty = append(n.dirty, c)
 }
 
-// apply returns the content after the change; fill is in the bytes between its
-// end and the change, if there are any.
+// apply returns the content after the change. A gap between the old end and the change is filled with
+// fill.
 func (c change) apply(content []byte, fill byte) []byte {
 	end := c.off + int64(len(c.data))
 	if c.resize {
@@ -45,7 +45,6 @@ func (c change) apply(content []byte, fill byte) []byte {
 	return content
 }
 
-// sync puts all changes on disk.
 func (n *inode) sync() {
 	for _, c := range n.dirty {
 		n.synced = c.apply(n.synced, 0)
@@ -113,8 +112,8 @@ func (f *file) Write(p []byte) (int, error) {
 	if f.append {
 		f.at = int64(len(f.node.data))
 	}
-	if room := f.fs.room(); err == nil && int64(len(p)) > room {
-		p, err = p[:room], &fs.PathError{Op: "write", Path: f.name, Err: syscall.ENOSPC}
+	if free := f.fs.free(); err == nil && int64(len(p)) > free {
+		p, err = p[:free], &fs.PathError{Op: "write", Path: f.name, Err: syscall.ENOSPC}
 	}
 	if len(p) > 0 {
 		f.node.do(change{off: f.at, data: slices.Clone(p)})
@@ -123,8 +122,8 @@ func (f *file) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// room is how many bytes are free.
-func (f *FS) room() int64 {
+// free returns how many bytes are free.
+func (f *FS) free() int64 {
 	if f.capacity == 0 {
 		return 1 << 62
 	}
@@ -138,8 +137,7 @@ func (f *FS) used() (bytes int64) {
 	return bytes
 }
 
-// inodes returns those that have a name, each once, in an order that depends
-// on nothing but the names.
+// inodes returns the inodes that have a name, each once, in an order that depends only on the names.
 func (f *FS) inodes() []*inode {
 	var nodes []*inode
 	seen := map[*inode]bool{}

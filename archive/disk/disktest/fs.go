@@ -1,10 +1,8 @@
-// Package disktest has a file system in memory that does to a program what
-// disks do: it loses power, fills up, writes half of what it was given, and
-// fails an fsync and forgets the bytes. The same seed and the same operations
-// give the same losses. It is for tests.
+// Package disktest is a file system in memory, for tests, that fails as disks do: it loses power,
+// fills up, writes only a part of the data, and forgets data after a failed fsync. The same seed and
+// operations give the same losses.
 //
-// It knows what a file system may do (POSIX, and what Linux's do in fact), but
-// nothing of the files in it.
+// It models what POSIX allows and what Linux file systems do. It does not interpret file contents.
 package disktest
 
 import (
@@ -21,15 +19,15 @@ import (
 	"github.com/ringstore/ringstore/archive/disk"
 )
 
-// ErrPower is the error of all operations after [FS.StopAfter]'s, and of files
-// that were open when the power or the process went.
-var ErrPower = errors.New("the power is gone")
+// ErrPower is the error of all operations after the last that [FS.StopAfter] allows, and of files
+// that were open when the power was lost or the process ended.
+var ErrPower = errors.New("the power is off")
 
-// Kind is what an operation does.
+// Kind is a kind of operation.
 type Kind string
 
-// The kinds of operations, by the methods of [disk.FS] and [disk.File]. Close
-// and the Stat of an open file are none: they cannot fail.
+// The kinds of operations, named after the methods of [disk.FS] and [disk.File]. Close and the Stat
+// of an open file are not counted, as they cannot fail.
 const (
 	Open     Kind = "open"
 	Read     Kind = "read"
@@ -50,11 +48,10 @@ const (
 type Op struct {
 	N    int // counted from 1
 	Kind Kind
-	Path string // of a rename or link the old one
+	Path string // the old path of a rename or link
 }
 
-// ShortWrite is an error for [FS.Inject]: the write takes the first Bytes
-// before it fails with Err.
+// ShortWrite is an error for [FS.Inject]: the write stores the first Bytes and then fails with Err.
 type ShortWrite struct {
 	Bytes int
 	Err   error
@@ -64,16 +61,16 @@ func (e *ShortWrite) Error() string { return e.Err.Error() }
 
 func (e *ShortWrite) Unwrap() error { return e.Err }
 
-// FS is a [disk.FS] in memory. Its methods may be called by many goroutines.
+// FS is a [disk.FS] in memory. Its methods are safe for concurrent use.
 type FS struct {
 	mu       sync.Mutex
 	rng      *rand.Rand
 	dirs     map[string]*directory
-	names    []nameChange // not synced yet, oldest first
+	names    []nameChange // unsynced, oldest first
 	locks    map[string]*lock
 	ops      int
-	last     int // the power goes after this many operations; 0 means never
-	boots    int // files opened before are dead
+	last     int // the last operation before the power is lost; 0 means never
+	boots    int // files of an earlier boot are unusable
 	inject   func(Op) error
 	capacity int64
 }
@@ -82,10 +79,10 @@ var _ disk.FS = (*FS)(nil)
 
 type directory struct{ now, synced map[string]*inode }
 
-// nameChange is one step that happens as a whole or not at all.
+// nameChange is an atomic change of a directory.
 type nameChange struct {
 	dir         *directory
-	remove, add string // "" where there is none
+	remove, add string // "" means none
 	node        *inode // of add
 }
 
@@ -96,8 +93,7 @@ func (c nameChange) apply(names map[string]*inode) {
 	}
 }
 
-// New makes an empty file system with a root. The seed decides what a loss
-// loses.
+// New returns an empty file system with a root. The seed decides what a loss of power loses.
 func New(seed uint64) *FS {
 	f := &FS{rng: rand.New(rand.NewPCG(seed, seed)), dirs: map[string]*directory{}, locks: map[string]*lock{}}
 	f.dirs["/"] = newDirectory()
@@ -109,46 +105,45 @@ func newDirectory() *directory {
 	return &directory{now: map[string]*inode{}, synced: map[string]*inode{}}
 }
 
-// Inject has each operation ask decide, which must not use f: with nil it goes
-// on, an error is its error and it does nothing; but a [ShortWrite] writes
-// before, and a Sync that fails may have written any part and forgets the rest,
-// as on Linux.
+// Inject makes every operation call decide, which must not use f. On an error the operation fails
+// with it and does nothing, with two exceptions: a [ShortWrite] stores its bytes first, and a Sync may
+// have stored any part and forgets the rest, as on Linux.
 func (f *FS) Inject(decide func(Op) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.inject = decide
 }
 
-// StopAfter lets n more operations happen; those after them fail with
-// [ErrPower] until [FS.LosePower] or [FS.Kill].
+// StopAfter lets n more operations happen. Later ones fail with [ErrPower] until [FS.LosePower] or
+// [FS.Kill].
 func (f *FS) StopAfter(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.last = f.ops + n
 }
 
-// SetCapacity sets how many bytes all files together can hold; 0 means any number.
+// SetCapacity limits the bytes of all files together; 0 means no limit.
 func (f *FS) SetCapacity(bytes int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.capacity = bytes
 }
 
-// Used is how many bytes all files together hold.
+// Used returns the bytes of all files together.
 func (f *FS) Used() int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.used()
 }
 
-// Operations is how many there were.
+// Operations returns how many operations there were.
 func (f *FS) Operations() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.ops
 }
 
-// begin counts an operation and decides on it.
+// begin counts an operation and returns the error that it fails with.
 func (f *FS) begin(kind Kind, path string) error {
 	if f.last > 0 && f.ops >= f.last {
 		return &fs.PathError{Op: string(kind), Path: path, Err: ErrPower}
@@ -164,7 +159,7 @@ func (f *FS) begin(kind Kind, path string) error {
 	return &fs.PathError{Op: string(kind), Path: path, Err: err}
 }
 
-// find returns a file's directory and, if it is there, the file.
+// find returns a file's directory, and the file if it exists.
 func (f *FS) find(name string) (*directory, *inode, error) {
 	dir := f.dirs[filepath.Dir(name)]
 	if dir == nil {
@@ -178,7 +173,7 @@ func (f *FS) change(c nameChange) {
 	f.names = append(f.names, c)
 }
 
-// OpenFile knows the flags O_CREATE, O_EXCL, O_TRUNC and O_APPEND.
+// OpenFile supports the flags O_CREATE, O_EXCL, O_TRUNC and O_APPEND.
 func (f *FS) OpenFile(name string, flag int, _ fs.FileMode) (disk.File, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -203,7 +198,7 @@ func (f *FS) OpenFile(name string, flag int, _ fs.FileMode) (disk.File, error) {
 	return &file{fs: f, node: node, name: name, boot: f.boots, append: flag&os.O_APPEND != 0}, nil
 }
 
-// ReadDir lists the files and directories of a directory.
+// ReadDir returns the files and directories of a directory, sorted by name.
 func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -227,7 +222,7 @@ func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
 	return entries, nil
 }
 
-// Stat knows files and directories.
+// Stat returns the information on a file or directory.
 func (f *FS) Stat(name string) (fs.FileInfo, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -248,8 +243,8 @@ func (f *FS) Stat(name string) (fs.FileInfo, error) {
 	return info{name: filepath.Base(name), size: int64(len(node.data))}, nil
 }
 
-// Rename is atomic within a directory; between two a loss of power may leave
-// both names or none.
+// Rename is atomic within a directory. Between two directories a loss of power may leave both names
+// or none.
 func (f *FS) Rename(from, to string) error { return f.move(Rename, from, to) }
 
 // Link gives a file a second name.
@@ -306,7 +301,7 @@ func (f *FS) Remove(name string) error {
 	return nil
 }
 
-// MkdirAll makes directories, which survive any loss.
+// MkdirAll creates directories, which survive any loss of power.
 func (f *FS) MkdirAll(name string, _ fs.FileMode) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -321,7 +316,7 @@ func (f *FS) MkdirAll(name string, _ fs.FileMode) error {
 	return nil
 }
 
-// SyncDir keeps the directory's names.
+// SyncDir makes the directory's names survive a loss of power.
 func (f *FS) SyncDir(name string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

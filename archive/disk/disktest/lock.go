@@ -8,14 +8,14 @@ import (
 	"github.com/ringstore/ringstore/archive/disk"
 )
 
-// lock is held until it is closed, or the process that took it ends.
+// lock is held until it is closed or the process that took it ends.
 type lock struct {
 	fs   *FS
 	name string
 	boot int
 }
 
-// Lock makes no file. Each end of the process gives all locks back.
+// Lock creates no file. [FS.Kill] and [FS.LosePower] release all locks.
 func (f *FS) Lock(name string) (io.Closer, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -34,7 +34,7 @@ func (f *FS) Lock(name string) (io.Closer, error) {
 	return l, nil
 }
 
-// Close gives the lock back. A second Close does nothing.
+// Close releases the lock. A second Close does nothing.
 func (l *lock) Close() error {
 	l.fs.mu.Lock()
 	defer l.fs.mu.Unlock()

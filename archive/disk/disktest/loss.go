@@ -2,7 +2,7 @@ package disktest
 
 import "maps"
 
-// Kill ends the process: open files are dead, all that was written stays.
+// Kill ends the process: open files become unusable, everything written stays.
 func (f *FS) Kill() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -15,10 +15,9 @@ func (f *FS) restart() {
 	f.inject = nil
 }
 
-// LosePower ends everything: what was not synced is lost, in part or not at
-// all. Each name change not synced may have happened or not; of a file's
-// changes any may be there, torn at any byte, behind gaps of zeros or of other
-// bytes.
+// LosePower ends the process and loses unsynced changes: all, some or none of them. Each unsynced
+// change of a name may have happened or not. Of the changes of a file any may survive, torn at any
+// byte, with gaps of zeros or other bytes.
 func (f *FS) LosePower() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -38,7 +37,7 @@ func (f *FS) LosePower() {
 	}
 }
 
-// lose leaves of a file what a loss of power left on disk.
+// lose leaves a file as a loss of power may leave it.
 func (f *FS) lose(n *inode) {
 	style := f.rng.IntN(5)
 	fill := byte(f.rng.IntN(2) * f.rng.IntN(256))
@@ -72,8 +71,8 @@ func (f *FS) lose(n *inode) {
 	n.data = append([]byte(nil), n.synced...)
 }
 
-// forget is what a failed fsync does: any part of the dirty bytes is on disk,
-// the rest will never be. They can still be read (ext4, XFS), or not (Btrfs).
+// forget does what a failed fsync does: some of the dirty bytes are on disk, the others never will
+// be. Reads may still return them (ext4, XFS) or not (Btrfs).
 func (f *FS) forget(n *inode) {
 	for _, c := range n.dirty {
 		if f.rng.IntN(2) == 0 {
