@@ -165,6 +165,13 @@ func (h *Handler) fail(w http.ResponseWriter, err error) {
 	_, _ = w.Write(x.influx.body(f))
 }
 
+// write answers a failure outside of an exchange.
+func (f *failure) write(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", contentJSON)
+	w.WriteHeader(f.status)
+	_, _ = w.Write(f.body())
+}
+
 // retryAfter is the header of that name: whole seconds, never before the time
 // (RFC 9110, section 10.2.3).
 func retryAfter(d time.Duration) string {

@@ -28,6 +28,8 @@ type route struct {
 
 const healthyPath = "/-/healthy"
 
+// routes returns the table of all routes. The first match answers, so a path below a prefix
+// stands before that prefix. The busiest routes stand first because matching is linear.
 func (h *Handler) routes() []route {
 	get := []string{http.MethodGet, http.MethodHead}
 	ask := []string{http.MethodGet, http.MethodPost}
@@ -44,7 +46,7 @@ func (h *Handler) routes() []route {
 		{name: "whoami", path: "/api/whoami", methods: get, action: auth.Whoami, serve: h.whoami},
 		{name: "openapi", path: "/api/openapi.json", methods: get, action: auth.OpenAPI, serve: openapi},
 		{name: "jobs", path: "/api/jobs", methods: get, action: auth.OwnJobs, serve: h.jobs},
-		{name: "metrics", path: "/metrics", methods: get, action: auth.Metrics, serve: foreign(metrics.ServeHTTP)},
+		{name: "metrics", path: metricsPath, methods: get, action: auth.Metrics, serve: foreign(metrics.ServeHTTP)},
 		{name: "healthy", path: healthyPath, methods: get, serve: well},
 		{name: "ready", path: "/-/ready", methods: get, serve: h.ready},
 		{name: "pprof", path: "/debug/pprof/cmdline", methods: get, action: auth.Profile, serve: foreign(pprof.Cmdline)},
@@ -73,44 +75,12 @@ func (h *Handler) newRouter() (http.Handler, error) {
 			return nil, err
 		}
 	}
-	r := router{exact: make(map[string]http.Handler), below: make(map[string]http.Handler)}
+	var endpoints []endpoint
 	for _, rt := range h.routes() {
 		h.counters.expect(rt.name)
-		handler := h.guard(rt, compress(h.run(rt)))
-		r.exact[rt.path] = handler
-		if rt.prefix {
-			r.below[rt.path] = handler
-		}
+		endpoints = append(endpoints, endpoint{rt.path, rt.prefix, h.guard(rt, compress(h.run(rt)))})
 	}
-	r.none = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		h.fail(w, &failure{status: http.StatusNotFound, public: "no such path"})
-	})
-	return r, nil
-}
-
-// router sends each path to its route, with or without a slash behind it. Paths are
-// taken as they come: nothing is cleaned or redirected, as clients that POST do not
-// follow.
-type router struct {
-	exact map[string]http.Handler
-	below map[string]http.Handler // for all paths below these
-	none  http.Handler
-}
-
-func (rt router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rt.find(r.URL.Path).ServeHTTP(w, r)
-}
-
-func (rt router) find(path string) http.Handler {
-	if handler, ok := rt.exact[strings.TrimSuffix(path, "/")]; ok {
-		return handler
-	}
-	for prefix, handler := range rt.below {
-		if strings.HasPrefix(path, prefix+"/") {
-			return handler
-		}
-	}
-	return rt.none
+	return newRouter(endpoints, func(w http.ResponseWriter, _ *http.Request) { h.fail(w, noSuchPath()) })
 }
 
 // guard lets through what a route is for and from whom it may come.
@@ -119,8 +89,7 @@ func (h *Handler) guard(rt route, next http.Handler) http.Handler {
 		x := exchangeOf(w)
 		x.route, x.influx = rt.name, rt.influx
 		if !slices.Contains(rt.methods, r.Method) {
-			w.Header().Set("Allow", strings.Join(rt.methods, ", "))
-			h.fail(w, &failure{status: http.StatusMethodNotAllowed, public: "this path is for " + strings.Join(rt.methods, " and ")})
+			h.fail(w, wrongMethod(w, rt.methods))
 			return
 		}
 		r, err := rt.influx.authorization(r)
@@ -174,4 +143,8 @@ func well(w http.ResponseWriter, _ *http.Request) error {
 	return err
 }
 
-func isHealthy(r *http.Request) bool { return strings.TrimSuffix(r.URL.Path, "/") == healthyPath }
+// isHealthy reports whether a request is for /-/healthy. The path is compared as the client
+// sent it, as the router does.
+func isHealthy(r *http.Request) bool {
+	return strings.TrimSuffix(r.URL.EscapedPath(), "/") == healthyPath
+}
