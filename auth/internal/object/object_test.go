@@ -50,8 +50,8 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// Read takes what encoding/json takes for an object, and makes the same of it, but for what is out of bounds and for
-// names that a reader finds twice that goes token by token.
+// Read accepts the objects that encoding/json accepts, with the same result, except for those out of bounds and those
+// with duplicate names.
 func FuzzRead(f *testing.F) {
 	for _, s := range []string{
 		`{"a":1,"a":2}`, `{"a":{"b":[{"c":1,"c":1}]}}`, `{"\u0061":1,"a":2}`, `{":":",","[":"{"}`, `{"a":"\\","b":"\""}`, `{"a":1}x`,
@@ -72,14 +72,14 @@ func FuzzRead(f *testing.F) {
 		if !isObject {
 			return
 		}
-		name, twice := duplicate(t, newDecoder(data))
-		if twice != (err == errDuplicate) || !twice && !reflect.DeepEqual(got, want) {
-			t.Errorf("%q: %v, %v, want %v; twice: %q", data, got, err, want, name)
+		name, duplicated := findDuplicate(t, newDecoder(data))
+		if duplicated != (err == errDuplicate) || !duplicated && !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %v, %v, want %v; duplicate: %q", data, got, err, want, name)
 		}
 	})
 }
 
-// decode is encoding/json's reading.
+// decode reads an object with encoding/json.
 func decode(data []byte) (object map[string]any, isObject bool) {
 	if !json.Valid(data) || newDecoder(data).Decode(&object) != nil {
 		return nil, false
@@ -93,8 +93,8 @@ func newDecoder(data []byte) *json.Decoder {
 	return d
 }
 
-// duplicate reads one value and returns a name that an object in it has twice.
-func duplicate(t *testing.T, d *json.Decoder) (string, bool) {
+// findDuplicate reads one value and returns a name that occurs twice in one of its objects.
+func findDuplicate(t *testing.T, d *json.Decoder) (string, bool) {
 	token, err := d.Token()
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func duplicate(t *testing.T, d *json.Decoder) (string, bool) {
 			}
 			seen[name.(string)] = true
 		}
-		if name, twice := duplicate(t, d); twice {
+		if name, duplicated := findDuplicate(t, d); duplicated {
 			return name, true
 		}
 	}
@@ -125,15 +125,14 @@ func duplicate(t *testing.T, d *json.Decoder) (string, bool) {
 	return "", false
 }
 
-// What claims like those of Keycloak cost, and what encoding/json takes to decode them, which leaves the names that
-// occur twice to find.
+// The cost of claims like Keycloak's, beside that of encoding/json, which does not find duplicate names.
 func BenchmarkRead(b *testing.B) {
 	claims := []byte(`{"exp":1800000000,"iat":1799999700,"jti":"9d5d3e3c-6a6b-4f0e-8f6b-5e0c6f4b7a11","iss":"https://sso.example.org/realms/data-sec",` +
 		`"aud":["metric-store","account"],"sub":"f1b0c1d2-0e3f-4a5b-8c6d-7e8f9a0b1c2d","typ":"Bearer","azp":"jupyter","sid":"0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9",` +
 		`"acr":"1","allowed-origins":["https://jupyter.example.org"],"realm_access":{"roles":["offline_access","student","uma_authorization"]},` +
 		`"resource_access":{"metric-store":{"roles":["reader"]},"account":{"roles":["manage-account","view-profile"]}},"scope":"openid email profile",` +
 		`"email_verified":true,"name":"Alice Example","groups":["physics","chemistry"],"preferred_username":"alice","email":"alice@example.org"}`)
-	b.Run("ours", func(b *testing.B) {
+	b.Run("Read", func(b *testing.B) {
 		for b.Loop() {
 			if _, err := Read(claims, 1024); err != nil {
 				b.Fatal(err)
