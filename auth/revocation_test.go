@@ -21,7 +21,7 @@ func TestParseRevocationsIsStrict(t *testing.T) {
 	f(``, "not a JSON object")
 	f(`[]`, "not a JSON object")
 	f(`{"tokens":["a"]`, "not a JSON object")
-	f(`{"tokens":["a"],"tokens":[]}`, "twice")
+	f(`{"tokens":["a"],"tokens":[]}`, "duplicate member name")
 	f(`{"Tokens":["a"]}`, `"Tokens": not a member`)
 	f(`{"token":["a"]}`, `"token": not a member`)
 	f(`{"tokens":"a"}`, "tokens: not an array")

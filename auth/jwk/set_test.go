@@ -115,7 +115,7 @@ func TestWhatIsNoSet(t *testing.T) {
 	f("not a JSON object", append(setOf(edJWK()), 'x'))
 	f("not UTF-8", []byte("{\"keys\":[],\"\xff\":1}"))
 	f("longer than", append(setOf(edJWK()), []byte(strings.Repeat(" ", maxSet))...))
-	f("twice", []byte(`{"keys":[],"keys":[]}`))
+	f("duplicate member name", []byte(`{"keys":[],"keys":[]}`))
 	f("nested too deep", []byte(`{"keys":`+strings.Repeat("[", 100)+strings.Repeat("]", 100)+`}`))
 	f("too many values", []byte(`{"keys":[`+strings.Repeat("1,", 10_000)+`1]}`))
 	f("keys: not an array", []byte(`{}`))
