@@ -9,9 +9,9 @@ import (
 	"github.com/ringstore/ringstore/memstore/synthetic"
 )
 
-// BenchmarkBatch stores the synthetic cluster, one interval of one host in a
-// batch, its lines shuffled, in a store without a journal. One operation is one
-// sample. The more hosts, the farther away in memory is what the lines lead to.
+// BenchmarkBatch stores the synthetic cluster in a store without a journal. A batch is one interval
+// of one host, its lines shuffled; an operation is one sample. With more hosts, fewer of the series
+// are in the processor's caches.
 func BenchmarkBatch(b *testing.B) {
 	f := func(hosts, variants int) {
 		b.Run(fmt.Sprint(hosts), func(b *testing.B) {
@@ -49,7 +49,7 @@ func BenchmarkBatch(b *testing.B) {
 				}
 				return r.Accepted
 			}
-			for range hosts { // keys are new at first
+			for range hosts { // so that no key is new
 				store()
 			}
 			b.ResetTimer()

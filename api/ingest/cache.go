@@ -9,29 +9,29 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// mostKeys bounds the cache: room for a site's keys several times over, in at
-// most 1 GiB. With more it starts anew.
-const mostKeys = 12 << 20
+// maxKeys bounds the cache to 1 GiB, which holds the keys of a large site several times over. A
+// full cache is emptied.
+const maxKeys = 12 << 20
 
-// seriesCache knows the series of the keys that have been seen.
+// seriesCache maps the keys of earlier lines to their series.
 type seriesCache struct {
 	hasher hasher
 
-	mu      sync.RWMutex
-	table   table
-	spelled map[*memstore.Series]fingerprint // series that a key with ignored tags led to
-	limit   int                              // keys
+	mu       sync.RWMutex
+	table    table
+	firstKey map[*memstore.Series]fingerprint // of the keys with ignored tags, by series
+	limit    int                              // keys
 }
 
 func newCache() seriesCache {
-	return seriesCache{hasher: newHasher(), spelled: make(map[*memstore.Series]fingerprint), limit: mostKeys}
+	return seriesCache{hasher: newHasher(), firstKey: make(map[*memstore.Series]fingerprint), limit: maxKeys}
 }
 
-// errForbidden is of lines whose cluster the sender may not write to.
+// errForbidden rejects a line of a cluster that the sender may not write to.
 var errForbidden = errors.New("not permitted on this cluster")
 
-// series finds or makes the series of a key that the cache may not know; nil
-// if its metric is not configured.
+// series finds or creates the series of a key and adds it to the cache. It returns nil if the
+// metric is not configured.
 func (g *Ingester) series(src Source, key fingerprint, raw, field []byte) (*memstore.Series, error) {
 	if known, ok := g.cache.get(key); ok {
 		if known.series != nil && !src.may(known.series.Cluster()) {
@@ -66,9 +66,9 @@ func (g *Ingester) series(src Source, key fingerprint, raw, field []byte) (*mems
 
 var errNoCluster = errors.New("no cluster: neither a tag nor a default")
 
-// seriesKey makes a line's key a series' path, and tells whether it holds tags
-// that are ignored. Extra tags of the metric stand as a subtype, behind one
-// that is there.
+// seriesKey converts a line's key to that of its series. ignored reports whether the line has tags
+// that are not part of it. The metric's extra tags become a subtype, appended to the line's own
+// subtype.
 func (g *Ingester) seriesKey(k lineprotocol.Key, cluster string) (key memstore.Key, ignored bool, err error) {
 	if k.Cluster == "" {
 		k.Cluster = cluster
@@ -103,14 +103,14 @@ func join(list, name string) string {
 	return list + "," + name
 }
 
-// places returns where keys are looked for, to prepare for that.
-func (c *seriesCache) places() places {
+// bucketView returns the table's buckets, for prefetching without the lock.
+func (c *seriesCache) bucketView() bucketView {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.table.buckets
 }
 
-// get returns what is known of a key, if its series is still in the store.
+// get returns the entry of a key, unless its series has left the store.
 func (c *seriesCache) get(key fingerprint) (slot, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -121,33 +121,32 @@ func (c *seriesCache) get(key fingerprint) (slot, bool) {
 	return *s, true
 }
 
-// add makes or renews the entry of a key. ignored says that the key holds tags
-// that do not count.
+// add creates or replaces the entry of a key. ignored says that the key has ignored tags.
 func (c *seriesCache) add(key fingerprint, series *memstore.Series, ignored bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.table.used >= c.limit {
 		c.table = table{}
-		clear(c.spelled)
+		clear(c.firstKey)
 	}
 	s := c.table.insert(key)
 	s.series = series
 	if ignored && series != nil {
-		c.spell(key, s)
+		c.addAlias(key, s)
 	}
 }
 
-// spell notes that a key with ignored tags leads to a slot's series, and marks all
-// of these once there are two.
-func (c *seriesCache) spell(key fingerprint, s *slot) {
-	other, known := c.spelled[s.series]
+// addAlias records that a key with ignored tags maps to the slot's series. From the second such key
+// on, it marks their slots as shared.
+func (c *seriesCache) addAlias(key fingerprint, s *slot) {
+	first, known := c.firstKey[s.series]
 	switch {
 	case !known:
-		c.spelled[s.series] = key
-	case other != key:
+		c.firstKey[s.series] = key
+	case first != key:
 		s.tag |= sharedBit
-		if o := c.table.find(other); o != nil {
-			o.tag |= sharedBit
+		if f := c.table.find(first); f != nil {
+			f.tag |= sharedBit
 		}
 	}
 }

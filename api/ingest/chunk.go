@@ -11,53 +11,53 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// chunk is what one call needs while it works on a piece of a batch.
+// chunk is the working memory of one call, for one piece of a batch at a time.
 type chunk struct {
 	buf     []byte
 	scanner lineprotocol.Scanner
-	cluster fingerprint // of lines that name none
-	now     int64       // of lines that have no timestamp, Unix milliseconds
-	strips  [2]strip
+	cluster fingerprint // of lines without a cluster tag
+	now     int64       // time of lines without a timestamp, Unix milliseconds
+	groups  [2]lineGroup
 	samples []memstore.Sample
-	lines   []int // of the samples
-	seen    map[moment]struct{}
+	lines   []int // line numbers of the samples
+	seen    map[seriesTime]struct{}
 
 	rejected [causes]int // lines
 }
 
-// strip is some lines in a row, few enough to stay in the processor's cache, on
-// their way to be samples of a series. What is known of each stands at its index.
-type strip struct {
+// lineGroup is a number of successive lines, few enough to stay in the processor's cache while they
+// become samples. Its arrays are parallel: one index per line.
+type lineGroup struct {
 	n       int
-	samples [stripLines]memstore.Sample // the series may not be known yet
-	lines   [stripLines]int
-	raw     [stripLines][]byte      // keys
-	fields  [stripLines][]byte      // fields' names, if the dialect has such
-	keys    [stripLines]fingerprint // both, as the cache knows them
-	marks   [stripLines]mark        // what the cache said of them
+	samples [groupLines]memstore.Sample // the series is nil until it is looked up
+	lines   [groupLines]int
+	raw     [groupLines][]byte      // keys
+	fields  [groupLines][]byte      // field names, if the dialect has them
+	keys    [groupLines]fingerprint // of key and field
+	states  [groupLines]cacheState
 }
 
-const stripLines = 64
+const groupLines = 64
 
-// mark is what the cache knows of a line's key, apart from the series.
-type mark uint8
+// cacheState is what the cache knows of a line's key, apart from the series.
+type cacheState uint8
 
 const (
-	plain     mark = iota
-	missing        // nothing, or a series that has left the store
-	unknown        // that its metric is not configured
-	shared         // that keys with other ignored tags lead to the series too
-	forbidden      // a series that the sender may not write to
+	cached    cacheState = iota // the series, which no other spelling of its key leads to
+	missing                     // nothing, or the series has left the store
+	unknown                     // the metric is not configured
+	shared                      // the series, which keys with other ignored tags lead to as well
+	forbidden                   // the sender may not write to the series
 )
 
-// moment is the place of a sample whose series has several spellings.
-type moment struct {
+// seriesTime identifies a sample, to find duplicates.
+type seriesTime struct {
 	series *memstore.Series
 	time   int64
 }
 
-// store parses and stores a piece that ends with a line, and returns how many
-// lines it had. They are numbered from first+1 on.
+// store parses and stores a piece that ends with a whole line, and returns how many lines it had.
+// They are numbered from first+1 on.
 func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte, first int, report *Report) (int, error) {
 	before := *report
 	defer func() {
@@ -67,12 +67,12 @@ func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte
 
 	c.scanner.ResetTo(src.Dialect, piece)
 	c.cluster, c.now = g.cache.hasher.cluster(src.Cluster), g.Now().UnixMilli()
-	// The series of a strip are on their way out of memory while the next is scanned.
-	now, last := &c.strips[0], &c.strips[1]
-	for more := true; more || last.n > 0; now, last = last, now {
-		more = g.scan(src, c, now, first, report)
-		g.lookUp(now)
-		if err := g.finish(src, c, last, report); err != nil {
+	// The series of one group are fetched from memory while the next group is scanned.
+	current, previous := &c.groups[0], &c.groups[1]
+	for more := true; more || previous.n > 0; current, previous = previous, current {
+		more = g.scan(src, c, current, first, report)
+		g.lookUp(current)
+		if err := g.collect(src, c, previous, report); err != nil {
 			return 0, fmt.Errorf("storing: %w", err)
 		}
 	}
@@ -87,12 +87,12 @@ func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte
 	return c.scanner.Lines(), nil
 }
 
-// scan makes samples of the good lines that come next, and tells whether there may
-// be more. Of their series it knows the keys, and prepares to look for them.
-func (g *Ingester) scan(src Source, c *chunk, s *strip, first int, report *Report) (more bool) {
-	places := g.cache.places()
+// scan fills the group with the next good lines, and reports whether there may be more. It computes
+// their keys and prefetches the cache's entries.
+func (g *Ingester) scan(src Source, c *chunk, s *lineGroup, first int, report *Report) (more bool) {
+	buckets := g.cache.bucketView()
 	var l lineprotocol.Line
-	for s.n = 0; s.n < stripLines; {
+	for s.n = 0; s.n < groupLines; {
 		ok, err := c.scanner.Next(&l)
 		if !ok {
 			return false
@@ -108,7 +108,7 @@ func (g *Ingester) scan(src Source, c *chunk, s *strip, first int, report *Repor
 		if src.Dialect.EachField {
 			key = g.cache.hasher.field(key, l.Field)
 		}
-		places.prefetch(key)
+		buckets.prefetch(key)
 		i := s.n
 		s.samples[i] = memstore.Sample{Time: l.Time, Value: l.Value}
 		s.lines[i], s.raw[i], s.fields[i], s.keys[i] = first+l.Number, l.Key, l.Field, key
@@ -117,34 +117,33 @@ func (g *Ingester) scan(src Source, c *chunk, s *strip, first int, report *Repor
 	return true
 }
 
-// lookUp finds the strip's series in the cache, and prepares to read them.
-func (g *Ingester) lookUp(s *strip) {
+// lookUp finds the group's series in the cache and prefetches them.
+func (g *Ingester) lookUp(s *lineGroup) {
 	g.cache.mu.RLock()
 	defer g.cache.mu.RUnlock()
 	for i, key := range s.keys[:s.n] {
-		s.marks[i] = missing
+		s.states[i] = missing
 		if known := g.cache.table.find(key); known != nil {
 			prefetch.Line(known.series)
-			s.samples[i].Series, s.marks[i] = known.series, known.mark()
+			s.samples[i].Series, s.states[i] = known.series, known.state()
 		}
 	}
 }
 
-// finish adds those lines of a strip to the samples that have a series, finds the
-// series that are new to the cache, and counts the lines that have none. The error
-// is [memstore.ErrMemory].
-func (g *Ingester) finish(src Source, c *chunk, s *strip, report *Report) error {
-	odd := false // some are not plain
+// collect appends the group's samples to the chunk's. It resolves keys that the cache does not
+// know, and counts lines without a series. The error is [memstore.ErrMemory].
+func (g *Ingester) collect(src Source, c *chunk, s *lineGroup, report *Report) error {
+	allCached := true
 	for i := range s.n {
 		if sr := s.samples[i].Series; sr != nil && sr.Gone() {
-			s.samples[i].Series, s.marks[i] = nil, missing
+			s.samples[i].Series, s.states[i] = nil, missing
 		}
-		odd = odd || s.marks[i] != plain
+		allCached = allCached && s.states[i] == cached
 	}
 	if src.May != nil {
-		odd = c.forbid(src, s, report) || odd
+		allCached = !c.forbid(src, s, report) && allCached
 	}
-	if !odd {
+	if allCached {
 		c.samples, c.lines = append(c.samples, s.samples[:s.n]...), append(c.lines, s.lines[:s.n]...)
 		return nil
 	}
@@ -159,9 +158,9 @@ func (g *Ingester) finish(src Source, c *chunk, s *strip, report *Report) error 
 	return nil
 }
 
-// forbid takes away the series of clusters that the sender may not write to, and
-// tells whether there are any. A batch has few clusters, mostly one.
-func (c *chunk) forbid(src Source, s *strip, report *Report) (some bool) {
+// forbid removes the series of clusters that the sender may not write to, and reports whether there
+// are any. A batch has few clusters, mostly one.
+func (c *chunk) forbid(src Source, s *lineGroup, report *Report) (found bool) {
 	var cluster string
 	may := false
 	for i := range s.n {
@@ -173,39 +172,39 @@ func (c *chunk) forbid(src Source, s *strip, report *Report) (some bool) {
 			cluster, may = name, src.May(name)
 		}
 		if !may {
-			s.samples[i].Series, s.marks[i], some = nil, forbidden, true
+			s.samples[i].Series, s.states[i], found = nil, forbidden, true
 			report.Forbidden++
 			c.reject(report, s.lines[i], forbiddenCluster, reason(errForbidden))
 		}
 	}
-	return some
+	return found
 }
 
-// notice counts a line of a series with several spellings if another one had
-// the same moment.
-func (c *chunk) notice(m moment, report *Report) {
-	if _, twice := c.seen[m]; twice {
+// countDuplicate counts a line whose series is shared, if the piece had another one with the same
+// time.
+func (c *chunk) countDuplicate(at seriesTime, report *Report) {
+	if _, twice := c.seen[at]; twice {
 		report.Duplicates++
 		return
 	}
 	if c.seen == nil {
-		c.seen = make(map[moment]struct{})
+		c.seen = make(map[seriesTime]struct{})
 	}
-	c.seen[m] = struct{}{}
+	c.seen[at] = struct{}{}
 }
 
-// resolve finds the series of the keys that are new, and counts the lines that
-// have none, or have a twin. The error is [memstore.ErrMemory].
-func (g *Ingester) resolve(src Source, c *chunk, s *strip, report *Report) error {
+// resolve finds or creates the series that the cache does not know, and counts duplicates and lines
+// without a series. The error is [memstore.ErrMemory].
+func (g *Ingester) resolve(src Source, c *chunk, s *lineGroup, report *Report) error {
 	for i := range s.n {
-		switch s.marks[i] {
+		switch s.states[i] {
 		case unknown:
 			report.Unknown++
 		case missing:
 			series, err := g.series(src, s.keys[i], s.raw[i], s.fields[i])
 			switch {
 			case errors.Is(err, memstore.ErrMemory):
-				return err // no fault of the line
+				return err // not the line's fault
 			case err == errForbidden:
 				report.Forbidden++
 				c.reject(report, s.lines[i], forbiddenCluster, reason(err))
@@ -217,32 +216,32 @@ func (g *Ingester) resolve(src Source, c *chunk, s *strip, report *Report) error
 			s.samples[i].Series = series
 		}
 	}
-	// Only now is it known of the new ones which series have several spellings.
+	// Whether the new keys share a series is known only after the whole group is resolved.
 	for i, x := range s.samples[:s.n] {
-		m := s.marks[i]
-		if m == missing && x.Series != nil {
+		state := s.states[i]
+		if state == missing && x.Series != nil {
 			if known, ok := g.cache.get(s.keys[i]); ok {
-				m = known.mark()
+				state = known.state()
 			}
 		}
-		if m == shared {
-			c.notice(moment{x.Series, x.Time}, report)
+		if state == shared {
+			c.countDuplicate(seriesTime{x.Series, x.Time}, report)
 		}
 	}
 	return nil
 }
 
-// reset forgets what the piece left, so that a pooled chunk holds on to nothing.
+// reset clears the chunk for the next piece. A pooled chunk must not keep series or batches alive.
 func (c *chunk) reset() {
 	clear(c.samples[:cap(c.samples)])
 	clear(c.seen)
 	c.samples, c.lines = c.samples[:0], c.lines[:0]
-	c.strips = [2]strip{}
+	c.groups = [2]lineGroup{}
 	c.rejected = [causes]int{}
 	c.scanner.Reset(nil)
 }
 
-// reject reports a line, and notes for the counters why.
+// reject reports a line and counts it under its cause.
 func (c *chunk) reject(report *Report, line int, why cause, reason string) {
 	c.rejected[why]++
 	report.reject(line, reason)
@@ -250,18 +249,18 @@ func (c *chunk) reject(report *Report, line int, why cause, reason string) {
 
 func (r *Report) reject(line int, reason string) {
 	r.RejectedTotal++
-	if len(r.Rejected) < reportedLines {
+	if len(r.Rejected) < maxReported {
 		r.Rejected = append(r.Rejected, Rejected{line, reason})
 		return
 	}
-	// New keys are resolved after the scan: keep the lowest numbers.
+	// Lines are not rejected in their order, as keys are resolved after the scan. Keep the first.
 	last := slices.MaxFunc(r.Rejected, func(a, b Rejected) int { return a.Line - b.Line })
 	if line < last.Line {
 		r.Rejected[slices.Index(r.Rejected, last)] = Rejected{line, reason}
 	}
 }
 
-// reason words an error of a line for the client.
+// reason returns the text of a line's error, for the client.
 func reason(err error) string {
 	if bad, ok := errors.AsType[*lineprotocol.LineError](err); ok {
 		return bad.Reason

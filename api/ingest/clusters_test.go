@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Lines of a cluster that the sender may not write to are rejected, whether
-// their series are known or not, and make none; the others are stored.
+// Lines of a cluster that the sender may not write to are rejected, whether their series are cached
+// or not, and create no series. The other lines of the batch are stored.
 func TestClustersOfTheSender(t *testing.T) {
 	line := func(cluster, rest string) string {
 		return fmt.Sprintf("load,cluster=%s,hostname=n%s 1795308600\n", cluster, rest)
@@ -34,21 +34,22 @@ func TestClustersOfTheSender(t *testing.T) {
 				}
 			}
 			check()
-			check() // of keys that may be known by now
+			check() // now some keys are cached
 			if hosts := s.Hosts("b"); len(hosts) > 0 {
 				t.Errorf("series of the other cluster: %q", hosts)
 			}
-			if _, err := g.Batch(t.Context(), Source{Cluster: "b"}, []byte(batch)); err != nil { // from somebody who may
+			// Now a sender without a restriction.
+			if _, err := g.Batch(t.Context(), Source{Cluster: "b"}, []byte(batch)); err != nil {
 				t.Fatal(err)
 			}
 			check()
 		})
 	}
-	f("nothing", "", 0, 0)
-	f("its own", line("a", rest), 1, 0)
-	f("another", line("b", rest), 0, 0, 1)
-	f("another by default", "load,hostname=n value=1 1795308600", 0, 0, 1)
-	f("both", line("b", rest)+line("a", rest)+line("b", rest)+line("a", rest), 2, 0, 1, 3)
-	f("tags that are ignored", line("b", ",unit=x"+rest)+line("b", ",unit=y"+rest)+line("a", rest), 1, 0, 1, 2)
-	f("metrics that are not configured", "none,cluster=a,hostname=n value=1\n"+line("a", rest), 1, 1)
+	f("an empty batch", "", 0, 0)
+	f("the permitted cluster", line("a", rest), 1, 0)
+	f("the other cluster", line("b", rest), 0, 0, 1)
+	f("the other cluster by default", "load,hostname=n value=1 1795308600", 0, 0, 1)
+	f("both clusters", line("b", rest)+line("a", rest)+line("b", rest)+line("a", rest), 2, 0, 1, 3)
+	f("ignored tags", line("b", ",unit=x"+rest)+line("b", ",unit=y"+rest)+line("a", rest), 1, 0, 1, 2)
+	f("an unknown metric", "none,cluster=a,hostname=n value=1\n"+line("a", rest), 1, 1)
 }

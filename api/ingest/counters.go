@@ -9,8 +9,8 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// cause is why a line was not stored, as the counters tell it: the report's
-// reasons are for people, and may quote.
+// cause is why a line was not stored, as a label value. The report's reasons are for people, and
+// may quote the line.
 type cause uint8
 
 const (
@@ -26,13 +26,13 @@ const (
 	causes int = iota
 )
 
-// causeNames are the values of the label.
+// causeNames are the values of the label "reason".
 var causeNames = [causes]string{
 	malformed: "malformed", badName: "bad_name", overLimit: "limit", forbiddenCluster: "other_cluster",
 	inFuture: "future", tooOld: "too_old", evicted: "evicted", notANumber: "not_a_number", unreadable: "unreadable",
 }
 
-// causeOf is that of a sample which the Writer refused.
+// causeOf returns the cause for a sample that the Writer refused.
 func causeOf(r memstore.RefusalReason) cause {
 	switch r {
 	case memstore.RefusedFuture:
@@ -50,7 +50,7 @@ func causeOf(r memstore.RefusalReason) cause {
 	}
 }
 
-// causeOfError is that of a line whose series cannot be.
+// causeOfError returns the cause for a line whose series could not be created.
 func causeOfError(err error) cause {
 	switch {
 	case errors.Is(err, memstore.ErrName):
@@ -62,15 +62,15 @@ func causeOfError(err error) cause {
 	}
 }
 
-// counters tell the world what was taken in, by transport.
+// counters are the Prometheus counters of ingestion, by transport.
 type counters struct {
 	samples, lines, batches, bytes, unknown, duplicates, rejected *prometheus.CounterVec
 
-	tallies *sync.Map // by transport, *tally: so that a piece of a batch looks nothing up
+	byTransport *sync.Map // string to *transportCounters, which saves looking up labels
 }
 
-// tally is the counters of a transport.
-type tally struct {
+// transportCounters are the counters of one transport.
+type transportCounters struct {
 	samples, lines, batches, bytes, unknown, duplicates prometheus.Counter
 	rejected                                            [causes]prometheus.Counter
 }
@@ -87,26 +87,26 @@ func newCounters(r prometheus.Registerer) counters {
 	}
 	c := counters{
 		samples:    vec("samples_total", "Samples stored."),
-		lines:      vec("lines_total", "Lines read, good or bad, comments and empty ones included."),
-		batches:    vec("batches_total", "Batches begun: HTTP requests and NATS messages."),
+		lines:      vec("lines_total", "Lines read, good or bad, including comments and empty lines."),
+		batches:    vec("batches_total", "Batches started: HTTP requests and NATS messages."),
 		bytes:      vec("bytes_total", "Bytes of line protocol read, after decompression."),
 		unknown:    vec("unknown_metric_lines_total", "Lines skipped because their metric is not configured."),
-		duplicates: vec("duplicate_lines_total", "Lines that fell on the series and moment of another, apart only by ignored tags."),
-		rejected:   vec("rejected_lines_total", "Lines that were not stored because something was wrong with them, by reason.", "reason"),
-		tallies:    new(sync.Map),
+		duplicates: vec("duplicate_lines_total", "Lines with the series and time of another line, which differ from it only in ignored tags."),
+		rejected:   vec("rejected_lines_total", "Lines rejected, by reason.", "reason"),
+
+		byTransport: new(sync.Map),
 	}
-	for _, transport := range [...]string{"http", "nats"} { // they are there from the start
-		c.of(transport)
+	for _, transport := range [...]string{"http", "nats"} { // exported as 0 before the first batch
+		c.forTransport(transport)
 	}
 	return c
 }
 
-// of returns the counters of a transport.
-func (c counters) of(transport string) *tally {
-	if t, ok := c.tallies.Load(transport); ok {
-		return t.(*tally)
+func (c counters) forTransport(transport string) *transportCounters {
+	if t, ok := c.byTransport.Load(transport); ok {
+		return t.(*transportCounters)
 	}
-	t := &tally{
+	t := &transportCounters{
 		samples:    c.samples.WithLabelValues(transport),
 		lines:      c.lines.WithLabelValues(transport),
 		batches:    c.batches.WithLabelValues(transport),
@@ -117,13 +117,13 @@ func (c counters) of(transport string) *tally {
 	for why, name := range causeNames {
 		t.rejected[why] = c.rejected.WithLabelValues(transport, name)
 	}
-	c.tallies.Store(transport, t)
+	c.byTransport.Store(transport, t)
 	return t
 }
 
-// count adds what a piece of a batch, of some bytes, changed in a report.
+// count adds one piece of a batch: its size in bytes and the change of the report.
 func (c counters) count(transport string, before, after Report, piece *chunk, bytes int) {
-	t := c.of(transport)
+	t := c.forTransport(transport)
 	t.bytes.Add(float64(bytes))
 	t.lines.Add(float64(piece.scanner.Lines()))
 	t.samples.Add(float64(after.Accepted - before.Accepted))

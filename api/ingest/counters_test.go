@@ -11,8 +11,8 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// What came in is counted by transport, and what of it was bad by reason; the
-// other transport has its counters too, at 0.
+// Batches are counted by transport, and rejected lines by reason. The other transport's counters
+// are exported too, as 0.
 func TestCounters(t *testing.T) {
 	g, _ := newIngester(t, nil, "load")
 	registry := prometheus.NewPedanticRegistry()
@@ -62,7 +62,7 @@ func TestCounters(t *testing.T) {
 	}
 }
 
-// Every refusal of the store has a reason of its own.
+// Every refusal of the store and every error of a key has its own label.
 func TestCauses(t *testing.T) {
 	f := func(r memstore.RefusalReason, want string) {
 		t.Helper()

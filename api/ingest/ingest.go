@@ -1,10 +1,9 @@
-// Package ingest takes batches of line protocol from any door to the store:
-// it splits them, finds the series of each line, and hands the samples on. The
-// doors (REST, NATS) bring the bytes and say where these come from; whether
-// the sender may write at all was decided before.
+// Package ingest stores batches of line protocol: it scans a batch, finds the series of each line,
+// and hands the samples to a Writer. The transports (REST, NATS) supply the bytes and their source,
+// and have already checked that the sender may write at all.
 //
-// A series is found by the bytes of its line before the value, as they came:
-// these are parsed only when they are seen for the first time.
+// A cache finds a series by the unparsed bytes of its key, which stand before the value. A key is
+// parsed only when it is new.
 package ingest
 
 import (
@@ -21,14 +20,13 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// Writer stores samples. What it refuses it names, in the order of the batch;
-// an error means that nothing of the batch may be acknowledged. It must not
-// keep the batch.
+// Writer stores samples and returns those that it refused, in the order of the batch. After an
+// error nothing of the batch may be acknowledged. A Writer must not keep the batch.
 type Writer interface {
 	Write(ctx context.Context, batch []memstore.Sample) ([]memstore.Refusal, error)
 }
 
-// Store finds the series of a key or makes it.
+// Store finds or creates the series of a key.
 type Store interface {
 	Series(memstore.Key) (*memstore.Series, error)
 }
@@ -37,34 +35,34 @@ type Store interface {
 type Options struct {
 	Store      Store
 	Writer     Writer
-	ExtraTags  map[string][]string   // per metric: tags that keep series apart, beside the usual
-	Aliases    map[string]string     // of metrics: what a name that lines use stands for
+	ExtraTags  map[string][]string   // by metric: more tags that identify a series
+	Aliases    map[string]string     // metrics by another name that lines use for them
 	Now        func() time.Time      // for lines without a timestamp; nil means time.Now
 	Registerer prometheus.Registerer // for the counters; nil means none
 }
 
-// Source says where a batch comes from.
+// Source describes where a batch comes from.
 type Source struct {
-	Cluster   string // of lines that name none; empty if they have to
-	Transport string // "http" or "nats", for the counters; they are few
-	// Dialect of the lines. One that gives each field names the metric after both,
-	// measurement_field, but a field named "value" by its measurement alone.
+	Cluster   string // of lines without a cluster tag; empty: such lines are rejected
+	Transport string // a label of the counters, "http" or "nats"
+	// Dialect of the lines. With EachField a metric is named measurement_field, or measurement if
+	// the field is named "value".
 	Dialect lineprotocol.Dialect
-	// May tells whether the sender may write to a cluster; nil: to all. A line of
-	// another one is rejected.
+	// May reports whether the sender may write to a cluster; nil: to all. Lines of other clusters
+	// are rejected.
 	May func(cluster string) bool
 }
 
 func (s Source) may(cluster string) bool { return s.May == nil || s.May(cluster) }
 
-// Report says what became of a batch.
+// Report is the result of a batch.
 type Report struct {
 	Accepted      int        // samples stored
-	Rejected      []Rejected // the first 100 lines that were not
-	RejectedTotal int        // and how many there were
-	Forbidden     int        // those of them that were of a cluster that the sender may not write to
-	Unknown       int        // lines of metrics that are not configured, which is no error
-	Duplicates    int        // lines on the series and moment of another, apart only by ignored tags
+	Rejected      []Rejected // the first 100 rejected lines
+	RejectedTotal int        // all rejected lines
+	Forbidden     int        // rejected lines of a cluster that the sender may not write to
+	Unknown       int        // skipped lines of metrics that are not configured; not an error
+	Duplicates    int        // lines that differ from another only in value and ignored tags
 }
 
 // Rejected is a line that was not stored, and why.
@@ -74,11 +72,11 @@ type Rejected struct {
 }
 
 const (
-	reportedLines = 100
-	chunkBytes    = 128 << 10 // read at a time; longer than any line that is allowed
+	maxReported = 100       // lines
+	chunkBytes  = 128 << 10 // read at a time; must be longer than lineprotocol.MaxLine
 )
 
-// Ingester stores batches. Its methods may be called by many goroutines.
+// Ingester stores batches. It is safe for concurrent use.
 type Ingester struct {
 	Options
 	cache    seriesCache
@@ -99,10 +97,10 @@ func New(o Options) *Ingester {
 	}
 }
 
-// Batch stores one batch that is in memory. The error is the Writer's, or
-// [memstore.ErrMemory]: then nothing may be acknowledged.
+// Batch stores one batch that is in memory. The error is the Writer's or [memstore.ErrMemory]; then
+// nothing may be acknowledged.
 func (g *Ingester) Batch(ctx context.Context, src Source, batch []byte) (Report, error) {
-	g.counters.of(src.Transport).batches.Inc()
+	g.counters.forTransport(src.Transport).batches.Inc()
 	var report Report
 	c := g.chunk()
 	defer g.chunks.Put(c)
@@ -122,10 +120,10 @@ func (g *Ingester) Batch(ctx context.Context, src Source, batch []byte) (Report,
 	return report, nil
 }
 
-// Stream stores a batch while it is read, in bounded memory. The error is r's
-// or the Writer's; the report tells what had been stored until then.
+// Stream stores a batch while reading it, in bounded memory. The error is that of r or of the
+// Writer, or [memstore.ErrMemory]; the report then covers what was stored before.
 func (g *Ingester) Stream(ctx context.Context, src Source, r io.Reader) (Report, error) {
-	g.counters.of(src.Transport).batches.Inc()
+	g.counters.forTransport(src.Transport).batches.Inc()
 	var report Report
 	c := g.chunk()
 	defer g.chunks.Put(c)

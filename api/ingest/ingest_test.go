@@ -45,7 +45,7 @@ func newIngester(t testing.TB, extra map[string][]string, metrics ...string) (*I
 	return New(Options{Store: s, Writer: direct{s}, ExtraTags: extra, Now: clock}), s
 }
 
-// at returns the value of a selection at a moment, and whether there is one.
+// at returns the value of a selection at a time, and whether there is one.
 func at(s *memstore.Store, sel memstore.Selection, seconds int64) (float64, bool) {
 	d, err := s.Read(context.Background(), sel, memstore.Range{From: seconds, To: seconds + 5, Pad: true})
 	if err != nil || len(d.Values) == 0 {
@@ -71,7 +71,7 @@ func TestReport(t *testing.T) {
 		return Report{Accepted: accepted, Rejected: bad, RejectedTotal: len(bad)}
 	}
 	const good = "load,cluster=a,hostname=n1 value=1 1795308600\n"
-	f("nothing", "", "", Report{})
+	f("an empty batch", "", "", Report{})
 	f("comments and empty lines", "", "\n# hello\n\n", Report{})
 	f("no newline at the end", "", strings.TrimSpace(good), Report{Accepted: 1})
 	f("no timestamp means now", "", "load,cluster=a,hostname=n1 value=1", Report{Accepted: 1})
@@ -81,17 +81,16 @@ func TestReport(t *testing.T) {
 	f("default cluster", "a", "load,hostname=n1 value=1", Report{Accepted: 1})
 	f("no hostname", "a", good+"load,type=node value=1", rejected(1, Rejected{2, "no hostname tag"}))
 	f("unknown metrics are skipped", "a", "nope,hostname=n1 value=1\n"+good+"nope,hostname=n1 value=2\n", Report{Accepted: 1, Unknown: 2})
-	f("a host that leaves its directory", "a", "load,hostname=.. value=1", rejected(0, Rejected{1, `bad name: host may not be ".."`}))
+	f("a host that is a parent directory", "a", "load,hostname=.. value=1", rejected(0, Rejected{1, `bad name: host may not be ".."`}))
 	f("a cluster with a slash", "", "load,cluster=a/b,hostname=n value=1", rejected(0, Rejected{1, "bad name: cluster holds a slash"}))
 	f("too old and too new", "a", "load,hostname=n value=1 1\nload,hostname=n value=1 1795309999\n", rejected(0,
 		Rejected{1, string(memstore.RefusedOld)}, Rejected{2, string(memstore.RefusedFuture)}))
-	f("apart by an ignored tag", "a", "load,hostname=n,device=x value=1\nload,hostname=n,device=y value=1\nload,hostname=n,device=x value=1 1795308595\n",
+	f("lines that differ in an ignored tag", "a", "load,hostname=n,device=x value=1\nload,hostname=n,device=y value=1\nload,hostname=n,device=x value=1 1795308595\n",
 		Report{Accepted: 3, Duplicates: 1})
-	f("apart by an extra tag", "a", "kept,hostname=n,device=x value=1\nkept,hostname=n,device=y value=1\n", Report{Accepted: 2})
+	f("lines that differ in an extra tag", "a", "kept,hostname=n,device=x value=1\nkept,hostname=n,device=y value=1\n", Report{Accepted: 2})
 }
 
-// Metrics named after a line's fields share its tags and are apart from each other,
-// at first sight and when the cache knows them.
+// Each field of a line is a metric with the line's tags, whether the cache knows it or not.
 func TestEachFieldIsAMetric(t *testing.T) {
 	g, s := newIngester(t, map[string][]string{"net_in": {"device"}}, "net_in", "net_out", "net", "net_a=b")
 	src := Source{Cluster: "a", Dialect: lineprotocol.Dialect{EachField: true, Unit: time.Second}}
@@ -128,8 +127,8 @@ func TestEachFieldIsAMetric(t *testing.T) {
 	f("net", "", 1795308590, 6)
 }
 
-// A name that stands for a metric is that metric, by any dialect and with its
-// extra tags; it does not hide what it is called.
+// An alias means the metric in every dialect, with the metric's extra tags. The metric keeps its
+// own name.
 func TestAliases(t *testing.T) {
 	g, s := newIngester(t, map[string][]string{"net": {"device"}}, "net", "load")
 	g.Aliases = map[string]string{"net_rx": "net", "system_load1": "load", "rx": "gone"}
@@ -156,8 +155,7 @@ func TestAliases(t *testing.T) {
 	f(memstore.Selection{Cluster: "a", Host: "o", Metric: "load"}, 5)
 }
 
-// The answer names the first hundred bad lines, wherever in the work they
-// were found to be bad.
+// A report lists the first hundred bad lines, whether scanning them or resolving their keys failed.
 func TestReportsTheFirstHundred(t *testing.T) {
 	g, _ := newIngester(t, nil, "load")
 	var batch strings.Builder
@@ -174,7 +172,7 @@ func TestReportsTheFirstHundred(t *testing.T) {
 	}
 	for _, r := range report.Rejected {
 		if r.Line > 100 {
-			t.Errorf("line %d is named, and one before it is not", r.Line)
+			t.Errorf("line %d is listed, but an earlier one is not", r.Line)
 		}
 	}
 }
@@ -198,7 +196,7 @@ func TestExtraTagsAreASubtype(t *testing.T) {
 	f("network,port", "ib0,2", 4)
 }
 
-// TestCollectorSample stores what a real collector sent, and finds every line.
+// TestCollectorSample stores a real collector's batch and reads every line back.
 func TestCollectorSample(t *testing.T) {
 	sample, err := os.ReadFile("../lineprotocol/testdata/collector-sample.txt")
 	if err != nil {
@@ -251,7 +249,7 @@ func TestCollectorSample(t *testing.T) {
 	}
 }
 
-// However a stream arrives, it is stored as the same bytes in one batch are.
+// A stream is stored like the same bytes in one batch, however its reads are split.
 func TestStreamIsBatch(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	var batch bytes.Buffer
@@ -297,12 +295,12 @@ func TestStreamIsBatch(t *testing.T) {
 
 func TestStreamPassesOnErrors(t *testing.T) {
 	g, _ := newIngester(t, nil, "load")
-	broken := errors.New("the line went dead")
+	broken := errors.New("connection lost")
 	if _, err := g.Stream(t.Context(), Source{}, iotest.ErrReader(broken)); !errors.Is(err, broken) {
 		t.Errorf("a reader's error: %v", err)
 	}
 	if _, err := g.Stream(t.Context(), Source{}, io.MultiReader(strings.NewReader("load,cluster=a,hostname=n value=1"), iotest.ErrReader(io.ErrUnexpectedEOF))); !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("a body that broke off: %v", err)
+		t.Errorf("a truncated body: %v", err)
 	}
 	g.Writer = full{}
 	report, err := g.Batch(t.Context(), Source{}, []byte("load,cluster=a,hostname=n value=1"))
@@ -319,8 +317,8 @@ func (full) Write(context.Context, []memstore.Sample) ([]memstore.Refusal, error
 	return nil, errFull
 }
 
-// Lines of every fate lie between each other in a batch of many strips: each has its
-// own, at first sight and when the cache knows it.
+// In a batch of many groups, each with lines of every kind, every line gets its own result, whether
+// the cache knows its key or not.
 func TestReportOfManyLines(t *testing.T) {
 	g, s := newIngester(t, nil, "load")
 	const rounds = 100
@@ -337,18 +335,18 @@ func TestReportOfManyLines(t *testing.T) {
 	if _, err := g.Batch(t.Context(), Source{}, []byte(fmt.Sprintf("load,cluster=b,hostname=n,type=core,type-id=0 value=7 %d", now))); err != nil {
 		t.Fatal(err)
 	}
-	for _, when := range []string{"at first sight", "when they are known"} {
+	for _, when := range []string{"new keys", "cached keys"} {
 		got, err := g.Batch(t.Context(), mayA, batch)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, r := range got.Rejected {
-			if fate := (r.Line - 1) % 5; fate != 1 && fate != 3 {
+			if kind := (r.Line - 1) % 5; kind != 1 && kind != 3 {
 				t.Errorf("%s: line %d is rejected: %s", when, r.Line, r.Reason)
 			}
 		}
-		if len(got.Rejected) != reportedLines {
-			t.Errorf("%s: %d rejected lines are told", when, len(got.Rejected))
+		if len(got.Rejected) != maxReported {
+			t.Errorf("%s: %d rejected lines are listed", when, len(got.Rejected))
 		}
 		got.Rejected = nil
 		if !reflect.DeepEqual(got, want) {
@@ -368,7 +366,7 @@ func TestReportOfManyLines(t *testing.T) {
 	}
 }
 
-// Keys without end cost no more memory than the cache's limit.
+// An endless number of keys takes no more memory than the cache's limit.
 func TestCacheIsBounded(t *testing.T) {
 	g, _ := newIngester(t, nil, "load")
 	g.cache.limit = 1000
@@ -377,13 +375,13 @@ func TestCacheIsBounded(t *testing.T) {
 		if report, err := g.Batch(t.Context(), Source{}, []byte(line)); err != nil || report.Accepted != 1 {
 			t.Fatal(report, err)
 		}
-		if g.cache.table.used > g.cache.limit || len(g.cache.spelled) > g.cache.limit {
+		if g.cache.table.used > g.cache.limit || len(g.cache.firstKey) > g.cache.limit {
 			t.Fatalf("%d entries after %d keys", g.cache.table.used, i)
 		}
 	}
 }
 
-// A series that left the store is found anew by the lines that come after.
+// After a series has left the store, the next line of its key creates it again.
 func TestSeriesThatLeft(t *testing.T) {
 	g, s := newIngester(t, nil, "load")
 	line := []byte("load,cluster=a,hostname=n value=1")

@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// A series that appears once is cheap, on whatever it appears.
+// A series with one sample takes little memory.
 func TestMemoryOfOneSample(t *testing.T) {
 	if testing.Short() {
 		t.Skip("makes 40,000 series")
 	}
-	const most = 600 // bytes
+	const limit = 600 // bytes
 	f := func(name string, hosts, devices int) {
 		t.Run(name, func(t *testing.T) {
 			g, s := newIngester(t, nil, "load")
@@ -34,10 +34,10 @@ func TestMemoryOfOneSample(t *testing.T) {
 				}
 			}
 			n := uint64(hosts * devices)
-			if got := (heap() - before) / n; got > most {
-				t.Errorf("%d bytes a series", got)
+			if got := (heap() - before) / n; got > limit {
+				t.Errorf("%d bytes per series, want at most %d", got, limit)
 			} else {
-				t.Logf("%d bytes a series, %d by the books", got, uint64(s.Size().Bytes)/n)
+				t.Logf("%d bytes per series, %d accounted for", got, uint64(s.Size().Bytes)/n)
 			}
 			runtime.KeepAlive(g)
 		})

@@ -1,34 +1,34 @@
 package ingest
 
 import (
+	"bytes"
 	"errors"
 	"io"
 
 	"github.com/ringstore/ringstore/api/lineprotocol"
 )
 
-// pieces cuts a stream into pieces that end with a line, as large as its
-// buffer holds. Of a line that is longer than the buffer it gives the
-// beginning, which is too long for any line, and passes over the rest.
+// pieces splits a stream into pieces of whole lines, each as large as the buffer allows. Of a line
+// that is longer than the buffer it returns only the beginning, which the scanner rejects as too
+// long.
 type pieces struct {
-	r     io.Reader
-	buf   []byte
-	begin int // of what the last piece left
-	held  int // end of what is in buf
-	err   error
-	long  bool // in the middle of a line that is passed over
+	r        io.Reader
+	buf      []byte
+	start    int // of the bytes in buf after the last piece
+	end      int // of the bytes in buf
+	err      error
+	skipping bool // the rest of a long line
 }
 
-// next returns the next piece, valid until the call after it, and io.EOF after
-// the last.
+// next returns the next piece, valid until the call after it, and io.EOF after the last.
 func (p *pieces) next() ([]byte, error) {
 	for {
-		p.held = copy(p.buf, p.buf[p.begin:p.held])
-		p.begin = 0
-		for p.err == nil && p.held < len(p.buf) {
+		p.end = copy(p.buf, p.buf[p.start:p.end])
+		p.start = 0
+		for p.err == nil && p.end < len(p.buf) {
 			var n int
-			n, p.err = p.r.Read(p.buf[p.held:])
-			p.held += n
+			n, p.err = p.r.Read(p.buf[p.end:])
+			p.end += n
 		}
 		if p.err != nil && !errors.Is(p.err, io.EOF) {
 			return nil, p.err
@@ -37,38 +37,37 @@ func (p *pieces) next() ([]byte, error) {
 		if len(piece) > 0 {
 			return piece, nil
 		}
-		if p.err != nil && p.begin == p.held {
+		if p.err != nil && p.start == p.end {
 			return nil, io.EOF
 		}
 	}
 }
 
-// cut takes the next piece out of the buffer; it is empty where all that is
-// there belongs to a line that is passed over.
+// cut takes the next piece out of the buffer. It is empty if the buffer held only the rest of a
+// long line.
 func (p *pieces) cut() []byte {
-	in := p.buf[:p.held]
-	complete, _ := lineprotocol.Cut(in)
+	buffered := p.buf[:p.end]
+	complete, _ := lineprotocol.Cut(buffered)
 	ended := p.err != nil
 	switch {
-	case p.long:
-		return p.passOver(in)
+	case p.skipping:
+		p.skipLine(buffered)
+		return nil
 	case len(complete) > 0 && !ended:
-		p.begin = len(complete)
+		p.start = len(complete)
 		return complete
 	default:
-		p.begin = p.held
-		p.long = !ended
-		return in
+		p.start = p.end
+		p.skipping = !ended
+		return buffered
 	}
 }
 
-func (p *pieces) passOver(in []byte) []byte {
-	for i, b := range in {
-		if b == '\n' {
-			p.begin, p.long = i+1, false
-			return nil
-		}
+// skipLine drops the buffered bytes up to the end of the line.
+func (p *pieces) skipLine(buffered []byte) {
+	if i := bytes.IndexByte(buffered, '\n'); i >= 0 {
+		p.start, p.skipping = i+1, false
+		return
 	}
-	p.begin = p.held
-	return nil
+	p.start = p.end
 }

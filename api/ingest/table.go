@@ -7,63 +7,62 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// fingerprint stands for a line's key: 128 bits of hashes whose seeds nobody
-// outside the process knows, so that two keys have the same one neither by
-// chance nor on purpose. The keys themselves are not kept.
+// fingerprint represents a line's key: two 64-bit hashes with random seeds, so that keys collide
+// neither by chance nor on purpose. The keys themselves are not kept.
 type fingerprint struct{ a, b uint64 }
 
-// table finds what is known of a key by its fingerprint. Half of that says where
-// to look, the other half is kept to tell keys apart. A site's keys come in an
-// order that no cache of the processor can follow: to find one takes a single
-// line of memory, which is asked for long before.
+// table is a hash table from fingerprints to series, with linear probing by bucket. Half of a
+// fingerprint selects the bucket, the other half identifies the key within it. Keys arrive in an
+// order that defeats the processor's caches. A lookup therefore mostly reads a single cache line,
+// which is prefetched.
 type table struct {
-	buckets []bucket // a power of two of them
-	homes   []home   // of the slots: where to look for their keys, of interest only to a table that grows
+	buckets []bucket // their number is a power of two
+	homes   []home   // parallel to buckets; only growing reads it
 	used    int      // slots
 }
 
-// bucket is one line of the processor's cache. Its slots are used from the first
-// on; what does not fit goes to the bucket after it.
+// bucket is one cache line. Its slots are filled from the first on; keys that do not fit go to the
+// next bucket.
 type bucket [bucketSlots]slot
 
 const bucketSlots = 4
 
-// home is of a bucket's slots the half of the fingerprint that is not kept there.
+// home holds, for each slot of a bucket, the half of the fingerprint that selects the bucket.
 type home [bucketSlots]uint32
 
-// slot is an entry of the table; one with a tag of 0 is free.
+// slot is an entry of the table. A free one has the tag 0.
 type slot struct {
 	tag    uint64           // of the key, and sharedBit
-	series *memstore.Series // nil: its metric is not configured
+	series *memstore.Series // nil: the metric is not configured
 }
 
-// sharedBit of a slot says that keys with other ignored tags lead to its series too.
+// sharedBit in a slot's tag says that keys with other ignored tags lead to the same series.
 const sharedBit = 1
 
-// tag is what slots keep of a fingerprint: 63 bits of it, and not 0.
+// tag returns the 63 bits of a fingerprint that a slot keeps, never 0.
 func (f fingerprint) tag() uint64 { return max(f.b&^sharedBit, sharedBit<<1) }
 
-// mark returns what the slot knows of its key.
-func (s *slot) mark() mark {
+func (s *slot) state() cacheState {
 	switch {
 	case s.series == nil:
 		return unknown
 	case s.tag&sharedBit != 0:
 		return shared
 	}
-	return plain
+	return cached
 }
 
-// smallestTable is of a size, 32 KiB, from which on Go aligns memory to pages.
-const smallestTable = 1 << 9 // buckets
+// minBuckets makes the smallest table 32 KiB: from that size on, Go aligns an allocation to pages,
+// and so each bucket to a cache line.
+const minBuckets = 1 << 9
 
-// places are a table's buckets as they were a moment ago.
-type places []bucket
+// bucketView is a table's buckets at an earlier time. It may only be prefetched.
+type bucketView []bucket
 
-// prefetch prepares to look for a key.
-func (p places) prefetch(key fingerprint) {
-	if len(p) > 0 {
-		prefetch.Line(&p[key.a&uint64(len(p)-1)])
+// prefetch prefetches the bucket of a key.
+func (v bucketView) prefetch(key fingerprint) {
+	if len(v) > 0 {
+		prefetch.Line(&v[key.a&uint64(len(v)-1)])
 	}
 }
 
@@ -72,7 +71,7 @@ func (t *table) find(key fingerprint) *slot {
 	tag := key.tag()
 	for i := key.a; len(t.buckets) > 0; i++ {
 		b := &t.buckets[i&uint64(len(t.buckets)-1)]
-		// At most one slot has the tag; with n = 0 it is the first one, or none.
+		// At most one slot has the tag: slot n, or none if n is 0 and slot 0 has another tag.
 		n := 6 - differ(b[1].tag, tag) - 2*differ(b[2].tag, tag) - 3*differ(b[3].tag, tag)
 		if s := &b[n&3]; s.tag&^sharedBit == tag {
 			return s
@@ -84,14 +83,14 @@ func (t *table) find(key fingerprint) *slot {
 	return nil
 }
 
-// differ returns 1 if a slot's tag is not the given one, else 0, without a branch.
+// differ returns 1 if two tags differ apart from sharedBit, else 0, without a branch.
 func differ(a, b uint64) uint64 {
 	x := (a ^ b) &^ sharedBit
 	return (x | -x) >> 63
 }
 
-// insert returns the slot of a key and makes one if there is none. What it and
-// find returned before is not to be used any more.
+// insert returns the slot of a key, and adds one if there is none. It invalidates the slots that
+// find and insert returned before.
 func (t *table) insert(key fingerprint) *slot {
 	if s := t.find(key); s != nil {
 		return s
@@ -100,18 +99,18 @@ func (t *table) insert(key fingerprint) *slot {
 		t.grow()
 	}
 	t.used++
-	s := t.place(uint32(key.a))
+	s := t.allocate(uint32(key.a))
 	s.tag = key.tag()
 	return s
 }
 
-// place takes a free slot for a key that has none.
-func (t *table) place(at uint32) *slot {
-	for i := at; ; i++ {
+// allocate returns a free slot for a key whose first bucket is number home.
+func (t *table) allocate(home uint32) *slot {
+	for i := home; ; i++ {
 		k := i & uint32(len(t.buckets)-1)
 		for n := range t.buckets[k] {
 			if s := &t.buckets[k][n]; s.tag == 0 {
-				t.homes[k][n] = at
+				t.homes[k][n] = home
 				return s
 			}
 		}
@@ -120,25 +119,24 @@ func (t *table) place(at uint32) *slot {
 
 func (t *table) grow() {
 	buckets, homes := t.buckets, t.homes
-	size := max(smallestTable, 2*len(buckets))
+	size := max(minBuckets, 2*len(buckets))
 	t.buckets, t.homes = make([]bucket, size), make([]home, size)
 	for k := range buckets {
 		for n, s := range buckets[k] {
 			if s.tag != 0 {
-				*t.place(homes[k][n]) = s
+				*t.allocate(homes[k][n]) = s
 			}
 		}
 	}
 }
 
-// hasher makes fingerprints of keys. The cluster of lines that name none is a
-// part of what a key means.
+// hasher computes fingerprints. They include the default cluster, as a key without a cluster tag
+// means another series under another default.
 type hasher struct{ a, b maphash.Seed }
 
 func newHasher() hasher { return hasher{maphash.MakeSeed(), maphash.MakeSeed()} }
 
-// fingerprint returns that of a key among the lines of a default cluster, whose
-// own fingerprint is given.
+// fingerprint returns the fingerprint of a key, given that of the default cluster.
 func (h hasher) fingerprint(cluster fingerprint, key []byte) fingerprint {
 	f := fingerprint{maphash.Bytes(h.a, key) ^ cluster.a, maphash.Bytes(h.b, key) ^ cluster.b}
 	if f == (fingerprint{}) {
@@ -147,8 +145,8 @@ func (h hasher) fingerprint(cluster fingerprint, key []byte) fingerprint {
 	return f
 }
 
-// field returns the fingerprint of one field of a line with a key. The seeds change
-// places, so that a field is no key.
+// field returns the fingerprint of a key and a field name. The seeds are swapped, so that a field's
+// hash is not that of an equal key.
 func (h hasher) field(key fingerprint, name []byte) fingerprint {
 	if len(name) == 0 {
 		return key
@@ -160,7 +158,8 @@ func (h hasher) field(key fingerprint, name []byte) fingerprint {
 	return f
 }
 
+// cluster returns the fingerprint of a default cluster.
 func (h hasher) cluster(name string) fingerprint {
-	// A key never begins with a zero byte, so no key has a cluster's hash.
+	// A key never begins with a zero byte, so no key has the hash of a cluster.
 	return fingerprint{maphash.String(h.a, "\x00"+name), maphash.String(h.b, "\x00"+name)}
 }

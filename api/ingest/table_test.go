@@ -7,8 +7,7 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// The table against a map, through several growths, with keys that share a bucket,
-// or a tag.
+// The table agrees with a map while it grows, also for keys that share a bucket or a tag.
 func TestTable(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -24,12 +23,12 @@ func TestTable(t *testing.T) {
 			return fingerprint{keys[random.IntN(len(keys))].a, key.b}
 		default:
 			k := keys[random.IntN(len(keys))]
-			return fingerprint{k.a ^ smallestTable/2, k.b} // far from it in a table of any size
+			return fingerprint{k.a ^ minBuckets/2, k.b} // in a distant bucket of any table
 		}
 	}
 	for range 50_000 {
 		key := newKey()
-		key.b = key.tag() // so that the model agrees on what is the same key
+		key.b = key.tag() // the table tells keys apart by tag, and so does the model
 		if random.IntN(3) == 0 && len(keys) > 0 {
 			key = keys[random.IntN(len(keys))]
 		}
@@ -37,15 +36,15 @@ func TestTable(t *testing.T) {
 		got := table.find(key)
 		switch {
 		case (got != nil) != known:
-			t.Fatalf("key %x: found %v, is there %v", key, got != nil, known)
+			t.Fatalf("key %x: found %v, want %v", key, got != nil, known)
 		case got != nil && got.series != want:
-			t.Fatalf("key %x leads elsewhere", key)
+			t.Fatalf("key %x has the wrong series", key)
 		}
 		if known {
 			continue
 		}
 		s := table.insert(key)
-		if s.series != nil || s.mark() != unknown {
+		if s.series != nil || s.state() != unknown {
 			t.Fatalf("key %x: a new slot is not empty", key)
 		}
 		s.series = new(memstore.Series)
@@ -65,20 +64,20 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// A mark is the slot's own, and goes with it when the table grows.
-func TestTableKeepsMarks(t *testing.T) {
+// sharedBit belongs to a slot and moves with it when the table grows.
+func TestTableKeepsSharedBits(t *testing.T) {
 	var table table
 	key := fingerprint{1, 2}
 	s := table.insert(key)
 	s.series = new(memstore.Series)
-	if s.mark() != plain {
-		t.Errorf("mark %d, not plain", s.mark())
+	if s.state() != cached {
+		t.Errorf("state %d, want cached", s.state())
 	}
 	s.tag |= sharedBit
 	for i := range uint64(10_000) {
 		table.insert(fingerprint{i, 4 + 2*i})
 		if i%1000 == 0 {
-			if s := table.find(key); s == nil || s.mark() != shared {
+			if s := table.find(key); s == nil || s.state() != shared {
 				t.Fatalf("after %d keys: %+v", i, s)
 			}
 		}
