@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // decoder writes a tree over a Config and reports what does not fit.
@@ -46,39 +48,41 @@ func (d decoder) child(path string, parent, n node, v reflect.Value) {
 func (d decoder) value(path string, n node, v reflect.Value) {
 	n, ok := d.expanded(path, n)
 	switch {
-	case !ok, n.kind == isNull:
+	case !ok, n.kind == jsontext.KindNull:
 	case v.Type() == reflect.TypeFor[time.Duration]():
 		d.duration(path, n, v, 1)
 	case v.Type() == reflect.TypeFor[*time.Duration]():
 		d.optionalDuration(path, n, v)
-	case v.Type() == reflect.TypeFor[Values]() && n.kind == isString:
+	case v.Type() == reflect.TypeFor[Values]() && n.kind == jsontext.KindString:
 		v.Set(reflect.ValueOf(Values{n.text}))
-	case v.Type() == reflect.TypeFor[Grant]() && n.kind == isString:
+	case v.Type() == reflect.TypeFor[Grant]() && n.kind == jsontext.KindString:
 		v.Set(reflect.ValueOf(Grant{Role: n.text}))
 	case v.Kind() == reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		d.value(path, n, v.Elem())
-	case v.Kind() == reflect.Struct && d.is(isObject, path, n, "an object"):
+	case v.Kind() == reflect.Struct && d.is(jsontext.KindBeginObject, path, n, "an object"):
 		d.object(path, n, v)
-	case v.Kind() == reflect.Map && d.is(isObject, path, n, "an object"):
+	case v.Kind() == reflect.Map && d.is(jsontext.KindBeginObject, path, n, "an object"):
 		d.table(path, n, v)
-	case v.Kind() == reflect.Slice && d.is(isArray, path, n, "an array"):
+	case v.Kind() == reflect.Slice && d.is(jsontext.KindBeginArray, path, n, "an array"):
 		v.Set(reflect.MakeSlice(v.Type(), len(n.items), len(n.items)))
 		for i, item := range n.items {
 			d.value(joinIndex(path, i), item, v.Index(i))
 		}
-	case v.Kind() == reflect.String && d.is(isString, path, n, "a string"):
+	case v.Kind() == reflect.String && d.is(jsontext.KindString, path, n, "a string"):
 		v.SetString(n.text)
-	case v.Kind() == reflect.Bool && d.is(isBool, path, n, "true or false"):
-		v.SetBool(n.truth)
-	case v.CanInt() && d.is(isNumber, path, n, "a whole number"):
+	case v.Kind() == reflect.Bool && n.kind == jsontext.KindTrue:
+		v.SetBool(true)
+	case v.Kind() == reflect.Bool && d.is(jsontext.KindFalse, path, n, "true or false"):
+		v.SetBool(false)
+	case v.CanInt() && d.is(jsontext.KindNumber, path, n, "a whole number"):
 		d.integer(path, n, v)
 	}
 }
 
 // expanded is n with its variables, if it is a string.
 func (d decoder) expanded(path string, n node) (_ node, ok bool) {
-	if n.kind != isString {
+	if n.kind != jsontext.KindString {
 		return n, true
 	}
 	text, err := expand(n.text)
@@ -94,7 +98,7 @@ func (d decoder) expanded(path string, n node) (_ node, ok bool) {
 	return n, true
 }
 
-func (d decoder) is(want kind, path string, n node, name string) bool {
+func (d decoder) is(want jsontext.Kind, path string, n node, name string) bool {
 	if n.kind != want {
 		d.found.wrongType(path, n, name)
 	}
@@ -165,7 +169,7 @@ func (d decoder) integer(path string, n node, v reflect.Value) {
 
 // optionalDuration is not the zero that it may be, but nil, where there is none.
 func (d decoder) optionalDuration(path string, n node, v reflect.Value) {
-	if n.kind == isString && n.text == "" {
+	if n.kind == jsontext.KindString && n.text == "" {
 		return
 	}
 	v.Set(reflect.New(v.Type().Elem()))
@@ -174,7 +178,7 @@ func (d decoder) optionalDuration(path string, n node, v reflect.Value) {
 
 // duration leaves the default for an empty string, as if the key were not there.
 func (d decoder) duration(path string, n node, v reflect.Value, least time.Duration) {
-	if !d.is(isString, path, n, `a duration in quotes, such as "48h" or "10m"`) || n.text == "" {
+	if !d.is(jsontext.KindString, path, n, `a duration in quotes, such as "48h" or "10m"`) || n.text == "" {
 		return
 	}
 	t, err := time.ParseDuration(n.text)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/ringstore/ringstore/configs/smallfile"
 )
 
@@ -32,7 +34,7 @@ func Parse(name string, data []byte) (*Config, error) {
 	found := &findings{unusable: map[string]bool{}, emptied: map[string]bool{}, files: map[string]string{}}
 	config := defaults()
 	if root, ok := parseTree(name, "", data, found); ok {
-		if root.kind == isObject {
+		if root.kind == jsontext.KindBeginObject {
 			d := decoder{found}
 			d.config(withSectionFiles(root, found), config)
 			c := checker{config: config, found: found, file: name}
@@ -79,7 +81,7 @@ func withSectionFiles(root node, found *findings) node {
 
 // sectionFile reads the file that m names.
 func sectionFile(m member, section string, found *findings) (content node, ok bool) {
-	if m.value.kind != isString {
+	if m.value.kind != jsontext.KindString {
 		found.wrongType(m.key, m.value, "a string, the name of a file")
 		return node{}, false
 	}
@@ -98,7 +100,7 @@ func sectionFile(m member, section string, found *findings) (content node, ok bo
 		return node{}, false
 	}
 	content, ok = parseTree(name, section, data, found)
-	if ok && content.kind != isObject {
+	if ok && content.kind != jsontext.KindBeginObject {
 		found.wrongType(section, content, "an object")
 		return node{}, false
 	}
@@ -107,8 +109,8 @@ func sectionFile(m member, section string, found *findings) (content node, ok bo
 
 // merge is a section that stands in the main file, in inline, and in one of its own, in file.
 func merge(section string, inline, file node, found *findings) node {
-	if inline.kind != isObject {
-		if inline.kind != isNull {
+	if inline.kind != jsontext.KindBeginObject {
+		if inline.kind != jsontext.KindNull {
 			found.wrongType(section, inline, "an object")
 		}
 		return file

@@ -88,7 +88,7 @@ func (l *problemList) list(file string) []Problem {
 // wrongType reports a value of the wrong type.
 func (f *findings) wrongType(path string, n node, want string) {
 	f.unusable[path] = true
-	f.problems.add(Problem{File: n.file, Key: path, Message: fmt.Sprintf("must be %s, found %s", want, n.kind)})
+	f.problems.add(Problem{File: n.file, Key: path, Message: fmt.Sprintf("must be %s, found %s", want, typeNames[n.kind])})
 }
 
 // skips says that the value at path is not to be checked: it, or what holds it, was already found wrong.

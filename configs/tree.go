@@ -6,33 +6,18 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/ringstore/ringstore/configs/smallfile"
 )
 
-// kind is what a JSON value is (RFC 8259, section 3).
-type kind int
-
-const (
-	isNull kind = iota
-	isBool
-	isNumber
-	isString
-	isArray
-	isObject
-)
-
-func (k kind) String() string {
-	return [...]string{"null", "a boolean", "a number", "a string", "an array", "an object"}[k]
-}
-
-// node is a JSON value, numbers as they were written, and the file that it came from.
+// node is a JSON value and the file that it came from.
 type node struct {
 	file    string
-	kind    kind
-	truth   bool
-	text    string // a string's value, a number's literal
-	items   []node
-	members []member // in the file's order
+	kind    jsontext.Kind
+	text    string   // the value of a string, or a number as it is written
+	items   []node   // of an array
+	members []member // of an object, in the file's order
 }
 
 type member struct {
@@ -40,39 +25,54 @@ type member struct {
 	value node
 }
 
-// isZero says that the value is as good as not there: null, false, 0, "" or empty.
+// typeNames are the types of values as messages name them.
+var typeNames = map[jsontext.Kind]string{
+	jsontext.KindNull: "null", jsontext.KindFalse: "a boolean", jsontext.KindTrue: "a boolean", jsontext.KindNumber: "a number",
+	jsontext.KindString: "a string", jsontext.KindBeginArray: "an array", jsontext.KindBeginObject: "an object",
+}
+
+// isZero reports whether the value is null, false, 0, "" or empty, which means the same as a missing key.
 func (n node) isZero() bool {
 	switch n.kind {
-	case isBool:
-		return !n.truth
-	case isNumber:
+	case jsontext.KindTrue:
+		return false
+	case jsontext.KindNumber:
 		return n.text == "0"
 	default:
 		return n.text == "" && len(n.items) == 0 && len(n.members) == 0
 	}
 }
 
-// What a file may hold; both are far above any real configuration.
+// Limits of a file, far above any real configuration.
 const (
 	maxFileBytes = 1 << 20
 	maxDepth     = 32
 )
 
-// parseTree reads one JSON text. Its problems, syntax and duplicate keys among them, are reported under path.
+// parseTree reads one JSON text. It reports its problems, such as syntax errors and duplicate keys, under path.
+//
+// The tokens come from package jsontext. Its own checks do not fit here: it stops at the first duplicate key, and its
+// decoder of Go values stops at the first wrong value, but an operator should see all problems of a file at once.
 func parseTree(file, path string, data []byte, found *findings) (root node, ok bool) {
 	if len(data) > maxFileBytes {
-		found.problems.add(Problem{File: file, Message: (&smallfile.TooLargeError{MaxBytes: maxFileBytes}).Error()})
+		tooLarge := &smallfile.TooLargeError{MaxBytes: maxFileBytes}
+		found.problems.add(Problem{File: file, Message: tooLarge.Error()})
 		return node{}, false
 	}
-	p := parser{file: file, base: path, data: data, dec: json.NewDecoder(bytes.NewReader(data)), found: found}
-	p.dec.UseNumber()
-	// Checking the whole text first gives one kind of syntax error, and lets the walk below rely on the grammar.
+	dec := jsontext.NewDecoder(bytes.NewReader(data), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	p := parser{file: file, base: path, data: data, dec: dec, found: found}
+	// encoding/json checks the syntax first: its messages are shorter, and tokens cannot be malformed afterwards.
 	err := json.Unmarshal(data, new(json.RawMessage))
-	if err == nil {
+	syntax, malformed := errors.AsType[*json.SyntaxError](err)
+	var offset int64
+	if malformed {
+		offset = syntax.Offset
+	} else {
 		root, err = p.value()
+		offset = dec.InputOffset()
 	}
 	if err != nil {
-		line, column := p.position(p.errorOffset(err))
+		line, column := position(data, offset)
 		found.problems.add(Problem{File: file, Line: line, Column: column, Message: err.Error()})
 	}
 	return root, err == nil
@@ -81,124 +81,95 @@ func parseTree(file, path string, data []byte, found *findings) (root node, ok b
 type parser struct {
 	file  string
 	base  string // path of the root
-	steps []step // from the root to where we are
 	data  []byte
-	dec   *json.Decoder
+	dec   *jsontext.Decoder
 	found *findings
 }
 
-// step leads to a member of an object, or to an item of an array.
-type step struct {
-	key   string
-	index int // -1 with a key
-}
-
 func (p *parser) value() (node, error) {
-	token, err := p.dec.Token()
+	token, err := p.dec.ReadToken()
 	if err != nil {
 		return node{}, err
 	}
-	n := node{file: p.file}
-	switch t := token.(type) {
-	case nil:
-	case bool:
-		n.kind, n.truth = isBool, t
-	case json.Number:
-		n.kind, n.text = isNumber, t.String()
-	case string:
-		n.kind, n.text = isString, t
-	case json.Delim:
-		switch {
-		case len(p.steps) == maxDepth:
-			return node{}, fmt.Errorf("nested deeper than %d levels", maxDepth)
-		case t == '[':
-			n.kind = isArray
-			n.items, err = p.items()
-		default:
-			n.kind = isObject
-			n.members, err = p.members()
-		}
+	if p.dec.StackDepth() > maxDepth {
+		return node{}, fmt.Errorf("nested deeper than %d levels", maxDepth)
 	}
-	return n, err
-}
-
-// under is the value that the next tokens hold, one step below.
-func (p *parser) under(s step) (node, error) {
-	p.steps = append(p.steps, s)
-	n, err := p.value()
-	p.steps = p.steps[:len(p.steps)-1]
+	n := node{file: p.file, kind: token.Kind()}
+	switch n.kind {
+	case jsontext.KindNumber, jsontext.KindString:
+		n.text = token.String()
+	case jsontext.KindBeginArray:
+		n.items, err = p.items()
+	case jsontext.KindBeginObject:
+		n.members, err = p.members()
+	}
 	return n, err
 }
 
 func (p *parser) items() (items []node, err error) {
-	for p.dec.More() {
-		item, err := p.under(step{index: len(items)})
+	for p.dec.PeekKind() != jsontext.KindEndArray {
+		item, err := p.value()
 		if err != nil {
 			return nil, err
 		}
 		items = append(items, item)
 	}
-	_, err = p.dec.Token() // ]
+	_, err = p.dec.ReadToken()
 	return items, err
 }
 
-// members keeps the first of several members of one name: the others are problems.
+// members keeps the first of several members with the same key, and reports the others.
 func (p *parser) members() (members []member, err error) {
 	offsets := map[string]int64{}
-	for p.dec.More() {
-		token, err := p.dec.Token()
+	for p.dec.PeekKind() != jsontext.KindEndObject {
+		token, err := p.dec.ReadToken()
 		if err != nil {
 			return nil, err
 		}
-		key, _ := token.(string)
-		offset := p.dec.InputOffset()
-		value, err := p.under(step{key, -1})
+		key, offset := token.String(), p.dec.InputOffset()
+		value, err := p.value()
 		if err != nil {
 			return nil, err
 		}
 		if first, duplicate := offsets[key]; duplicate {
-			p.duplicate(key, first, offset)
+			p.reportDuplicate(first, offset)
 			continue
 		}
 		offsets[key] = offset
 		members = append(members, member{key, value})
 	}
-	_, err = p.dec.Token() // }
+	_, err = p.dec.ReadToken()
 	return members, err
 }
 
-func (p *parser) duplicate(key string, first, second int64) {
+// reportDuplicate reports that the member just read has the key of an earlier one.
+func (p *parser) reportDuplicate(first, second int64) {
 	problem := Problem{File: p.file}
-	if !p.found.problems.full() { // finding places is dear
-		line, _ := p.position(first)
-		again, _ := p.position(second)
-		problem.Key = joinKey(p.path(), key)
+	if !p.found.problems.full() { // computing positions is expensive
+		line, _ := position(p.data, first)
+		again, _ := position(p.data, second)
+		problem.Key = p.path()
 		problem.Message = fmt.Sprintf("duplicate key, in lines %d and %d", line, again)
 	}
 	p.found.problems.add(problem)
 }
 
+// path is the path of the value just read.
 func (p *parser) path() string {
-	path := p.base
-	for _, s := range p.steps {
-		if s.index < 0 {
-			path = joinKey(path, s.key)
+	path, depth := p.base, 0
+	for name := range p.dec.StackPointer().Tokens() {
+		depth++
+		if kind, length := p.dec.StackIndex(depth); kind == jsontext.KindBeginArray {
+			path = joinIndex(path, int(length)-1)
 		} else {
-			path = joinIndex(path, s.index)
+			path = joinKey(path, name)
 		}
 	}
 	return path
 }
 
-func (p *parser) errorOffset(err error) int64 {
-	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return syntax.Offset
-	}
-	return p.dec.InputOffset()
-}
-
-// position is the line and the column of the last of the first n bytes.
-func (p *parser) position(n int64) (line, column int) {
-	before := p.data[:max(0, min(n, int64(len(p.data)))-1)]
+// position is the line and the column, both from 1, of the last of the first n bytes of data.
+func position(data []byte, n int64) (line, column int) {
+	before := data[:max(0, min(n, int64(len(data)))-1)]
 	return 1 + bytes.Count(before, []byte("\n")), len(before) - bytes.LastIndexByte(before, '\n')
 }
