@@ -3,6 +3,8 @@ package auth
 import (
 	"errors"
 	"strings"
+
+	"github.com/google/uuid"
 )
 
 // entraTenant returns the tenant in an issuer of Microsoft Entra ID, of the form of version 1 or 2 of its tokens and
@@ -53,20 +55,8 @@ func isEntraAccess(claims map[string]any) bool {
 	return v2 && azp != "" || v1 && appid != ""
 }
 
+// isGUID reports whether s is a GUID in lower case, with hyphens and without braces.
 func isGUID(s string) bool {
-	if len(s) != 36 {
-		return false
-	}
-	for i := range len(s) {
-		switch c := s[i]; {
-		case i == 8 || i == 13 || i == 18 || i == 23:
-			if c != '-' {
-				return false
-			}
-		case '0' <= c && c <= '9', 'a' <= c && c <= 'f':
-		default:
-			return false
-		}
-	}
-	return true
+	id, err := uuid.Parse(s)
+	return err == nil && id.String() == s
 }

@@ -167,11 +167,11 @@ func (r *Reader) Health(cluster, host string, metrics []string) memstore.Health 
 }
 
 // Jobs returns the jobs that the principal may query, the latest first.
-func (r *Reader) Jobs() []jobs.Shown {
+func (r *Reader) Jobs() []jobs.VisibleJob {
 	if r.p == nil {
 		return nil
 	}
-	return slices.DeleteFunc(r.team.Jobs(), func(j jobs.Shown) bool {
+	return slices.DeleteFunc(r.team.Jobs(), func(j jobs.VisibleJob) bool {
 		roles := r.p.RolesOn(j.Cluster)
 		return r.o.Policy.DecideOn(r.p, auth.OwnJobs, j.Cluster) != nil || j.User != r.p.JobUser && !roles.Has(auth.Manager)
 	})
@@ -179,11 +179,11 @@ func (r *Reader) Jobs() []jobs.Shown {
 
 // JobsOf returns somebody's jobs on the clusters where the principal is admin or
 // support.
-func (r *Reader) JobsOf(user string) []jobs.Shown {
+func (r *Reader) JobsOf(user string) []jobs.VisibleJob {
 	if r.o.Jobs == nil {
 		return nil
 	}
-	return slices.DeleteFunc(r.o.Jobs.View(user, nil).Jobs(), func(j jobs.Shown) bool {
+	return slices.DeleteFunc(r.o.Jobs.View(user, nil).Jobs(), func(j jobs.VisibleJob) bool {
 		return !r.all && r.p.RolesOn(j.Cluster)&(auth.Admin|auth.Support) == 0
 	})
 }

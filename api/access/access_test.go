@@ -71,7 +71,7 @@ func index(t *testing.T) *jobs.Index {
 		}
 		return jobs.Report{Job: j}
 	}
-	err := ix.Learn(
+	err := ix.Apply(
 		job(1, "ann", "emmy", -100, -50, nil, "h1", "h2"),
 		job(2, "ann", "emmy", -50, -40, nil, "h1"),
 		job(3, "ann", "emmy", -30, -20, &jobs.Devices{HWThreads: []int{1}}, "h1"),

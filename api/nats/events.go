@@ -18,10 +18,10 @@ type Events interface {
 	// Handle takes a message of somebody who may tell of some clusters. It must
 	// not keep the message. The error is about parts of it that were left out.
 	Handle(may func(cluster string) bool, message []byte) error
-	// Alive is called every second or so while there is a connection.
-	Alive()
-	// Lost is called when messages were dropped, as they came too fast.
-	Lost()
+	// MarkAlive is called every second or so while there is a connection.
+	MarkAlive()
+	// MarkLost is called when messages were dropped, as they came too fast.
+	MarkLost()
 }
 
 // event takes one message of a subject with events.
@@ -59,7 +59,7 @@ func (s *Subscriber) alive() {
 	}
 	for _, f := range s.feeds {
 		if f.Events != nil {
-			f.Events.Alive()
+			f.Events.MarkAlive()
 		}
 	}
 }

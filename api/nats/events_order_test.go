@@ -30,8 +30,8 @@ func (d *diary) read() []string {
 }
 
 func (*diary) May(*auth.Principal) (func(string) bool, error) { return nil, nil }
-func (*diary) Alive()                                         {}
-func (d *diary) Lost()                                        { d.note("lost") }
+func (*diary) MarkAlive()                                     {}
+func (d *diary) MarkLost()                                    { d.note("lost") }
 
 func (d *diary) Handle(_ func(string) bool, message []byte) error {
 	d.note("begin " + string(message))

@@ -81,7 +81,7 @@ func TestWhoTellsOfJobsByConnection(t *testing.T) {
 		publish(t, connect(t, address, natsgo.UserInfo("x", slurmctld())), event(1, "alpha"))
 		publish(t, connect(t, address, natsgo.UserInfo("x", token("admin"))), event(2, "gamma"), plain(subject, "h2"))
 		eventually(t, "both are known", func() bool { return index.Size().Jobs == 2 && h.stored("h2") })
-		eventually(t, "they are known to come", func() bool { return index.Heard() > 0 })
+		eventually(t, "they are known to come", func() bool { return index.EventsAliveAt() > 0 })
 		if h.stored("h") {
 			t.Error("who tells of jobs has written")
 		}

@@ -53,7 +53,7 @@ func (f *feed) drop(messages int) {
 	f.counters.dropped.WithLabelValues(f.Subject.Subject).Add(float64(messages))
 	f.dropped.add(messages)
 	if f.Events != nil {
-		f.Events.Lost()
+		f.Events.MarkLost()
 	}
 }
 

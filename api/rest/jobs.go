@@ -33,7 +33,7 @@ func (h *Handler) jobs(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	reader, p := h.reader(w), exchangeOf(w).principal
-	var all []jobs.Shown
+	var all []jobs.VisibleJob
 	switch {
 	case user == "" || p != nil && user == p.JobUser:
 		all = reader.Jobs()
@@ -77,7 +77,7 @@ func jobsQuery(raw string) (user, cluster string, err error) {
 	return values.Get("user"), values.Get("cluster"), nil
 }
 
-func (a *answer) job(j *jobs.Shown) error {
+func (a *answer) job(j *jobs.VisibleJob) error {
 	s := shownJob{
 		JobID: j.ID, Cluster: j.Cluster, User: j.User, Project: j.Project,
 		Hosts: make([]string, len(j.Nodes)), From: j.Start, To: j.End, Running: j.Running,

@@ -136,7 +136,7 @@ func (o operation) request(t *testing.T) (target, body string) {
 func TestExamplesOfTheDescription(t *testing.T) {
 	ix := jobs.New(jobs.Options{Keep: 72 * time.Hour, Now: clock})
 	known := jobs.Job{ID: 4711, Cluster: "alpha", User: "alice", Project: "p1", Start: base, End: base + 120, Nodes: []jobs.Node{{Host: "n1"}, {Host: "n2"}}}
-	if err := ix.Learn(jobs.Report{Job: known}); err != nil {
+	if err := ix.Apply(jobs.Report{Job: known}); err != nil {
 		t.Fatal(err)
 	}
 	d := open(t, func(o *rest.Options) { o.Jobs = ix })

@@ -123,7 +123,7 @@ func manyJobs(b *testing.B, from int64, host func(int) string) *jobs.Index {
 		}
 		batch = append(batch, jobs.Report{Job: j})
 	}
-	if err := ix.Learn(batch...); err != nil {
+	if err := ix.Apply(batch...); err != nil {
 		b.Fatal(err)
 	}
 	if n := ix.Size(); n.Intervals < 1_000_000 {

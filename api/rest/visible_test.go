@@ -198,7 +198,7 @@ func newVillage(t testing.TB, r *rand.Rand, shared bool) *village {
 		if j.Start > now {
 			continue
 		}
-		if err := ix.Learn(rep); err != nil {
+		if err := ix.Apply(rep); err != nil {
 			t.Fatal(err)
 		}
 	}

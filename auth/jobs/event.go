@@ -13,28 +13,25 @@ import (
 	"github.com/ringstore/ringstore/auth"
 )
 
-// Events takes job events as cc-backend's adapters publish them, a line of Influx
-// line protocol each:
+// Events applies job events to an index. cc-backend's adapters publish them as lines of Influx line protocol:
 //
 //	job,function=start_job event="{JSON of a job}" 1795200000000000000
 //	job,function=stop_job event="{JSON: jobId, cluster, startTime, stopTime, jobState}" 1795200000000000000
 //
-// It knows no broker: whoever has one asks what a sender may tell of, and hands
-// the messages over. Its methods may be called by many goroutines.
+// It knows no broker: the owner of the subscription asks [Events.May] about a sender and passes its messages to
+// [Events.Handle]. Its methods may be called by many goroutines.
 type Events struct {
 	ix         *Index
 	publishers []string
 }
 
-// NewEvents returns what takes events of principals with role admin and of the
-// publishers; of nobody else, whatever they may write. A publisher is a subject
-// of any issuer, if there is no colon in it, or an issuer's name, a colon and one
-// of its subjects.
+// NewEvents returns an Events that accepts events of principals with role admin and of the publishers only. A
+// publisher is "issuer:subject", or the subject alone, which must have no colon, for any issuer.
 func NewEvents(ix *Index, publishers []string) *Events {
 	return &Events{ix, slices.Clone(publishers)}
 }
 
-// ErrPublisher says that a principal may not tell of jobs, and is an [auth.Denied].
+// ErrPublisher is returned for a principal that may not report jobs. It is an [auth.Denied].
 var ErrPublisher = fmt.Errorf("not a publisher of job events: %w", &auth.Denied{Action: auth.Write, Code: auth.InsufficientRole})
 
 const (
@@ -42,8 +39,8 @@ const (
 	maxEvents  = 10_000  // in a message
 )
 
-// May returns of which clusters' jobs a principal may tell, nil for all. The error
-// is [ErrPublisher].
+// May returns a function that reports whether a principal may report jobs of a cluster; nil if it may report jobs
+// of every cluster. The error is [ErrPublisher].
 func (e *Events) May(p *auth.Principal) (func(cluster string) bool, error) {
 	switch {
 	case p == nil || !e.publishes(p) && !p.Roles.Has(auth.Admin):
@@ -51,27 +48,26 @@ func (e *Events) May(p *auth.Principal) (func(cluster string) bool, error) {
 	case p.Clusters == nil && (e.publishes(p) || len(p.Limited) == 0):
 		return nil, nil
 	}
-	return func(cluster string) bool { return e.mayTell(p, cluster) }, nil
+	return func(cluster string) bool { return e.mayReport(p, cluster) }, nil
 }
 
-// Handle takes the events of a message whose sender may tell of some clusters'
-// jobs, as [Events.May] says. Those that are none, or of other clusters, are left
-// out; the error tells of these.
+// Handle applies the events of a message. may is the result of [Events.May] for its sender. Invalid events and
+// events of other clusters are left out; the error names the first three.
 func (e *Events) Handle(may func(cluster string) bool, message []byte) error {
 	if len(message) > maxMessage {
-		return fmt.Errorf("%w: the message is longer than %d bytes", ErrInvalid, maxMessage)
+		return invalid("message: expected at most %d bytes, got %d", maxMessage, len(message))
 	}
-	e.Alive()
+	e.MarkAlive()
 	var errs []error
 	n := 0
 	for d := influx.NewDecoderWithBytes(message); d.Next(); n++ {
 		if n == maxEvents {
-			errs = append(errs, fmt.Errorf("%w: more than %d events in a message", ErrInvalid, maxEvents))
+			errs = append(errs, invalid("more than %d events in a message", maxEvents))
 			break
 		}
 		function, event, err := readEvent(d)
 		if err == nil {
-			err = e.happened(may, function, event)
+			err = e.apply(may, function, event)
 		}
 		if err != nil && len(errs) < 3 {
 			errs = append(errs, fmt.Errorf("event %d: %w", n+1, err))
@@ -82,38 +78,37 @@ func (e *Events) Handle(may func(cluster string) bool, message []byte) error {
 
 func (e *Events) publishes(p *auth.Principal) bool {
 	return slices.ContainsFunc(e.publishers, func(name string) bool {
-		// With a colon it is an issuer's: another's subject may be called the same.
+		// A name with a colon names its issuer: a subject of another issuer may look the same.
 		return name == p.Issuer+":"+p.Subject || name == p.Subject && !strings.Contains(name, ":")
 	})
 }
 
-// mayTell reports whether a principal may tell of a cluster's jobs.
-func (e *Events) mayTell(p *auth.Principal, cluster string) bool {
+// mayReport reports whether a principal may report jobs of a cluster.
+func (e *Events) mayReport(p *auth.Principal, cluster string) bool {
 	listed := p.Clusters == nil || slices.Contains(p.Clusters, cluster)
 	return listed && e.publishes(p) || p.RolesOn(cluster).Has(auth.Admin)
 }
 
-// Alive notes that events come, if there are any. Whoever has the subscription
-// calls it every few seconds for as long as that works.
-func (e *Events) Alive() { e.ix.setAlive(e.ix.o.Now().Unix()) }
+// MarkAlive records that the event source works, even if it has nothing to report. The owner of the
+// subscription calls it every few seconds while the subscription works.
+func (e *Events) MarkAlive() { e.ix.markAlive(e.ix.o.Now().Unix()) }
 
-// Lost notes that events came and are lost. The end of any job may be among them:
-// those that only events keep open are shut.
-func (e *Events) Lost() {
+// MarkLost records that events were lost. They may have ended any job, so no job stays live.
+func (e *Events) MarkLost() {
 	defer e.ix.lock()()
-	e.ix.freeze()
+	e.ix.endLive()
 }
 
-// readEvent reads a line. Its errors do not show it.
+// readEvent reads the event in a line. Its errors do not show the line.
 func readEvent(d *influx.Decoder) (function string, event []byte, err error) {
 	measurement, err := d.Measurement()
 	if err != nil {
-		return "", nil, invalid("not line protocol")
+		return "", nil, invalid("expected a line of line protocol")
 	}
 	for {
 		name, value, err := d.NextTag()
 		if err != nil {
-			return "", nil, invalid("not line protocol")
+			return "", nil, invalid("expected a line of line protocol")
 		}
 		if name == nil {
 			break
@@ -125,7 +120,7 @@ func readEvent(d *influx.Decoder) (function string, event []byte, err error) {
 	for {
 		name, value, err := d.NextField()
 		if err != nil {
-			return "", nil, invalid("not line protocol")
+			return "", nil, invalid("expected a line of line protocol")
 		}
 		if name == nil {
 			break
@@ -135,13 +130,13 @@ func readEvent(d *influx.Decoder) (function string, event []byte, err error) {
 		}
 	}
 	if string(measurement) != "job" || event == nil {
-		return "", nil, invalid("not a job event")
+		return "", nil, invalid("expected the measurement job with a field event")
 	}
 	return function, event, nil
 }
 
-// happened applies an event.
-func (e *Events) happened(may func(cluster string) bool, function string, event []byte) error {
+// apply applies an event.
+func (e *Events) apply(may func(cluster string) bool, function string, event []byte) error {
 	switch function {
 	case "start_job":
 		var w Wire
@@ -167,38 +162,38 @@ func (e *Events) happened(may func(cluster string) bool, function string, event 
 		}
 		return e.ix.stopped(Key{stop.Cluster, stop.JobID, stop.StartTime}, stop.StopTime)
 	}
-	return invalid("a function that is neither start_job nor stop_job")
+	return invalid("function: expected start_job or stop_job")
 }
 
 func decode(event []byte, into any) error {
 	d := json.NewDecoder(bytes.NewReader(event))
 	if err := d.Decode(into); err != nil || d.More() {
-		return invalid("the event is not JSON of a job") // not shown: it may be long
+		return invalid("event: expected one JSON object of a job") // the event is not shown: it may be long
 	}
 	return nil
 }
 
-// started puts in a job of which an event tells. What is known of it already
-// stays: an event can come late, and may not give a job to somebody else.
+// started adds the job of a start event. A known job does not change: the event may be late, and must not give
+// the job to another user.
 func (ix *Index) started(at uint32, known bool, r *Report) uint32 {
 	if known {
 		return at
 	}
 	for i := range r.Nodes {
-		ix.evict(r, &r.Nodes[i])
+		ix.endLiveOn(r, &r.Nodes[i])
 	}
-	return ix.t.add(ix.seed, &r.Job, job{end: uint32(r.Start), print: r.print(ix.seed), flags: open | live})
+	return ix.t.add(ix.seed, &r.Job, job{end: uint32(r.Start), fingerprint: r.fingerprint(ix.seed), flags: open | live})
 }
 
-// evict ends what only events keep open on a host, where that or what r tells of
-// has all of it: it is another's from a moment on, so an event was lost.
-func (ix *Index) evict(r *Report, n *Node) {
+// endLiveOn ends live jobs of others on a host when r starts there, if the host cannot be shared by both: their
+// stop events were lost.
+func (ix *Index) endLiveOn(r *Report, n *Node) {
 	host := ix.t.host(hostName{ix.t.cluster(r.Cluster), ix.t.name(n.Host)})
 	user, project, from := ix.t.name(r.User), ix.t.name(r.Project), uint32(r.Start)
 	ix.t.live[host] = slices.DeleteFunc(ix.t.live[host], func(i interval) bool {
 		j := &ix.t.jobs[i.job]
-		another := j.user != user || j.project != project // one user's jobs may share a host
-		if another && (n.Devices == nil || i.devices == 0) && j.flags&live != 0 && j.start <= from {
+		ofOthers := j.user != user || j.project != project // one user's jobs may share a host
+		if ofOthers && (n.Devices == nil || i.devices == 0) && j.flags&live != 0 && j.start <= from {
 			j.flags &^= live
 			j.end = max(j.end, from)
 		}
@@ -206,56 +201,55 @@ func (ix *Index) evict(r *Report, n *Node) {
 	})
 }
 
-// stopped closes a job. When one is closed already cc-backend is right, or the
-// first event.
+// stopped ends a job. It does not change the end of a job that has ended already: cc-backend and the first stop
+// event are right.
 func (ix *Index) stopped(k Key, end int64) error {
 	defer ix.lock()()
 	at, ok := ix.find(k)
 	if !ok {
-		return invalid("the end of a job that is not known")
+		return invalid("stop of an unknown job")
 	}
 	j := &ix.t.jobs[at]
 	if end < k.Start || end > maxTime {
-		return invalid("it ends at %d, and began at %d", end, k.Start)
+		return invalidEnd(k.Start, end)
 	}
 	if j.flags&open != 0 {
 		j.end, j.flags = uint32(end), j.flags&^(open|live)
-		ix.t.mark(at)
+		ix.t.updateOpen(at)
 		ix.changes++
 	}
 	return nil
 }
 
-// Heard returns when events were last known to come, in Unix seconds; 0 if they
-// never were.
-func (ix *Index) Heard() int64 {
+// EventsAliveAt returns when the event source was last known to work, in Unix seconds; 0 if it never was.
+func (ix *Index) EventsAliveAt() int64 {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	return ix.alive
+	return ix.aliveAt
 }
 
-// saveAlive is how often it is saved that events come, in seconds.
-const saveAlive = 60
+// saveAliveEvery is how often aliveAt counts as a change that must be saved, in seconds.
+const saveAliveEvery = 60
 
-// setAlive notes that events come. After a time without, nobody knows which were
-// lost: the jobs that they kept open are shut at its beginning.
-func (ix *Index) setAlive(at int64) {
+// markAlive records that the event source works. If it was silent for too long, events may have been lost: live
+// jobs end when the silence began.
+func (ix *Index) markAlive(at int64) {
 	defer ix.lock()()
-	if at-ix.alive > int64(ix.o.MaxStaleness.Seconds()) {
-		ix.freeze()
+	if at-ix.aliveAt > int64(ix.o.MaxStaleness.Seconds()) {
+		ix.endLive()
 	}
-	if at/saveAlive != ix.alive/saveAlive {
+	if at/saveAliveEvery != ix.aliveAt/saveAliveEvery {
 		ix.changes++
 	}
-	ix.alive = max(ix.alive, at)
+	ix.aliveAt = max(ix.aliveAt, at)
 }
 
-// freeze shuts what only events keep open when these were last heard.
-func (ix *Index) freeze() {
+// endLive stops events from keeping jobs open: live jobs were last seen when the event source last worked.
+func (ix *Index) endLive() {
 	for i := range ix.t.open {
 		j := &ix.t.jobs[i]
 		if j.flags&live != 0 {
-			j.end = uint32(max(int64(j.end), ix.alive))
+			j.end = uint32(max(int64(j.end), ix.aliveAt))
 			j.flags &^= live
 			ix.changes++
 		}

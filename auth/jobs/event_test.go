@@ -121,16 +121,16 @@ func event(text string) step {
 	return func(ix *Index, _ *clock) error { return tell(NewEvents(ix, nil), admin(), []byte(text)) }
 }
 
-func told(r Report) step { return func(ix *Index, _ *clock) error { return ix.Learn(r) } }
+func told(r Report) step { return func(ix *Index, _ *clock) error { return ix.Apply(r) } }
 
 // quiet lets seconds pass in which no event is heard.
 func quiet(seconds int64) step {
 	return func(_ *Index, c *clock) error { c.now += seconds; return nil }
 }
 
-func heard(ix *Index, _ *clock) error { NewEvents(ix, nil).Alive(); return nil }
+func heard(ix *Index, _ *clock) error { NewEvents(ix, nil).MarkAlive(); return nil }
 
-func lost(ix *Index, _ *clock) error { NewEvents(ix, nil).Lost(); return nil }
+func lost(ix *Index, _ *clock) error { NewEvents(ix, nil).MarkLost(); return nil }
 
 func TestEvents(t *testing.T) {
 	f := func(name, want string, steps ...step) {

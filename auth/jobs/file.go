@@ -4,11 +4,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"math"
 	"slices"
+
+	"github.com/ringstore/ringstore/memstore/binfmt"
 )
 
 // FileName is the name of the index's file in the checkpoint directory.
@@ -25,7 +26,7 @@ type File interface {
 	SetAside() (name string, err error)
 }
 
-// The numbers of FORMAT.md.
+// The numbers of FORMAT.md, and how many jobs a record gets.
 const (
 	magic      = "RSJOBS\x00\x01"
 	headerSize = 8 + 8 + 8 + 4
@@ -33,18 +34,6 @@ const (
 	maxPayload = 64 << 20
 	recordJobs = 4096
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// DamageError reports a damaged part of a file.
-type DamageError struct {
-	Offset int64 // of the header or record, in bytes
-	Reason string
-}
-
-func (e *DamageError) Error() string {
-	return fmt.Sprintf("damaged at byte %d: %s", e.Offset, e.Reason)
-}
 
 // Save writes the index to a file. It blocks changes of the index, but no reads.
 func (ix *Index) Save(file File) error {
@@ -55,22 +44,23 @@ func (ix *Index) Save(file File) error {
 	})
 }
 
-// encode writes all that stays; ix.write is held, so nothing changes but the
-// moments, which are read first: to be asked again for a little is no harm.
+// encode writes all jobs that were not replaced. The caller holds ix.write, so only the two times of
+// the header can change meanwhile. They are read first: too old is harmless, sources are just asked
+// for a little more.
 func (ix *Index) encode(w io.Writer) error {
 	ix.mu.RLock()
-	t, polled, alive := ix.t, ix.polled, ix.alive
+	t, lastPoll, aliveAt := ix.t, ix.lastPoll, ix.aliveAt
 	ix.mu.RUnlock()
 	head := append(make([]byte, 0, headerSize), magic...)
-	head = binary.LittleEndian.AppendUint64(head, uint64(polled))
-	head = binary.LittleEndian.AppendUint64(head, uint64(alive))
-	head = binary.LittleEndian.AppendUint32(head, checksum(head))
+	head = binary.LittleEndian.AppendUint64(head, uint64(lastPoll))
+	head = binary.LittleEndian.AppendUint64(head, uint64(aliveAt))
+	head = binary.LittleEndian.AppendUint32(head, binfmt.Checksum(head))
 	if _, err := w.Write(head); err != nil {
 		return err
 	}
 	r := newRecord()
 	for j, row := range t.all() {
-		if row.flags&moved != 0 {
+		if row.flags&replaced != 0 {
 			continue
 		}
 		r.add(j, row)
@@ -83,11 +73,11 @@ func (ix *Index) encode(w io.Writer) error {
 	return r.write(w)
 }
 
-// record is one of a file in the making.
+// record collects the jobs of one record.
 type record struct {
 	jobs    int
 	names   []byte
-	numbers map[string]uint64
+	numbers map[string]uint64 // of the names
 	body    []byte
 }
 
@@ -138,7 +128,7 @@ func (r *record) devices(d *Devices) {
 	}
 }
 
-// write ends a record, if there is anything in it, and begins the next.
+// write writes the record, unless it is empty, and starts the next one.
 func (r *record) write(w io.Writer) error {
 	if r.jobs == 0 {
 		return nil
@@ -148,7 +138,7 @@ func (r *record) write(w io.Writer) error {
 	payload = binary.AppendUvarint(payload, uint64(r.jobs))
 	payload = append(payload, r.body...)
 	head := binary.LittleEndian.AppendUint32(nil, uint32(len(payload)))
-	head = binary.LittleEndian.AppendUint32(head, recordSum(head, payload))
+	head = binary.LittleEndian.AppendUint32(head, recordChecksum(head, payload))
 	r.jobs, r.names, r.body = 0, r.names[:0], r.body[:0]
 	clear(r.numbers)
 	if _, err := w.Write(head); err != nil {
@@ -158,15 +148,13 @@ func (r *record) write(w io.Writer) error {
 	return err
 }
 
-func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
-
-func recordSum(length, payload []byte) uint32 {
-	return crc32.Update(checksum(length[:4]), castagnoli, payload)
+func recordChecksum(length, payload []byte) uint32 {
+	return binfmt.UpdateChecksum(binfmt.Checksum(length[:4]), payload)
 }
 
 // Load adds the jobs that [Index.Save] wrote. Call it before any source reports jobs. A missing file
-// is no error. After a [*DamageError] the undamaged records are loaded, and [Index.Polled] is 0, so that
-// cc-backend is asked for all jobs again.
+// is no error. After a [*binfmt.DamageError] the undamaged records are loaded, and [Index.LastPoll]
+// is 0, so that cc-backend is asked for all jobs again.
 func (ix *Index) Load(file File) error {
 	f, err := file.Open()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -181,7 +169,7 @@ func (ix *Index) Load(file File) error {
 		return err
 	}
 	if info.Size() > math.MaxInt32 {
-		return &DamageError{0, fmt.Sprintf("the file has %d bytes, more than the maximum of %d", info.Size(), math.MaxInt32)}
+		return binfmt.Damagef(0, "expected at most %d bytes, got a file of %d", math.MaxInt32, info.Size())
 	}
 	b := make([]byte, info.Size())
 	if _, err := io.ReadFull(f, b); err != nil {
@@ -195,169 +183,126 @@ func (ix *Index) Load(file File) error {
 
 func (ix *Index) decode(b []byte) error {
 	if len(b) < headerSize || string(b[:8]) != magic {
-		return &DamageError{0, "no header of a file of jobs, version 1"}
+		return binfmt.Damagef(0, "expected the header of a job file, version 1")
 	}
-	if binary.LittleEndian.Uint32(b[headerSize-4:]) != checksum(b[:headerSize-4]) {
-		return &DamageError{0, "the header's checksum is wrong"}
+	if binary.LittleEndian.Uint32(b[headerSize-4:]) != binfmt.Checksum(b[:headerSize-4]) {
+		return binfmt.Damagef(0, "the checksum of the header does not match")
 	}
-	polled, alive := binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])
-	if polled > maxTime || alive > maxTime {
-		return &DamageError{0, "a time of the header is out of range"}
+	lastPoll, aliveAt := binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])
+	if lastPoll > maxTime || aliveAt > maxTime {
+		return binfmt.Damagef(0, "header: expected times of at most %d, got %d and %d", maxTime, lastPoll, aliveAt)
 	}
 	var errs []error
-	damage := func(at int, reason string) { errs = append(errs, &DamageError{int64(at), reason}) }
 	for at := headerSize; at < len(b); {
 		rest := b[at:]
 		if len(rest) < recordHead {
-			damage(at, "the file ends in a record")
+			errs = append(errs, binfmt.Damagef(int64(at), "the file ends inside a record"))
 			break
 		}
 		n := int(binary.LittleEndian.Uint32(rest))
 		if n > maxPayload || n > len(rest)-recordHead {
-			damage(at, "the file ends in a record")
+			errs = append(errs, binfmt.Damagef(int64(at), "the file ends inside a record"))
 			break
 		}
 		payload := rest[recordHead:][:n]
-		if binary.LittleEndian.Uint32(rest[4:]) != recordSum(rest, payload) {
-			damage(at, "a record's checksum is wrong")
-		} else if err := ix.restore(payload); err != nil {
-			damage(at, err.Error())
+		if binary.LittleEndian.Uint32(rest[4:]) != recordChecksum(rest, payload) {
+			errs = append(errs, binfmt.Damagef(int64(at), "the checksum of the record does not match"))
+		} else if err := ix.restore(payload, int64(at+recordHead)); err != nil {
+			errs = append(errs, err)
 		}
 		at += recordHead + n
 	}
 	if len(errs) > 0 {
-		polled = 0
+		lastPoll = 0
 	}
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	ix.polled, ix.alive = int64(polled), int64(alive)
+	ix.lastPoll, ix.aliveAt = int64(lastPoll), int64(aliveAt)
 	return errors.Join(errs...)
 }
 
-// restore puts in the jobs of a record: all, or none.
-func (ix *Index) restore(payload []byte) error {
-	f := &fields{rest: payload}
-	names := make([]string, f.count(1, "names"))
-	for i := range names {
-		names[i] = string(f.take(int(f.uvarint(maxName, "name")), "name"))
+// restore adds the jobs of the record whose payload is at an offset: all or, after an error, none.
+func (ix *Index) restore(payload []byte, offset int64) error {
+	p := payloadReader{Reader: binfmt.NewReader(payload, offset)}
+	p.names = make([]string, p.Count(1, "names"))
+	for i := range p.names {
+		p.names[i] = p.String(0, maxName, "name")
 	}
-	all := make([]Report, f.count(9, "jobs"))
+	all := make([]Report, p.Count(9, "jobs"))
 	flags := make(map[Key]flags, len(all))
-	for i := range all {
-		j := &all[i]
-		j.Job, j.Running = f.job(names, flags)
-		j.At = j.End
-		if f.err == nil {
-			f.err = j.check(false)
+	for i := 0; i < len(all) && p.Err() == nil; i++ {
+		job, f := p.job()
+		all[i].Job, flags[job.Key()] = job, f
+		if err := job.check(false); err != nil {
+			p.Fail("%v", err)
 		}
 	}
-	switch {
-	case f.err != nil:
-		return f.err
-	case len(f.rest) > 0:
-		return errors.New("bytes after the jobs")
+	p.Finish("jobs")
+	if err := p.Err(); err != nil {
+		return err
 	}
-	return ix.change(all, func(at uint32, known bool, r *Report) uint32 {
+	err := ix.change(all, func(at uint32, known bool, r *Report) uint32 {
 		if known {
 			return at
 		}
-		return ix.t.add(ix.seed, &r.Job, job{end: uint32(r.End), print: r.print(ix.seed), flags: flags[r.Key()]})
+		return ix.t.add(ix.seed, &r.Job, job{end: uint32(r.End), fingerprint: r.fingerprint(ix.seed), flags: flags[r.Key()]})
 	})
+	if err != nil {
+		return binfmt.Damagef(offset, "%v", err)
+	}
+	return nil
 }
 
-func (f *fields) job(names []string, all map[Key]flags) (j Job, running bool) {
-	j.ID = f.varint("job id")
-	j.User, j.Project, j.Cluster = f.name(names), f.name(names), f.name(names)
-	j.Start = int64(f.uvarint(maxTime, "start"))
-	j.End = j.Start + int64(f.uvarint(maxTime, "end"))
-	fl := flags(f.uvarint(uint64(open|live), "flags"))
-	if fl == live {
-		f.fail("flags")
+// payloadReader reads the payload of a record.
+type payloadReader struct {
+	binfmt.Reader
+	names []string
+}
+
+func (p *payloadReader) job() (Job, flags) {
+	j := Job{ID: p.Varint(math.MinInt64, math.MaxInt64, "job id")}
+	j.User, j.Project, j.Cluster = p.name("user"), p.name("project"), p.name("cluster")
+	j.Start = int64(p.Uvarint(0, maxTime, "start"))
+	j.End = j.Start + int64(p.Uvarint(0, maxTime, "duration"))
+	flags := flags(p.Uvarint(0, uint64(open|live), "flags"))
+	if flags == live {
+		p.Fail("flags: expected 0, 1 or 3, got %d", flags)
 	}
-	all[j.Key()] = fl
-	j.Nodes = make([]Node, f.count(2, "nodes"))
+	j.Nodes = make([]Node, p.Count(2, "nodes"))
 	for i := range j.Nodes {
-		j.Nodes[i] = Node{f.name(names), f.devices(names)}
+		j.Nodes[i] = Node{p.name("host"), p.devices()}
 	}
-	return j, fl&open != 0
+	return j, flags
 }
 
-func (f *fields) devices(names []string) *Devices {
-	n := f.uvarint(maxDevices+1, "hwthreads")
+func (p *payloadReader) devices() *Devices {
+	n := int(p.Uvarint(0, maxDevices+1, "number of hwthreads"))
 	if n == 0 {
 		return nil
 	}
-	if int(n-1) > len(f.rest) {
-		f.fail("hwthreads")
+	if n-1 > len(p.Rest) {
+		p.Fail("number of hwthreads: expected at most %d, got %d", len(p.Rest), n-1)
 		return nil
 	}
 	d := &Devices{}
 	last := 0
 	for range n - 1 {
-		last += int(f.uvarint(maxThread, "hwthread"))
+		last += int(p.Uvarint(0, maxThread, "hwthread"))
 		d.HWThreads = append(d.HWThreads, last)
 	}
-	for range f.count(1, "accelerators") {
-		d.Accelerators = append(d.Accelerators, f.name(names))
+	for range p.Count(1, "accelerators") {
+		d.Accelerators = append(d.Accelerators, p.name("accelerator"))
 	}
 	if !slices.IsSorted(d.Accelerators) {
-		f.fail("accelerators")
+		p.Fail("accelerators: expected sorted names")
 	}
 	return d
 }
 
-// fields takes fields off the front of bytes. After an error it takes nothing.
-type fields struct {
-	rest []byte
-	err  error
-}
-
-func (f *fields) fail(what string) {
-	if f.err == nil {
-		f.err = errors.New("bad " + what)
-	}
-}
-
-func (f *fields) uvarint(most uint64, what string) uint64 {
-	v, n := binary.Uvarint(f.rest)
-	if f.err != nil || n <= 0 || v > most {
-		f.fail(what)
-		return 0
-	}
-	f.rest = f.rest[n:]
-	return v
-}
-
-func (f *fields) varint(what string) int64 {
-	v, n := binary.Varint(f.rest)
-	if f.err != nil || n <= 0 {
-		f.fail(what)
-		return 0
-	}
-	f.rest = f.rest[n:]
-	return v
-}
-
-// count takes the number of things to come, each of which has at least size
-// bytes.
-func (f *fields) count(size int, what string) int {
-	return int(f.uvarint(uint64(len(f.rest)/size), "number of "+what))
-}
-
-func (f *fields) take(n int, what string) []byte {
-	if f.err != nil || n > len(f.rest) {
-		f.fail(what)
-		return nil
-	}
-	b := f.rest[:n]
-	f.rest = f.rest[n:]
-	return b
-}
-
-func (f *fields) name(names []string) string {
-	if len(names) == 0 {
-		f.fail("name")
+func (p *payloadReader) name(what string) string {
+	if len(p.names) == 0 {
+		p.Fail("%s: expected a name, got a record without names", what)
 		return ""
 	}
-	return names[f.uvarint(uint64(len(names)-1), "name")]
+	return p.names[p.Uvarint(0, uint64(len(p.names)-1), what)]
 }

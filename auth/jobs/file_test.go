@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/ringstore/ringstore/auth/jobs/jobstest"
+	"github.com/ringstore/ringstore/memstore/binfmt"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -53,15 +54,15 @@ func example(t testing.TB) *Index {
 	shared := jobOn("cleo", -3, base-10, base, "e0104")
 	shared.Project = ""
 	shared.Nodes[0].Devices = &Devices{HWThreads: []int{0, 1, 36}, Accelerators: []string{"00000000:49:00.0"}}
-	ok(t, ix.Learn(
+	ok(t, ix.Apply(
 		Report{Job: jobOn("ann", 1, base-1000, base-500, "e0101", "e0102")},
 		Report{jobOn("bob", 2, base-100, 0, "e0103"), true, base - 30},
 		Report{Job: shared},
 	))
-	ix.setAlive(base - 50)
-	ok(t, NewEvents(ix, nil).happened(nil, "start_job", []byte(`{"jobId":4,"user":"dan","cluster":"emmy","startTime":1795199900,"resources":[{"hostname":"e0105","hwthreads":[]}],"shared":"multi_user"}`)))
-	ix.SetPolled(base - 30)
-	ix.setAlive(base - 5)
+	ix.markAlive(base - 50)
+	ok(t, NewEvents(ix, nil).apply(nil, "start_job", []byte(`{"jobId":4,"user":"dan","cluster":"emmy","startTime":1795199900,"resources":[{"hostname":"e0105","hwthreads":[]}],"shared":"multi_user"}`)))
+	ix.SetLastPoll(base - 30)
+	ix.markAlive(base - 5)
 	return ix
 }
 
@@ -80,8 +81,8 @@ func TestGolden(t *testing.T) {
 	}
 	got := new(clock).index()
 	ok(t, got.Load(&jobstest.File{Content: file}))
-	if got.Polled() != base-30 || got.alive != base-5 {
-		t.Errorf("polled %d, alive %d", got.Polled(), got.alive)
+	if got.LastPoll() != base-30 || got.aliveAt != base-5 {
+		t.Errorf("polled %d, alive %d", got.LastPoll(), got.aliveAt)
 	}
 	for _, f := range []struct{ user, host, want string }{
 		{"ann", "e0102", "[-1000 -500)"},
@@ -104,7 +105,7 @@ func twoRecords(t testing.TB) (file []byte, second int) {
 	r := rand.New(rand.NewPCG(2, 2))
 	ix := new(clock).index()
 	for id := range int64(recordJobs + 5) {
-		ok(t, ix.Learn(Report{Job: jobOn(fmt.Sprintf("u%d", r.IntN(3)), id, base-id-1, base, "h1")}))
+		ok(t, ix.Apply(Report{Job: jobOn(fmt.Sprintf("u%d", r.IntN(3)), id, base-id-1, base, "h1")}))
 	}
 	file = encoded(t, ix)
 	return file, headerSize + recordHead + int(binary.LittleEndian.Uint32(file[headerSize:]))
@@ -118,8 +119,8 @@ func TestFlippedBitAtEveryByte(t *testing.T) {
 		damaged[at] ^= 1 << (at % 8)
 		ix := new(clock).index()
 		err := ix.decode(damaged)
-		if damage, is := errors.AsType[*DamageError](err); !is || damage.Offset != int64(headerSize)*int64(min(1, at/headerSize)) || ix.Size().Jobs > 0 || ix.Polled() != 0 {
-			t.Fatalf("byte %d: %v, %+v, polled %d", at, err, ix.Size(), ix.Polled())
+		if damage, is := errors.AsType[*binfmt.DamageError](err); !is || damage.Offset != int64(headerSize)*int64(min(1, at/headerSize)) || ix.Size().Jobs > 0 || ix.LastPoll() != 0 {
+			t.Fatalf("byte %d: %v, %+v, polled %d", at, err, ix.Size(), ix.LastPoll())
 		}
 	}
 }
@@ -145,7 +146,7 @@ func TestDamage(t *testing.T) {
 			err := ix.decode(damage(bytes.Clone(file)))
 			var got []int64
 			for _, line := range unwrapped(err) {
-				damage, is := errors.AsType[*DamageError](line)
+				damage, is := errors.AsType[*binfmt.DamageError](line)
 				if !is {
 					t.Fatal(line)
 				}
@@ -211,13 +212,13 @@ func resummed(b []byte) []byte {
 		return b
 	}
 	sum := func(at int, v uint32) { binary.LittleEndian.PutUint32(b[at:], v) }
-	sum(headerSize-4, checksum(b[:headerSize-4]))
+	sum(headerSize-4, binfmt.Checksum(b[:headerSize-4]))
 	for at := headerSize; at+recordHead <= len(b); {
 		n := int(binary.LittleEndian.Uint32(b[at:]))
 		if n > len(b)-at-recordHead {
 			break
 		}
-		sum(at+4, recordSum(b[at:], b[at+recordHead:][:n]))
+		sum(at+4, recordChecksum(b[at:], b[at+recordHead:][:n]))
 		at += recordHead + n
 	}
 	return b
@@ -230,7 +231,7 @@ func TestSave(t *testing.T) {
 	ok(t, ix.Save(file))
 	for n := range 20 {
 		old := all(reloaded(t, ix, new(clock)))
-		ok(t, ix.Learn(Report{Job: jobOn("eve", int64(n+100), base-1, base, "h1")}))
+		ok(t, ix.Apply(Report{Job: jobOn("eve", int64(n+100), base-1, base, "h1")}))
 		file.Err, file.FailAfter = syscall.ENOSPC, n*len(file.Content)/20
 		if err := ix.Save(file); !errors.Is(err, syscall.ENOSPC) {
 			t.Fatalf("%d bytes fit: %v", file.FailAfter, err)

@@ -14,34 +14,33 @@ import (
 
 // Options of an [Index]. Keep is required.
 type Options struct {
-	Keep         time.Duration // how long a job is kept after its end
-	MaxStaleness time.Duration // for how long events may be silent; default 10 min
-	MaxIntervals int           // of jobs on nodes; default 8 million
-	Now          func() time.Time
+	Keep         time.Duration    // how long a job is kept after its end
+	MaxStaleness time.Duration    // how long the event source may be silent; default 10 min
+	MaxIntervals int              // maximum number of pairs of a job and a host; default 8 million
+	Now          func() time.Time // nil means time.Now
 }
 
-// maxClusters bounds what a source can call a cluster.
+// maxClusters is the maximum number of cluster names.
 const maxClusters = 1000
 
-// ErrFull says that the index holds as much as it may.
-var ErrFull = errors.New("the index of jobs is full")
+// ErrFull is returned when the index has reached its maximum size.
+var ErrFull = errors.New("the job index is full")
 
 // Index holds jobs. Its methods may be called by many goroutines.
 type Index struct {
 	o    Options
 	seed maphash.Seed
 
-	write sync.Mutex // of who changes something; taken before mu
+	write sync.Mutex // held by whatever changes the index; locked before mu
 	mu    sync.RWMutex
 	t     *tables
 
-	polled  int64 // Unix seconds: when cc-backend was last asked and told all
-	alive   int64 // Unix seconds: when the source of events was last known to work
-	changes int64
+	lastPoll int64 // Unix seconds; see LastPoll
+	aliveAt  int64 // Unix seconds; see EventsAliveAt
+	changes  int64
 }
 
-// tables are what is known. What leaves is left behind when all that stays moves
-// to new ones.
+// tables hold the jobs. Entries are never removed: [Index.Prune] copies the jobs that stay to new tables.
 type tables struct {
 	names      []string
 	nameIDs    map[string]uint32
@@ -49,13 +48,13 @@ type tables struct {
 	clusterIDs map[string]uint16
 	hosts      []hostName
 	hostIDs    map[hostName]uint32
-	devices    []*Devices // 0: the whole node
+	devices    []*Devices // number 0 is nil, the whole host
 	deviceID   map[string]uint32
 
 	jobs  []job
-	byKey map[uint64]uint32     // by a hash of what tells them apart, the newest of each
-	open  map[uint32]struct{}   // jobs not known to be over
-	live  map[uint32][]interval // by host, of those that only events keep open, or did
+	byKey map[uint64]uint32     // by the hash of the key; the newest job of each key
+	open  map[uint32]struct{}   // jobs that are not known to have ended
+	live  map[uint32][]interval // by host; of jobs that are or were live
 
 	users     map[uint32]*owned              // by name
 	projects  map[uint32]map[uint32]struct{} // the users who have jobs in it
@@ -67,13 +66,13 @@ type hostName struct {
 	name    uint32
 }
 
-// job is a [Job] without its nodes, which are with its user, in 32 bytes.
+// job is a [Job] in 32 bytes. Its nodes are in the intervals of its user.
 type job struct {
 	id            int64
 	start         uint32
-	end           uint32 // of an open one: when it was last seen running
+	end           uint32 // of an open job: when it was last seen running
 	user, project uint32
-	print         uint32
+	fingerprint   uint32
 	cluster       uint16
 	flags         flags
 }
@@ -81,14 +80,15 @@ type job struct {
 type flags uint8
 
 const (
-	open  flags = 1 << iota
-	live        // by events, and those tell of its end
-	moved       // another job has taken its place
+	open     flags = 1 << iota // not known to have ended
+	live                       // open until an event ends it: only set with open
+	replaced                   // a later report with the same key has other contents
 )
 
-// owned are the intervals of a user, by host.
+// owned holds the intervals of a user, sorted by host and job.
 type owned struct{ intervals []interval }
 
+// interval is the time of a job on a host.
 type interval struct{ host, job, devices uint32 }
 
 // New returns an empty index.
@@ -105,7 +105,7 @@ func New(o Options) *Index {
 	return &Index{o: o, seed: maphash.MakeSeed(), t: newTables()}
 }
 
-// lock is for who changes something, and returns what gives it back.
+// lock locks the index for a change.
 func (ix *Index) lock() (unlock func()) {
 	ix.write.Lock()
 	ix.mu.Lock()
@@ -128,8 +128,7 @@ func (t *tables) name(s string) uint32    { return number(s, &t.names, t.nameIDs
 func (t *tables) cluster(s string) uint16 { return number(s, &t.clusters, t.clusterIDs) }
 func (t *tables) host(h hostName) uint32  { return number(h, &t.hosts, t.hostIDs) }
 
-// number returns where something is in a list, at the end of which it is put if
-// it is not there yet.
+// number returns the index of v in a list. It appends v if the list does not have it yet.
 func number[T comparable, N uint16 | uint32](v T, list *[]T, ids map[T]N) N {
 	n, ok := ids[v]
 	if !ok {
@@ -156,27 +155,27 @@ func (k Key) hash(seed maphash.Seed) uint64 { return maphash.Comparable(seed, k)
 
 func (t *tables) key(row *job) Key { return Key{t.clusters[row.cluster], row.id, int64(row.start)} }
 
-// find returns where a job is.
+// find returns the index of a job in tables.jobs.
 func (ix *Index) find(k Key) (at uint32, known bool) {
 	at, ok := ix.t.byKey[k.hash(ix.seed)]
 	return at, ok && ix.t.key(&ix.t.jobs[at]) == k
 }
 
-// clashes reports that another job has the hash of this one. That is one in a
-// million times a million million: it is left out then.
+// clashes reports whether another key in the index has the same hash. With 64 bits that is very unlikely;
+// the new job is then left out.
 func (ix *Index) clashes(k Key) bool {
 	at, ok := ix.t.byKey[k.hash(ix.seed)]
 	return ok && ix.t.key(&ix.t.jobs[at]) != k
 }
 
-// add puts a job in that has no place yet, or that another had.
+// add adds a new job, or a job that replaces another one with the same key. It completes row.
 func (t *tables) add(seed maphash.Seed, j *Job, row job) uint32 {
 	row.id, row.cluster, row.start = j.ID, t.cluster(j.Cluster), uint32(j.Start)
 	row.user, row.project = t.name(j.User), t.name(j.Project)
 	at := uint32(len(t.jobs))
 	t.jobs = append(t.jobs, row)
 	t.byKey[j.Key().hash(seed)] = at
-	t.mark(at)
+	t.updateOpen(at)
 	if t.projects[row.project] == nil {
 		t.projects[row.project] = make(map[uint32]struct{})
 	}
@@ -198,9 +197,9 @@ func (t *tables) add(seed maphash.Seed, j *Job, row job) uint32 {
 	return at
 }
 
-// mark keeps the set of open jobs.
-func (t *tables) mark(at uint32) {
-	if t.jobs[at].flags&(open|moved) == open {
+// updateOpen updates the set of open jobs after the flags of a job have changed.
+func (t *tables) updateOpen(at uint32) {
+	if t.jobs[at].flags&(open|replaced) == open {
 		t.open[at] = struct{}{}
 	} else {
 		delete(t.open, at)
@@ -211,8 +210,7 @@ func (a interval) compare(b interval) int {
 	return cmp.Or(cmp.Compare(a.host, b.host), cmp.Compare(a.job, b.job))
 }
 
-// all walks the jobs, those that others took the place of included, and their
-// rows. What it yields is valid until the next one.
+// all iterates over all jobs, replaced ones included. The yielded values are valid until the next iteration.
 func (t *tables) all() iter.Seq2[*Job, *job] {
 	return func(yield func(*Job, *job) bool) {
 		var intervals []interval
@@ -238,8 +236,8 @@ func (t *tables) all() iter.Seq2[*Job, *job] {
 	}
 }
 
-// order puts the intervals that were appended since n where they belong.
-func (u *owned) order(n int) {
+// sortFrom sorts the intervals, of which the first n are sorted already.
+func (u *owned) sortFrom(n int) {
 	fresh := slices.Clone(u.intervals[n:])
 	slices.SortFunc(fresh, interval.compare)
 	old := u.intervals[:n]
@@ -253,7 +251,7 @@ func (u *owned) order(n int) {
 	}
 }
 
-// on returns the intervals on a host.
+// on returns the user's intervals on a host.
 func (u *owned) on(host uint32) []interval {
 	begin, _ := slices.BinarySearchFunc(u.intervals, host, func(i interval, host uint32) int { return cmp.Compare(i.host, host) })
 	end := begin
@@ -263,38 +261,38 @@ func (u *owned) on(host uint32) []interval {
 	return u.intervals[begin:end]
 }
 
-// Size is what an index holds.
+// Size counts the jobs, the open jobs, and the pairs of a job and a host in an index.
 type Size struct{ Jobs, Open, Intervals int }
 
-// Size counts.
+// Size returns the size of the index.
 func (ix *Index) Size() Size {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	return Size{Jobs: len(ix.t.byKey), Open: len(ix.t.open), Intervals: ix.t.intervals}
 }
 
-// Changes counts what has changed, so that it can be told what is not saved.
+// Changes returns a counter that grows with every change, so that a caller knows whether to save the index.
 func (ix *Index) Changes() int64 {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	return ix.changes
 }
 
-func (ix *Index) full(more int) error {
-	if ix.t.intervals+more > ix.o.MaxIntervals || len(ix.t.names)+more > ix.o.MaxIntervals || len(ix.t.clusters) > maxClusters {
-		return fmt.Errorf("%w: %d intervals", ErrFull, ix.t.intervals)
+// checkFull returns [ErrFull] if there is no room for a job on so many hosts.
+func (ix *Index) checkFull(hosts int) error {
+	if ix.t.intervals+hosts > ix.o.MaxIntervals || len(ix.t.names)+hosts > ix.o.MaxIntervals || len(ix.t.clusters) > maxClusters {
+		return fmt.Errorf("%w: it has %d intervals", ErrFull, ix.t.intervals)
 	}
 	return nil
 }
 
-// Prune forgets the jobs that ended too long ago, when there are enough of these
-// to be worth it.
+// Prune removes the jobs that ended longer than Options.Keep ago, once they are more than an eighth of all jobs.
 func (ix *Index) Prune() {
 	ix.write.Lock()
 	defer ix.write.Unlock()
 	before := ix.o.Now().Add(-ix.o.Keep).Unix()
-	at := ix.moment()
-	stays := func(j *job) bool { return j.flags&moved == 0 && at.end(j) >= before }
+	at := ix.present()
+	stays := func(j *job) bool { return j.flags&replaced == 0 && at.endOf(j) >= before }
 	gone := 0
 	for i := range ix.t.jobs {
 		if !stays(&ix.t.jobs[i]) {
@@ -309,11 +307,11 @@ func (ix *Index) Prune() {
 	t.byKey = make(map[uint64]uint32, len(ix.t.jobs)-gone)
 	for j, row := range ix.t.all() {
 		if stays(row) {
-			t.add(ix.seed, j, job{end: row.end, print: row.print, flags: row.flags})
+			t.add(ix.seed, j, job{end: row.end, fingerprint: row.fingerprint, flags: row.flags})
 		}
 	}
 	for _, u := range t.users {
-		u.order(0)
+		u.sortFrom(0)
 		u.intervals = slices.Clip(u.intervals)
 	}
 	ix.mu.Lock()

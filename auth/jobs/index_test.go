@@ -17,7 +17,7 @@ func TestLearn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ix := new(clock).index()
 			for _, r := range reports {
-				ok(t, ix.Learn(r))
+				ok(t, ix.Apply(r))
 			}
 			if got := seen(ix.own("ann"), "h1"); got != want {
 				t.Errorf("seen %s, want %s", got, want)
@@ -68,7 +68,7 @@ func TestInvalid(t *testing.T) {
 			j := jobOn("ann", 1, base-1000, base, "h1")
 			change(&j)
 			good := jobOn("ann", 2, base-10, base, "h1")
-			if err := ix.Learn(Report{Job: j}, Report{Job: good}); !errors.Is(err, ErrInvalid) {
+			if err := ix.Apply(Report{Job: j}, Report{Job: good}); !errors.Is(err, ErrInvalid) {
 				t.Errorf("error %v", err)
 			}
 			if got := seen(ix.own("ann"), "h1"); got != "[-10 0)" {
@@ -97,7 +97,7 @@ func TestInvalid(t *testing.T) {
 
 func TestFull(t *testing.T) {
 	ix := New(Options{Keep: time.Hour, MaxIntervals: 3, Now: func() time.Time { return time.Unix(base, 0) }})
-	err := ix.Learn(Report{Job: jobOn("ann", 1, base-10, base, "h1", "h2")}, Report{Job: jobOn("bob", 2, base-10, base, "h1", "h2")})
+	err := ix.Apply(Report{Job: jobOn("ann", 1, base-10, base, "h1", "h2")}, Report{Job: jobOn("bob", 2, base-10, base, "h1", "h2")})
 	if !errors.Is(err, ErrFull) || seen(ix.own("ann"), "h1") == "" || seen(ix.own("bob"), "h1") != "" || ix.Size().Intervals != 2 {
 		t.Errorf("%v, %+v", err, ix.Size())
 	}
@@ -108,12 +108,12 @@ func TestFull(t *testing.T) {
 func TestUnseenAndVanished(t *testing.T) {
 	ix := new(clock).index()
 	a, b, c := jobOn("ann", 1, base-1000, 0, "h1"), jobOn("ann", 2, base-900, 0, "h2"), jobOn("ann", 3, base-800, base, "h3")
-	ok(t, ix.Learn(Report{a, true, base - 30}, Report{b, true, base}, Report{Job: c}))
+	ok(t, ix.Apply(Report{a, true, base - 30}, Report{b, true, base}, Report{Job: c}))
 	if got := ix.Unseen(base, 120); !slices.Equal(got, []Key{a.Key()}) {
 		t.Errorf("unseen: %v", got)
 	}
-	ix.Vanished(a.Key())
-	ix.Vanished(Key{"emmy", 99, base})
+	ix.CloseVanished(a.Key())
+	ix.CloseVanished(Key{"emmy", 99, base})
 	if got := ix.Unseen(base+5, 120); !slices.Equal(got, []Key{b.Key()}) {
 		t.Errorf("unseen: %v", got)
 	}
@@ -133,7 +133,7 @@ func TestViews(t *testing.T) {
 	nameless := jobOn("cleo", 6, base-5, base, "h6")
 	nameless.Project = ""
 	for _, j := range []Job{a, b, x, far, empty, nameless} {
-		ok(t, ix.Learn(Report{Job: j}))
+		ok(t, ix.Apply(Report{Job: j}))
 	}
 	f := func(v View, hosts string, ids ...int64) {
 		t.Helper()
@@ -245,7 +245,7 @@ func TestIndexIsAsTheNaiveOne(t *testing.T) {
 			batch = append(batch, rep)
 			n.learn(rep)
 		}
-		ok(t, ix.Learn(batch...))
+		ok(t, ix.Apply(batch...))
 		check()
 		if round%7 == 0 {
 			ix = reloaded(t, ix, c)
@@ -312,10 +312,10 @@ func village(intervals, most int) *Index {
 		}
 		n += len(j.Nodes)
 		if batch = append(batch, Report{Job: j}); len(batch) == 10_000 {
-			_ = ix.Learn(batch...)
+			_ = ix.Apply(batch...)
 			batch = batch[:0]
 		}
 	}
-	_ = ix.Learn(batch...)
+	_ = ix.Apply(batch...)
 	return ix
 }

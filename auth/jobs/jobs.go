@@ -1,11 +1,9 @@
-// Package jobs knows which jobs ran on which host, when, and whose they are, so
-// that people may be shown their own and nothing else.
+// Package jobs records which jobs ran on which host, when, and whose they are, so that users see the
+// data of their own jobs only.
 //
-// It is told by sources (package ccbackend asks cc-backend, [Events] reads job
-// events) and believes none of them more than it has to: a job that is not known
-// to be over is over, for who looks, at the last moment at which it was seen
-// running. It knows no store and no server; package access makes of a [View]
-// what may be read.
+// Sources report jobs: package ccbackend polls cc-backend, [Events] reads job events. A job that is not
+// known to have ended counts as ended when it was last seen running. The package knows no store and no
+// server; package api/access turns a [View] into what a principal may read.
 package jobs
 
 import (
@@ -19,68 +17,72 @@ import (
 	"github.com/ringstore/ringstore/auth"
 )
 
-// Job is one run of a job; a requeued one starts again. Its times are Unix
-// seconds, those of the batch system.
+// Job is one run of a job; a requeued job is a new Job. Times are Unix seconds by the clock of the batch
+// system.
 type Job struct {
-	ID            int64  // the batch system's
+	ID            int64  // given by the batch system
 	Cluster       string // not empty
 	User, Project string // User is not empty
-	Start, End    int64  // [Start, End); End has no meaning of a running job
+	Start, End    int64  // [Start, End); End is ignored while the job runs
 	Nodes         []Node // at least one
 }
 
-// Node is what a job has of a host.
+// Node is a host of a job.
 type Node struct {
 	Host    string
-	Devices *Devices // nil: the host is the job's alone
+	Devices *Devices // of a shared host; nil: the job has the whole host
 }
 
-// Devices are what a job has of a host that it shares. They do not change.
+// Devices are the devices that a job has on a shared host. They are not changed after their creation.
 type Devices struct {
 	HWThreads    []int    // sorted
 	Accelerators []string // sorted
 }
 
-// Key tells jobs apart.
+// Key identifies a job.
 type Key struct {
 	Cluster string
 	ID      int64
 	Start   int64 // Unix seconds
 }
 
-// Key returns the job's.
+// Key returns the job's key.
 func (j *Job) Key() Key { return Key{j.Cluster, j.ID, j.Start} }
 
-// What a job may be, at the most. A thousandth of it would be much.
+// Limits of a job, far above any real one.
 const (
 	maxName    = 256     // bytes of a user, project, cluster, host or accelerator, as auth.IsName
 	maxNodes   = 1 << 17 // of a job
-	maxDevices = 1 << 14 // of a kind on a node
+	maxDevices = 1 << 14 // of one kind on a node
 	maxThread  = 1 << 20
 	maxTime    = math.MaxUint32 // the year 2106
 )
 
-// ErrInvalid says that a job cannot be as it is told.
+// ErrInvalid is returned for a report or event that describes no possible job.
 var ErrInvalid = errors.New("invalid job")
 
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
 }
 
+func invalidEnd(start, end int64) error {
+	return invalid("end time: expected %d to %d, got %d", start, maxTime, end)
+}
+
 func (j *Job) check(running bool) error {
 	switch {
 	case j.Start <= 0 || j.Start >= maxTime:
-		return invalid("start time %d", j.Start)
+		return invalid("start time: expected 1 to %d, got %d", maxTime-1, j.Start)
 	case !running && (j.End < j.Start || j.End > maxTime):
-		return invalid("it ends at %d, and began at %d", j.End, j.Start)
+		return invalidEnd(j.Start, j.End)
 	case len(j.Nodes) == 0 || len(j.Nodes) > maxNodes:
-		return invalid("%d nodes", len(j.Nodes))
+		return invalid("expected 1 to %d nodes, got %d", maxNodes, len(j.Nodes))
 	case j.Project != "" && !auth.IsName(j.Project):
-		return invalid("the project is no name")
+		return invalid("the project is not a valid name")
 	case !auth.IsName(j.User):
-		return invalid("the user is no name")
+		return invalid("the user is not a valid name")
 	case !auth.IsName(j.Cluster):
-		return invalid("the cluster is no name")
+		return invalid("the cluster is not a valid name")
 	}
 	for i := range j.Nodes {
 		if err := j.Nodes[i].check(); err != nil {
@@ -92,24 +94,24 @@ func (j *Job) check(running bool) error {
 
 func (n *Node) check() error {
 	if !auth.IsName(n.Host) {
-		return invalid("a host is no name")
+		return invalid("a host is not a valid name")
 	}
 	d := n.Devices
 	switch {
 	case d == nil:
 		return nil
 	case len(d.HWThreads) > maxDevices || len(d.Accelerators) > maxDevices:
-		return invalid("too many devices")
+		return invalid("host with more than %d devices of one kind", maxDevices)
 	case slices.ContainsFunc(d.HWThreads, func(n int) bool { return n < 0 || n > maxThread }):
-		return invalid("a hwthread out of range")
+		return invalid("a hwthread is not from 0 to %d", maxThread)
 	case slices.ContainsFunc(d.Accelerators, func(s string) bool { return !auth.IsName(s) }):
-		return invalid("an accelerator is no name")
+		return invalid("an accelerator is not a valid name")
 	}
 	return nil
 }
 
-// print tells contents apart that jobs of one key may have.
-func (j *Job) print(seed maphash.Seed) uint32 {
+// fingerprint is a hash of what jobs with the same key can differ in.
+func (j *Job) fingerprint(seed maphash.Seed) uint32 {
 	var h maphash.Hash
 	h.SetSeed(seed)
 	text := func(s string) {
@@ -130,7 +132,7 @@ func (j *Job) print(seed maphash.Seed) uint32 {
 	return uint32(h.Sum64())
 }
 
-// text is the same for the same devices, and for no others.
+// text is different for different devices.
 func (d *Devices) text() string {
 	var b []byte
 	for _, t := range d.HWThreads {
@@ -142,8 +144,7 @@ func (d *Devices) text() string {
 	return string(b)
 }
 
-// Has reports whether a device is among them, by the type and type-id that its
-// samples have.
+// Has reports whether d has the device with the type and type-id of a sample.
 func (d *Devices) Has(kind, id string) bool {
 	switch kind {
 	case "hwthread":

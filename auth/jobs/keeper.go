@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ringstore/ringstore/auth/internal/ticks"
+	"github.com/ringstore/ringstore/memstore/binfmt"
 )
 
 // Keeper saves an index to its file and removes old jobs from it.
@@ -20,7 +21,7 @@ type Keeper struct {
 	savedAt atomic.Int64 // Unix seconds
 }
 
-// SavedAt returns when the file was last written, in Unix seconds; 0 if not yet.
+// SavedAt returns when this Keeper last wrote the file, in Unix seconds; 0 if it has not.
 func (k *Keeper) SavedAt() int64 { return k.savedAt.Load() }
 
 const (
@@ -33,7 +34,7 @@ const (
 // asked for all jobs again.
 func (k *Keeper) Load() error {
 	err := k.Index.Load(k.File)
-	if _, damaged := errors.AsType[*DamageError](err); !damaged {
+	if _, damaged := errors.AsType[*binfmt.DamageError](err); !damaged {
 		return err
 	}
 	name, renameErr := k.File.SetAside()
@@ -67,8 +68,7 @@ func (k *Keeper) Run(ctx context.Context) {
 	save()
 }
 
-// Save writes the file if anything has changed since it was written. It is not
-// for use while [Keeper.Run] runs.
+// Save writes the file if the index has changed since the last write. Do not call it while [Keeper.Run] runs.
 func (k *Keeper) Save() error {
 	changes := k.Index.Changes()
 	if changes == k.saved {

@@ -27,7 +27,7 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 	var log bytes.Buffer
 	k := keeper(file, &log)
 	ok(t, k.Load()) // there is none
-	ok(t, k.Index.Learn(Report{Job: jobOn("ann", 1, base-10, base, "h1")}))
+	ok(t, k.Index.Apply(Report{Job: jobOn("ann", 1, base-10, base, "h1")}))
 	ok(t, k.Save())
 	copy(file.Content, "RSJOBS\x00\x09")
 	damaged := bytes.Clone(file.Content)
@@ -51,13 +51,13 @@ func TestKeeperRuns(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { k.Run(ctx) })
-	ok(t, k.Index.Learn(Report{Job: jobOn("ann", 1, base-10, base, "h1")}))
+	ok(t, k.Index.Apply(Report{Job: jobOn("ann", 1, base-10, base, "h1")}))
 	for end := time.Now().Add(30 * time.Second); k.SavedAt() == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("never saved")
 		}
 	}
-	ok(t, k.Index.Learn(Report{Job: jobOn("ann", 2, base-10, base, "h1")}))
+	ok(t, k.Index.Apply(Report{Job: jobOn("ann", 2, base-10, base, "h1")}))
 	cancel()
 	running.Wait()
 	again := keeper(file, &log)
@@ -67,7 +67,7 @@ func TestKeeperRuns(t *testing.T) {
 	}
 
 	file.Err = syscall.ENOSPC
-	k.Index.SetPolled(base)
+	k.Index.SetLastPoll(base)
 	for range 2 {
 		running.Go(func() { k.Run(ctx) })
 		running.Wait()

@@ -5,36 +5,33 @@ import (
 	"slices"
 )
 
-// Report is what a source says of a job.
+// Report is the state of a job as a source reports it.
 type Report struct {
 	Job
 	Running bool
-	At      int64 // Unix seconds: when it ran, if Running
+	At      int64 // Unix seconds; if Running, when the job was seen running
 }
 
-// reopenAfter is how many seconds after its end a job must be seen running to be
-// taken for one that does: a source may be behind another.
+// reopenAfter is how many seconds after its end a job must be seen running to count as running again: one
+// source may lag behind another.
 const reopenAfter = 60
 
-// Learn takes what cc-backend says, which counts more than what events say. Jobs
-// that cannot be are left out; the error tells of these, and the others count.
-func (ix *Index) Learn(reports ...Report) error {
-	return ix.change(reports, func(at uint32, known bool, r *Report) uint32 {
-		return ix.learn(at, known, r)
-	})
-}
+// Apply applies reports of cc-backend, which override events. Invalid reports are left out; the error names
+// the first three.
+func (ix *Index) Apply(reports ...Report) error { return ix.change(reports, ix.apply) }
 
-// change calls put for each report that can be.
+// change calls put for each valid report, with the index of the job in tables.jobs if it is known. put returns
+// the index that the job has afterwards.
 func (ix *Index) change(reports []Report, put func(at uint32, known bool, r *Report) uint32) error {
 	defer ix.lock()()
 	ix.changes++
 	var errs []error
-	lengths := make(map[uint32]int) // of users' intervals before
+	sorted := make(map[uint32]int) // how many intervals of each changed user are sorted
 	for i := range reports {
 		r := &reports[i]
 		err := r.check(r.Running)
 		if err == nil {
-			err = ix.full(len(r.Nodes))
+			err = ix.checkFull(len(r.Nodes))
 		}
 		if err == nil && ix.clashes(r.Key()) {
 			err = ErrFull
@@ -44,26 +41,26 @@ func (ix *Index) change(reports []Report, put func(at uint32, known bool, r *Rep
 			continue
 		}
 		user := ix.t.name(r.User)
-		if _, ok := lengths[user]; !ok {
-			lengths[user] = 0
+		if _, ok := sorted[user]; !ok {
+			sorted[user] = 0
 			if u := ix.t.users[user]; u != nil {
-				lengths[user] = len(u.intervals)
+				sorted[user] = len(u.intervals)
 			}
 		}
 		at, known := ix.find(r.Key())
-		ix.t.mark(put(at, known, r))
+		ix.t.updateOpen(put(at, known, r))
 	}
-	for user, n := range lengths {
+	for user, n := range sorted {
 		if u := ix.t.users[user]; u != nil && n < len(u.intervals) {
-			u.order(n)
+			u.sortFrom(n)
 		}
 	}
 	return errors.Join(errs[:min(len(errs), 3)]...)
 }
 
-func (ix *Index) learn(at uint32, known bool, r *Report) uint32 {
-	print := r.print(ix.seed)
-	row := job{print: print, end: uint32(r.Start)}
+func (ix *Index) apply(at uint32, known bool, r *Report) uint32 {
+	fingerprint := r.fingerprint(ix.seed)
+	row := job{fingerprint: fingerprint, end: uint32(r.Start)}
 	if known {
 		row = ix.t.jobs[at]
 	}
@@ -75,21 +72,21 @@ func (ix *Index) learn(at uint32, known bool, r *Report) uint32 {
 	case seen >= row.end+reopenAfter:
 		row.end, row.flags = seen, row.flags|open
 	}
-	if known && row.print == print {
+	if known && row.fingerprint == fingerprint {
 		ix.t.jobs[at] = row
 		return at
 	}
-	if known { // it is another's now, or elsewhere, and what the events said was wrong
-		ix.t.jobs[at].flags |= moved
-		ix.t.mark(at)
-		row.print, row.flags = print, row.flags&^live
+	if known { // the job has another user or other hosts, so earlier events were wrong
+		ix.t.jobs[at].flags |= replaced
+		ix.t.updateOpen(at)
+		row.fingerprint, row.flags = fingerprint, row.flags&^live
 	}
 	return ix.t.add(ix.seed, &r.Job, row)
 }
 
-// Unseen returns the jobs that are open and were not seen running at a moment,
-// Unix seconds. Events do not keep these open any longer. A job that began less
-// than grace seconds before may be one that only events tell of so far.
+// Unseen returns the open jobs that were not seen running at a time (Unix seconds) or later, and stops events from
+// keeping them open. It leaves out live jobs that began less than grace seconds before: cc-backend may not know
+// them yet.
 func (ix *Index) Unseen(at, grace int64) []Key {
 	defer ix.lock()()
 	var unseen []Key
@@ -106,29 +103,27 @@ func (ix *Index) Unseen(at, grace int64) []Key {
 	return unseen
 }
 
-// Vanished closes a job that cc-backend does not know any more when it was last
-// seen.
-func (ix *Index) Vanished(k Key) {
+// CloseVanished ends a job that cc-backend no longer knows at the time it was last seen.
+func (ix *Index) CloseVanished(k Key) {
 	defer ix.lock()()
 	if at, ok := ix.find(k); ok {
 		ix.t.jobs[at].flags &^= open | live
-		ix.t.mark(at)
+		ix.t.updateOpen(at)
 		ix.changes++
 	}
 }
 
-// Polled returns when cc-backend was last asked and told all, in Unix seconds; 0
-// if it never did.
-func (ix *Index) Polled() int64 {
+// LastPoll returns when the last complete poll of cc-backend began, in Unix seconds; 0 if there was none.
+func (ix *Index) LastPoll() int64 {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	return ix.polled
+	return ix.lastPoll
 }
 
-// SetPolled notes that cc-backend was asked at a moment, and has told all.
-func (ix *Index) SetPolled(at int64) {
+// SetLastPoll records a complete poll of cc-backend that began at a time, in Unix seconds.
+func (ix *Index) SetLastPoll(at int64) {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	ix.polled = at
+	ix.lastPoll = at
 	ix.changes++
 }

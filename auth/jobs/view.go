@@ -6,28 +6,27 @@ import (
 	"slices"
 )
 
-// View is what one person may see: own jobs, and those of some projects. It shows
-// the index as it is when it is asked. The zero View shows nothing.
+// View shows the jobs of one user and of some projects. Each method reads the current state of the index. The
+// zero View shows nothing.
 type View struct {
 	ix       *Index
 	user     string
 	projects []string
 }
 
-// View returns the view of the jobs that a user owns, who has none if that is
-// empty, and of the jobs of some projects.
+// View returns a view of a user's jobs and of the jobs of some projects. An empty user owns no jobs.
 func (ix *Index) View(user string, projects []string) View { return View{ix, user, projects} }
 
-// Grant is a time on a host that may be seen.
+// Grant is a visible time range of a host.
 type Grant struct {
 	From, To int64    // Unix seconds, [From, To)
-	Devices  *Devices // nil: all of the host
+	Devices  *Devices // nil: the whole host
 }
 
-// Grants returns what may be seen of a host, in no order; times may overlap. What
-// it costs goes by the view's own jobs, never by others'.
+// Grants returns the visible time ranges of a host, unsorted; they may overlap. The cost depends on the jobs of
+// the view only, so that it tells nothing about other users' jobs.
 func (v View) Grants(cluster, host string) (grants []Grant) {
-	v.look(func(t *tables, at moment, u *owned, project uint32) {
+	v.visit(func(t *tables, at moment, u *owned, project uint32) {
 		number, ok := t.hostNumber(cluster, host)
 		if !ok {
 			return
@@ -41,10 +40,9 @@ func (v View) Grants(cluster, host string) (grants []Grant) {
 	return grants
 }
 
-// Hosts returns the names of a cluster's hosts that something may be seen of,
-// sorted.
+// Hosts returns the hosts of a cluster that have a visible time range, sorted.
 func (v View) Hosts(cluster string) (hosts []string) {
-	v.look(func(t *tables, at moment, u *owned, project uint32) {
+	v.visit(func(t *tables, at moment, u *owned, project uint32) {
 		number, ok := t.clusterIDs[cluster]
 		if !ok {
 			return
@@ -63,19 +61,19 @@ func (v View) Hosts(cluster string) (hosts []string) {
 	return slices.Compact(hosts)
 }
 
-// Shown is a job as its view shows it.
-type Shown struct {
-	Job          // Nodes sorted by host; End is when it was last seen, of a running one
-	Running bool // not known to be over
+// VisibleJob is a job as a view shows it.
+type VisibleJob struct {
+	Job          // Nodes are sorted by host; End of a running job is when it was last seen
+	Running bool // not known to have ended
 }
 
-// Jobs returns the jobs of the view, the latest first.
-func (v View) Jobs() (all []Shown) {
-	v.look(func(t *tables, at moment, u *owned, project uint32) {
+// Jobs returns the jobs of the view, the newest first.
+func (v View) Jobs() (all []VisibleJob) {
+	v.visit(func(t *tables, at moment, u *owned, project uint32) {
 		place := make(map[uint32]int)
 		for _, i := range u.intervals {
 			row := &t.jobs[i.job]
-			if row.flags&moved != 0 || project != anyProject && row.project != project {
+			if row.flags&replaced != 0 || project != anyProject && row.project != project {
 				continue
 			}
 			n, ok := place[i.job]
@@ -83,8 +81,8 @@ func (v View) Jobs() (all []Shown) {
 				n = len(all)
 				place[i.job] = n
 				j := t.job(row)
-				j.End = max(j.Start, min(at.end(row), max(at.now, int64(row.end))))
-				all = append(all, Shown{Job: j, Running: row.flags&open != 0})
+				j.End = max(j.Start, min(at.endOf(row), max(at.now, int64(row.end))))
+				all = append(all, VisibleJob{Job: j, Running: row.flags&open != 0})
 			}
 			all[n].Nodes = append(all[n].Nodes, t.node(i))
 		}
@@ -92,27 +90,28 @@ func (v View) Jobs() (all []Shown) {
 	for i := range all {
 		slices.SortFunc(all[i].Nodes, func(a, b Node) int { return cmp.Compare(a.Host, b.Host) })
 	}
-	slices.SortFunc(all, func(a, b Shown) int {
+	slices.SortFunc(all, func(a, b VisibleJob) int {
 		return cmp.Or(cmp.Compare(b.Start, a.Start), a.Key().compare(b.Key()))
 	})
-	return slices.CompactFunc(all, func(a, b Shown) bool { return a.Key() == b.Key() })
+	return slices.CompactFunc(all, func(a, b VisibleJob) bool { return a.Key() == b.Key() })
 }
 
 func (k Key) compare(o Key) int {
 	return cmp.Or(cmp.Compare(k.Cluster, o.Cluster), cmp.Compare(k.Start, o.Start), cmp.Compare(k.ID, o.ID))
 }
 
-// anyProject stands for every project.
+// anyProject matches every project.
 const anyProject = math.MaxUint32
 
-// look calls f with what the user owns, and with what others own of each project.
-func (v View) look(f func(t *tables, at moment, u *owned, project uint32)) {
+// visit calls f with the user's own jobs of all projects, and for each project of the view with every user
+// who has jobs in it.
+func (v View) visit(f func(t *tables, at moment, u *owned, project uint32)) {
 	if v.ix == nil {
 		return
 	}
 	v.ix.mu.RLock()
 	defer v.ix.mu.RUnlock()
-	t, at := v.ix.t, v.ix.moment()
+	t, at := v.ix.t, v.ix.present()
 	if user, ok := t.nameIDs[v.user]; ok && v.user != "" && t.users[user] != nil {
 		f(t, at, t.users[user], anyProject)
 	}
@@ -137,13 +136,13 @@ func (t *tables) hostNumber(cluster, host string) (uint32, bool) {
 	return n, ok
 }
 
-// grant returns what an interval shows to who may see a project.
+// grant returns the grant of an interval, if its job is of the project and the time range is not empty.
 func (t *tables) grant(i interval, at moment, project uint32) (Grant, bool) {
 	row := &t.jobs[i.job]
-	if row.flags&moved != 0 || project != anyProject && row.project != project {
+	if row.flags&replaced != 0 || project != anyProject && row.project != project {
 		return Grant{}, false
 	}
-	g := Grant{From: int64(row.start), To: at.end(row), Devices: t.devices[i.devices]}
+	g := Grant{From: int64(row.start), To: at.endOf(row), Devices: t.devices[i.devices]}
 	return g, g.From < g.To
 }
 
@@ -158,21 +157,22 @@ func (t *tables) node(i interval) Node {
 	return Node{Host: t.names[t.hosts[i.host].name], Devices: t.devices[i.devices]}
 }
 
-// moment says when jobs end that only events keep open.
-type moment struct{ now, live int64 }
+// moment is a time, and the end that live jobs have at this time. Both are Unix seconds.
+type moment struct{ now, liveEnd int64 }
 
-// moment returns the present one; mu is held.
-func (ix *Index) moment() moment {
+// present returns the current moment. The caller holds mu. Live jobs have no end unless the event source has
+// been silent for too long.
+func (ix *Index) present() moment {
 	now := ix.o.Now().Unix()
-	if now-ix.alive > int64(ix.o.MaxStaleness.Seconds()) {
-		return moment{now, ix.alive}
+	if now-ix.aliveAt > int64(ix.o.MaxStaleness.Seconds()) {
+		return moment{now, ix.aliveAt}
 	}
-	return moment{now, math.MaxInt64 / 1000} // which milliseconds do not overflow
+	return moment{now, math.MaxInt64 / 1000} // does not overflow in milliseconds
 }
 
-func (at moment) end(row *job) int64 {
+func (at moment) endOf(row *job) int64 {
 	if row.flags&(open|live) == open|live {
-		return max(int64(row.end), at.live)
+		return max(int64(row.end), at.liveEnd)
 	}
 	return int64(row.end)
 }

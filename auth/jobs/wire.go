@@ -1,11 +1,8 @@
 package jobs
 
-import (
-	"slices"
-)
+import "slices"
 
-// Wire is a job as cc-backend's REST API and job events write it, as far as it
-// matters here.
+// Wire holds the fields used here of a job in cc-backend's REST API and in job events.
 type Wire struct {
 	JobID     int64  `json:"jobId"`
 	User      string `json:"user"`
@@ -13,7 +10,7 @@ type Wire struct {
 	Cluster   string `json:"cluster"`
 	State     string `json:"jobState"`
 	StartTime int64  `json:"startTime"` // Unix seconds
-	Duration  int64  `json:"duration"`  // seconds; of a running job so far
+	Duration  int64  `json:"duration"`  // seconds; of a running job, until now
 	Shared    string `json:"shared"`
 	Resources []struct {
 		Hostname     string   `json:"hostname"`
@@ -22,15 +19,15 @@ type Wire struct {
 	} `json:"resources"`
 }
 
-// Running reports whether the job is; cc-backend knows many other states.
+// Running reports whether the job runs. All other states of cc-backend are ends.
 func (w *Wire) Running() bool { return w.State == "running" }
 
-// Job returns the job. A host that is shared with other users, or is not said
-// not to be and of which devices are named, is the job's in its devices only.
+// Job returns the job. The job has only its devices of a host that is shared with other users, and of a host
+// with devices whose "shared" is missing.
 func (w *Wire) Job() Job {
 	j := Job{ID: w.JobID, User: w.User, Project: w.Project, Cluster: w.Cluster, Start: w.StartTime, End: w.StartTime + w.Duration}
 	if w.Duration < 0 || w.Duration > maxTime {
-		j.End = -1 // which check refuses
+		j.End = -1 // invalid
 	}
 	for _, r := range w.Resources {
 		n := Node{Host: r.Hostname}

@@ -132,10 +132,10 @@ func (s *jobSources) tellers() (all []teller) {
 		return nil
 	}
 	if s.poller != nil {
-		all = append(all, teller{"cc-backend", time.Unix(s.index.Polled(), 0)})
+		all = append(all, teller{"cc-backend", time.Unix(s.index.LastPoll(), 0)})
 	}
 	if s.events != nil {
-		all = append(all, teller{"nats", time.Unix(s.index.Heard(), 0)})
+		all = append(all, teller{"nats", time.Unix(s.index.EventsAliveAt(), 0)})
 	}
 	return all
 }

@@ -68,14 +68,14 @@ func (p *Poller) Poll(ctx context.Context) error {
 		return fmt.Errorf("running %w", err)
 	}
 	from := at.Add(-p.o.LookBack)
-	if last := p.o.Index.Polled(); last > 0 {
+	if last := p.o.Index.LastPoll(); last > 0 {
 		from = later(from, time.Unix(last, 0).Add(-overlap))
 	}
 	begun, err := p.ask(ctx, question{from: from.Unix(), to: at.Add(ahead).Unix()})
 	if err != nil {
 		return fmt.Errorf("begun %w", err)
 	}
-	p.o.Index.SetPolled(at.Unix())
+	p.o.Index.SetLastPoll(at.Unix())
 	return errors.Join(running.bad, begun.bad, p.askUnseen(ctx, at))
 }
 
@@ -106,7 +106,7 @@ func (p *Poller) ask(ctx context.Context, q question) (heard, error) {
 	if err != nil {
 		return h, err
 	}
-	h.bad = p.o.Index.Learn(reports...)
+	h.bad = p.o.Index.Apply(reports...)
 	if skipped > 0 {
 		h.bad = errors.Join(h.bad, fmt.Errorf("%d jobs are not as cc-backend describes them", skipped))
 	}
@@ -132,7 +132,7 @@ func (p *Poller) askUnseen(ctx context.Context, at time.Time) error {
 		errs = append(errs, h.bad)
 		for _, k := range byStart[start] {
 			if !h.keys[k] {
-				p.o.Index.Vanished(k)
+				p.o.Index.CloseVanished(k)
 			}
 		}
 	}
