@@ -1,0 +1,171 @@
+package scripts_test
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ringstore/ringstore/configs"
+)
+
+// configKey is a key of the configuration, as docs/configuration.md writes it: "[]" stands for an
+// element of a list, NAME for a name that the operator chooses.
+type configKey struct {
+	container bool          // has keys of its own
+	value     reflect.Value // the default; invalid below lists, names and absent objects
+}
+
+// configKeys returns the keys of the configuration's types by path, with the values of an almost
+// empty configuration.
+func configKeys(t *testing.T) map[string]configKey {
+	t.Helper()
+	const minimal = `{
+		"main": {"addr": "127.0.0.1:0"}, "auth": {"disabled": true},
+		"metrics": {"m": {"frequency": 1, "aggregation": null}}, "metric-store": {"retention-in-memory": "1h"}
+	}`
+	cfg, err := configs.Parse("minimal.json", []byte(minimal))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := make(map[string]configKey)
+	walkType(reflect.TypeFor[configs.Config](), reflect.ValueOf(*cfg), "", keys)
+	return keys
+}
+
+// walkType adds the keys of a struct, and of the structs in it.
+func walkType(typ reflect.Type, value reflect.Value, path string, keys map[string]configKey) {
+	for i := range typ.NumField() {
+		field := typ.Field(i)
+		var inside reflect.Value
+		if value.IsValid() {
+			inside = value.Field(i)
+		}
+		name := field.Tag.Get("json")
+		switch {
+		case name == "-":
+			continue
+		case field.Anonymous && name == "":
+			walkType(field.Type, inside, path, keys)
+			continue
+		}
+		at := strings.TrimPrefix(path+"."+name, ".")
+		below, suffix := field.Type, ""
+		switch below.Kind() {
+		case reflect.Pointer:
+			below, inside = below.Elem(), reflect.Value{}
+		case reflect.Slice:
+			below, suffix, inside = below.Elem(), "[]", reflect.Value{}
+		case reflect.Map:
+			below, suffix, inside = below.Elem(), ".NAME", reflect.Value{}
+		}
+		if below.Kind() != reflect.Struct {
+			keys[at] = configKey{value: inside}
+			continue
+		}
+		keys[at] = configKey{container: true}
+		walkType(below, inside, at+suffix, keys)
+	}
+}
+
+// documentedKey is a row of a table in docs/configuration.md.
+type documentedKey struct {
+	key, kind, fallback, effect string
+}
+
+var keyRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (.*?) \\| (.*?) \\| (.*?) \\|$")
+
+func documentedKeys(t *testing.T) []documentedKey {
+	t.Helper()
+	var rows []documentedKey
+	for _, m := range keyRow.FindAllStringSubmatch(readDocument(t, "docs/configuration.md"), -1) {
+		rows = append(rows, documentedKey{m[1], m[2], m[3], m[4]})
+	}
+	return rows
+}
+
+// TestConfigurationIsDocumented compares docs/configuration.md with the types of package configs:
+// every key has one row, no row is invented, and the defaults are the ones that the program fills in.
+func TestConfigurationIsDocumented(t *testing.T) {
+	keys, seen := configKeys(t), make(map[string]bool)
+	if len(keys) < 80 {
+		t.Fatalf("found only %d keys in the types", len(keys))
+	}
+	for _, row := range documentedKeys(t) {
+		key, exists := keys[row.key]
+		if !exists {
+			t.Errorf("%s is documented, but no such key exists", row.key)
+			continue
+		}
+		if seen[row.key] {
+			t.Errorf("%s is documented twice", row.key)
+		}
+		seen[row.key] = true
+		if row.kind == "" || row.fallback == "" || row.effect == "" {
+			t.Errorf("%s lacks its type, default or effect", row.key)
+		}
+		checkDefault(t, row, key.value)
+	}
+	for _, path := range slices.Sorted(maps.Keys(keys)) {
+		if !seen[path] && !keys[path].container {
+			t.Errorf("%s is not documented", path)
+		}
+	}
+}
+
+// checkDefault compares the default that a row shows with the one that the program fills in. Keys
+// that the minimal configuration sets are required.
+func checkDefault(t *testing.T, row documentedKey, value reflect.Value) {
+	t.Helper()
+	if !value.IsValid() || !value.CanInterface() || value.IsZero() || value.Kind() == reflect.Map {
+		return
+	}
+	if required := row.fallback == "required"; required {
+		return
+	}
+	want := fmt.Sprintf("`%v`", value.Interface())
+	switch v := value.Interface().(type) {
+	case time.Duration:
+		want = fmt.Sprintf("`\"%s\"`", shortDuration(v))
+	case string, configs.Sync, configs.CleanupMode:
+		want = fmt.Sprintf("`\"%v\"`", v)
+	}
+	if row.key != "auth.disabled" && !strings.HasPrefix(row.fallback, want) { // set by the minimal configuration
+		t.Errorf("%s: the default is %s, documented is %s", row.key, want, row.fallback)
+	}
+}
+
+// shortDuration writes 10m0s as 10m.
+func shortDuration(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+// TestConfigKeys holds the walk over the types to keys of every kind.
+func TestConfigKeys(t *testing.T) {
+	keys := configKeys(t)
+	for _, want := range []string{
+		"main.addr", "metrics.NAME.frequency", "metric-store.nats-subscriptions[].subscribe-to", "nats.embedded.listen",
+		"auth.require-expiry", "auth.issuers[].role-map.NAME.clusters", "auth.issuers[].leeway", "auth.jobs.nats.subject",
+	} {
+		if key, ok := keys[want]; !ok || key.container {
+			t.Errorf("%s: %+v, %t", want, key, ok)
+		}
+	}
+	if got := keys["limits.hosts"].value.Interface(); got != 20_000 {
+		t.Errorf("limits.hosts: %v", got)
+	}
+	if _, ok := keys["Warnings"]; ok {
+		t.Error("Warnings is no key")
+	}
+}
