@@ -46,7 +46,7 @@ func benchmarkScanner(b *testing.B, batch []byte) {
 	reportPerLine(b, lines)
 }
 
-// benchmarkLibrary does the least that the decoder can be asked for.
+// benchmarkLibrary decodes the first field and the timestamp, the minimum that the library offers.
 func benchmarkLibrary(b *testing.B, batch []byte) {
 	lines := 0
 	b.SetBytes(int64(len(batch)))
@@ -87,8 +87,8 @@ func sample(tb testing.TB) []byte {
 	return batch
 }
 
-// synthetic is one interval of a host with 64 hwthreads of 10 metrics, 16 node metrics,
-// 2 sockets of 3 and 4 accelerators of 4: 678 lines, all values with up to 17 digits.
+// synthetic returns one interval of a host: 64 hwthreads with 10 metrics each, 16 node metrics, 2
+// sockets with 3 and 4 accelerators with 4. These are 678 lines, with values of up to 17 digits.
 func synthetic() []byte {
 	r := rand.New(rand.NewPCG(1, 2))
 	var batch []byte

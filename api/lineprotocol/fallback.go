@@ -9,10 +9,11 @@ import (
 	influx "github.com/influxdata/line-protocol/v2/lineprotocol"
 )
 
-// valueField is the field that holds the sample; others are checked and ignored.
+// valueField is the field that holds the sample. Other fields are checked and ignored.
 const valueField = "value"
 
-// scanOther reads a line of any shape by the library. The error's text is a reason.
+// scanOther decodes a line of any shape with the library. The error's text is a reason as in
+// [LineError].
 func scanOther(line []byte, l *Line, dialect Dialect) (err error) {
 	if l.Key, err = keyOf(line); err != nil {
 		return err
@@ -33,7 +34,8 @@ func keyOf(line []byte) ([]byte, error) {
 	return entry[:end], nil
 }
 
-// explain says what is wrong with a key in the same words as for a plain line.
+// explain replaces an error by that of [ParseKey] if the key is at fault, so that plain and other
+// lines get the same reason.
 func explain(key []byte, err error) error {
 	if err == nil {
 		return nil
@@ -97,7 +99,7 @@ func decodeFields(d *influx.Decoder, line []byte, l *Line) error {
 	}
 }
 
-// nextField returns a field of a line, and no name after the last.
+// nextField returns the next field of a line, and a nil name after the last one.
 func nextField(d *influx.Decoder, line []byte) (name []byte, v influx.Value, err error) {
 	name, kind, data, err := d.NextFieldBytes()
 	switch {
@@ -129,14 +131,14 @@ func number(v influx.Value) (float64, error) {
 	}
 }
 
-// malformed says where the library met a syntax error. Its own text is left out, as
-// it may repeat the whole line.
+// malformed converts a syntax error of the library. The library's text is left out, as it may
+// repeat the whole line.
 func malformed(what string, line []byte, err error) error {
 	at, ok := errors.AsType[*influx.DecodeError](err)
 	if !ok {
 		return fmt.Errorf("malformed %s", what)
 	}
-	indent := len(line) - len(bytes.TrimLeft(line, " ")) // which the library does not count
+	indent := len(line) - len(bytes.TrimLeft(line, " ")) // the library does not count it
 	column := indent + at.Column
 	if column > len(line) {
 		return fmt.Errorf("the line ends where a %s is expected", what)

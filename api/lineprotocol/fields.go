@@ -6,46 +6,46 @@ import (
 	influx "github.com/influxdata/line-protocol/v2/lineprotocol"
 )
 
-// fields are those of one line that are numbers. A line is refused as a whole, so
-// they are all read before the first is given.
+// fields holds the numeric fields of one line. They are all read before the first is returned, as
+// one bad field rejects the whole line.
 type fields struct {
-	all   []Line
-	given int
+	all      []Line
+	returned int
 }
 
-// none keeps the room, and nothing that was in it.
-func (f fields) none() fields {
+// emptied returns fields without a line that reuse the memory of f.
+func (f fields) emptied() fields {
 	clear(f.all)
 	return fields{all: f.all[:0]}
 }
 
-// nextField is Next for a dialect whose lines have several fields.
+// nextField is Next for a dialect with EachField.
 func (s *Scanner) nextField(l *Line) (ok bool, err error) {
-	for s.fields.given == len(s.fields.all) {
+	for s.fields.returned == len(s.fields.all) {
 		if len(s.rest) == 0 {
 			return false, nil
 		}
-		s.fields = s.fields.none()
+		s.fields = s.fields.emptied()
 		line := s.cutLine()
 		if len(line) > MaxLine {
-			return true, s.refuse(l, errLineTooLong)
+			return true, s.reject(l, errLineTooLong)
 		}
 		if ignorable(line) || s.scanPlainFields(line) {
 			continue
 		}
-		s.fields = s.fields.none()
+		s.fields = s.fields.emptied()
 		if err := s.scanOtherFields(line); err != nil {
-			s.fields = s.fields.none()
-			return true, s.refuse(l, err)
+			s.fields = s.fields.emptied()
+			return true, s.reject(l, err)
 		}
 	}
-	*l = s.fields.all[s.fields.given]
-	s.fields.given++
+	*l = s.fields.all[s.fields.returned]
+	s.fields.returned++
 	return true, nil
 }
 
-// scanPlainFields reads a line whose fields are all numbers with plain names. Where
-// it reports false, the line may still be a good one.
+// scanPlainFields reads a line whose fields are all numbers with plain names. If it returns false,
+// the library may still accept the line.
 func (s *Scanner) scanPlainFields(line []byte) bool {
 	end := keyEnd(line)
 	if end <= 0 || end > MaxKey {
@@ -80,8 +80,8 @@ func (s *Scanner) scanPlainFields(line []byte) bool {
 	}
 }
 
-// plainName returns the name of the field that b begins with, nil if there is
-// none or if a byte of it would have to be looked at twice.
+// plainName returns the name of the field that b begins with. It returns nil if there is none, or
+// if the name needs the library: it has an escape, a quote, or bytes outside printable ASCII.
 func plainName(b []byte) []byte {
 	for i, c := range b {
 		switch {
@@ -94,8 +94,8 @@ func plainName(b []byte) []byte {
 	return nil
 }
 
-// scanOtherFields reads a line of any shape by the library. The error's text is a
-// reason.
+// scanOtherFields decodes a line of any shape with the library. The error's text is a reason as in
+// [LineError].
 func (s *Scanner) scanOtherFields(line []byte) error {
 	key, err := keyOf(line)
 	if err != nil {
@@ -116,7 +116,7 @@ func (s *Scanner) decodeEach(line, key []byte) error {
 		if name == nil {
 			break
 		}
-		if value, ok := plainNumber(v); ok {
+		if value, ok := numberOrBool(v); ok {
 			s.add(l, bytes.Clone(name), value)
 		}
 	}
@@ -129,8 +129,8 @@ func (s *Scanner) decodeEach(line, key []byte) error {
 	return nil
 }
 
-// plainNumber makes a number of what can be one.
-func plainNumber(v influx.Value) (float64, bool) {
+// numberOrBool converts a number, or a boolean to 0 or 1.
+func numberOrBool(v influx.Value) (float64, bool) {
 	if v.Kind() == influx.Bool {
 		if v.BoolV() {
 			return 1, true

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// each scans a batch by its fields and tells what it found, "line key field=value @ms".
+// each scans a batch with EachField and returns what it found as "line key field=value @ms".
 func each(batch string, unit time.Duration) (found []string) {
 	var s Scanner
 	s.ResetTo(Dialect{EachField: true, Unit: unit}, []byte(batch))
@@ -50,7 +50,7 @@ func TestEachFieldIsASample(t *testing.T) {
 	f(`m,host=a\ b f\ g=1,h=2`, `1 m,host=a\ b f g=1`, `1 m,host=a\ b h=2`)
 	f("m a=1\n\nm a=2\r\nm a=3", "1 m a=1", "3 m a=2", "4 m a=3")
 
-	// What is wrong with one field costs the whole line, and only that.
+	// A bad field rejects its whole line, and no other line.
 	f("m a=1,b=NaN,c=3\nm a=4", `line 1: column 9: malformed field: "NaN,c=3"`, "2 m a=4")
 	f("m a=1,b=1e999\nm a=4", `line 1: field "b": "1e999" is out of range`, "2 m a=4")
 	f("m a=1,\nm a=4", "line 1: the line ends where a field is expected", "2 m a=4")
@@ -65,10 +65,10 @@ func TestEachFieldIsASample(t *testing.T) {
 func TestUnitsOfTimestamps(t *testing.T) {
 	f := func(stamp string, unit time.Duration, want string) {
 		t.Helper()
-		// Plain, and by the library.
+		// A plain line, and one for the library.
 		for _, field := range []string{"a=1", `a=1,b="text"`} {
 			if got := each("m "+field+" "+stamp, unit); len(got) != 1 || got[0] != want {
-				t.Errorf("%s by %v: %q, want %q", stamp, unit, got, want)
+				t.Errorf("%s in units of %v: %q, want %q", stamp, unit, got, want)
 			}
 		}
 	}
@@ -78,13 +78,13 @@ func TestUnitsOfTimestamps(t *testing.T) {
 	f("1700000000", time.Second, "1 m a=1 @1700000000000")
 	f("28333333", time.Minute, "1 m a=1 @1699999980000")
 	f("472222", time.Hour, "1 m a=1 @1699999200000")
-	f("1700000000", time.Nanosecond, "1 m a=1 @1700") // no guess
+	f("1700000000", time.Nanosecond, "1 m a=1 @1700") // the unit does not follow from the size
 	f("-1", time.Nanosecond, "1 m a=1 @-1")
 	f("9223372036854775807", time.Second, `line 1: timestamp "9223372036854775807" is out of range`)
 	f("-9223372036854775808", time.Hour, `line 1: timestamp "-9223372036854775808" is out of range`)
 }
 
-// What the plain path reads the library reads alike.
+// The library reads every plain line like the plain path.
 func FuzzEachField(f *testing.F) {
 	for _, seed := range []string{
 		"cpu,host=n1 value=1.5 1700000000", "m a=1,b=2i,c=3u 5", `m a="x, y",b=1`, "m a=1,b=t", "m a=1,a=2", "m a=1,", "m =1", "m a==1",
@@ -104,10 +104,10 @@ func FuzzEachField(f *testing.F) {
 		}
 		key := plain.fields.all[0].Key
 		if _, err := ParseKey(key); err != nil {
-			return // Next leaves it to whoever parses the key
+			return // Next does not parse keys
 		}
 		if err := other.scanOtherFields([]byte(line)); err != nil {
-			t.Fatalf("%q: the library refuses it: %v", line, err)
+			t.Fatalf("%q: the library rejects it: %v", line, err)
 		}
 		if len(plain.fields.all) != len(other.fields.all) {
 			t.Fatalf("%q: %d fields, the library has %d", line, len(plain.fields.all), len(other.fields.all))

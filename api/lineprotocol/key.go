@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// MaxTags is the number of tags beyond which a series key is refused.
+// MaxTags is the largest number of tags in a series key.
 const MaxTags = 64
 
 // nodeType is the `type` of samples that belong to the host itself.
@@ -16,8 +16,8 @@ const nodeType = "node"
 
 var errKeyTooLong = fmt.Errorf("the metric and its tags are longer than %d bytes", MaxKey)
 
-// Key is a parsed series key. Cluster and Host are empty where the line names
-// none; whether that is an error is the caller's to say.
+// Key is a parsed series key. Cluster and Host are empty if the line has no such tag; the caller
+// decides whether that is an error.
 type Key struct {
 	Metric    string
 	Cluster   string
@@ -26,17 +26,16 @@ type Key struct {
 	TypeID    string // tag "type-id"; empty at node scope, which ignores it
 	Subtype   string // tag "stype"
 	SubtypeID string // tag "stype-id"
-	Extra     []Tag  // all other tags, as ordered in the line
+	Extra     []Tag  // all other tags, in the line's order
 }
 
 // Tag is a tag of a series key, unescaped.
 type Tag struct{ Name, Value string }
 
-// ParseKey takes a series key apart; its strings are copies. A key is refused where
-// the library would refuse it (a missing '=', an empty name or value, a control
-// character, bad UTF-8), and where it does not name one series: a tag that appears
-// twice, "host" and "hostname" that differ, "type-id" without "type", "stype-id"
-// without "stype". The error's text is a reason as in LineError.
+// ParseKey parses a series key; its strings are copies. It rejects what the library rejects (a
+// missing '=', an empty name or value, a control character, invalid UTF-8) and keys that do not
+// identify one series: a tag that appears twice, "host" and "hostname" that differ, "type-id"
+// without "type", "stype-id" without "stype". The error's text is a reason as in [LineError].
 func ParseKey(key []byte) (Key, error) {
 	metric, tags, err := splitKey(key)
 	if err != nil {
@@ -79,7 +78,7 @@ func (k *Key) set(t Tag) error {
 	return nil
 }
 
-// resolve settles what depends on several tags.
+// resolve checks the tags that depend on each other, and clears those of node scope.
 func (k Key) resolve() (Key, error) {
 	switch {
 	case k.Type == "" && k.TypeID != "":
@@ -93,7 +92,7 @@ func (k Key) resolve() (Key, error) {
 	return k, nil
 }
 
-// splitKey applies the grammar of a series key and nothing else, but for the bounds.
+// splitKey parses the grammar of a series key and checks its size, but gives tags no meaning.
 func splitKey(key []byte) (metric string, tags []Tag, err error) {
 	if err := checkBytes(key); err != nil {
 		return "", nil, err
@@ -137,7 +136,7 @@ func splitTag(part []byte) (Tag, error) {
 	return Tag{Name: unescape(name, ",= "), Value: unescape(value, ",= ")}, nil
 }
 
-// checkBytes refuses a key that is too long or holds what no name may.
+// checkBytes rejects a key that is too long or has bytes that no name may have.
 func checkBytes(key []byte) error {
 	if len(key) > MaxKey {
 		return errKeyTooLong
@@ -156,8 +155,8 @@ func checkBytes(key []byte) error {
 	return nil
 }
 
-// cutUnescaped slices b around the first sep that has no backslash before it. A backslash
-// does not escape another one, so that byte decides.
+// cutUnescaped slices b around the first sep without a backslash before it. A backslash does not
+// escape another one, so only that byte counts.
 func cutUnescaped(b []byte, sep byte) (before, after []byte, found bool) {
 	for i, c := range b {
 		if c == sep && (i == 0 || b[i-1] != '\\') {
@@ -167,8 +166,8 @@ func cutUnescaped(b []byte, sep byte) (before, after []byte, found bool) {
 	return b, nil, false
 }
 
-// unescape copies b, without the backslashes before bytes of special. Any other
-// backslash stands for itself.
+// unescape copies b without the backslashes that escape a byte of special. Any other backslash
+// stays.
 func unescape(b []byte, special string) string {
 	if bytes.IndexByte(b, '\\') < 0 {
 		return string(b)

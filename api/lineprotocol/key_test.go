@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestParseKeyRefuses(t *testing.T) {
+func TestParseKeyRejects(t *testing.T) {
 	f := func(key, reason string) {
 		t.Helper()
 		k, err := ParseKey([]byte(key))
@@ -16,11 +16,11 @@ func TestParseKeyRefuses(t *testing.T) {
 			t.Errorf("%.100q: got error %v, want %q", key, err, reason)
 		}
 		if !reflect.DeepEqual(k, Key{}) {
-			t.Errorf("%.100q: got %+v beside an error", key, k)
+			t.Errorf("%.100q: got %+v with an error", key, k)
 		}
 	}
 
-	// Tags that do not name one series.
+	// Tags that do not identify one series.
 	f("m,cluster=a,cluster=a", `tag "cluster" appears twice`)
 	f("m,cluster=a,host=h,cluster=b", `tag "cluster" appears twice`)
 	f("m,host=h,host=h", `tag "host" appears twice`)
@@ -73,7 +73,7 @@ func TestParseKeyAccepts(t *testing.T) {
 		Key{Metric: "m", Cluster: "c", Host: "h", Type: "accelerator", TypeID: "00000000:49:00.0"})
 	f("m,host=h,hostname=h", Key{Metric: "m", Host: "h"})
 
-	// Node scope, by whatever name.
+	// Node scope, with and without a type.
 	f("m,hostname=h,type=node", Key{Metric: "m", Host: "h"})
 	f("m,type=node,type-id=0", Key{Metric: "m"})
 	f("m,type-id=0,type=node", Key{Metric: "m"})
@@ -89,7 +89,7 @@ func TestParseKeyAccepts(t *testing.T) {
 		Key{Metric: "m", Cluster: "c", Extra: []Tag{{"unit", "Percent"}, {"device", "/dev/vda"}}})
 	f("m,Cluster=c", Key{Metric: "m", Extra: []Tag{{"Cluster", "c"}}})
 
-	// Escapes: ", =" in tags, ", " in the metric; any other backslash is one.
+	// Escapes: ", =" in tags, ", " in the metric. Any other backslash stays.
 	f(`m\ \,\=\x,a=b`, Key{Metric: `m ,\=\x`, Extra: []Tag{{"a", "b"}}})
 	f(`m=n,a\,\ \==\=\,\ \z`, Key{Metric: "m=n", Extra: []Tag{{"a, =", `=, \z`}}})
 	f(`m,a=b\\,c\=d`, Key{Metric: "m", Extra: []Tag{{"a", `b\,c=d`}}})
@@ -127,8 +127,7 @@ func manyTags(n int) string {
 	return key
 }
 
-// FuzzParseKey checks what holds for any key; FuzzScanner compares its meaning with the
-// library's.
+// FuzzParseKey checks what holds for any key. FuzzScanner compares keys with the library's.
 func FuzzParseKey(f *testing.F) {
 	for _, seed := range []string{
 		"m", "m,cluster=c,hostname=h,type=hwthread,type-id=0,stype=s,stype-id=1,unit=B",

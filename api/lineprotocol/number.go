@@ -10,16 +10,16 @@ import (
 	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
-// maxDigits is the most decimal digits that always fit a uint64.
+// maxDigits is the number of decimal digits that always fit a uint64.
 const maxDigits = 19
 
-// parseNumber reads the field value at the start of b in its plain forms,
+// parseNumber reads the field value at the start of b if it has one of the plain forms
 //
 //	-?digits[.digits][e[+-]digits]   a float
 //	-?digits i, digits u             an integer
 //
-// and returns it with its length in bytes. Floats are bit-identical to those of
-// strconv.ParseFloat. Where ok is false, the value may still be a good one.
+// and returns it with its length in bytes. Floats are bit-identical to those of strconv.ParseFloat.
+// If ok is false, the library may still accept the value.
 func parseNumber(b []byte) (v float64, n int, ok bool) {
 	neg := len(b) > 0 && b[0] == '-'
 	if neg {
@@ -58,13 +58,13 @@ func parseNumber(b []byte) (v float64, n int, ok bool) {
 			return v, n, true
 		}
 	}
-	// The compiler keeps a short string on the stack.
+	// The compiler converts a short string without an allocation.
 	v, err := strconv.ParseFloat(string(b[:n]), 64)
 	return v, n, err == nil
 }
 
-// parseTimestamp reads b, all of it, as a Unix time. Where ok is false, the
-// timestamp may still be a good one.
+// parseTimestamp reads all of b as a Unix time. If ok is false, the library may still accept the
+// timestamp.
 func parseTimestamp(b []byte) (t int64, ok bool) {
 	neg := len(b) > 0 && b[0] == '-'
 	if neg {
@@ -81,8 +81,8 @@ func parseTimestamp(b []byte) (t int64, ok bool) {
 	return t, true
 }
 
-// milliseconds makes a Unix time one in milliseconds, finer units rounded down. It
-// reports false where that is out of range.
+// milliseconds converts a Unix time to milliseconds, rounding finer units down. It returns false if
+// the result is out of range.
 func (d Dialect) milliseconds(t int64) (ms int64, ok bool) {
 	switch {
 	case d.Unit == 0:
@@ -95,9 +95,8 @@ func (d Dialect) milliseconds(t int64) (ms int64, ok bool) {
 	return ms, ms/factor == t
 }
 
-// milliseconds tells the unit of a Unix time by its size: below 1e11 either side
-// of zero it is in seconds, below 1e14 in milliseconds, below 1e17 in microseconds,
-// else in nanoseconds.
+// milliseconds converts a Unix time whose unit follows from its absolute value: below 1e11 it is in
+// seconds, below 1e14 in milliseconds, below 1e17 in microseconds, else in nanoseconds.
 func milliseconds(t int64) int64 {
 	switch {
 	case -1e11 < t && t < 1e11:
@@ -111,8 +110,8 @@ func milliseconds(t int64) int64 {
 	}
 }
 
-// integer converts an integer of count digits. As with a timestamp, it leaves the very
-// largest and smallest to the decoder.
+// integer converts an integer of count digits. It leaves the largest and smallest values to the
+// library.
 func integer(m uint64, count int, neg, signed bool) (v float64, ok bool) {
 	if count == 0 || count > maxDigits {
 		return 0, false
@@ -127,8 +126,8 @@ func integer(m uint64, count int, neg, signed bool) (v float64, ok bool) {
 	return float64(x), m <= math.MaxInt64
 }
 
-// exponent reads [+-]digits at the start of b, of at most four digits: longer ones are
-// left to the decoder. It returns a length of 0 where there is none.
+// exponent reads [+-]digits at the start of b. It returns a length of 0 if there are none, or more
+// than four, which are left to the library.
 func exponent(b []byte) (e, length int) {
 	sign := 0
 	if len(b) > 0 && (b[0] == '-' || b[0] == '+') {
@@ -145,8 +144,8 @@ func exponent(b []byte) (e, length int) {
 	return e, sign + count
 }
 
-// digits reads the run of decimal digits at the start of b, and returns m with
-// them appended and their count. Beyond maxDigits in all, m is meaningless.
+// digits reads the decimal digits at the start of b, and returns m with them appended and their
+// count. With more than maxDigits in all, m has overflowed.
 func digits(b []byte, m uint64) (_ uint64, count int) {
 	i := 0
 	for len(b)-i >= 8 {
@@ -157,7 +156,7 @@ func digits(b []byte, m uint64) (_ uint64, count int) {
 			i += 8
 			continue
 		}
-		// Moved up, the k digits are the last of eight, with zeros before them.
+		// The shift makes the k digits the last of eight, after zeros.
 		w <<= 64 - 8*k
 		return m*pow10[k] + eightDigits(w), i + int(k)
 	}
@@ -167,31 +166,31 @@ func digits(b []byte, m uint64) (_ uint64, count int) {
 	return m, i
 }
 
-// leadingDigits counts the decimal digits before the first other byte of w, a
-// little-endian load of eight bytes.
+// leadingDigits counts the decimal digits before the first other byte of w, a little-endian load of
+// eight bytes.
 func leadingDigits(w uint64) uint {
 	const (
 		high  = 0x8080808080808080
 		zeros = 0x3030303030303030 // '0'
 		above = 0x4646464646464646 // 0x80 - ('9' + 1)
 	)
-	// The high bit marks bytes above '9' and below '0'. A carry or a borrow
-	// comes only out of a marked byte, and so never touches the first one.
+	// The high bit marks bytes above '9' and below '0'. Only a marked byte carries or borrows, so
+	// the first marked byte is right.
 	other := (w + above | (w - zeros)) & high
 	return uint(bits.TrailingZeros64(other)) / 8
 }
 
-// eightDigits converts eight ASCII digits (or zero bytes, for '0'): each step joins
-// neighbours into numbers of two, four and eight digits.
+// eightDigits converts eight ASCII digits (or zero bytes, for '0'). The steps combine neighbours
+// into numbers of two, four and eight digits.
 func eightDigits(w uint64) uint64 {
 	w = w & 0x0f0f0f0f0f0f0f0f * (10<<8 + 1) >> 8
 	w = w & 0x00ff00ff00ff00ff * (100<<16 + 1) >> 16
 	return w & 0x0000ffff0000ffff * (10000<<32 + 1) >> 32
 }
 
-// decimal returns the float64 nearest to m * 10^exp, to even between two, where
-// that takes no more than one operation on exact operands (the fast path of Clinger,
-// "How to read floating point numbers accurately", PLDI 1990, and quotient).
+// decimal returns the float64 nearest to m * 10^exp, ties to even, if one operation on exact
+// operands computes it: the fast path of Clinger, "How to read floating point numbers accurately",
+// PLDI 1990, and quotient.
 func decimal(m uint64, exp int) (v float64, ok bool) {
 	switch {
 	case m < 1<<53 && 0 <= exp && exp < len(floatPow10):
@@ -204,10 +203,9 @@ func decimal(m uint64, exp int) (v float64, ok bool) {
 	return 0, false
 }
 
-// quotient returns the float64 nearest to m/d, to even between two, for m and d > 0:
-// what a value of 17 digits needs, as m then exceeds 53 bits. The integer quotient has
-// 62 or 63 bits, and its lowest one also stands for the remainder, so that the
-// conversion rounds as it would the infinitely long quotient.
+// quotient returns the float64 nearest to m/d, ties to even, for m and d > 0. Values of 17 digits
+// need it, as their m exceeds 53 bits. The integer quotient has 62 or 63 bits; its lowest bit is
+// also set for a remainder, so that the conversion rounds like that of the exact quotient.
 func quotient(m, d uint64) float64 {
 	shiftM, shiftD := bits.LeadingZeros64(m), bits.LeadingZeros64(d)
 	m <<= shiftM
@@ -220,8 +218,8 @@ func quotient(m, d uint64) float64 {
 	return float64(int64(q)) * scale
 }
 
-// pow10 holds the powers of ten that fit a uint64, floatPow10 those that a float64
-// holds exactly.
+// pow10 has the powers of ten that fit a uint64, floatPow10 those that a float64 represents
+// exactly.
 var (
 	pow10 = [...]uint64{
 		1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9,

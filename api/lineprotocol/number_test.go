@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// checkFloat compares parseNumber with strconv where it accepts all of s as a float.
+// checkFloat compares parseNumber with strconv if it accepts all of s as a float.
 func checkFloat(tb testing.TB, s string) (accepted bool) {
 	tb.Helper()
 	got, n, ok := parseNumber([]byte(s))
@@ -24,28 +24,28 @@ func checkFloat(tb testing.TB, s string) (accepted bool) {
 	return true
 }
 
-func TestFloatsAreThoseOfStrconv(t *testing.T) {
+func TestFloatsAreLikeStrconvs(t *testing.T) {
 	for _, s := range []string{
 		"0", "-0", "0.0", "-0e5", "00", "1", "-1", "10", ".5", "5.", "-.5e1", "1e22", "1e23", "1e-22", "1e-23",
-		// About 2^53 and 2^64, where the ways of converting change.
+		// Near 2^53 and 2^64, where the algorithm changes.
 		"9007199254740991", "9007199254740992", "9007199254740993", "9007199254740995", "9007199254740993.0",
 		"900719925474099.3", "9007199254740993e1", "9007199254740993e-19", "9007199254740993e-20",
 		"9223372036854775807", "9999999999999999999", "1.8446744073709551615", "18446744073709551616",
-		// Halfway between two floats, and just beside it.
+		// Halfway between two floats, and next to it.
 		"9007199254740994.5", "18014398509481986", "18014398509481990.0", "4503599627370496.5",
 		"4503599627370497.5", "4503599627370497.499", "4503599627370497.501", "1125899906842624.125", "1125899906842624.375",
 		// The ends of the range.
 		"1.7976931348623157e308", "2.2250738585072011e-308", "2.2250738585072014e-308", "5e-324", "2e-324", "1e-9999",
-		// What collectors send.
+		// From collectors.
 		"199.97809188009152", "0.19997809188009152", "3.4359738367e+10", "197.9783109612906", "2.418424e+07",
 	} {
 		if !checkFloat(t, s) {
-			t.Errorf("%q was refused", s)
+			t.Errorf("%q was rejected", s)
 		}
 	}
 }
 
-func TestRandomFloatsAreThoseOfStrconv(t *testing.T) {
+func TestRandomFloatsAreLikeStrconvs(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 11))
 	for range 50_000 {
 		mantissa := r.Uint64() >> r.IntN(64)
@@ -60,11 +60,11 @@ func TestRandomFloatsAreThoseOfStrconv(t *testing.T) {
 			strconv.FormatFloat(r.Float64(), 'e', r.IntN(20), 64),
 		} {
 			if !checkFloat(t, s) {
-				t.Fatalf("%q was refused", s)
+				t.Fatalf("%q was rejected", s)
 			}
 		}
 		if !math.IsNaN(v) && !math.IsInf(v, 0) && !checkFloat(t, strconv.FormatFloat(v, 'g', -1, 64)) {
-			t.Fatalf("%v was refused", v)
+			t.Fatalf("%v was rejected", v)
 		}
 	}
 }

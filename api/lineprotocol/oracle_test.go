@@ -14,7 +14,7 @@ import (
 	influx "github.com/influxdata/line-protocol/v2/lineprotocol"
 )
 
-// entry is all that the library reads from a line.
+// entry is what the library reads from a line.
 type entry struct {
 	metric string
 	tags   []Tag
@@ -27,7 +27,7 @@ type field struct {
 	value influx.Value
 }
 
-// entries reads a batch by the library alone: each entry, nil for a syntax error.
+// entries reads a batch with the library alone. A nil entry is a syntax error.
 func entries(batch []byte) []*entry {
 	var all []*entry
 	for d := influx.NewDecoderWithBytes(bytes.Clone(batch)); d.Next(); {
@@ -80,23 +80,23 @@ func readEntry(d *influx.Decoder) (*entry, error) {
 	return e, err
 }
 
-// difference is a reason to refuse a line that the library accepts.
+// difference is a reason to reject a line that the library accepts.
 type difference struct {
 	why     string
 	example string
 	applies func(line []byte, e *entry) bool
 }
 
-// stricter lists all of them. They are told by what the library read, not by our own
-// reading, so that none can hide a mistake.
+// stricter lists all differences. They are decided by what the library read, so that none can hide
+// a bug of ours.
 var stricter = []difference{
 	{
-		"the sample is the field named value, and there is one",
+		"a line has exactly one field named value",
 		"m value=1,value=2",
 		func(_ []byte, e *entry) bool { return len(e.samples()) != 1 },
 	},
 	{
-		"a sample is a number",
+		"the value is a number",
 		`m value="1"`,
 		func(_ []byte, e *entry) bool {
 			samples := e.samples()
@@ -119,7 +119,7 @@ var stricter = []difference{
 		func(_ []byte, e *entry) bool { return len(e.tags) > MaxTags },
 	},
 	{
-		"a tag that appears twice names two series",
+		"a tag that appears twice is ambiguous",
 		"m,a=1,a=2 value=1",
 		func(_ []byte, e *entry) bool {
 			names := map[string]bool{}
@@ -130,26 +130,26 @@ var stricter = []difference{
 		},
 	},
 	{
-		"two hosts name two series",
+		"two hosts are ambiguous",
 		"m,host=a,hostname=b value=1",
 		func(_ []byte, e *entry) bool {
 			return e.tag("host") != "" && e.tag("hostname") != "" && e.tag("host") != e.tag("hostname")
 		},
 	},
 	{
-		"an id needs to say of what, else different devices fall together",
+		"a type-id needs a type",
 		"m,type-id=0 value=1",
 		func(_ []byte, e *entry) bool { return e.tag("type-id") != "" && e.tag("type") == "" },
 	},
 	{
-		"and so does that of a subtype",
+		"a stype-id needs a stype",
 		"m,stype-id=0 value=1",
 		func(_ []byte, e *entry) bool { return e.tag("stype-id") != "" && e.tag("stype") == "" },
 	},
 }
 
-// laxComment is the only way in which less is refused here: a comment may hold a tab or
-// another control character, as nobody reads it.
+// laxComment reports whether a line is a comment. A comment may contain control characters, which
+// the library rejects; in nothing else are we less strict.
 func laxComment(line []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(line, " "), []byte("#"))
 }
@@ -171,7 +171,7 @@ func (e *entry) tag(name string) string {
 	return ""
 }
 
-// asFloat returns NaN, which the library never accepts, for what is no number.
+// asFloat returns NaN for a value that is not a number. The library never accepts NaN itself.
 func asFloat(v influx.Value) float64 {
 	switch x := v.Interface().(type) {
 	case float64:
@@ -184,7 +184,7 @@ func asFloat(v influx.Value) float64 {
 	return math.NaN()
 }
 
-// compareLine checks the reading of one line, without its newline, against the library's.
+// compareLine compares our result for one line, without its newline, with the library's.
 func compareLine(t *testing.T, line []byte) {
 	t.Helper()
 	ours := scanAll(t, line)
@@ -192,16 +192,16 @@ func compareLine(t *testing.T, line []byte) {
 	switch {
 	case laxComment(line) && len(line) <= MaxLine:
 		if len(ours) != 0 {
-			t.Fatalf("%q: a comment gave %+v", line, ours)
+			t.Fatalf("%q: got %+v for a comment", line, ours)
 		}
 		return
 	case len(theirs) == 0 && len(line) <= MaxLine:
 		if len(ours) != 0 {
-			t.Fatalf("%q: the library ignores what gave %+v", line, ours)
+			t.Fatalf("%q: got %+v, the library ignores it", line, ours)
 		}
 		return
 	case len(ours) != 1:
-		t.Fatalf("%q: one line gave %+v", line, ours)
+		t.Fatalf("%q: got %+v for one line", line, ours)
 	}
 	key, reason := ours[0].Key, ours[0].reason
 	if reason == "" {
@@ -211,16 +211,16 @@ func compareLine(t *testing.T, line []byte) {
 	}
 	if reason != "" {
 		checkReason(t, reason)
-		compareRefused(t, line, reason, theirs)
+		compareRejected(t, line, reason, theirs)
 		return
 	}
 	if len(theirs) != 1 || theirs[0] == nil {
-		t.Fatalf("%q: the library refuses what gave %+v", line, ours)
+		t.Fatalf("%q: got %+v, the library rejects it", line, ours)
 	}
 	compareAccepted(t, line, ours[0].Line, theirs[0])
 }
 
-func compareRefused(t *testing.T, line []byte, reason string, theirs []*entry) {
+func compareRejected(t *testing.T, line []byte, reason string, theirs []*entry) {
 	t.Helper()
 	if len(theirs) != 1 || theirs[0] == nil {
 		return
@@ -230,14 +230,14 @@ func compareRefused(t *testing.T, line []byte, reason string, theirs []*entry) {
 			return
 		}
 	}
-	t.Fatalf("%q: the library accepts what was refused: %s", line, reason)
+	t.Fatalf("%q: rejected (%s), the library accepts it", line, reason)
 }
 
 func compareAccepted(t *testing.T, line []byte, l Line, e *entry) {
 	t.Helper()
 	for _, s := range stricter {
 		if s.applies(line, e) {
-			t.Fatalf("%q was accepted, but %s", line, s.why)
+			t.Fatalf("%q: accepted, but %s", line, s.why)
 		}
 	}
 	metric, tags, err := splitKey(l.Key)
@@ -259,12 +259,12 @@ func compareAccepted(t *testing.T, line []byte, l Line, e *entry) {
 	}
 }
 
-// compareBatch checks that a batch is no more and no less than its lines, and, where no
-// string can span a newline, that the library finds as many samples in it.
+// compareBatch checks that a batch gives the same results as its lines one by one. If no string can
+// span a newline, it also checks that the library finds as many samples in it.
 func compareBatch(t *testing.T, batch []byte) {
 	t.Helper()
 	var want []string
-	special := false // a line of which the library alone may make something else
+	special := false // some line means something else to the library
 	for i, line := range bytes.Split(batch, []byte("\n")) {
 		compareLine(t, line)
 		for _, s := range scanAll(t, line) {
@@ -299,16 +299,16 @@ func checkReason(t *testing.T, reason string) {
 	t.Helper()
 	printable := func(r rune) bool { return r == ' ' || strconv.IsPrint(r) }
 	if !utf8.ValidString(reason) || len(reason) > 200 || strings.ContainsFunc(reason, func(r rune) bool { return !printable(r) }) {
-		t.Fatalf("a reason that is not fit to show: %q", reason)
+		t.Fatalf("a reason is too long or not printable: %q", reason)
 	}
 }
 
-func TestEveryStricterRuleIsInForce(t *testing.T) {
+func TestEveryStricterRuleIsEnforced(t *testing.T) {
 	for _, s := range stricter {
 		line := []byte(s.example)
 		theirs := entries(line)
 		if len(theirs) != 1 || theirs[0] == nil || !s.applies(line, theirs[0]) {
-			t.Errorf("%s: the library refuses the example %.100q", s.why, line)
+			t.Errorf("%s: the library rejects the example %.100q", s.why, line)
 			continue
 		}
 		if ours := scanAll(t, line); len(ours) == 1 && ours[0].reason == "" {
@@ -319,8 +319,8 @@ func TestEveryStricterRuleIsInForce(t *testing.T) {
 	}
 }
 
-// TestNewlineEndsAString: the library reads one line here, and with the quote left
-// open, none to the end of the batch.
+// A newline ends a quoted string. To the library the first two lines here are one, and an open
+// quote would swallow the rest of the batch.
 func TestNewlineEndsAString(t *testing.T) {
 	batch := []byte("a s=\"x\ny\",value=1\nb value=2\n")
 	if theirs := entries(batch); len(theirs) != 2 || theirs[0] == nil {
@@ -337,8 +337,8 @@ func TestSampleAgainstTheLibrary(t *testing.T) {
 	compareBatch(t, synthetic())
 }
 
-// TestRandomLinesAgainstTheLibrary puts lines together from what matters to the grammar, and
-// so goes deeper than mutated bytes.
+// TestRandomLinesAgainstTheLibrary builds lines from parts that matter to the grammar, which
+// reaches more cases than random bytes.
 func TestRandomLinesAgainstTheLibrary(t *testing.T) {
 	const seed = 3
 	r := rand.New(rand.NewPCG(seed, seed))
@@ -382,8 +382,8 @@ func TestRandomLinesAgainstTheLibrary(t *testing.T) {
 	}
 }
 
-// FuzzScanner reads any batch both ways: all but the differences listed above must
-// be the same.
+// FuzzScanner compares the results for any batch with the library's, apart from the differences
+// above.
 func FuzzScanner(f *testing.F) {
 	for _, seed := range []string{
 		"", "\n", " \r\n", "#\n", "# c\t\n", "  # x", "\r", "\r\r\n", "a",

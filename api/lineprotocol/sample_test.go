@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestCollectorSample reads what the real collector sent, and compares every line
-// with a reading by strings.Split, which does as the sample has no escapes.
+// TestCollectorSample scans a real collector's batch and compares every line with strings.Split,
+// which is enough as the batch has no escapes.
 func TestCollectorSample(t *testing.T) {
 	batch := sample(t)
 	lines := strings.Split(strings.TrimSuffix(string(batch), "\n"), "\n")
@@ -20,10 +20,10 @@ func TestCollectorSample(t *testing.T) {
 	series := map[string]Key{}
 	for i, got := range all {
 		if got.reason != "" {
-			t.Fatalf("line %d was refused: %s", i+1, got.reason)
+			t.Fatalf("line %d was rejected: %s", i+1, got.reason)
 		}
 		if !scanIsPlain(lines[i]) {
-			t.Errorf("not read as a plain line: %s", lines[i])
+			t.Errorf("not a plain line: %s", lines[i])
 		}
 		part := strings.Split(lines[i], " ")
 		value, err := strconv.ParseFloat(strings.TrimRight(strings.TrimPrefix(part[1], "value="), "iu"), 64)
@@ -76,7 +76,7 @@ func scanIsPlain(line string) bool {
 	return s.scanPlain([]byte(line), &Line{})
 }
 
-// splitPlainKey reads a key without escapes, at node scope or below.
+// splitPlainKey parses a key without escapes.
 func splitPlainKey(key string) Key {
 	parts := strings.Split(key, ",")
 	k := Key{Metric: parts[0]}

@@ -1,23 +1,23 @@
 // Package lineprotocol reads InfluxDB line protocol
-// (https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/): it
-// splits a batch into lines, finds each line's series key, value and timestamp, and
-// takes a key apart into metric, cluster, host and device.
+// (https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/): it splits a batch into
+// lines, finds each line's series key, value and timestamp, and parses a key into metric, cluster,
+// host and device.
 //
-// Nearly every line a collector sends has the plain shape
+// Nearly every line of a collector has the plain shape
 //
 //	metric,tag=a,tag=b value=1.5 1795308589
 //
-// and is read without an allocation. Any other line goes through the decoder of
-// github.com/influxdata/line-protocol, with which the plain path agrees to the bit.
-// The grammar differs in two points: a newline always ends a line, even inside a
-// quoted string field, so that one stray quote cannot swallow a batch, and a comment may
-// hold any bytes. What else is refused here is listed in oracle_test.go.
+// and is read without an allocation. The library github.com/influxdata/line-protocol decodes any
+// other line; for plain lines both give identical results. The grammar differs from the library's
+// in two points: a newline always ends a line, even inside a quoted string, so that one stray quote
+// cannot swallow a batch; and a comment may contain any bytes. oracle_test.go lists what this
+// package rejects in addition.
 //
-// Scanning and parsing keys are separate because a caller that finds a series by
-// its key's bytes needs ParseKey only for a key that it has not met.
+// Scanning a line does not parse its key, because a caller that knows the series by the key's bytes
+// needs [ParseKey] only for new keys.
 //
-// The package must not know where a batch came from (HTTP, NATS, a file), which
-// metrics are configured, or what a store makes of a sample.
+// The package must not know where a batch came from (HTTP, NATS, a file), which metrics are
+// configured, or how samples are stored.
 package lineprotocol
 
 import (
@@ -28,72 +28,71 @@ import (
 )
 
 const (
-	// MaxLine is the length in bytes, without its newline, beyond which a line is refused.
+	// MaxLine is the largest length of a line in bytes, without its newline.
 	MaxLine = 64 << 10
-	// MaxKey is the length in bytes beyond which a series key is refused.
+	// MaxKey is the largest length of a series key in bytes.
 	MaxKey = 4 << 10
 )
 
 var errLineTooLong = fmt.Errorf("the line is longer than %d bytes", MaxLine)
 
-// Line is one line of a batch, split but not resolved.
+// Line is one line of a batch, or one field of it with [Dialect.EachField]. Its key is not parsed.
 type Line struct {
 	Number  int     // 1-based within the batch; comments and empty lines count
 	Key     []byte  // measurement and tags as received, unchecked; aliases the batch
-	Field   []byte  // with [Dialect.EachField], the field's name; nil for the one named "value"
-	Value   float64 // of the field named "value", or of Field; never NaN or infinite
+	Field   []byte  // name of the field with EachField; nil for the field named "value"
+	Value   float64 // of Field, or of the field named "value"; never NaN or infinite
 	Time    int64   // Unix milliseconds, finer units rounded down; 0 without HasTime
-	HasTime bool    // false: the line has no timestamp, its sender means now
+	HasTime bool    // false: the line has no timestamp and means now
 }
 
-// Dialect is what senders do not agree on. The zero Dialect is that of a collector.
+// Dialect says how to read what senders do differently. The zero Dialect is that of
+// cc-metric-collector.
 type Dialect struct {
-	// EachField gives a Line for each field of a line, as InfluxDB's clients send
-	// several in one: true is 1 and false is 0, strings are left out. Otherwise a line
-	// has a field named "value", and no other counts.
+	// EachField returns a Line for each field, as lines of InfluxDB's clients have several. true is
+	// 1, false is 0, and strings are skipped. Without EachField only the field named "value" is
+	// read.
 	EachField bool
-	// Unit of timestamps, a fraction or a multiple of a millisecond; 0: each tells its
-	// own by its size.
+	// Unit of timestamps, a fraction or a multiple of a millisecond. 0: each timestamp's unit
+	// follows from its size.
 	Unit time.Duration
 }
 
-// LineError says why one line of a batch was refused.
+// LineError says why one line of a batch was rejected.
 type LineError struct {
 	Line   int    // 1-based within the batch
-	Reason string // short, printable, fit for a client to read
+	Reason string // short and printable, for the client
 }
 
 func (e *LineError) Error() string {
 	return fmt.Sprintf("line %d: %s", e.Line, e.Reason)
 }
 
-// Scanner walks the lines of a batch. Its zero value is an empty batch. It may be
-// reused, but not by several goroutines at once.
+// Scanner scans the lines of a batch. Its zero value has an empty batch. It may be reused, but is
+// not safe for concurrent use.
 type Scanner struct {
 	dialect Dialect
-	rest    []byte // what is not yet scanned
-	number  int    // lines taken off rest so far
-	fields  fields // of a line, that Next has not given yet
+	rest    []byte // not yet scanned
+	number  int    // of the last line
+	fields  fields // of the last line, with EachField
 
-	// The lines of one interval mostly share their timestamp, so that the last plain
-	// one is kept as it was received and as it was read.
+	// The last plain timestamp and its time. The lines of one interval mostly share it.
 	stamp     []byte
 	stampTime int64
 }
 
-// Reset starts on a new batch of collectors' lines. The scanner reads it in place
-// and the keys that it finds point into it: the caller leaves it alone until it is
-// done with both.
+// Reset starts a new batch in the zero Dialect. The scanner reads it in place and returns keys that
+// alias it: the caller must not change the batch while it uses either.
 func (s *Scanner) Reset(batch []byte) { s.ResetTo(Dialect{}, batch) }
 
-// ResetTo is Reset for lines of a dialect.
+// ResetTo is Reset with a dialect.
 func (s *Scanner) ResetTo(d Dialect, batch []byte) {
-	*s = Scanner{dialect: d, rest: batch, fields: s.fields.none()}
+	*s = Scanner{dialect: d, rest: batch, fields: s.fields.emptied()}
 }
 
-// Next finds the next line that is neither empty nor a comment, and reports whether
-// there was one. A line that is not acceptable gives true and a *LineError, and the
-// scan goes on after it; of l only Number is meaningful then.
+// Next finds the next line that is neither empty nor a comment, and reports whether there was one.
+// For a bad line it returns true and a *LineError and sets only the Number of l; the next call
+// continues after it.
 //
 //	for {
 //		ok, err := s.Next(&l)
@@ -111,7 +110,7 @@ func (s *Scanner) Next(l *Line) (ok bool, err error) {
 	for len(s.rest) > 0 {
 		line := s.cutLine()
 		if len(line) > MaxLine {
-			return true, s.refuse(l, errLineTooLong)
+			return true, s.reject(l, errLineTooLong)
 		}
 		if s.scanPlain(line, l) {
 			l.Number = s.number
@@ -122,27 +121,27 @@ func (s *Scanner) Next(l *Line) (ok bool, err error) {
 		}
 		*l = Line{Number: s.number}
 		if err := scanOther(line, l, s.dialect); err != nil {
-			return true, s.refuse(l, err)
+			return true, s.reject(l, err)
 		}
 		return true, nil
 	}
 	return false, nil
 }
 
-// Lines returns how many lines have been passed since Reset, empty ones and comments
-// included: what a caller that feeds a stream in pieces adds to later line numbers.
+// Lines returns the number of lines scanned since Reset, including empty lines and comments. A
+// caller that scans a stream in pieces adds it to the line numbers of the next piece.
 func (s *Scanner) Lines() int {
 	return s.number
 }
 
-// Cut splits a piece of a stream after its last newline: complete can be scanned,
-// rest is the beginning of a line that has not ended. Both alias buf.
+// Cut splits a piece of a stream after its last newline, into complete lines and the beginning of
+// the next. Both alias buf.
 func Cut(buf []byte) (complete, rest []byte) {
 	end := bytes.LastIndexByte(buf, '\n') + 1
 	return buf[:end], buf[end:]
 }
 
-func (s *Scanner) refuse(l *Line, reason error) error {
+func (s *Scanner) reject(l *Line, reason error) error {
 	*l = Line{Number: s.number}
 	return &LineError{Line: s.number, Reason: reason.Error()}
 }
@@ -158,8 +157,8 @@ func (s *Scanner) cutLine() []byte {
 	return line
 }
 
-// scanPlain reads a line of the plain shape. Where it reports false, the line may
-// still be a good one, and l is partly overwritten.
+// scanPlain reads a line of the plain shape. If it returns false, the library may still accept the
+// line, and l is partly overwritten.
 func (s *Scanner) scanPlain(line []byte, l *Line) bool {
 	const field = valueField + "="
 	end := keyEnd(line)
@@ -200,8 +199,8 @@ func (s *Scanner) timestamp(b []byte) (ms int64, ok bool) {
 	return ms, ok
 }
 
-// keyEnd returns the position of the first unescaped space, or -1. A backslash
-// does not escape another one, so the byte before the space decides.
+// keyEnd returns the index of the first unescaped space, or -1. A backslash does not escape another
+// one, so only the byte before the space counts.
 func keyEnd(line []byte) int {
 	for from := 0; ; {
 		i := bytes.IndexByte(line[from:], ' ')
@@ -215,17 +214,17 @@ func keyEnd(line []byte) int {
 	}
 }
 
-// ignorable reports whether a line holds no entry: it is a comment, or empty but for
-// leading spaces and a carriage return.
+// ignorable reports whether a line is a comment, or has only spaces and a carriage return after
+// them.
 func ignorable(line []byte) bool {
 	line = bytes.TrimLeft(line, " ")
 	return len(line) == 0 || line[0] == '#' || string(line) == "\r"
 }
 
-// maxQuoted bounds in bytes what a reason repeats of its input.
+// maxQuoted bounds what a reason quotes of its input, in bytes with quotes and escapes.
 const maxQuoted = 64
 
-// quote makes input printable and cuts it to maxQuoted bytes, quotes included.
+// quote returns input as a quoted, printable string of at most maxQuoted bytes.
 func quote(input []byte) string {
 	const more = "..."
 	if len(input) <= maxQuoted {

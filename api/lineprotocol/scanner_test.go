@@ -11,10 +11,10 @@ import (
 	"unicode/utf8"
 )
 
-// scanned is what a line of a batch came to.
+// scanned is the result of one line.
 type scanned struct {
 	Line
-	reason string // not empty: the line was refused
+	reason string // of a rejected line, else empty
 }
 
 func scanAll(tb testing.TB, batch []byte) []scanned {
@@ -84,7 +84,7 @@ func TestScannerAccepts(t *testing.T) {
 	f("m value=5e-324", "m", 5e-324, none)
 	f("m value=1.7976931348623157e308", "m", math.MaxFloat64, none)
 
-	// Timestamps tell their unit by their size, and are rounded down.
+	// The unit of a timestamp follows from its size. Times are rounded down.
 	f("m value=1 0", "m", 1, 0)
 	f("m value=1 99999999999", "m", 1, 99999999999000)
 	f("m value=1 100000000000", "m", 1, 100000000000)
@@ -100,7 +100,7 @@ func TestScannerAccepts(t *testing.T) {
 	f("m value=1 -9223372036854775808", "m", 1, -9223372036855)
 	f("m value=1 00000000000000000000000012", "m", 1, 12000)
 
-	// What the library reads for us.
+	// Not plain: the library decodes them.
 	f("  m value=1", "m", 1, none)
 	f("m   value=1   5   ", "m", 1, 5000)
 	f("m value=1 ", "m", 1, none)
@@ -117,7 +117,7 @@ func TestScannerAccepts(t *testing.T) {
 	f("m value=0.00000000000000000000000000000000000012345678901234567", "m", 1.2345678901234567e-37, none)
 }
 
-func TestScannerRefuses(t *testing.T) {
+func TestScannerRejects(t *testing.T) {
 	f := func(line, reason string) {
 		t.Helper()
 		got := scanAll(t, []byte(line))
@@ -126,7 +126,7 @@ func TestScannerRefuses(t *testing.T) {
 		}
 	}
 
-	// No sample in it.
+	// No sample.
 	f("m", "no field after the metric and its tags")
 	f("m,a=b\n", "no field after the metric and its tags")
 	f(`m\ value=1`, "no field after the metric and its tags")
@@ -175,12 +175,12 @@ func TestScannerRefuses(t *testing.T) {
 	f("m value=1 \x00", `column 11: malformed timestamp: "\x00"`)
 	f("m value=1\r\r\n", `column 10: malformed timestamp: "\r\r"`)
 
-	// Keys, where a line is not plain; those of plain lines are ParseKey's to refuse.
+	// Keys of lines that are not plain. ParseKey checks those of plain lines.
 	f(" ,a=b value=1", "no metric name")
 	f("m,a value=1,b=2", `tag "a" has no '='`)
 	f("m,a= values=1", `tag "a" has no value`)
 
-	// Bounds, and input that must not be repeated in full or as it is.
+	// Bounds, and input that must be truncated or escaped.
 	f("m "+strings.Repeat("x", MaxLine), "the line is longer than 65536 bytes")
 	f("#"+strings.Repeat("x", MaxLine), "the line is longer than 65536 bytes")
 	f(strings.Repeat("k", MaxKey+1)+" value=1", "the metric and its tags are longer than 4096 bytes")
@@ -190,7 +190,7 @@ func TestScannerRefuses(t *testing.T) {
 	f("m \xff=1,value=1", `column 3: malformed field: "\xff=1,value=1"`)
 }
 
-func TestScannerGoesOnAfterABadLine(t *testing.T) {
+func TestScannerContinuesAfterABadLine(t *testing.T) {
 	long := strings.Repeat("x", 3*MaxLine)
 	batch := "a value=1\n" + // 1
 		"\n" +
@@ -292,7 +292,7 @@ func TestQuoteIsBounded(t *testing.T) {
 		for n := range 100 {
 			input := bytes.Repeat([]byte(unit), n)
 			if q := quote(input); len(q) > maxQuoted || strings.ContainsRune(q, 0) || !utf8.ValidString(q) {
-				t.Errorf("%d times %q: %d bytes: %s", n, unit, len(q), q)
+				t.Errorf("%q repeated %d times: %d bytes: %s", unit, n, len(q), q)
 			}
 		}
 	}
