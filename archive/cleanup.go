@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/ringstore/ringstore/archive/blockfile"
+	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/archive/parquet"
 	"github.com/ringstore/ringstore/memstore"
 	"github.com/ringstore/ringstore/memstore/block"
@@ -224,7 +224,7 @@ func (r *dayReader) pieces(host string) ([]piece, error) {
 	var all []piece
 	for _, e := range r.hosts[host] {
 		state, err := r.reader.read(e)
-		if _, damaged := errors.AsType[*blockfile.DamageError](err); damaged && !errors.Is(err, syscall.EIO) {
+		if _, damaged := errors.AsType[*disk.DamageError](err); damaged && !errors.Is(err, syscall.EIO) {
 			r.archive.Logger.Error("a damaged block is not archived", "error", err)
 			continue
 		}

@@ -104,7 +104,7 @@ func (r *restorer) newestWindows() (*blockfile.File, string, error) {
 // open opens a file and reports its damage. It returns nil if the file is unreadable.
 func (r *restorer) open(path string) (*blockfile.File, error) {
 	f, err := blockfile.Open(r.disk, path)
-	if damage, ok := errors.AsType[*blockfile.DamageError](err); ok {
+	if damage, ok := errors.AsType[*disk.DamageError](err); ok {
 		r.total.Damaged++
 		r.Logger.Error("a file is damaged and unreadable; it was renamed", "to", path+damagedSuffix, "error", damage)
 		return nil, r.FS.Rename(path, path+damagedSuffix)

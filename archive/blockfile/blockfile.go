@@ -1,32 +1,31 @@
-// Package blockfile is the format of the files that checkpoints write: blocks
-// of many hosts as they are in memory, with the tables of the series that their
-// columns belong to, and an index. FORMAT.md draws it.
+// Package blockfile reads and writes the files of checkpoints: the blocks of many hosts as they are
+// in memory, the tables of the series in their columns, and an index. FORMAT.md describes the format.
 //
-// It knows what a host's state looks like and how a file can be damaged. It
-// does not know which file is newer or what else lies in the directory, and it
-// decodes no block but to verify it.
+// The package handles one file at a time; which files exist and which of them is newer is up to
+// package archive. It decodes a block only to verify it.
 package blockfile
 
 import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
+
+	"github.com/ringstore/ringstore/memstore/binfmt"
 )
 
-// Version is the version that is written, and the only one that is read.
+// Version is the format version that is written, and the only one that is read.
 const Version = 1
 
-// ErrVersion is the error of a file of another version.
-var ErrVersion = errors.New("block file of a version that is not known")
+// ErrVersion is the error for a file of another format version.
+var ErrVersion = fmt.Errorf("expected a block file of version %d", Version)
 
-// Kind is what a file holds.
+// Kind is the kind of a file.
 type Kind uint8
 
 // The kinds of files.
 const (
 	Blocks  Kind = 1 // newly sealed blocks of one cluster
-	Windows Kind = 2 // open windows and the series of all hosts: the run's commit record
+	Windows Kind = 2 // open windows and the series of all hosts; makes the run valid
 )
 
 func (k Kind) String() string {
@@ -40,28 +39,15 @@ func (k Kind) String() string {
 	}
 }
 
-// Head tells what a file is.
+// Head identifies a file.
 type Head struct {
 	Run     uint64 // of the checkpoint, Unix milliseconds
 	Kind    Kind
-	Journal uint64 // number of the journal segment from which on to replay
+	Journal uint64 // number of the first journal segment to replay
 }
-
-// DamageError tells where a file does not hold what was written.
-type DamageError struct {
-	Path   string
-	Offset int64 // of the part that is damaged, in bytes
-	Err    error
-}
-
-func (e *DamageError) Error() string {
-	return fmt.Sprintf("%s: damaged at byte %d: %v", e.Path, e.Offset, e.Err)
-}
-
-func (e *DamageError) Unwrap() error { return e.Err }
 
 var (
-	errChecksum = errors.New("the checksum is wrong")
+	errChecksum = errors.New("the checksum does not match")
 	errShort    = errors.New("the file ends too early")
 )
 
@@ -77,15 +63,11 @@ const (
 	maxPayload = 1 << 30 // of a record, in bytes
 )
 
-// marker is random and stands before each record of a file, so that nobody who
-// has a say in names or values can make bytes that pass for a record.
+// marker is random and precedes each record of a file, so that names or values from a sender cannot
+// be made to look like a record.
 type marker [markerSize]byte
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
-
-// appendHeader appends what a file begins with, and its footer.
+// appendHeader appends the header, with which the file and its footer begin.
 func appendHeader(dst []byte, h Head, m marker) []byte {
 	begin := len(dst)
 	dst = append(dst, headerMagic...)
@@ -94,11 +76,10 @@ func appendHeader(dst []byte, h Head, m marker) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, h.Journal)
 	dst = append(dst, m[:]...)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(h.Kind))
-	return binary.LittleEndian.AppendUint32(dst, checksum(dst[begin:]))
+	return binary.LittleEndian.AppendUint32(dst, binfmt.Checksum(dst[begin:]))
 }
 
-// parseHeader reads the header at the begin of b. The error is [ErrVersion], or
-// one that says what is damaged.
+// parseHeader reads the header at the start of b. The error is [ErrVersion], or says what is damaged.
 func parseHeader(b []byte) (Head, marker, error) {
 	var h Head
 	var m marker
@@ -106,24 +87,24 @@ func parseHeader(b []byte) (Head, marker, error) {
 	case len(b) < headerSize:
 		return h, m, errShort
 	case string(b[:len(headerMagic)]) != headerMagic:
-		return h, m, errors.New("no block file begins here")
-	case checksum(b[:headerSize-4]) != binary.LittleEndian.Uint32(b[headerSize-4:]):
+		return h, m, fmt.Errorf("header: expected the magic %q, got %q", headerMagic, b[:len(headerMagic)])
+	case binfmt.Checksum(b[:headerSize-4]) != binary.LittleEndian.Uint32(b[headerSize-4:]):
 		return h, m, fmt.Errorf("header: %w", errChecksum)
 	case b[len(headerMagic)] != Version:
-		return h, m, fmt.Errorf("%w: %d", ErrVersion, b[len(headerMagic)])
+		return h, m, fmt.Errorf("%w, got version %d", ErrVersion, b[len(headerMagic)])
 	}
 	h.Run = binary.LittleEndian.Uint64(b[8:])
 	h.Journal = binary.LittleEndian.Uint64(b[16:])
 	copy(m[:], b[24:])
 	kind := binary.LittleEndian.Uint32(b[32:])
 	if h.Kind = Kind(kind); kind != uint32(Blocks) && kind != uint32(Windows) {
-		return h, m, fmt.Errorf("header: kind %d is not known", kind)
+		return h, m, fmt.Errorf("header: expected kind %d or %d, got %d", Blocks, Windows, kind)
 	}
 	return h, m, nil
 }
 
-// recordSum is the checksum of a record's payload and of what is before the
-// checksum.
+// recordSum returns the checksum of a record: of its marker and length, which head begins with, and
+// of its payload.
 func recordSum(head, payload []byte) uint32 {
-	return crc32.Update(checksum(head[:markerSize+4]), castagnoli, payload)
+	return binfmt.UpdateChecksum(binfmt.Checksum(head[:markerSize+4]), payload)
 }

@@ -12,8 +12,10 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/archive/disk/disktest"
 	"github.com/ringstore/ringstore/memstore"
+	"github.com/ringstore/ringstore/memstore/binfmt"
 	"github.com/ringstore/ringstore/memstore/block"
 )
 
@@ -83,7 +85,7 @@ func TestFlippedBitWithoutFooter(t *testing.T) {
 			}
 			want := map[string]lost{"head": {hosts: 1}, "block": {blocks: 1}}[p.name]
 			if l.hosts != want.hosts || l.series != 0 || l.blocks != want.blocks || len(l.damage) != damage ||
-				!slices.ContainsFunc(l.damage, func(d *DamageError) bool { return d.Offset == p.start }) {
+				!slices.ContainsFunc(l.damage, func(d *disk.DamageError) bool { return d.Offset == p.start }) {
 				t.Fatalf("byte %d in the %s at %d: lost %+v", at, p.name, p.start, l)
 			}
 		}
@@ -99,7 +101,7 @@ func TestTruncationAtEveryByte(t *testing.T) {
 		put(t, fsys, file[:size])
 		f, err := Open(fsys, path)
 		if size < headerSize {
-			if _, isDamage := errors.AsType[*DamageError](err); !isDamage {
+			if _, isDamage := errors.AsType[*disk.DamageError](err); !isDamage {
 				t.Fatalf("%d bytes: error %v", size, err)
 			}
 			continue
@@ -237,7 +239,7 @@ func plant(t testing.TB, l *memstore.LaneState, b []byte) *block.Block {
 func TestNewerVersion(t *testing.T) {
 	file := write(t, exampleHost())
 	file[7]++
-	binary.LittleEndian.PutUint32(file[headerSize-4:], checksum(file[:headerSize-4]))
+	binary.LittleEndian.PutUint32(file[headerSize-4:], binfmt.Checksum(file[:headerSize-4]))
 	for name, err := range openErrors(t, withFile(t, file)) {
 		if !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), "2") || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: error %v", name, err)
@@ -259,7 +261,7 @@ func TestNothingLeft(t *testing.T) {
 	file[0]++
 	for _, b := range [][]byte{nil, file[:len(file)-1], bytes.Repeat([]byte("RSBLKEND"), 100)} {
 		for name, err := range openErrors(t, withFile(t, b)) {
-			if d, isDamage := errors.AsType[*DamageError](err); !isDamage || d.Offset != 0 || d.Path != path {
+			if d, isDamage := errors.AsType[*disk.DamageError](err); !isDamage || d.Offset != 0 || d.Path != path {
 				t.Errorf("%s: error %v of %d bytes", name, err, len(b))
 			}
 		}
@@ -343,7 +345,7 @@ func TestIndexOfAnotherFile(t *testing.T) {
 		w := w
 		change(&w)
 		b, err := f.Block(w)
-		if _, isDamage := errors.AsType[*DamageError](err); !isDamage || b != nil {
+		if _, isDamage := errors.AsType[*disk.DamageError](err); !isDamage || b != nil {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}

@@ -7,7 +7,9 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/memstore"
+	"github.com/ringstore/ringstore/memstore/binfmt"
 )
 
 // FuzzOpen reads hostile files, as they are and with the checksums put right: an
@@ -56,7 +58,7 @@ func resummed(b []byte) []byte {
 	if len(b) < headerSize {
 		return b
 	}
-	sum(headerSize-4, checksum(b[:headerSize-4]))
+	sum(headerSize-4, binfmt.Checksum(b[:headerSize-4]))
 	m := b[24:][:markerSize]
 	for at := headerSize; at+recordHead <= len(b); at++ {
 		length := int(binary.LittleEndian.Uint32(b[at+markerSize:]))
@@ -67,8 +69,8 @@ func resummed(b []byte) []byte {
 	if end := len(b) - trailerSize; end >= headerSize {
 		if offset := binary.LittleEndian.Uint64(b[end:]); offset <= uint64(end-headerSize) {
 			footer := int(offset)
-			sum(footer+headerSize-4, checksum(b[footer:][:headerSize-4]))
-			sum(end+8, checksum(b[footer:end+8]))
+			sum(footer+headerSize-4, binfmt.Checksum(b[footer:][:headerSize-4]))
+			sum(end+8, binfmt.Checksum(b[footer:end+8]))
 		}
 	}
 	return b
@@ -170,7 +172,7 @@ func again(t *testing.T, f *File, b []byte) {
 
 func checkError(t *testing.T, err error) {
 	t.Helper()
-	if _, isDamage := errors.AsType[*DamageError](err); err != nil && !isDamage && !errors.Is(err, ErrVersion) {
+	if _, isDamage := errors.AsType[*disk.DamageError](err); err != nil && !isDamage && !errors.Is(err, ErrVersion) {
 		t.Fatalf("error %v is a %T", err, err)
 	}
 }

@@ -87,7 +87,7 @@ func withFile(t testing.TB, b []byte) *disktest.FS {
 // lost tells what of a file could not be read.
 type lost struct {
 	hosts, series, blocks int
-	damage                []*DamageError
+	damage                []*disk.DamageError
 }
 
 // compare reads all of a file. What is read must be what was written, and each
@@ -103,7 +103,7 @@ func compare(t testing.TB, f *File, written []memstore.HostState) lost {
 		t.Fatalf("head %+v, want %+v", f.Head, testHead)
 	}
 	failed := func(err error) {
-		d, isDamage := err.(*DamageError)
+		d, isDamage := err.(*disk.DamageError)
 		if !isDamage {
 			t.Fatalf("error %v is a %T", err, err)
 		}

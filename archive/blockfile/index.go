@@ -6,20 +6,21 @@ import (
 	"fmt"
 
 	"github.com/ringstore/ringstore/memstore"
+	"github.com/ringstore/ringstore/memstore/binfmt"
 	"github.com/ringstore/ringstore/memstore/block"
 )
 
-// HostIndex tells what a file holds of a host.
+// HostIndex lists what a file holds of a host.
 type HostIndex struct {
 	Cluster, Host string
-	Number        uint32 // by which records of the journal name the host
+	Number        uint32 // of the host in records of the journal
 	Lanes         []LaneIndex
 
 	offset  int64 // of the record in the file
-	payload int   // length of the record's, in bytes
+	payload int   // length of the record's payload, in bytes
 }
 
-// LaneIndex tells what a file holds of a lane.
+// LaneIndex lists what a file holds of a lane.
 type LaneIndex struct {
 	Frequency int64 // milliseconds
 	Grid      int64 // Unix milliseconds
@@ -27,38 +28,37 @@ type LaneIndex struct {
 	Freed     []memstore.SlotRange
 }
 
-// WindowIndex tells where a window's block is.
+// WindowIndex is the place of a window's block.
 type WindowIndex struct {
 	block.Header
-	Open   bool  // it was being written to: a later run has it again
+	Open   bool  // the window was writable; a later run has it again
 	Offset int64 // in the file, bytes
 	Length int   // bytes
 }
 
 const (
-	// latest bounds the times of slots, either side of 1970, in milliseconds,
-	// as in package block.
-	latest = 1 << 62
-	// maxBlock is how long a block may be, in bytes.
+	// maxTime bounds the distance of a slot from 1970, before and after, in milliseconds; package
+	// block has the same bound.
+	maxTime = 1 << 62
+	// maxBlock is the maximum length of a block in bytes.
 	maxBlock = 1 << 32
 )
 
-// mostSlot returns the highest slot of a lane of a frequency; the lowest is its
-// negative.
-func mostSlot(frequency int64) int64 { return latest/frequency - 1 }
+// maxSlot returns the highest slot of a lane with a frequency; the lowest is its negative.
+func maxSlot(frequency int64) int64 { return maxTime/frequency - 1 }
 
-// indexOf returns the index of a host whose blocks follow each other. The
-// error tells of what no lane can hold; appendIndex and parseIndex judge the rest.
+// indexOf returns the index of a host. It checks only the blocks against their lane; [Writer.encode]
+// checks the rest.
 func indexOf(h memstore.HostState) (HostIndex, error) {
 	x := HostIndex{Cluster: h.Cluster, Host: h.Host, Number: h.Number}
 	for _, l := range h.Lanes {
 		lane := LaneIndex{Frequency: l.Frequency, Grid: l.Grid, Freed: l.Freed}
 		for _, w := range l.Windows {
 			if w.Block == nil {
-				return x, errors.New("a window without a block")
+				return x, errors.New("expected a block in each window, got a window without a block")
 			}
 			if w.Block.Frequency != l.Frequency || w.Block.Grid != l.Grid {
-				return x, fmt.Errorf("a block of frequency %d and grid %d in a lane of %d and %d", w.Block.Frequency, w.Block.Grid, l.Frequency, l.Grid)
+				return x, fmt.Errorf("expected blocks of the lane's frequency %d and grid %d, got %d and %d", l.Frequency, l.Grid, w.Block.Frequency, w.Block.Grid)
 			}
 			lane.Windows = append(lane.Windows, WindowIndex{Header: w.Block.Header, Open: w.Open, Length: len(w.Block.Bytes())})
 		}
@@ -67,8 +67,7 @@ func indexOf(h memstore.HostState) (HostIndex, error) {
 	return x, nil
 }
 
-// place sets where the record stands, and its blocks behind the payload, and
-// returns where they end.
+// place sets the offsets of the record and of its blocks, and returns where the blocks end.
 func (h *HostIndex) place(offset int64, payload int) int64 {
 	h.offset, h.payload = offset, payload
 	end := offset + recordHead + int64(payload)
@@ -81,7 +80,7 @@ func (h *HostIndex) place(offset int64, payload int) int64 {
 	return end
 }
 
-// appendIndex appends what a record and the footer alike have of a host.
+// appendIndex appends a host's index, which is the same in its record and in the footer.
 func appendIndex(dst []byte, h *HostIndex) []byte {
 	dst = appendString(dst, h.Cluster)
 	dst = appendString(dst, h.Host)
@@ -112,62 +111,62 @@ func appendIndex(dst []byte, h *HostIndex) []byte {
 	return dst
 }
 
-func parseIndex(f *fields) HostIndex {
+func parseIndex(r *binfmt.Reader) HostIndex {
 	h := HostIndex{
-		Cluster: f.pathElement("cluster"),
-		Host:    f.pathElement("host"),
-		Number:  uint32(f.uvarint(0, 1<<32-1, "number of a host")),
+		Cluster: readFileName(r, "cluster"),
+		Host:    readFileName(r, "host"),
+		Number:  uint32(r.Uvarint(0, 1<<32-1, "number of a host")),
 	}
-	h.Lanes = make([]LaneIndex, f.count(4, "lanes"))
+	h.Lanes = make([]LaneIndex, r.Count(4, "lanes"))
 	frequencies := make([]int64, len(h.Lanes))
 	for i := range h.Lanes {
-		h.Lanes[i] = parseLane(f)
+		h.Lanes[i] = parseLane(r)
 		frequencies[i] = h.Lanes[i].Frequency
 	}
-	if f.err == nil && !distinct(frequencies) {
-		f.fail("two lanes of one frequency")
+	if r.Err() == nil && !areDistinct(frequencies) {
+		r.Fail("expected one lane per frequency, got two lanes of one frequency")
 	}
 	return h
 }
 
-func parseLane(f *fields) LaneIndex {
-	l := LaneIndex{Frequency: int64(f.uvarint(1000, latest, "frequency"))}
+func parseLane(r *binfmt.Reader) LaneIndex {
+	l := LaneIndex{Frequency: int64(r.Uvarint(1000, maxTime, "frequency"))}
 	if l.Frequency%1000 != 0 {
-		f.fail("a frequency of %d ms", l.Frequency)
+		r.Fail("frequency: expected whole seconds, got %d ms", l.Frequency)
 	}
-	l.Grid = int64(f.uvarint(0, uint64(l.Frequency-1), "grid"))
-	most := mostSlot(l.Frequency)
-	if n := f.count(4, "windows"); n > 0 {
+	l.Grid = int64(r.Uvarint(0, uint64(l.Frequency-1), "grid"))
+	last := maxSlot(l.Frequency)
+	if n := r.Count(4, "windows"); n > 0 {
 		l.Windows = make([]WindowIndex, n)
 	}
 	end := int64(0)
 	for i := range l.Windows {
-		first := end + f.varint(-2*most, 2*most, "first slot")
+		first := end + r.Varint(-2*last, 2*last, "first slot")
 		if i > 0 && first < end {
-			f.fail("windows overlap")
+			r.Fail("windows overlap: expected slot %d or later, got %d", end, first)
 		}
 		w := WindowIndex{Header: block.Header{
 			Frequency: l.Frequency, Grid: l.Grid, First: first,
-			Slots:      int(f.uvarint(1, block.MaxSlots, "slots")),
-			Generation: f.byte("generation"),
+			Slots:      int(r.Uvarint(1, block.MaxSlots, "slots")),
+			Generation: r.Byte("generation"),
 		}}
-		length := f.uvarint(0, maxBlock<<1, "length of a block")
+		length := r.Uvarint(0, maxBlock<<1, "length of a block")
 		w.Open, w.Length = length&1 == 1, int(length>>1)
 		end = first + int64(w.Slots)
-		if f.err == nil && (first < -most || end > most) {
-			f.fail("a window of slots that no lane has")
+		if first < -last || end > last {
+			r.Fail("window: expected slots within %d to %d, got %d to %d", -last, last, first, end)
 		}
-		if f.err != nil {
+		if r.Err() != nil {
 			return l
 		}
 		l.Windows[i] = w
 	}
-	if n := f.count(2, "freed ranges"); n > 0 {
+	if n := r.Count(2, "freed ranges"); n > 0 {
 		l.Freed = make([]memstore.SlotRange, n)
 	}
 	for i := range l.Freed {
-		l.Freed[i].First = f.varint(-most, most, "first freed slot")
-		l.Freed[i].Slots = int(f.uvarint(0, uint64(2*most), "freed slots"))
+		l.Freed[i].First = r.Varint(-last, last, "first freed slot")
+		l.Freed[i].Slots = int(r.Uvarint(0, uint64(2*last), "freed slots"))
 	}
 	return l
 }

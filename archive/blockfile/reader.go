@@ -11,15 +11,15 @@ import (
 
 	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/memstore"
+	"github.com/ringstore/ringstore/memstore/binfmt"
 	"github.com/ringstore/ringstore/memstore/block"
 )
 
-// File is an open file. Its methods may be called by many goroutines; nobody may
-// write to its fields.
+// File is an open file. Its methods are safe for concurrent use; its fields must not be modified.
 type File struct {
 	Head
 	Hosts  []HostIndex
-	Damage []*DamageError // met when it was opened
+	Damage []*disk.DamageError // found by Open
 
 	path   string
 	file   disk.File
@@ -28,9 +28,9 @@ type File struct {
 	close  func() error
 }
 
-// Open opens a file and reads its index; if that is damaged, the records are
-// looked for, and what is sound of them is in Hosts. The error is [ErrVersion],
-// a *[DamageError] if nothing can be read, or one of the file system.
+// Open opens a file and reads its index. If the index is damaged, Open searches for the records, and
+// Hosts lists the sound ones. The error is [ErrVersion], a *[disk.DamageError] if nothing is readable,
+// or one of the file system.
 func Open(fsys disk.FS, path string) (*File, error) {
 	file, err := fsys.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {
@@ -72,7 +72,9 @@ func (f *File) open() error {
 	return nil
 }
 
-func (f *File) damage(offset int64, err error) *DamageError { return &DamageError{f.path, offset, err} }
+func (f *File) damage(offset int64, err error) *disk.DamageError {
+	return &disk.DamageError{Path: f.path, Offset: offset, Err: err}
+}
 
 // read returns n bytes of the file.
 func (f *File) read(offset, n int64) ([]byte, error) {
@@ -89,7 +91,7 @@ func (f *File) readAt(b []byte, offset int64) error {
 	case n == len(b):
 		return nil
 	case errors.Is(err, io.EOF):
-		return errShort // it has shrunk
+		return errShort // the file has shrunk
 	default:
 		return err
 	}
@@ -104,25 +106,25 @@ func (f *File) readHeader() error {
 	return err
 }
 
-// readFooter reads the index; if the file has lost its header, that is taken
-// from there too.
+// readFooter reads the index, and the copy of the header that precedes it. If the file's own header is
+// intact, both must be equal.
 func (f *File) readFooter(headLost bool) error {
 	trailer, err := f.read(f.size-trailerSize, trailerSize)
 	if err != nil {
 		return err
 	}
 	if string(trailer[trailerSize-len(trailerMagic):]) != trailerMagic {
-		return errors.New("no trailer")
+		return errors.New("no trailer at the end of the file")
 	}
 	offset := binary.LittleEndian.Uint64(trailer)
 	if offset < headerSize || offset > uint64(f.size-trailerSize) {
-		return errors.New("trailer: no footer can be where it says")
+		return fmt.Errorf("trailer: expected a footer at byte %d to %d, got %d", headerSize, f.size-trailerSize, offset)
 	}
 	footer, err := f.read(int64(offset), f.size-trailerSize-int64(offset)+8)
 	if err != nil {
 		return err
 	}
-	if checksum(footer) != binary.LittleEndian.Uint32(trailer[8:]) {
+	if binfmt.Checksum(footer) != binary.LittleEndian.Uint32(trailer[8:]) {
 		return fmt.Errorf("footer: %w", errChecksum)
 	}
 	head, m, err := parseHeader(footer)
@@ -130,50 +132,52 @@ func (f *File) readFooter(headLost bool) error {
 		return fmt.Errorf("footer: %w", err)
 	}
 	if !headLost && (head != f.Head || m != f.marker) {
-		return errors.New("the footer of another file")
+		return errors.New("footer: expected the file's header, got that of another file")
 	}
 	hosts, err := parseFooter(footer[headerSize:len(footer)-8], int64(offset))
 	if err != nil {
-		return fmt.Errorf("footer: %w", err)
+		return fmt.Errorf("footer %w", err)
 	}
 	f.Head, f.marker, f.Hosts = head, m, hosts
 	return nil
 }
 
-// parseFooter reads the index of records that end where the footer begins.
+// parseFooter reads the index, which is the part of the footer after its header. The last record must
+// end at end, the offset of the footer in the file.
 func parseFooter(b []byte, end int64) ([]HostIndex, error) {
-	r := fields{rest: b}
-	hosts := make([]HostIndex, 0, r.count(6, "hosts"))
+	r := binfmt.NewReader(b, headerSize)
+	hosts := make([]HostIndex, 0, r.Count(6, "hosts"))
 	names := make(map[hostName]struct{}, cap(hosts))
 	at := int64(headerSize)
 	for range cap(hosts) {
-		payload := int(r.uvarint(1, maxPayload, "length of a record"))
+		payload := int(r.Uvarint(1, maxPayload, "length of a record"))
 		h := parseIndex(&r)
-		if r.err != nil {
-			return nil, r.err
+		if r.Err() != nil {
+			return nil, r.Err()
 		}
 		names[hostName{h.Cluster, h.Host}] = struct{}{}
 		if at = h.place(at, payload); at > end {
-			return nil, errors.New("the records go beyond it")
+			r.Fail("expected records up to byte %d of the file, got one up to byte %d", end, at)
+			return nil, r.Err()
 		}
 		hosts = append(hosts, h)
 	}
+	r.Finish("index")
 	switch {
-	case r.err != nil:
-		return nil, r.err
-	case len(r.rest) > 0:
-		return nil, errors.New("bytes behind the index")
+	case r.Err() != nil:
 	case at != end:
-		return nil, errors.New("it is not behind the last record")
+		r.Fail("expected records up to byte %d of the file, got records up to byte %d", end, at)
 	case len(names) < len(hosts):
-		return nil, errors.New("a host twice")
+		r.Fail("a host is listed twice")
+	}
+	if r.Err() != nil {
+		return nil, r.Err()
 	}
 	return hosts, nil
 }
 
-// Series returns the series of each lane of host i of the file. Those without a
-// sample have the first slot [math.MaxInt64] and the last [math.MinInt64]. The
-// error is a *[DamageError].
+// Series returns the series of each lane of host i of the file. A series without a sample has the
+// first slot [math.MaxInt64] and the last [math.MinInt64]. The error is a *[disk.DamageError].
 func (f *File) Series(i int) ([][]memstore.SeriesState, error) {
 	h := &f.Hosts[i]
 	record, err := f.read(h.offset, recordHead+int64(h.payload))
@@ -196,15 +200,23 @@ func (f *File) parseRecord(h *HostIndex, record []byte) ([][]memstore.SeriesStat
 	}
 	index := appendIndex(nil, h)
 	if !bytes.HasPrefix(payload, index) {
-		return nil, errors.New("it is not what the index says")
+		return nil, fmt.Errorf("the record of %s/%s does not match the index", h.Cluster, h.Host)
 	}
-	r := fields{rest: payload[len(index):]}
+	r := binfmt.NewReader(payload[len(index):], int64(recordHead+len(index)))
 	all := parseTables(&r, h.Lanes, func(n int) []memstore.SeriesState { return make([]memstore.SeriesState, n) })
-	return all, r.err
+	return all, recordError(&r)
 }
 
-// Block reads the block of a window of the file, into memory of its size. The
-// error is a *[DamageError].
+// recordError returns a reader's error, whose offset is relative to the record.
+func recordError(r *binfmt.Reader) error {
+	if r.Err() != nil {
+		return fmt.Errorf("record %w", r.Err())
+	}
+	return nil
+}
+
+// Block reads the block of a window of the file into an allocation of its size. The error is a
+// *[disk.DamageError].
 func (f *File) Block(w WindowIndex) (*block.Block, error) {
 	data, err := f.read(w.Offset, int64(w.Length))
 	if err != nil {
@@ -215,7 +227,7 @@ func (f *File) Block(w WindowIndex) (*block.Block, error) {
 	case err != nil:
 		return nil, f.damage(w.Offset, err)
 	case b.Header != w.Header:
-		return nil, f.damage(w.Offset, fmt.Errorf("a block of %+v, not of %+v as the index says", b.Header, w.Header))
+		return nil, f.damage(w.Offset, fmt.Errorf("expected a block of %+v as in the index, got one of %+v", w.Header, b.Header))
 	}
 	return b, nil
 }

@@ -4,29 +4,30 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+
+	"github.com/ringstore/ringstore/memstore/binfmt"
 )
 
 const (
-	searchBytes = 1 << 20 // read at a time in search of a marker
-	pageBytes   = 4 << 10 // what a disk loses at once
-	badPages    = 64      // after so many the rest of a file is given up
+	searchBytes = 1 << 20 // read at a time when searching for a marker
+	pageBytes   = 4 << 10 // the unit that a disk loses
+	maxBadPages = 64      // unreadable pages of a file before the rest is given up
 )
 
-var errNoRecord = errors.New("not the record that was written")
+var errNoRecord = errors.New("expected a record with the file's marker")
 
-// scanner finds the records of a file whose index is lost, from front to back.
+// scanner finds the records of a file whose index is damaged, from front to back.
 type scanner struct {
 	*File
 	names   map[hostName]struct{}
 	payload []byte
-	chunk   []byte // of the file, in which a marker is looked for
-	chunkAt int64
-	wasted  int64 // bytes behind markers that no sound record was found at
-	bad     int   // pages that cannot be read
+	chunk   []byte // a part of the file that is searched for a marker
+	chunkAt int64  // its offset
+	wasted  int64  // bytes read at markers without a sound record
+	bad     int    // unreadable pages
 }
 
-// scan fills Hosts and Damage with what the records say. The cause is what is
-// wrong with the index.
+// scan fills Hosts and Damage from the records. cause says why the index is unusable.
 func (f *File) scan(cause error) {
 	s := scanner{File: f, names: make(map[hostName]struct{})}
 	for at := int64(headerSize); ; {
@@ -44,15 +45,15 @@ func (f *File) scan(cause error) {
 		f.Hosts = append(f.Hosts, h)
 		if end <= f.size {
 			at = end
-		} else { // blocks were cut out, of this record or of one behind it
+		} else { // the blocks of this record or of a later one were cut off
 			f.Damage = append(f.Damage, f.damage(at, errShort))
 			at += recordHead + int64(h.payload)
 		}
 	}
 }
 
-// next returns the first sound record from an offset on, or the file's size if
-// there is none.
+// next returns the offset and the index of the first sound record at or behind an offset. If there is
+// none, the offset is the file's size.
 func (s *scanner) next(at int64) (int64, HostIndex) {
 	for {
 		if at = s.search(at); at == s.size {
@@ -62,7 +63,7 @@ func (s *scanner) next(at int64) (int64, HostIndex) {
 		if err == nil {
 			return at, h
 		}
-		// A file of nothing but markers must not cost a read for each byte.
+		// A file full of markers must not cost a read per byte.
 		if s.wasted += max(int64(len(s.payload)), pageBytes); s.wasted > 8*s.size {
 			return s.size, HostIndex{}
 		}
@@ -70,7 +71,7 @@ func (s *scanner) next(at int64) (int64, HostIndex) {
 	}
 }
 
-// record reads the record at an offset. Its series are not looked at.
+// record reads the index in the record at an offset. It does not parse the series.
 func (s *scanner) record(at int64) (HostIndex, error) {
 	s.payload = s.payload[:0]
 	head, err := s.read(at, recordHead)
@@ -91,23 +92,23 @@ func (s *scanner) record(at int64) (HostIndex, error) {
 	if recordSum(head, s.payload) != binary.LittleEndian.Uint32(head[markerSize+4:]) {
 		return HostIndex{}, errChecksum
 	}
-	f := fields{rest: s.payload}
-	h := parseIndex(&f)
+	r := binfmt.NewReader(s.payload, recordHead)
+	h := parseIndex(&r)
 	h.payload = int(length)
-	if _, twice := s.names[hostName{h.Cluster, h.Host}]; twice && f.err == nil {
-		f.fail("a host twice")
+	if _, found := s.names[hostName{h.Cluster, h.Host}]; found {
+		r.Fail("%s/%s has a second record; it occurs twice", h.Cluster, h.Host)
 	}
-	return h, f.err
+	return h, recordError(&r)
 }
 
-// search returns where the next marker is from an offset on, or the file's size
-// if there is none.
+// search returns the offset of the first marker at or behind an offset, or the file's size if there is
+// none.
 func (s *scanner) search(at int64) int64 {
 	for s.size-at >= markerSize {
 		if have := s.chunkAt + int64(len(s.chunk)); at < s.chunkAt || have-at < markerSize {
 			if !s.fill(at) {
 				at = (at/pageBytes + 1) * pageBytes
-				if s.bad++; s.bad >= badPages {
+				if s.bad++; s.bad >= maxBadPages {
 					break
 				}
 				continue
@@ -121,8 +122,7 @@ func (s *scanner) search(at int64) int64 {
 	return s.size
 }
 
-// fill reads a chunk from an offset on, and tells if there is room for a marker
-// in what can be read of it.
+// fill reads a chunk at an offset, and reports whether the readable part of it can hold a marker.
 func (s *scanner) fill(at int64) bool {
 	want := int(min(searchBytes, s.size-at))
 	if cap(s.chunk) < want {

@@ -7,21 +7,22 @@ import (
 	"slices"
 
 	"github.com/ringstore/ringstore/memstore"
+	"github.com/ringstore/ringstore/memstore/binfmt"
 	"github.com/ringstore/ringstore/memstore/block"
 )
 
-// What the first byte of a series says: what is not as with the series before.
+// The first byte of a series says which fields differ from those of the previous series.
 const (
 	flagColumn = 1 << iota // the column is not the next one
 	flagOffset
 	flagFirst
 	flagLast
-	flagEmpty // the series has no sample, and neither a first nor a last slot
+	flagEmpty // the series has no sample, and so neither a first nor a last slot
 
 	flagsKnown = flagColumn | flagOffset | flagFirst | flagLast | flagEmpty
 )
 
-// tables writes the series tables of one host after the other.
+// tables encodes the series tables of a host. It is reused for the next host.
 type tables struct {
 	strings map[string]uint64
 	devices map[memstore.Device]uint64
@@ -31,8 +32,7 @@ type tables struct {
 	rows    []byte
 }
 
-// append appends the tables of a host's lanes: the strings and the devices, each
-// once, and the series.
+// append appends the tables of a host's lanes: the distinct strings and devices, and the series.
 func (t *tables) append(dst []byte, lanes []memstore.LaneState) []byte {
 	t.reset()
 	for _, l := range lanes {
@@ -52,7 +52,7 @@ func (t *tables) append(dst []byte, lanes []memstore.LaneState) []byte {
 	return append(dst, t.rows...)
 }
 
-// reset empties the tables but for number 0 of both.
+// reset empties the tables except for string 0 and device 0.
 func (t *tables) reset() {
 	if t.strings == nil {
 		t.strings, t.devices = make(map[string]uint64), make(map[memstore.Device]uint64)
@@ -63,8 +63,8 @@ func (t *tables) reset() {
 	t.text, t.lengths, t.device, t.rows = t.text[:0], t.lengths[:0], t.device[:0], t.rows[:0]
 }
 
-// add adds a series whose column would be next, and leaves in before what the
-// one after it is compared with.
+// add adds a series, encoded relative to before, the previous one, and to next, the column after that
+// one's. It updates before.
 func (t *tables) add(s, before *memstore.SeriesState, next int64) {
 	metric, device := t.stringNumber(s.Metric), t.deviceNumber(s.Device)
 	flags := byte(0)
@@ -74,7 +74,7 @@ func (t *tables) add(s, before *memstore.SeriesState, next int64) {
 	t.rows = binary.AppendUvarint(t.rows, device)
 	if gap := int64(s.Column) - next; gap != 0 {
 		flags |= flagColumn
-		t.rows = binary.AppendUvarint(t.rows, uint64(gap)) // one below 0 is refused when it is read
+		t.rows = binary.AppendUvarint(t.rows, uint64(gap)) // the reader rejects a negative gap
 	}
 	relative := func(flag byte, v int64, before *int64) {
 		if v != *before {
@@ -116,106 +116,103 @@ func (t *tables) deviceNumber(d memstore.Device) uint64 {
 	return n
 }
 
-// parseTables reads the series of each lane into what room returns for so many.
-// All strings share one allocation.
-func parseTables(f *fields, lanes []LaneIndex, room func(n int) []memstore.SeriesState) [][]memstore.SeriesState {
-	names := parseStrings(f)
-	devices := parseDevices(f, names)
+// parseTables reads the series of each lane into the memory that alloc returns for n of them. All
+// strings share one allocation.
+func parseTables(r *binfmt.Reader, lanes []LaneIndex, alloc func(n int) []memstore.SeriesState) [][]memstore.SeriesState {
+	names := parseStrings(r)
+	devices := parseDevices(r, names)
 	all := make([][]memstore.SeriesState, len(lanes))
 	for i := range lanes {
-		n := f.count(3, "series")
-		if f.err == nil && n > 0 {
-			all[i] = room(n)
-			parseSeries(f, all[i], lanes[i].Frequency, names, devices)
+		if n := r.Count(3, "series"); n > 0 {
+			all[i] = alloc(n)
+			parseSeries(r, all[i], lanes[i].Frequency, names, devices)
 		}
 	}
-	if f.err == nil && len(f.rest) > 0 {
-		f.fail("bytes behind the series")
-	}
+	r.Finish("series")
 	return all
 }
 
-func parseStrings(f *fields) []string {
-	lengths := make([]int, f.count(1, "strings"))
+func parseStrings(r *binfmt.Reader) []string {
+	lengths := make([]int, r.Count(1, "strings"))
 	total := 0
 	for i := range lengths {
-		lengths[i] = int(f.uvarint(1, maxName, "length of a string"))
+		lengths[i] = int(r.Uvarint(1, maxName, "length of a string"))
 		total += lengths[i]
 	}
-	text := string(f.take(total, "strings"))
+	text := string(r.Take(total, "strings"))
 	names := make([]string, 1, len(lengths)+1)
 	for _, length := range lengths {
-		if f.err != nil {
+		if r.Err() != nil {
 			return names
 		}
-		f.checkName(text[:length], "string")
+		checkName(r, text[:length], "string")
 		names = append(names, text[:length])
 		text = text[length:]
 	}
-	if !distinct(slices.Clone(names)) {
-		f.fail("a string twice")
+	if r.Err() == nil && !areDistinct(slices.Clone(names)) {
+		r.Fail("a string occurs twice")
 	}
 	return names
 }
 
-func parseDevices(f *fields, names []string) []memstore.Device {
-	devices := make([]memstore.Device, f.count(4, "devices")+1)
-	there := make(map[memstore.Device]struct{}, len(devices))
-	there[memstore.Device{}] = struct{}{}
+func parseDevices(r *binfmt.Reader, names []string) []memstore.Device {
+	devices := make([]memstore.Device, r.Count(4, "devices")+1)
+	seen := make(map[memstore.Device]struct{}, len(devices))
+	seen[memstore.Device{}] = struct{}{}
 	for i := range devices[1:] {
 		d := &devices[i+1]
 		for _, s := range [...]*string{&d.Type, &d.TypeID, &d.Subtype, &d.SubtypeID} {
-			*s = names[f.uvarint(0, uint64(len(names)-1), "string of a device")]
+			*s = names[r.Uvarint(0, uint64(len(names)-1), "string of a device")]
 		}
-		there[*d] = struct{}{}
+		seen[*d] = struct{}{}
 	}
-	if f.err == nil && len(there) < len(devices) {
-		f.fail("a device twice")
+	if len(seen) < len(devices) {
+		r.Fail("a device occurs twice")
 	}
 	return devices
 }
 
-// distinct sorts some things and tells if no two are the same.
-func distinct[T cmp.Ordered](all []T) bool {
+// areDistinct sorts values and reports whether no two are equal.
+func areDistinct[T cmp.Ordered](all []T) bool {
 	slices.Sort(all)
 	return len(slices.Compact(all)) == len(all)
 }
 
-func parseSeries(f *fields, all []memstore.SeriesState, frequency int64, names []string, devices []memstore.Device) {
-	most := mostSlot(frequency)
+func parseSeries(r *binfmt.Reader, all []memstore.SeriesState, frequency int64, names []string, devices []memstore.Device) {
+	limit := maxSlot(frequency)
 	keys := make([]uint64, len(all)) // metric and device
 	var offset, first, last int64
 	column := uint64(0) // the next one
 	for i := range all {
-		flags := f.byte("flags")
-		metric := f.uvarint(0, uint64(len(names)-1), "metric")
-		device := f.uvarint(0, uint64(len(devices)-1), "device")
+		flags := r.Byte("flags")
+		metric := r.Uvarint(0, uint64(len(names)-1), "metric")
+		device := r.Uvarint(0, uint64(len(devices)-1), "device")
 		keys[i] = metric<<32 | device
 		if flags&flagColumn != 0 {
-			column += f.uvarint(1, block.MaxColumns, "column")
+			column += r.Uvarint(1, block.MaxColumns, "column")
 		}
 		if flags&flagOffset != 0 {
-			offset += f.varint(-frequency, frequency, "offset")
+			offset += r.Varint(-frequency, frequency, "offset")
 		}
 		if flags&flagFirst != 0 {
-			first += f.varint(-2*most, 2*most, "first slot of a series")
+			first += r.Varint(-2*limit, 2*limit, "first slot of a series")
 		}
 		if flags&flagLast != 0 {
-			last += f.varint(-2*most, 2*most, "last slot of a series")
+			last += r.Varint(-2*limit, 2*limit, "last slot of a series")
 		}
 		switch {
 		case flags&^flagsKnown != 0:
-			f.fail("flags %#x are not known", flags&^flagsKnown)
+			r.Fail("unknown flags %#x", flags&^flagsKnown)
 		case column >= block.MaxColumns:
-			f.fail("column %d", column)
+			r.Fail("column: expected less than %d, got %d", block.MaxColumns, column)
 		case offset < -frequency/2 || offset >= frequency/2:
-			f.fail("an offset of %d ms", offset)
-		case min(first, last) < -most || max(first, last) > most:
-			f.fail("slots %d and %d of a series", first, last)
+			r.Fail("offset: expected at most half of the frequency %d, got %d ms", frequency, offset)
+		case min(first, last) < -limit || max(first, last) > limit:
+			r.Fail("series: expected slots within %d to %d, got %d to %d", -limit, limit, first, last)
 		case flags&flagEmpty == 0 && last < first:
-			f.fail("a series ends before it begins")
+			r.Fail("series: expected a last slot of %d or later, got %d", first, last)
 		}
-		if f.err != nil {
+		if r.Err() != nil {
 			return
 		}
 		all[i] = memstore.SeriesState{
@@ -227,7 +224,7 @@ func parseSeries(f *fields, all []memstore.SeriesState, frequency int64, names [
 		}
 		column++
 	}
-	if !distinct(keys) {
-		f.fail("a series twice")
+	if !areDistinct(keys) {
+		r.Fail("a series occurs twice")
 	}
 }

@@ -9,17 +9,16 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// Summary tells what a file holds.
+// Summary counts the contents of a file.
 type Summary struct {
 	Head
 	Hosts, Series, Blocks int
 	Values                int64 // samples in the blocks
-	Damage                []*DamageError
+	Damage                []*disk.DamageError
 }
 
-// Verify reads all of a file, down to each value of each block, and changes
-// nothing. Series and blocks that are damaged are not counted. The error is one of
-// [Open], or the context's.
+// Verify reads all of a file, including every value of every block, and changes nothing. It does not
+// count damaged series and blocks. The error is one of [Open] or of ctx.
 func Verify(ctx context.Context, fsys disk.FS, path string) (Summary, error) {
 	f, err := Open(fsys, path)
 	if err != nil {
@@ -45,7 +44,7 @@ type verifier struct {
 func (v *verifier) host(ctx context.Context, i int) error {
 	v.summary.Hosts++
 	lanes, err := v.Series(i)
-	v.damaged(err)
+	v.addDamage(err)
 	for _, series := range lanes {
 		v.summary.Series += len(series)
 	}
@@ -59,8 +58,8 @@ func (v *verifier) host(ctx context.Context, i int) error {
 	return ctx.Err()
 }
 
-func (v *verifier) damaged(err error) {
-	if d, ok := errors.AsType[*DamageError](err); ok {
+func (v *verifier) addDamage(err error) {
+	if d, ok := errors.AsType[*disk.DamageError](err); ok {
 		v.summary.Damage = append(v.summary.Damage, d)
 	}
 }
@@ -68,7 +67,7 @@ func (v *verifier) damaged(err error) {
 func (v *verifier) window(ctx context.Context, w WindowIndex) error {
 	b, err := v.Block(w)
 	if err != nil {
-		v.damaged(err)
+		v.addDamage(err)
 		return ctx.Err()
 	}
 	n, err := v.count(ctx, b)
@@ -76,7 +75,7 @@ func (v *verifier) window(ctx context.Context, w WindowIndex) error {
 		return err
 	}
 	if err != nil {
-		v.damaged(v.damage(w.Offset, err))
+		v.addDamage(v.damage(w.Offset, err))
 		return nil
 	}
 	v.summary.Blocks++

@@ -10,16 +10,17 @@ import (
 	"slices"
 
 	"github.com/ringstore/ringstore/memstore"
+	"github.com/ringstore/ringstore/memstore/binfmt"
 )
 
-// Writer writes a file. It is for one goroutine. What it keeps in memory is the
-// index, and the series of one host at a time.
+// Writer writes a file. It is for one goroutine. It keeps the encoded index in memory, and the series
+// of one host at a time.
 type Writer struct {
 	w      io.Writer
 	head   Head
 	marker marker
 	size   int64
-	err    error // of the first write that failed; the file is of no use
+	err    error // of the first failed write; the file is unusable
 
 	hosts  map[hostName]struct{}
 	index  []byte // of the footer
@@ -30,11 +31,11 @@ type Writer struct {
 
 type hostName struct{ cluster, host string }
 
-// NewWriter writes a file's header. The writer is best a buffered one: what is
-// not blocks comes in small pieces.
+// NewWriter writes a file's header. w should be buffered, as everything but blocks is written in
+// small pieces.
 func NewWriter(w io.Writer, h Head) (*Writer, error) {
 	var m marker
-	_, _ = rand.Read(m[:]) // it does not fail, see its documentation
+	_, _ = rand.Read(m[:]) // never fails
 	return newWriter(w, h, m)
 }
 
@@ -42,7 +43,7 @@ func newWriter(w io.Writer, h Head, m marker) (*Writer, error) {
 	b := &Writer{w: w, head: h, marker: m, hosts: make(map[hostName]struct{})}
 	header := appendHeader(nil, h, m)
 	if back, _, err := parseHeader(header); err != nil || back != h {
-		return nil, fmt.Errorf("block file: a header of %+v", h)
+		return nil, fmt.Errorf("block file: invalid header %+v", h)
 	}
 	return b, b.write(header)
 }
@@ -97,22 +98,22 @@ func (w *Writer) encode(h memstore.HostState) (HostIndex, error) {
 	if len(payload) > maxPayload {
 		return index, fmt.Errorf("expected at most %d bytes of series, got %d", maxPayload, len(payload))
 	}
-	f := fields{rest: payload}
-	back := parseIndex(&f)
-	parseTables(&f, back.Lanes, func(n int) []memstore.SeriesState {
+	r := binfmt.NewReader(payload, recordHead)
+	decoded := parseIndex(&r)
+	parseTables(&r, decoded.Lanes, func(n int) []memstore.SeriesState {
 		w.series = slices.Grow(w.series[:0], n)[:n]
 		return w.series
 	})
-	if f.err != nil {
-		return index, f.err
+	if r.Err() != nil {
+		return index, fmt.Errorf("its record would be %w", r.Err())
 	}
 	binary.LittleEndian.PutUint32(w.record[markerSize:], uint32(len(payload)))
 	binary.LittleEndian.PutUint32(w.record[markerSize+4:], recordSum(w.record, payload))
-	return back, nil
+	return decoded, nil
 }
 
-// Close writes the footer and the trailer. It does not close the underlying
-// writer. A second Close does nothing.
+// Close writes the footer and the trailer. It does not close the underlying writer. A second Close
+// does nothing.
 func (w *Writer) Close() error {
 	if errors.Is(w.err, errClosed) {
 		return nil
@@ -124,11 +125,11 @@ func (w *Writer) Close() error {
 	footer = binary.AppendUvarint(footer, uint64(len(w.hosts)))
 	footer = append(footer, w.index...)
 	if len(footer) > math.MaxInt32 {
-		w.err = fmt.Errorf("block file: an index of %d bytes", len(footer))
+		w.err = fmt.Errorf("block file: expected an index of at most %d bytes, got %d", math.MaxInt32, len(footer))
 		return w.err
 	}
 	footer = binary.LittleEndian.AppendUint64(footer, uint64(w.size))
-	footer = binary.LittleEndian.AppendUint32(footer, checksum(footer))
+	footer = binary.LittleEndian.AppendUint32(footer, binfmt.Checksum(footer))
 	if err := w.write(append(footer, trailerMagic...)); err != nil {
 		return err
 	}
@@ -136,7 +137,7 @@ func (w *Writer) Close() error {
 	return nil
 }
 
-var errClosed = errors.New("block file: it is closed")
+var errClosed = errors.New("block file: the writer is closed")
 
 func (w *Writer) write(b []byte) error {
 	n, err := w.w.Write(b)

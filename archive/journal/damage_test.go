@@ -15,6 +15,7 @@ import (
 
 	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/archive/disk/disktest"
+	"github.com/ringstore/ringstore/memstore/binfmt"
 )
 
 // place is where a record's frame stands.
@@ -357,7 +358,7 @@ func TestNewerVersion(t *testing.T) {
 
 // resum gives a changed header its checksum.
 func resum(head []byte) []byte {
-	sum := checksum(head[:36])
+	sum := binfmt.Checksum(head[:36])
 	return append(head[:36], byte(sum), byte(sum>>8), byte(sum>>16), byte(sum>>24))
 }
 

@@ -2,17 +2,14 @@ package journal
 
 import (
 	"encoding/binary"
-	"hash/crc32"
+
+	"github.com/ringstore/ringstore/memstore/binfmt"
 )
 
 // frameHead is the length of a frame's header in bytes. The header holds the record's length, its
 // index in the segment, and a CRC32C of both, of the record and of the segment's identity, so that
 // neither zeros nor bytes of another file pass for a frame.
 const frameHead = 12
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
 // appendFrame appends a frame whose index and checksum seal fills in.
 func appendFrame(dst, record []byte) []byte {
@@ -42,7 +39,7 @@ func frameSum(frame []byte, id segmentID) uint32 {
 	copy(tail[:8], frame)
 	binary.LittleEndian.PutUint64(tail[8:], id.number)
 	binary.LittleEndian.PutUint32(tail[16:], id.salt)
-	return crc32.Update(checksum(frame[frameHead:]), castagnoli, tail[:])
+	return binfmt.UpdateChecksum(binfmt.Checksum(frame[frameHead:]), tail[:])
 }
 
 // isSound reports whether a frame is as it was written to the segment.

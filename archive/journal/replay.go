@@ -11,19 +11,6 @@ import (
 	"github.com/ringstore/ringstore/archive/disk"
 )
 
-// CorruptionError is damage at a place in a file.
-type CorruptionError struct {
-	Path   string
-	Offset int64 // in bytes
-	Err    error
-}
-
-func (e *CorruptionError) Error() string {
-	return fmt.Sprintf("%s: damaged at byte %d: %v", e.Path, e.Offset, e.Err)
-}
-
-func (e *CorruptionError) Unwrap() error { return e.Err }
-
 // Report describes the contents of a journal.
 type Report struct {
 	Segments int   // read
@@ -35,7 +22,7 @@ type Report struct {
 	Torn      int
 	TornBytes int64
 
-	Damage      []*CorruptionError // the first 100 places
+	Damage      []*disk.DamageError // the first 100 places
 	DamageTotal int
 	Lost        int // records known to be missing between others
 }
@@ -45,7 +32,7 @@ const maxDamage = 100
 func (r *Report) addDamage(path string, offset int64, err error) {
 	r.DamageTotal++
 	if len(r.Damage) < maxDamage {
-		r.Damage = append(r.Damage, &CorruptionError{path, offset, err})
+		r.Damage = append(r.Damage, &disk.DamageError{Path: path, Offset: offset, Err: err})
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/ringstore/ringstore/archive/disk"
+	"github.com/ringstore/ringstore/memstore/binfmt"
 )
 
 const (
@@ -82,7 +83,7 @@ func (s segment) appendHeader(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, s.salt)
 	dst = binary.LittleEndian.AppendUint64(dst, s.after)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(s.afterEnd))
-	return binary.LittleEndian.AppendUint32(dst, checksum(dst[at:]))
+	return binary.LittleEndian.AppendUint32(dst, binfmt.Checksum(dst[at:]))
 }
 
 // versionError is the error for a segment of another format version.
@@ -100,7 +101,7 @@ var errHeader = errors.New("the segment's header is damaged")
 // parseHeader parses the header. The ID in it must be that of the file's name, which s holds.
 func (s *segment) parseHeader(path string, head []byte) error {
 	if len(head) < headerSize || !bytes.Equal(head[:7], []byte(magic[:7])) ||
-		binary.LittleEndian.Uint32(head[36:]) != checksum(head[:36]) {
+		binary.LittleEndian.Uint32(head[36:]) != binfmt.Checksum(head[:36]) {
 		return errHeader
 	}
 	if head[7] != magic[7] {
