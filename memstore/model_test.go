@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -75,6 +76,28 @@ func (m model) want(sel Selection, aggregation Aggregation, from, n int64) ([]fl
 		values[i] = sum
 	}
 	return values, nil
+}
+
+// health answers [Store.Health] for a host that has samples, at a minute.
+func (m model) health(host string, metrics []string, minute int64) Health {
+	health := Health{Known: true}
+	for _, name := range metrics {
+		newest, ok := int64(math.MinInt64), false // seconds since base
+		for k, slots := range m {
+			if k.Host == host && k.Metric == name {
+				for at := range slots {
+					newest, ok = max(newest, at*60+phaseOf(k.Device)), true
+				}
+			}
+		}
+		switch {
+		case !ok:
+			health.Missing = append(health.Missing, name)
+		case minute*60-newest > 5*60:
+			health.Degraded = append(health.Degraded, name)
+		}
+	}
+	return health
 }
 
 // forget deletes the slots that f names, and the series that had no others.
@@ -258,6 +281,16 @@ func TestModel(t *testing.T) {
 					return !held
 				})
 			default:
+				for _, host := range hosts {
+					want := m.health(host, names, minute)
+					got := s.Health("alpha", host, names)
+					if !got.Known && len(want.Missing) == len(names) { // the host has left, or never came
+						continue
+					}
+					if !reflect.DeepEqual(got, want) {
+						fail("health of %s: got %+v, want %+v", host, got, want)
+					}
+				}
 				sel := Selection{Cluster: "alpha", Host: hosts[r.IntN(2)], Metric: names[r.IntN(3)]}
 				switch r.IntN(4) {
 				case 0:
@@ -331,7 +364,10 @@ func TestConcurrentUse(t *testing.T) {
 	each(func(r *rand.Rand) {
 		maintain(t, s)
 		s.Size()
-		s.Health("alpha", host(r), []string{"power", "load"})
+		// No host has "load".
+		if got := s.Health("alpha", host(r), []string{"power", "load"}); got.Known != slices.Contains(got.Missing, "load") || slices.Contains(got.Degraded, "load") {
+			t.Errorf("health: %+v", got)
+		}
 		if _, err := s.Tree(nil); err != nil {
 			t.Error(err)
 		}
