@@ -199,7 +199,7 @@ func (a *Archive) append(ctx context.Context, r *memstore.Record) error {
 	if err := a.journal.Load().Append(ctx, r.Bytes()); err != nil {
 		return err
 	}
-	r.Settle()
+	r.Commit()
 	return nil
 }
 

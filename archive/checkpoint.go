@@ -53,7 +53,7 @@ func (a *Archive) checkpoint(begin time.Time, p *pace) (int64, error) {
 	if err := c.write(); err != nil {
 		return 0, fmt.Errorf("checkpoint: %w", errors.Join(err, c.undo(), a.removeBlocks()))
 	}
-	snapshot.Settle()
+	snapshot.Commit()
 	c.addToCatalog()
 	a.Logger.Info("checkpoint written", "run", c.head.Run, "hosts", c.hosts, "blocks", c.blocks, "bytes", c.bytes, "took", time.Since(begin))
 	if err := errors.Join(a.journal.Load().Drop(first), a.removeWindows(c.head.Run), a.removeBlocks()); err != nil {

@@ -32,7 +32,7 @@ type restorer struct {
 	*Archive
 	disk   disk.FS // the archive's, with retries
 	ctx    context.Context
-	store  *memstore.Restoring
+	store  *memstore.Restorer
 	total  Restored
 	logged time.Time // when progress was last logged
 }

@@ -174,7 +174,7 @@ func BenchmarkReplay(b *testing.B) {
 			if refused, err := s.WriteRecord(batch, &r); err != nil || len(refused) > 0 {
 				b.Fatal(refused, err)
 			}
-			r.Settle()
+			r.Commit()
 			records = append(records, r.Bytes())
 		}
 	}

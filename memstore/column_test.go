@@ -64,7 +64,7 @@ func TestReusedColumns(t *testing.T) {
 			checkOwnValues(t, s, id*10_000+i, now.Load())
 		}
 	}
-	checkBooks(t, s, "after all")
+	checkAccount(t, s, "after all")
 }
 
 // checkOwnValues checks that a device has no other values than its number.
@@ -111,8 +111,8 @@ func TestOneSampleEach(t *testing.T) {
 	if n := s.Size(); n.Series != 1 || n.Bytes > 12_000 {
 		t.Errorf("after all but one series have left: %+v", n)
 	}
-	if l := series(t, s, "n1", "load", Device{}).lane; len(l.columns) != 1 || len(l.vacant) != 0 {
-		t.Errorf("%d columns, of which %d may be used again", len(l.columns), len(l.vacant))
+	if l := series(t, s, "n1", "load", Device{}).lane; len(l.columns) != 1 || len(l.free) != 0 {
+		t.Errorf("%d columns, of which %d may be used again", len(l.columns), len(l.free))
 	}
 }
 

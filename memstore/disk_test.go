@@ -18,7 +18,7 @@ func (d *memoryDisk) keep(r *Record) {
 	if len(r.Bytes()) > 0 {
 		d.records = append(d.records, slices.Clone(r.Bytes()))
 	}
-	r.Settle()
+	r.Commit()
 }
 
 func (d *memoryDisk) write(s *Store, batch ...Sample) ([]Refusal, error) {
@@ -64,7 +64,7 @@ func (d *memoryDisk) checkpoint(t testing.TB, s *Store) {
 	blocks, open := take(t, n)
 	d.runs = append(d.runs, blocks)
 	d.settled, d.at, d.records = open, len(d.runs), nil
-	n.Settle()
+	n.Commit()
 }
 
 // breakOff is a checkpoint that ends before its open windows are there.

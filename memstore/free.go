@@ -5,21 +5,20 @@ import (
 	"slices"
 )
 
-// latest is a time in seconds that is later than that of any sample.
-const latest = 1 << 50
+// maxTime is a time in seconds that is later than any sample.
+const maxTime = 1 << 50
 
-// Free forgets, in the subtree that a path names, the windows that end at or
-// before to (Unix seconds), and returns how many windows of series it forgot. A
-// window of a series ends with the last sample, if that lies in it. A path is a
-// cluster, a host, and devices as [Store.Tree] names them; each element may
-// name several, and "*" names all.
+// Free deletes the windows of series in a subtree that end at or before to (Unix seconds), and returns
+// how many it deleted. The newest window of a series ends with its last sample. A path is a cluster,
+// a host, and devices as [Store.Tree] names them; each element may have several names, and "*" means
+// all.
 func (s *Store) Free(path [][]string, to int64) int {
 	var n int
-	// A time that no sample can have, early or late, must not overflow below.
-	to = min(max(to, -latest), latest)
-	sets := make([]names, len(path))
+	// Extreme times must not overflow below.
+	to = min(max(to, -maxTime), maxTime)
+	sets := make([]nameSet, len(path))
 	for i, element := range path {
-		sets[i] = namesOf(element)
+		sets[i] = newNameSet(element)
 	}
 	for _, h := range s.allHosts() {
 		if len(sets) > 0 && !sets[0].has(h.cluster) || len(sets) > 1 && !sets[1].has(h.name) {
@@ -43,8 +42,8 @@ func (s *Store) Free(path [][]string, to int64) int {
 	return n
 }
 
-// freeColumns forgets columns of the windows of a lane that end at or before to,
-// in Unix milliseconds; the host is locked.
+// freeColumns deletes columns from those windows of a lane in which they end at or before to, in Unix
+// milliseconds; the host is locked. It returns how many columns of windows it deleted.
 func (s *Store) freeColumns(h *host, l *lane, columns map[uint32]*Series, to int64) (n int) {
 	over := make(map[uint32]*Series, len(columns))
 	for _, g := range slices.Clone(l.segments) {
@@ -58,9 +57,9 @@ func (s *Store) freeColumns(h *host, l *lane, columns map[uint32]*Series, to int
 			continue
 		}
 		n += len(over)
-		s.books.add(-g.bytes())
+		s.memory.add(-g.bytes())
 		g.free(over)
-		s.books.add(g.bytes())
+		s.memory.add(g.bytes())
 		if g.sealed == nil && g.rows == nil {
 			s.freed.add(h, l, g)
 			s.drop(l, g)
@@ -72,8 +71,8 @@ func (s *Store) freeColumns(h *host, l *lane, columns map[uint32]*Series, to int
 	return n
 }
 
-// lastOf returns the last slot of a segment that a series may have a sample in,
-// and whether it holds the series at all.
+// lastOf returns the last slot of a segment in which a series may have a sample, and whether the
+// segment holds the series at all.
 func (g *segment) lastOf(sr *Series) (slot int64, ok bool) {
 	if !g.holds(sr.column) {
 		return 0, false
@@ -89,10 +88,9 @@ func (g *segment) lastOf(sr *Series) (slot int64, ok bool) {
 	return 0, false
 }
 
-// free forgets columns of a segment, and all of it if none are left, which
-// leaves neither a block nor rows.
+// free deletes columns of a segment. Without columns it has neither a block nor rows.
 func (g *segment) free(columns map[uint32]*Series) {
-	g.version++ // a seal in progress would bring them back
+	g.version++ // a seal in progress would restore the columns
 	if g.sealed != nil {
 		g.sealed, g.stored = g.sealed.Without(func(id uint32) bool { return columns[id] != nil }), false
 		return
@@ -113,8 +111,7 @@ func (g *segment) free(columns map[uint32]*Series) {
 	}
 }
 
-// recount sets the series' first and last slot by the segments that still hold
-// it.
+// recount recomputes the first and last slot of a series from the segments that still hold it.
 func (sr *Series) recount() {
 	first, last := int64(math.MaxInt64), int64(math.MinInt64)
 	for _, g := range sr.lane.segments {
@@ -134,8 +131,8 @@ func (s *Store) removeIfEmpty(h *host) {
 	}
 }
 
-// visit calls f for each series at and below the levels that a path names.
-func (l *level) visit(path []names, f func(*Series)) {
+// visit calls f for each series at and below the levels that match a path.
+func (l *level) visit(path []nameSet, f func(*Series)) {
 	if len(path) == 0 {
 		for sr := range l.all() {
 			f(sr)
@@ -149,18 +146,18 @@ func (l *level) visit(path []names, f func(*Series)) {
 	}
 }
 
-// names is a set of names, "*" for all.
-type names map[string]struct{}
+// nameSet is a set of names; "*" matches every name.
+type nameSet map[string]struct{}
 
-func namesOf(list []string) names {
-	set := make(names, len(list))
+func newNameSet(list []string) nameSet {
+	set := make(nameSet, len(list))
 	for _, name := range list {
 		set[name] = struct{}{}
 	}
 	return set
 }
 
-func (n names) has(name string) bool {
+func (n nameSet) has(name string) bool {
 	if _, all := n["*"]; all {
 		return true
 	}

@@ -1,17 +1,17 @@
 package memstore
 
-// stale is how many frequencies old a series' last sample may be before the
-// series counts as degraded.
-const stale = 5
+// staleFrequencies is the age of a metric's last sample, in frequencies, above which the metric is
+// degraded.
+const staleFrequencies = 5
 
-// Health tells of one host which of some metrics are well.
+// Health says which of some metrics of a host are not healthy.
 type Health struct {
 	Known    bool     // the host is in the store
 	Degraded []string // metrics without a sample in the last five frequencies
 	Missing  []string // metrics that no device of the host has
 }
 
-// Health looks at some metrics of a host, on any of its devices.
+// Health checks some metrics of a host. A sample of any device counts.
 func (s *Store) Health(cluster, hostname string, metrics []string) Health {
 	h := s.host(cluster, hostname)
 	if h == nil {
@@ -32,7 +32,7 @@ func (s *Store) Health(cluster, hostname string, metrics []string) Health {
 		switch {
 		case !ok:
 			health.Missing = append(health.Missing, name)
-		case now-last > stale*s.metrics[name].frequency:
+		case now-last > staleFrequencies*s.metrics[name].frequency:
 			health.Degraded = append(health.Degraded, name)
 		}
 	}

@@ -8,27 +8,27 @@ import (
 	"sync"
 )
 
-// host is one host of a cluster: its lanes and its tree of devices, under one
-// lock.
+// host is one host of a cluster: its lanes and its tree of devices. mu guards all fields but the
+// names and the number.
 type host struct {
 	cluster, name string
-	number        uint32 // of all hosts that the store ever held, from 1 on
+	number        uint32 // of all hosts that the store ever held, starting at 1
 
-	mu      sync.RWMutex
-	gone    bool // out of the store's map
-	lanes   []*lane
-	tree    level
-	devices int       // levels that hold a series
-	loose   bool      // a series may hold no sample
-	spare   []Series  // room for the next ones
-	sealing []sealing // closed segments, for whoever unlocks the host
-	needed  int64     // Options.Needed, when it was last asked
-	full    bool      // the store was, after the last sample that made the host grow
-	untold  bool      // its names have to be said in the next record of a new series
+	mu         sync.RWMutex
+	gone       bool // removed from the store's map
+	lanes      []*lane
+	tree       level
+	devices    int       // levels that hold a series
+	mayBeEmpty bool      // a series may hold no sample
+	spare      []Series  // allocated, for the next new series
+	sealing    []sealing // closed segments, to be sealed after the host is unlocked
+	needed     int64     // the last answer of Options.Needed
+	memoryFull bool      // the last sample that made the host grow exceeded the limit
+	unlogged   bool      // the next record of a new series must contain the host's names
 }
 
-// level is a node of a host's tree: the host itself, a device (type and id) or
-// a part of either (subtype and id).
+// level is a node of a host's tree: the host itself, a device (type and id) or a part of either
+// (subtype and id).
 type level struct {
 	device   Device
 	series   []*Series // by metric index
@@ -44,7 +44,7 @@ func (s *Store) hostOrNew(cluster, name string) (*host, error) {
 	if h := s.clusters[cluster][name]; h != nil {
 		return h, nil
 	}
-	if s.books.full() {
+	if s.memory.full() {
 		return nil, ErrMemory
 	}
 	if s.hosts >= s.limits.Hosts {
@@ -53,20 +53,20 @@ func (s *Store) hostOrNew(cluster, name string) (*host, error) {
 	return s.addHost(cluster, name, s.lastNumber+1), nil
 }
 
-// addHost adds a host that is not there; the store is locked.
+// addHost adds a new host; the store is locked.
 func (s *Store) addHost(cluster, name string, number uint32) *host {
-	h := &host{cluster: cluster, name: name, number: number, needed: NotNeeded, untold: true}
+	h := &host{cluster: cluster, name: name, number: number, needed: NotNeeded, unlogged: true}
 	if s.clusters[cluster] == nil {
 		s.clusters[cluster] = make(map[string]*host)
 	}
 	s.clusters[cluster][name] = h
 	s.lastNumber = max(s.lastNumber, number)
 	s.hosts++
-	s.books.add(hostBytes)
+	s.memory.add(hostBytes)
 	return h
 }
 
-// seriesOrNew returns nil without an error if the host has left the store.
+// seriesOrNew returns nil and no error if the host was removed from the store.
 func (h *host) seriesOrNew(s *Store, m *metric, d Device) (*Series, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -79,20 +79,19 @@ func (h *host) seriesOrNew(s *Store, m *metric, d Device) (*Series, error) {
 			return sr, nil
 		}
 	}
-	if s.books.full() {
+	if s.memory.full() {
 		return nil, ErrMemory
 	}
 	if l == nil || len(l.series) == 0 {
-		if most := s.limits.DevicesPerHost; h.devices >= most {
-			return nil, fmt.Errorf("%w: %d devices of one host", ErrLimit, most)
+		if limit := s.limits.DevicesPerHost; h.devices >= limit {
+			return nil, fmt.Errorf("%w: %d devices of one host", ErrLimit, limit)
 		}
 	}
 	lane := h.lane(m.frequency, s.retention)
 	return h.addSeries(s, m, d, lane, lane.freeColumn(s.epoch.Load())), nil
 }
 
-// addSeries adds a series that is not there, with a column that nobody has; the
-// host is locked.
+// addSeries adds a new series with an unused column; the host is locked.
 func (h *host) addSeries(s *Store, m *metric, d Device, lane *lane, column uint32) *Series {
 	l := h.level(d)
 	if l == nil || len(l.series) == 0 {
@@ -100,17 +99,17 @@ func (h *host) addSeries(s *Store, m *metric, d Device, lane *lane, column uint3
 		h.devices++
 	}
 	sr := h.newSeries()
-	sr.metric, sr.level, sr.lane, sr.phase.untold = m, l, lane, true
+	sr.metric, sr.level, sr.lane, sr.phase.unlogged = m, l, lane, true
 	sr.noSamples()
-	h.loose = true
+	h.mayBeEmpty = true
 	lane.putColumn(sr, column)
 	l.put(sr)
-	s.books.add(seriesBytes)
+	s.memory.add(seriesBytes)
 	return sr
 }
 
-// seriesAtOnce is how many series are allocated at a time: the garbage collector
-// finds its way to one object where there would be as many.
+// seriesAtOnce is how many series are allocated at a time, so that the garbage collector visits one
+// object instead of many.
 const seriesAtOnce = 32
 
 func (h *host) newSeries() *Series {
@@ -122,7 +121,7 @@ func (h *host) newSeries() *Series {
 	return sr
 }
 
-// level finds the level of a device, nil if there is none.
+// level returns the level of a device, or nil.
 func (h *host) level(d Device) *level {
 	l := &h.tree
 	for _, step := range d.path() {
@@ -143,14 +142,14 @@ func (h *host) addLevel(s *Store, d Device) *level {
 				l.children = make(map[Device]*level)
 			}
 			l.children[step] = next
-			s.books.add(levelBytes)
+			s.memory.add(levelBytes)
 		}
 		l = next
 	}
 	return l
 }
 
-// path returns the devices on the way from the host down to d.
+// path returns the devices from the host down to d.
 func (d Device) path() []Device {
 	outer := Device{Type: d.Type, TypeID: d.TypeID}
 	switch {
@@ -169,8 +168,8 @@ func (h *host) setNeeded(since int64) {
 	h.needed = since
 }
 
-// oldest returns the moment from which on a host may hold samples of a metric:
-// the retention's begin, or that of the oldest window that a job needs.
+// oldest returns the time of the oldest sample of a metric that a host may hold: the start of the
+// retention, or of the oldest window that a running job needs.
 func (h *host) oldest(m *metric, retained int64) int64 {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -204,7 +203,7 @@ func (l *level) find(m *metric) (int, bool) {
 	})
 }
 
-// all walks the series at and below l, in no order.
+// all iterates over the series at and below l, in no particular order.
 func (l *level) all() iter.Seq[*Series] {
 	return func(yield func(*Series) bool) { l.walk(yield) }
 }
@@ -223,10 +222,9 @@ func (l *level) walk(yield func(*Series) bool) bool {
 	return true
 }
 
-// shrink takes out the series that hold no sample any more, and the levels that
-// hold no series; the host is locked.
+// shrink removes the series without samples and the levels without series; the host is locked.
 func (h *host) shrink(s *Store) {
-	if h.loose = s.restoring.Load(); h.loose {
+	if h.mayBeEmpty = s.restoring.Load(); h.mayBeEmpty {
 		return
 	}
 	h.devices -= h.tree.prune(s)
@@ -243,7 +241,7 @@ func (l *level) prune(s *Store) (devices int) {
 		}
 		sr.gone.Store(true)
 		sr.lane.removeColumn(sr, s.epoch.Load())
-		s.books.add(-seriesBytes)
+		s.memory.add(-seriesBytes)
 		return true
 	})
 	if had && len(l.series) == 0 {
@@ -254,23 +252,23 @@ func (l *level) prune(s *Store) (devices int) {
 		devices += c.prune(s)
 		if len(c.series) == 0 && len(c.children) == 0 {
 			delete(l.children, d)
-			s.books.add(-levelBytes)
+			s.memory.add(-levelBytes)
 		}
 	}
-	if len(l.children) < before/2 { // a map does not give back what it has grown to
+	if len(l.children) < before/2 { // a map never shrinks
 		l.children = maps.Collect(maps.All(l.children))
 	}
 	return devices
 }
 
-// evictedSince reports whether samples of a time after a moment went for want of
-// memory. They may be on disk, where later ones must not hide them: while the
-// host is there it refuses these.
-func (h *host) evictedSince(moment int64) bool {
-	return slices.ContainsFunc(h.lanes, func(l *lane) bool { return l.time(l.edge) > moment })
+// evictedSince reports whether samples later than t were evicted. They may still be on disk, and
+// newer samples of the same time must not hide them: the host refuses such samples as long as it
+// stays in the store.
+func (h *host) evictedSince(t int64) bool {
+	return slices.ContainsFunc(h.lanes, func(l *lane) bool { return l.time(l.evictedBefore) > t })
 }
 
-// remove takes a host that holds no series out of the store.
+// remove removes a host from the store if it holds no series.
 func (s *Store) remove(h *host) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -283,7 +281,7 @@ func (s *Store) remove(h *host) {
 	hosts := s.clusters[h.cluster]
 	delete(hosts, h.name)
 	s.hosts--
-	s.books.add(-hostBytes)
+	s.memory.add(-hostBytes)
 	if len(hosts) == 0 {
 		delete(s.clusters, h.cluster)
 	}

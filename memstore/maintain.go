@@ -7,14 +7,13 @@ import (
 	"github.com/ringstore/ringstore/memstore/block"
 )
 
-// quiet is how long a segment that late samples reopened stays open after the
-// last of them, in milliseconds.
-const quiet = 60_000
+// quietTime is how long a segment that late samples reopened stays open after the last write, in
+// milliseconds.
+const quietTime = 60_000
 
-// Maintain does what time asks for: it forgets what is older than the
-// retention and not needed by a job, makes room if memory is short, seals what has been quiet, and merges short blocks to longer ones.
-// The caller calls it every few seconds. The error tells of blocks that cannot
-// be read, which no input can cause.
+// Maintain drops windows that are older than the retention and not needed by a job, seals windows
+// without recent writes, merges short blocks, and evicts windows if memory is short. The caller calls
+// it every few seconds. The error reports damaged blocks, which no input can cause.
 func (s *Store) Maintain() error {
 	now := s.now().UnixMilli()
 	var errs []error
@@ -23,10 +22,10 @@ func (s *Store) Maintain() error {
 		h.setNeeded(needed)
 		h.mu.Lock()
 		for _, l := range h.lanes {
-			h.loose = s.expire(l, min(now-s.retention, needed)) || h.loose
+			h.mayBeEmpty = s.expire(l, min(now-s.retention, needed)) || h.mayBeEmpty
 			h.closeQuiet(l, now)
 		}
-		if h.loose {
+		if h.mayBeEmpty {
 			h.shrink(s)
 		}
 		jobs := h.takeSealing()
@@ -39,28 +38,27 @@ func (s *Store) Maintain() error {
 	return errors.Join(errs...)
 }
 
-// Oldest returns the moment, in Unix milliseconds, before which nothing is kept of a
-// host: the retention's begin, or what running jobs need.
+// Oldest returns the time, in Unix milliseconds, since which samples of a host are kept: the start of
+// the retention, or earlier if running jobs need more.
 func (s *Store) Oldest(cluster, hostname string) int64 {
 	return min(s.now().UnixMilli()-s.retention, s.needed(cluster, hostname))
 }
 
-// expire drops the segments of a lane that end before a moment, and reports
-// whether there were any.
-func (s *Store) expire(l *lane, before int64) (some bool) {
+// expire drops the segments of a lane that end before a time, and reports whether there were any.
+func (s *Store) expire(l *lane, before int64) (dropped bool) {
 	for len(l.segments) > 0 && l.time(l.segments[0].end()) < before {
 		if s.keep && !l.segments[0].stored {
-			return some
+			return dropped
 		}
 		s.drop(l, l.segments[0])
-		some = true
+		dropped = true
 	}
-	return some
+	return dropped
 }
 
-// drop forgets a segment.
+// drop removes a segment from its lane.
 func (s *Store) drop(l *lane, g *segment) {
-	s.books.add(-g.bytes())
+	s.memory.add(-g.bytes())
 	g.version++
 	l.remove(g)
 }
@@ -72,12 +70,11 @@ func (g *segment) bytes() int64 {
 	return segmentBytes + g.rowBytes()
 }
 
-// closeQuiet closes what nothing has been written to for a while: reopened
-// segments, and heads whose time is over.
+// closeQuiet closes reopened and past segments that were not written to for quietTime.
 func (h *host) closeQuiet(l *lane, now int64) {
 	for _, g := range slices.Clone(l.segments) {
 		over := l.time(g.end()+headGrace) < now
-		if g.open() && now-g.written >= quiet && (over || g.reopened) {
+		if g.open() && now-g.written >= quietTime && (over || g.reopened) {
 			h.close(l, g)
 		}
 	}
@@ -89,7 +86,7 @@ func (h *host) takeSealing() []sealing {
 	return jobs
 }
 
-// mergeHost merges the short blocks of a host's lanes whose group is complete.
+// mergeHost merges the blocks of each complete group of a host's lanes.
 func (s *Store) mergeHost(h *host) error {
 	var errs []error
 	for _, l := range h.lanesNow() {
@@ -117,8 +114,7 @@ func (h *host) lanesNow() []*lane {
 	return slices.Clone(h.lanes)
 }
 
-// mergeable returns the oldest group of at least two segments that is sealed
-// and that nothing new can be expected for.
+// mergeable returns the oldest complete group of at least two segments, all of them sealed.
 func (h *host) mergeable(l *lane) (segments []*segment, blocks []*block.Block) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -140,8 +136,7 @@ func (h *host) mergeable(l *lane) (segments []*segment, blocks []*block.Block) {
 	return nil, nil
 }
 
-// replace puts a merged block in the place of the blocks that it was made of,
-// if these are still there.
+// replace replaces blocks by the block merged from them, unless one of them has changed meanwhile.
 func (s *Store) replace(h *host, l *lane, segments []*segment, blocks []*block.Block, merged *block.Block) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -155,10 +150,10 @@ func (s *Store) replace(h *host, l *lane, segments []*segment, blocks []*block.B
 		}
 	}
 	for _, g := range segments {
-		s.books.add(-g.bytes())
+		s.memory.add(-g.bytes())
 		g.version++
 	}
 	g := &segment{first: merged.First, slots: merged.Slots, generation: merged.Generation, sealed: merged}
 	l.segments = slices.Replace(l.segments, i, i+len(segments), g)
-	s.books.add(g.bytes())
+	s.memory.add(g.bytes())
 }

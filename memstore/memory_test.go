@@ -66,8 +66,8 @@ func (m *small) run(minutes int, hosts ...string) {
 			if err := m.step(h, 10); err != nil {
 				m.t.Fatalf("minute %d: %v", i, err)
 			}
-			if n := m.books.used.Load(); m.books.limit > 0 && n > m.books.limit {
-				m.t.Fatalf("minute %d: %d bytes, the limit is %d", i, n, m.books.limit)
+			if n := m.memory.used.Load(); m.memory.limit > 0 && n > m.memory.limit {
+				m.t.Fatalf("minute %d: %d bytes, the limit is %d", i, n, m.memory.limit)
 			}
 		}
 		if m.now += 60; i%10 == 0 {
@@ -75,7 +75,7 @@ func (m *small) run(minutes int, hosts ...string) {
 		}
 	}
 	maintain(m.t, m.Store)
-	checkBooks(m.t, m.Store, "at the end")
+	checkAccount(m.t, m.Store, "at the end")
 }
 
 // oldest returns when the oldest window of a host begins, in Unix seconds.
@@ -184,7 +184,7 @@ func TestNeededWindowsStayPastTheRetention(t *testing.T) {
 	d.restore(t, after.Store)
 	check(after.Store, "n1", days, days)
 	check(after.Store, "n2", 2880, 2881)
-	checkBooks(t, after.Store, "at the end")
+	checkAccount(t, after.Store, "at the end")
 
 	delete(m.needed, "n1")
 	maintain(t, m.Store)
@@ -229,7 +229,7 @@ func TestFullOfHeads(t *testing.T) {
 		t.Errorf("the sum over n1: %v, %v", d.Values, err)
 	}
 	m.Free([][]string{{"alpha"}, {"n0", "n1", "n2"}}, m.now)
-	checkBooks(t, m.Store, "at the end")
+	checkAccount(t, m.Store, "at the end")
 	if err := m.step("n0", 50); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
@@ -252,7 +252,7 @@ func TestOneBatchIsBounded(t *testing.T) {
 	if n := m.Size(); n.Bytes > n.Limit+100_000 {
 		t.Errorf("%d bytes, the limit is %d", n.Bytes, n.Limit)
 	}
-	checkBooks(t, m.Store, "at the end")
+	checkAccount(t, m.Store, "at the end")
 }
 
 // A store that holds nothing any more has empty books.
@@ -262,7 +262,7 @@ func TestBooksEndAtNothing(t *testing.T) {
 	for _, d := range []Device{{}, {Subtype: "network", SubtypeID: "eth0"}, {"hwthread", "1", "part", "a"}} {
 		put(t, m.Store, series(t, m.Store, "n1", "load", d), float64(m.now), 1, 2)
 	}
-	checkBooks(t, m.Store, "at the end")
+	checkAccount(t, m.Store, "at the end")
 	m.now += 72 * 3600
 	maintain(t, m.Store)
 	if n := m.Size(); n != (Size{}) {

@@ -318,7 +318,7 @@ func TestModel(t *testing.T) {
 				}
 			}
 		}
-		checkBooks(t, s, "seed %d", seed)
+		checkAccount(t, s, "seed %d", seed)
 		if got, want := s.Size().Series, len(m); got < want {
 			t.Errorf("seed %d: %d series, the model has %d", seed, got, want)
 		}

@@ -6,28 +6,28 @@ import (
 	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
-// phase is where a series' samples lie between the slots of its lane.
+// phase is the distance of a series' samples from the slot times of its lane.
 type phase struct {
-	offset int64 // milliseconds, in [-frequency/2, frequency/2)
-	set    bool  // by the series' first sample
-	early  int8  // successive samples more than a quarter of the frequency early
-	late   int8  // or late
-	untold bool  // where the series is has to be said in the next record of it
+	offset    int64 // milliseconds, in [-frequency/2, frequency/2)
+	hasOffset bool  // the first sample sets the offset
+	early     int8  // successive samples more than a quarter of the frequency early
+	late      int8  // or late
+	unlogged  bool  // the next record of the series must contain its place
 
-	moved uint32 // slot since which the offset is what it is; 0: ever, or since the restore
+	movedAt uint32 // the slot in which the offset changed last; 0: never since the start
 }
 
-// steady reports that the newest sample lay where it should.
+// steady reports whether the newest sample was on time.
 func (p *phase) steady() bool { return p.early|p.late == 0 }
 
-// place returns the slot of a sample. newest says that it is later than all
-// before it: only those may move the phase, after two in a row on one side.
+// place returns the slot of a sample. newest says that the sample is later than all before it: only
+// such samples can move the phase, after two in a row on the same side.
 func (p *phase) place(l *lane, t int64, newest bool) int64 {
-	if !l.set {
-		l.set, l.grid = true, t-unixtime.FloorDiv(t, l.frequency)*l.frequency
+	if !l.hasGrid {
+		l.hasGrid, l.grid = true, t-unixtime.FloorDiv(t, l.frequency)*l.frequency
 	}
-	if !p.set {
-		p.set = true
+	if !p.hasOffset {
+		p.hasOffset = true
 		p.offset = t - l.time(l.nearest(t, 0))
 	}
 	slot, off := l.newest, t-p.offset-l.time(l.newest)
@@ -52,6 +52,6 @@ func (p *phase) place(l *lane, t int64, newest bool) int64 {
 	p.early, p.late = 0, 0
 	p.offset = t - l.time(l.nearest(t, 0))
 	slot = l.nearest(t, p.offset)
-	p.moved = uint32(min(max(slot, 0), math.MaxUint32))
+	p.movedAt = uint32(min(max(slot, 0), math.MaxUint32))
 	return slot
 }

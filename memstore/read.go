@@ -11,56 +11,55 @@ import (
 	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
-// Selection names what one answer is made of: a metric of a host, of some of
-// its devices, or of parts of these. What it matches is aggregated into one.
+// Selection names the series of one answer: a metric of a host, of some of its devices, or of parts of
+// these. All matching series are aggregated into one.
 type Selection struct {
 	Cluster, Host, Metric string
 
-	// Type and TypeIDs name devices. An empty Type, and "node" with any ids,
-	// means the host: its own series, or else all below it.
+	// Type and TypeIDs name devices. An empty Type, or "node" with any ids, means the host: its own
+	// series, or else all series below it.
 	Type    string
 	TypeIDs []string
-	// Subtype and SubtypeIDs, if Subtype is not empty, name parts of these.
+	// If Subtype is not empty, Subtype and SubtypeIDs name parts of these devices.
 	Subtype    string
 	SubtypeIDs []string
 }
 
-// Range is the time that is asked for, and in which shape.
+// Range is the time range of a query and the shape of its answer.
 type Range struct {
-	From, To   int64    // Unix seconds; slots from the one nearest to From on
+	From, To   int64    // Unix seconds; the answer starts with the slot nearest to From
 	Resolution int64    // seconds between two points; 0 means the frequency
-	Resample   Resample // how a coarser resolution is made
-	Pad        bool     // answer all of the range, not only from the first sample to the last
-	StatsOnly  bool     // no values, only what they would be summed up to
+	Resample   Resample // the method for a coarser resolution
+	Pad        bool     // answer the whole range, not only from the first to the last sample
+	StatsOnly  bool     // answer statistics without values
 
 	Visible Visibility // nil: all samples
 
-	Buffer []float64 // for the answer's values, if it is large enough; may be nil
+	Buffer []float64 // used for the answer's values if it is large enough; may be nil
 }
 
 // Data is the answer to one selection.
 type Data struct {
-	Values     []float64 // NaN where there is no value; the caller's, maybe in Range.Buffer
-	From, To   int64     // Unix seconds: of Values[0], and of the end
+	Values     []float64 // NaN: no value; owned by the caller, possibly in Range.Buffer
+	From, To   int64     // Unix seconds of Values[0] and of the end
 	Resolution int64     // seconds
 
-	stats *Stats // of the values, where these were not asked for
+	stats *Stats // the answer to Range.StatsOnly
 }
 
-// Stats are the statistics of an answer's values. All are NaN if there are none.
+// Stats are the statistics of an answer's values; all are NaN if there are no values.
 type Stats struct{ Avg, Min, Max float64 }
 
-// Errors of [Store.Read], beside [ErrNotFound] and [ErrUnknownMetric].
+// Errors of [Store.Read] in addition to [ErrNotFound] and [ErrUnknownMetric].
 var (
 	ErrRange       = errors.New("invalid time range: from is after to")
 	ErrResolution  = errors.New("the resolution must be a multiple of the metric's frequency")
 	ErrAggregation = errors.New("no aggregation is configured for the metric")
 )
 
-// Read answers one selection. Slots of several series are aggregated by their
-// numbers; a slot is NaN where one of the series that have data in the range
-// has none. The host is locked while what is open is copied; blocks are decoded
-// after that.
+// Read answers one selection. Several series are aggregated slot by slot. A slot is NaN if one of the
+// series lacks it that have data in the range. The host is locked while open windows are copied;
+// blocks are decoded without the lock.
 func (s *Store) Read(ctx context.Context, sel Selection, r Range) (Data, error) {
 	m := s.metrics[sel.Metric]
 	if m == nil {
@@ -91,8 +90,8 @@ func (s *Store) Read(ctx context.Context, sel Selection, r Range) (Data, error) 
 		return rd.statsOnly(g, r)
 	}
 	held := int64(8 * (g.n + len(rd.copied)))
-	s.books.add(held)
-	defer s.books.add(-held)
+	s.memory.add(held)
+	defer s.memory.add(-held)
 	values := slices.Grow(r.Buffer[:0], g.n)[:g.n]
 	lo, hi, err := rd.gather(g, values, m.Aggregation)
 	if err != nil {
@@ -105,9 +104,8 @@ func (s *Store) Read(ctx context.Context, sel Selection, r Range) (Data, error) 
 	return d, nil
 }
 
-// Points returns how many values [Store.Read] would answer at the most for a
-// metric of a host, after the range is clamped to what is retained; 0 for an
-// unknown metric.
+// Points returns an upper bound of the number of values that [Store.Read] answers for a metric of a
+// host, within the retention; 0 for an unknown metric.
 func (s *Store) Points(cluster, host, metric string, r Range) int {
 	m := s.metrics[metric]
 	if m == nil || r.From > r.To {
@@ -117,7 +115,7 @@ func (s *Store) Points(cluster, host, metric string, r Range) int {
 	return int(slots(from, to, m.frequency))
 }
 
-// step returns how many slots go into one point.
+// step returns the number of slots per point.
 func (r Range) step(m *metric) (int, error) {
 	if r.From > r.To {
 		return 0, ErrRange
@@ -132,8 +130,7 @@ func (r Range) step(m *metric) (int, error) {
 	return int(min(r.Resolution/seconds, math.MaxInt32)), nil
 }
 
-// clamp cuts a range to what can be in the store of a host, which may be nil,
-// and returns milliseconds.
+// clamp limits a range to the time that samples of a host can have, in milliseconds. h may be nil.
 func (s *Store) clamp(h *host, m *metric, r Range) (from, to int64) {
 	now := s.now().UnixMilli()
 	oldest, newest := now-s.retention, now+ahead(m.frequency)+m.frequency
@@ -141,7 +138,7 @@ func (s *Store) clamp(h *host, m *metric, r Range) (from, to int64) {
 		oldest = h.oldest(m, oldest)
 	}
 	oldest -= m.frequency
-	// Seconds are compared before they are multiplied: they may be any int64.
+	// The comparison comes before the multiplication, which would overflow for extreme seconds.
 	limit := func(seconds int64) int64 {
 		return min(max(seconds, unixtime.FloorDiv(oldest, 1000)), newest/1000) * 1000
 	}
@@ -150,7 +147,7 @@ func (s *Store) clamp(h *host, m *metric, r Range) (from, to int64) {
 
 func slots(from, to, frequency int64) int64 { return (to - from + frequency - 1) / frequency }
 
-// match finds the series of a host that a selection names.
+// match adds the series of a host that a selection names.
 func (rd *reader) match(host *level, m *metric, sel Selection) {
 	if sel.Type == "" || sel.Type == "node" {
 		rd.parts(host, m, sel, Device{})
@@ -164,8 +161,7 @@ func (rd *reader) match(host *level, m *metric, sel Selection) {
 	}
 }
 
-// parts finds the series of a device, or of those of its parts that the
-// selection names.
+// parts adds the series of a device, or of those of its parts that the selection names.
 func (rd *reader) parts(l *level, m *metric, sel Selection, d Device) {
 	if sel.Subtype == "" {
 		rd.topmost(l, m)
@@ -179,8 +175,7 @@ func (rd *reader) parts(l *level, m *metric, sel Selection, d Device) {
 	}
 }
 
-// topmost finds l's own series of a metric, or else those below it, in the order
-// of their devices.
+// topmost adds l's own series of a metric, or else those below it, in the order of their devices.
 func (rd *reader) topmost(l *level, m *metric) {
 	if sr := l.get(m); sr != nil && rd.holds(sr) {
 		rd.series = append(rd.series, sr)
@@ -192,11 +187,11 @@ func (rd *reader) topmost(l *level, m *metric) {
 }
 
 func devicesOf(series []*Series) string {
-	const most = 8
+	const limit = 8
 	var list []byte
 	for i, sr := range series {
-		if i == most {
-			list = fmt.Appendf(list, " and %d more", len(series)-most)
+		if i == limit {
+			list = fmt.Appendf(list, " and %d more", len(series)-limit)
 			break
 		}
 		if i > 0 {
@@ -207,10 +202,10 @@ func devicesOf(series []*Series) string {
 	return string(list)
 }
 
-// grid is the window of slots that an answer is made of.
+// grid is the range of slots of an answer.
 type grid struct {
 	lane   *lane
-	offset int64 // of slot times: that of the series if all have one, else the lane's own
+	offset int64 // of the slot times: the common offset of all series, else 0
 	first  int64 // slot
 	n      int
 }
@@ -225,15 +220,14 @@ func gridOf(series []*Series, from, to int64) grid {
 	return g
 }
 
-// extent returns where the slots [first, last] lie within the grid.
+// extent returns the part of the grid that the slots [first, last] cover.
 func (g grid) extent(first, last int64) (lo, hi int) {
 	lo = int(min(max(first-g.first, 0), int64(g.n)))
 	hi = int(min(max(last+1-g.first, 0), int64(g.n)))
 	return lo, max(lo, hi)
 }
 
-// shape resamples what lies between lo and hi and pads it to the range, if so
-// asked.
+// shape resamples the values between lo and hi, and pads them to the range if r requires it.
 func (g grid) shape(values []float64, lo, hi, step int, r Range) Data {
 	if !coarser(hi-lo, step) {
 		d := g.frame(lo, hi, r)
@@ -253,8 +247,8 @@ func (g grid) shape(values []float64, lo, hi, step int, r Range) Data {
 	return d
 }
 
-// frame returns an answer at the lane's frequency, without its values: all of
-// the grid if it is padded, else from lo to hi.
+// frame returns an answer at the lane's frequency without its values: the whole grid if padded, else
+// from lo to hi.
 func (g grid) frame(lo, hi int, r Range) Data {
 	if r.Pad {
 		lo, hi = 0, g.n
@@ -262,8 +256,7 @@ func (g grid) frame(lo, hi int, r Range) Data {
 	return g.times(lo, hi-lo, 1)
 }
 
-// times returns an answer of n points, each of some slots, that begins at a
-// slot of the grid.
+// times returns an answer of n points of step slots each, starting at slot begin of the grid.
 func (g grid) times(begin, n, step int) Data {
 	res := int64(step) * g.lane.frequency
 	from := unixtime.FloorDiv(g.lane.time(g.first+int64(begin))+g.offset, 1000)
@@ -282,7 +275,7 @@ func pad(points []float64, before, after int) []float64 {
 	return all
 }
 
-// Stats returns the statistics of the values, NaN left out.
+// Stats returns the statistics of the values that are not NaN.
 func (d Data) Stats() Stats {
 	if d.stats != nil {
 		return *d.stats

@@ -10,8 +10,8 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// reader is the work of one query: what its series hold of the asked slots, as
-// it was at one moment.
+// reader is the state of one query: what its series held in the requested slots while the host was
+// locked.
 type reader struct {
 	visible Visibility // nil: all samples
 	err     error
@@ -25,11 +25,11 @@ type reader struct {
 	decoder codec.Decoder
 }
 
-// span is where a series' pieces are among all of them.
+// span is the range of a series' pieces in reader.pieces.
 type span struct{ begin, end int }
 
-// bounds are the first and last slot of a series; or, if only some of it may be
-// read, whether that has samples before and after those of the grid.
+// bounds are the first and last slot of a series. If only a part of the series is visible (masked),
+// they are instead whether visible samples exist before and after the grid.
 type bounds struct {
 	first, last   int64
 	masked        bool
@@ -46,7 +46,7 @@ type piece struct {
 
 func newReaders() sync.Pool { return sync.Pool{New: func() any { return new(reader) }} }
 
-// reset lets go of what a query used, but for the scratch memory.
+// reset drops all references to a query's data and keeps the scratch memory.
 func (rd *reader) reset() {
 	clear(rd.series)
 	clear(rd.pieces)
@@ -55,7 +55,8 @@ func (rd *reader) reset() {
 	rd.visible, rd.err = nil, nil
 }
 
-// collect finds the series of a selection and what they hold, under the lock.
+// collect finds the series of a selection and their pieces, under the host's lock. The grid belongs to
+// the lane of the series.
 func (rd *reader) collect(h *host, m *metric, sel Selection, from, to int64, shaped bool) (grid, error) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -83,7 +84,7 @@ func (rd *reader) collect(h *host, m *metric, sel Selection, from, to int64, sha
 	return g, rd.err
 }
 
-// within returns those of some segments in order that overlap slots.
+// within returns those of the given segments, which are in order, that overlap a range of slots.
 func within(segments []*segment, in slotRange) []*segment {
 	first, last := 0, len(segments)
 	for first < last && segments[first].end() <= in.first {
@@ -95,7 +96,7 @@ func within(segments []*segment, in slotRange) []*segment {
 	return segments[first:last]
 }
 
-// add notes what a segment holds of a column in slots that it overlaps.
+// add adds the piece that a segment holds of a column in a range of slots that it overlaps.
 func (rd *reader) add(g grid, seg *segment, column uint32, in slotRange) {
 	first, end := max(seg.first, in.first), min(seg.end(), in.end)
 	p := piece{at: int(first - g.first), n: int(end - first)}
@@ -113,8 +114,8 @@ func (rd *reader) add(g grid, seg *segment, column uint32, in slotRange) {
 	rd.pieces = append(rd.pieces, p)
 }
 
-// gather aggregates the series into one value per slot. lo and hi bound the
-// values from the series' first sample to the last, where these are inside.
+// gather aggregates the series into one value per slot. lo and hi are the bounds of the series within
+// the grid, from their first to their last sample.
 func (rd *reader) gather(g grid, values []float64, a Aggregation) (lo, hi int, err error) {
 	if len(rd.series) == 1 {
 		_, err := rd.decode(values, 0)
@@ -152,7 +153,7 @@ func (rd *reader) gather(g grid, values []float64, a Aggregation) (lo, hi int, e
 	return lo, hi, nil
 }
 
-// decode writes series i to all of dst, and reports whether it has a value.
+// decode fills dst with series i, and reports whether it has a value there.
 func (rd *reader) decode(dst []float64, i int) (some bool, err error) {
 	done := 0
 	for _, p := range rd.pieces[rd.spans[i].begin:rd.spans[i].end] {
@@ -174,8 +175,8 @@ func (rd *reader) piece(dst []float64, p piece) error {
 	return p.block.Decode(&rd.decoder, dst, p.column, p.from)
 }
 
-// statsOnly answers with the statistics of one series; those of a block that
-// lies in the range as a whole are read from its column's head.
+// statsOnly answers with the statistics of one series. For a block that lies entirely in the range,
+// they are computed from the column without decoding its values.
 func (rd *reader) statsOnly(g grid, r Range) (Data, error) {
 	total := codec.Summarize(nil)
 	for _, p := range rd.pieces {

@@ -6,66 +6,66 @@ import (
 	"math/bits"
 )
 
-// Record is what batches changed, in bytes that [Replay.Apply] does again: the
-// series and slots that samples went to, so that nothing is decided anew. The
-// zero Record is ready. One goroutine uses it at a time. FORMAT.md draws it.
+// Record lists what batches changed, in bytes that [Restorer.Record] applies again: series and the
+// slots that samples went to, so that a replay repeats no decision. The zero Record is ready to use,
+// by one goroutine at a time. FORMAT.md describes the bytes.
 type Record struct {
 	bytes   []byte
 	lane    *lane // of the run
 	slot    int64 // of the run
-	seconds int64 // between two slots, of the run; 0: none has begun
-	told    []telling
+	seconds int64 // between two slots of the run; 0: no run has begun
+	places  []loggedPlace
 }
 
-// telling is the place of a series as a record tells it.
-type telling struct {
+// loggedPlace is the place of a series that a record contains.
+type loggedPlace struct {
 	series *Series
 	offset int64
 }
 
-// The entries of a record begin with uvarint x<<entryBits | entry.
+// Each entry of a record begins with uvarint x<<entryBits | entry.
 const (
 	entryBits = 4
 	entryMask = 1<<entryBits - 1
 
 	entryValue  = 8  // and below: x is the column, the entry how many bytes of the value follow
 	entryRun    = 9  // x is a host; frequency and slot follow
-	entrySame   = 10 // x is a host; frequency and slot are those of the run before
+	entrySame   = 10 // x is a host; frequency and slot are those of the previous run
 	entryHost   = 11 // x is a host; its names follow
 	entrySeries = 12 // x is a host; the place of a series of it follows
-	entryFree   = 13 // x is how many elements the path has; they and the moment follow
+	entryFree   = 13 // x is the number of elements of the path; they and the time follow
 )
 
-// Bytes returns the record, empty if nothing changed. It belongs to r and is
-// good until Reset.
+// Bytes returns the record, which is empty if nothing changed. The slice is valid until Reset.
 func (r *Record) Bytes() []byte { return r.bytes }
 
-// Reset makes r empty.
+// Reset empties r.
 func (r *Record) Reset() {
-	clear(r.told)
-	*r = Record{bytes: r.bytes[:0], told: r.told[:0]}
+	clear(r.places)
+	*r = Record{bytes: r.bytes[:0], places: r.places[:0]}
 }
 
-// Settle notes that the record will be there after a restart, so that what it
-// tells of the series need not be told again.
-func (r *Record) Settle() {
-	for _, t := range r.told {
+// Commit reports that the record is stored durably. Later records need not repeat the places of its
+// series.
+func (r *Record) Commit() {
+	for _, t := range r.places {
 		h := t.series.lane.host
 		h.mu.Lock()
-		h.untold = false
+		h.unlogged = false
 		if t.series.phase.offset == t.offset {
-			t.series.phase.untold = false
+			t.series.phase.unlogged = false
 		}
 		h.mu.Unlock()
 	}
-	clear(r.told)
-	r.told = r.told[:0]
+	clear(r.places)
+	r.places = r.places[:0]
 }
 
-// begin notes where the samples to come go; the host is locked. sr is the first.
+// begin starts a run for the samples that follow, unless they belong to the current one. sr is the
+// series of the first sample; its host is locked.
 func (r *Record) begin(sr *Series, slot int64) {
-	if sr.phase.untold {
-		r.tell(sr)
+	if sr.phase.unlogged {
+		r.logPlace(sr)
 	}
 	h, l := sr.lane.host, sr.lane
 	if l == r.lane && slot == r.slot {
@@ -82,8 +82,8 @@ func (r *Record) begin(sr *Series, slot int64) {
 	r.lane, r.slot, r.seconds = l, slot, seconds
 }
 
-// sample notes a value of the run. Of a number's bytes those that are 0 at its
-// end are left out, which is most of them in small whole ones.
+// sample appends a value of the run without its trailing zero bytes, which are most of the bytes of
+// a small integer.
 func (r *Record) sample(column uint32, v float64) {
 	b := math.Float64bits(v)
 	n := uint(8 - bits.TrailingZeros64(b)/8)
@@ -96,10 +96,10 @@ func (r *Record) entry(x, entry uint64) {
 	r.bytes = binary.AppendUvarint(r.bytes, x<<entryBits|entry)
 }
 
-// tell notes the place of a series, and the names of its host.
-func (r *Record) tell(sr *Series) {
+// logPlace appends the place of a series and, if necessary, the names of its host.
+func (r *Record) logPlace(sr *Series) {
 	h, l, d := sr.lane.host, sr.lane, sr.level.device
-	if h.untold {
+	if h.unlogged {
 		r.entry(uint64(h.number), entryHost)
 		r.bytes = appendString(r.bytes, h.cluster)
 		r.bytes = appendString(r.bytes, h.name)
@@ -112,10 +112,10 @@ func (r *Record) tell(sr *Series) {
 	for _, name := range [...]string{sr.metric.Name, d.Type, d.TypeID, d.Subtype, d.SubtypeID} {
 		r.bytes = appendString(r.bytes, name)
 	}
-	r.told = append(r.told, telling{sr, sr.phase.offset})
+	r.places = append(r.places, loggedPlace{sr, sr.phase.offset})
 }
 
-// Free notes a call of [Store.Free].
+// Free appends a call of [Store.Free].
 func (r *Record) Free(path [][]string, to int64) {
 	r.entry(uint64(len(path)), entryFree)
 	for _, element := range path {

@@ -12,28 +12,26 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// Columns of lanes that no series has take 12 bytes each, and a few bytes of a
-// record can name the last one: so many are allowed, and more where more series are
-// known.
+// Unused columns take 12 bytes each, and a few bytes of a record can name a very high column. So the
+// number of columns that records skip is limited; the more series there are, the more is allowed.
 const (
-	mostGaps      = 1 << 18
+	maxGaps       = 1 << 18
 	gapsPerSeries = 64
 )
 
-// errRecord tells of bytes that no [Record] has.
-var errRecord = errors.New("not a record of the store")
+// errRecord reports bytes that no [Record] contains.
+var errRecord = errors.New("damaged record")
 
-// run is where the samples of a record go.
+// run is the host, frequency and slot of consecutive samples of a record.
 type run struct {
-	host      *host // nil: nothing told of it
+	host      *host // nil: unknown
 	frequency int64 // milliseconds
 	slot      int64
 }
 
-// Record does again what one record tells; they come in their order. The error
-// is [ErrMemory], or says that these bytes are no record; what comes before that
-// in it is done.
-func (r *Restoring) Record(record []byte) error {
+// Record applies one record. Records must be applied in the order in which they were made. The error is
+// [ErrMemory] or reports damage; the entries before it are applied.
+func (r *Restorer) Record(record []byte) error {
 	p := parser{Reader: binfmt.NewReader(record, 0)}
 	var at run
 	for len(p.Rest) > 0 {
@@ -60,7 +58,7 @@ func (r *Restoring) Record(record []byte) error {
 	return r.flush(at)
 }
 
-func (r *Restoring) entry(entry uint64, x uint32, p *parser, at *run) error {
+func (r *Restorer) entry(entry uint64, x uint32, p *parser, at *run) error {
 	var err error
 	switch entry {
 	case entryRun:
@@ -79,7 +77,7 @@ func (r *Restoring) entry(entry uint64, x uint32, p *parser, at *run) error {
 			path = append(path, p.element())
 		}
 		if to := p.Varint(math.MinInt64, math.MaxInt64, "time"); p.Err() == nil {
-			r.settleAll()
+			r.applyAllExtents()
 			r.store.Free(path, to)
 		}
 	default:
@@ -91,7 +89,7 @@ func (r *Restoring) entry(entry uint64, x uint32, p *parser, at *run) error {
 	return err
 }
 
-func (r *Restoring) hostEntry(number uint32, p *parser) error {
+func (r *Restorer) hostEntry(number uint32, p *parser) error {
 	cluster, name := p.name("cluster"), p.name("host")
 	if p.Err() != nil {
 		return nil
@@ -99,16 +97,16 @@ func (r *Restoring) hostEntry(number uint32, p *parser) error {
 	if err := r.store.checkNames(Key{Cluster: cluster, Host: name}); err != nil {
 		return err
 	}
-	if err := r.store.makeRoom(); err != nil {
+	if err := r.store.ensureMemory(); err != nil {
 		return err
 	}
 	r.host(cluster, name, number, true).setNeeded(r.store.needed(cluster, name))
 	return nil
 }
 
-// series puts a series in the place that a record tells of, and forgets what was
-// there before, as it had left the store when the record was made.
-func (r *Restoring) series(h *host, p *parser) (err error) {
+// series puts a series in the place that a record gives it. It removes the series that was there before,
+// which had left the store when the record was made.
+func (r *Restorer) series(h *host, p *parser) (err error) {
 	ss := SeriesState{Column: uint32(p.Uvarint(0, block.MaxColumns-1, "column")), First: 0, Last: -1}
 	frequency := p.frequency()
 	grid := int64(p.Uvarint(0, uint64(frequency-1), "grid"))
@@ -119,49 +117,49 @@ func (r *Restoring) series(h *host, p *parser) (err error) {
 		return p.Err()
 	}
 	key := Key{Cluster: h.cluster, Host: h.name, Metric: ss.Metric, Device: ss.Device}
-	if err := errors.Join(r.store.checkNames(key), checkMetric(ss.Metric), r.store.makeRoom()); err != nil {
+	if err := errors.Join(r.store.checkNames(key), checkMetric(ss.Metric), r.store.ensureMemory()); err != nil {
 		return err
 	}
 	var moved []Sample
-	defer func() { err = errors.Join(err, r.rewrite(h, moved)) }()
+	defer func() { err = errors.Join(err, r.storeAgain(h, moved)) }()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l := h.lane(frequency, r.store.retention)
-	if !l.set {
-		l.set, l.grid = true, grid
+	if !l.hasGrid {
+		l.hasGrid, l.grid = true, grid
 	}
 	if l.grid != grid {
-		r.settle(l)
-		moved = r.take(l.columns)
-		r.store.clear(h, l)
+		r.applyExtents(l)
+		moved = r.takeProvisional(l.columns)
+		r.store.clearLane(h, l)
 		l.grid = grid
 	}
 	if gap := int(ss.Column) - len(l.columns); gap > 0 {
-		if r.gaps += gap; r.gaps > mostGaps+gapsPerSeries*r.placed {
-			return errors.New("too many columns are left out")
+		if r.gaps += gap; r.gaps > maxGaps+gapsPerSeries*r.placed {
+			return errors.New("too many unused columns")
 		}
 	}
-	q := placing{Restoring: r, host: h, lane: l, state: LaneState{Frequency: frequency, Grid: grid}, settled: true}
+	q := laneRestorer{Restorer: r, host: h, lane: l, state: LaneState{Frequency: frequency, Grid: grid}, recorded: true}
 	at := column{h, frequency, ss.Column}
-	delete(r.foreign, at)
+	delete(r.displaced, at)
 	sr := q.series(ss)
 	if sr == nil {
-		r.settle(l)
-		there := l.inTheWay(ss)
-		moved = append(moved, r.take(there)...)
-		r.store.vacate(h, l, there)
+		r.applyExtents(l)
+		there := l.conflicting(ss)
+		moved = append(moved, r.takeProvisional(there)...)
+		r.store.removeSeries(h, l, there)
 		sr = q.series(ss)
 	}
 	if sr == nil {
-		r.foreign[at] = place{key, grid, ss.Offset}
+		r.displaced[at] = place{key, grid, ss.Offset}
 		return nil
 	}
-	delete(r.guessed, sr)
-	sr.phase = phase{offset: ss.Offset, set: true, untold: sr.phase.untold}
+	delete(r.provisional, sr)
+	sr.phase = phase{offset: ss.Offset, hasOffset: true, unlogged: sr.phase.unlogged}
 	return nil
 }
 
-// checkMetric refuses the name of a metric that no configuration has.
+// checkMetric refuses names that no configured metric can have.
 func checkMetric(name string) error {
 	if err := checkName(name, math.MaxUint16); err != nil {
 		return fmt.Errorf("%w: metric %s", ErrName, err)
@@ -170,59 +168,59 @@ func checkMetric(name string) error {
 }
 
 // flush stores the samples of a run.
-func (r *Restoring) flush(at run) error {
+func (r *Restorer) flush(at run) error {
 	defer func() { r.columns, r.values = r.columns[:0], r.values[:0] }()
 	n := len(r.columns)
 	if n == 0 {
 		return nil
 	}
 	s, h, l := r.store, at.host, at.lane()
-	if l == nil || !at.possible() {
+	if l == nil || !at.inRange() {
 		r.Lost += n
 		return nil
 	}
-	// A sample lies up to half a slot behind its slot's moment.
+	// A sample may be up to half a slot later than its slot.
 	old := l.time(at.slot)+l.frequency/2 < min(r.now-s.retention, h.needed)
-	if at.slot < l.edge || old && !s.keep {
-		r.OldOnes += n
+	if at.slot < l.evictedBefore || old && !s.keep {
+		r.OldSamples += n
 		return nil
 	}
-	if err := s.makeRoom(); err != nil {
+	if err := s.ensureMemory(); err != nil {
 		return err
 	}
-	var foreign []told
+	var displaced []recordedSample
 	kept := 0
 	for i, c := range r.columns {
-		if l.has(c) && !r.guessed[l.columns[c]] {
+		if l.has(c) && !r.provisional[l.columns[c]] {
 			r.columns[kept], r.values[kept] = c, r.values[i]
 			kept++
 		} else {
-			foreign = append(foreign, told{c, r.values[i]})
+			displaced = append(displaced, recordedSample{c, r.values[i]})
 		}
 	}
 	r.columns, r.values = r.columns[:kept], r.values[:kept]
 	if kept > 0 {
 		r.assign(at, l)
 	}
-	return r.storeForeign(at, foreign)
+	return r.storeDisplaced(at, displaced)
 }
 
-// told is a sample of a run.
-type told struct {
+// recordedSample is a sample of a run.
+type recordedSample struct {
 	column uint32
 	value  float64
 }
 
 // assign stores the samples of the run.
-func (r *Restoring) assign(at run, l *lane) {
+func (r *Restorer) assign(at run, l *lane) {
 	s, h := r.store, at.host
 	g, err := s.lockWritable(h, l, at.slot, r.now)
-	if err != nil { // a block that cannot be read
+	if err != nil { // a damaged block
 		r.Lost += len(r.columns)
 		return
 	}
 	widest := slices.Max(r.columns)
-	s.books.add(g.set(at.slot, widest, len(l.columns), math.NaN(), &s.spare))
+	s.memory.add(g.set(at.slot, widest, len(l.columns), math.NaN(), &s.spare))
 	row, e := g.rows[at.slot-g.first], r.extentsOf(l)
 	for i, c := range r.columns {
 		row[c] = r.values[i]
@@ -239,14 +237,14 @@ func (r *Restoring) assign(at run, l *lane) {
 	}
 }
 
-// extent is the first and the last slot of a column that samples went to.
+// extent is the first and the last slot of a column that got samples.
 type extent struct{ first, last int64 }
 
 var noExtent = extent{math.MaxInt64, math.MinInt64}
 
-// extentsOf returns the extents of a lane's columns. They stand here until they
-// are needed: the series lie far from each other in memory.
-func (r *Restoring) extentsOf(l *lane) []extent {
+// extentsOf returns the extents of a lane's columns. They are collected here and applied to the series
+// later, because the series are far apart in memory.
+func (r *Restorer) extentsOf(l *lane) []extent {
 	e := r.extents[l]
 	if len(e) < len(l.columns) {
 		e = slices.Grow(e, len(l.columns)-len(e))
@@ -258,8 +256,8 @@ func (r *Restoring) extentsOf(l *lane) []extent {
 	return e
 }
 
-// settle tells the series of a lane their extents; the host is locked.
-func (r *Restoring) settle(l *lane) {
+// applyExtents applies the collected extents to the series of a lane; the host is locked.
+func (r *Restorer) applyExtents(l *lane) {
 	for c, e := range r.extents[l] {
 		if sr := l.columns[c]; sr != nil && e.first <= e.last {
 			sr.first, sr.last = min(sr.first, e.first), max(sr.last, e.last)
@@ -268,29 +266,29 @@ func (r *Restoring) settle(l *lane) {
 	}
 }
 
-// settleHost tells the series of a host their extents.
-func (r *Restoring) settleHost(h *host) {
+// applyHostExtents applies the collected extents to the series of a host.
+func (r *Restorer) applyHostExtents(h *host) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, l := range h.lanes {
-		r.settle(l)
+		r.applyExtents(l)
 	}
 }
 
-func (r *Restoring) settleAll() {
+func (r *Restorer) applyAllExtents() {
 	for _, h := range r.store.allHosts() {
-		r.settleHost(h)
+		r.applyHostExtents(h)
 	}
 }
 
-// sealJobs are closed segments of a host. They are encoded beside the replay.
+// sealJobs are closed segments of a host. Another goroutine encodes them during the replay.
 type sealJobs struct {
 	host *host
 	jobs []sealing
 }
 
-// lockWritable locks a host and returns the open segment for a slot. The error
-// tells of a block that cannot be read; then the host is not locked.
+// lockWritable locks a host and returns the open segment for a slot. The error reports a damaged block;
+// then the host is not locked.
 func (s *Store) lockWritable(h *host, l *lane, slot, now int64) (*segment, error) {
 	for {
 		h.mu.Lock()
@@ -305,20 +303,20 @@ func (s *Store) lockWritable(h *host, l *lane, slot, now int64) (*segment, error
 	}
 }
 
-// storeForeign stores samples of the run whose columns are not in their lane.
-func (r *Restoring) storeForeign(at run, samples []told) error {
+// storeDisplaced stores the samples of a run whose columns are displaced or unknown.
+func (r *Restorer) storeDisplaced(at run, samples []recordedSample) error {
 	if len(samples) == 0 {
 		return nil
 	}
-	r.settleHost(at.host)
+	r.applyHostExtents(at.host)
 	var batch []Sample
 	for _, x := range samples {
-		to, ok := r.foreign[column{at.host, at.frequency, x.column}]
+		to, ok := r.displaced[column{at.host, at.frequency, x.column}]
 		if !ok {
 			r.Lost++
 			continue
 		}
-		sr, err := r.guess(to.key)
+		sr, err := r.provisionalSeries(to.key)
 		if errors.Is(err, ErrMemory) {
 			return err
 		}
@@ -345,13 +343,13 @@ func (at run) lane() *lane {
 	return nil
 }
 
-// possible reports whether a slot has a time.
-func (at run) possible() bool {
-	return at.slot > beforeAll/at.frequency && at.slot < -beforeAll/at.frequency
+// inRange reports whether the time of the slot does not overflow.
+func (at run) inRange() bool {
+	return at.slot > minTime/at.frequency && at.slot < -minTime/at.frequency
 }
 
-// clear forgets all that a lane holds; the host is locked.
-func (s *Store) clear(h *host, l *lane) {
+// clearLane deletes everything in a lane; the host is locked.
+func (s *Store) clearLane(h *host, l *lane) {
 	for len(l.segments) > 0 {
 		s.freed.add(h, l, l.segments[0])
 		s.drop(l, l.segments[0])
@@ -363,8 +361,9 @@ func (s *Store) clear(h *host, l *lane) {
 	}
 }
 
-// inTheWay returns who has a place, and who should have it and has another.
-func (l *lane) inTheWay(ss SeriesState) (there []*Series) {
+// conflicting returns the series that has the column of a place, and the series that belongs there but
+// has another column.
+func (l *lane) conflicting(ss SeriesState) (there []*Series) {
 	for _, sr := range l.columns {
 		if sr != nil && (sr.column == ss.Column || sr.metric.Name == ss.Metric && sr.level.device == ss.Device) {
 			there = append(there, sr)
@@ -373,23 +372,23 @@ func (l *lane) inTheWay(ss SeriesState) (there []*Series) {
 	return there
 }
 
-// vacate takes out series and all that they hold; the host is locked.
-func (s *Store) vacate(h *host, l *lane, there []*Series) {
+// removeSeries removes series and their samples; the host is locked.
+func (s *Store) removeSeries(h *host, l *lane, there []*Series) {
 	for _, sr := range there {
 		s.freeColumns(h, l, map[uint32]*Series{sr.column: sr}, math.MaxInt64)
 		h.forget(s, sr)
 	}
 }
 
-// take returns the samples of those series whose place was guessed, which is
-// therefore no reason to forget them; the host is locked.
-func (r *Restoring) take(all []*Series) (samples []Sample) {
+// takeProvisional returns the samples of the series with provisional columns: these series move to
+// another column, and must keep their samples. The host is locked.
+func (r *Restorer) takeProvisional(all []*Series) (samples []Sample) {
 	var d codec.Decoder
 	for _, sr := range all {
-		if sr == nil || !r.guessed[sr] {
+		if sr == nil || !r.provisional[sr] {
 			continue
 		}
-		delete(r.guessed, sr)
+		delete(r.provisional, sr)
 		for _, g := range sr.lane.segments {
 			values := make([]float64, g.slots)
 			if err := g.decode(&d, values, sr.column); err != nil {
@@ -405,7 +404,7 @@ func (r *Restoring) take(all []*Series) (samples []Sample) {
 	return samples
 }
 
-// decode writes the values of a column to dst, which is as long as the segment.
+// decode fills dst, which is as long as the segment, with the values of a column.
 func (g *segment) decode(d *codec.Decoder, dst []float64, column uint32) error {
 	if g.sealed == nil {
 		g.copyColumn(dst, column, g.first)
@@ -420,14 +419,14 @@ func (g *segment) decode(d *codec.Decoder, dst []float64, column uint32) error {
 	return nil
 }
 
-// rewrite stores samples again whose series were moved out of the way.
-func (r *Restoring) rewrite(h *host, samples []Sample) error {
+// storeAgain stores the samples that takeProvisional returned.
+func (r *Restorer) storeAgain(h *host, samples []Sample) error {
 	if len(samples) == 0 {
 		return nil
 	}
-	r.settleHost(h)
+	r.applyHostExtents(h)
 	for i := range samples {
-		sr, err := r.guess(samples[i].Series.Key())
+		sr, err := r.provisionalSeries(samples[i].Series.Key())
 		if err != nil {
 			return err
 		}
@@ -437,7 +436,7 @@ func (r *Restoring) rewrite(h *host, samples []Sample) error {
 	return err
 }
 
-// forget takes out a series that no segment holds; the host is locked.
+// forget removes a series that no segment holds; the host is locked.
 func (h *host) forget(s *Store, sr *Series) {
 	if !sr.gone.CompareAndSwap(false, true) {
 		return
@@ -449,6 +448,6 @@ func (h *host) forget(s *Store, sr *Series) {
 	if len(at.series) == 0 {
 		h.devices--
 	}
-	h.loose = true
-	s.books.add(-seriesBytes)
+	h.mayBeEmpty = true
+	s.memory.add(-seriesBytes)
 }

@@ -14,7 +14,7 @@ func records(t testing.TB) (all [][]byte) {
 	s := newStoreFor(t, func() time.Time { return time.Unix(base, 0) }, time.Hour)
 	keep := func(r *Record) {
 		all = append(all, slices.Clone(r.Bytes()))
-		r.Settle()
+		r.Commit()
 	}
 	for i, k := range []Key{
 		{"alpha", "n1", "load", Device{}},
@@ -89,11 +89,11 @@ func FuzzRecord(f *testing.F) {
 		}
 		runtime.ReadMemStats(&after)
 		// A told host or series is some KB, a column left out 12 bytes, a late sample a window.
-		if used, most := after.TotalAlloc-before.TotalAlloc, uint64(mostGaps*90+1<<22+len(record)*(1<<16)); used > most {
+		if used, most := after.TotalAlloc-before.TotalAlloc, uint64(maxGaps*90+1<<22+len(record)*(1<<16)); used > most {
 			t.Errorf("%d bytes for %d", used, len(record))
 		}
 		r.Done()
-		checkBooks(t, s, "after it")
+		checkAccount(t, s, "after it")
 		// What it has left can be kept and brought back.
 		blocks, open := take(t, s.Snapshot())
 		again := newStoreFor(t, s.now, time.Hour).Restore()
@@ -136,7 +136,7 @@ func TestSamplesOfWhomNobodyTold(t *testing.T) {
 	if _, err := later.WriteRecord([]Sample{{other, base * 1000, 1}}, &told); err != nil {
 		t.Fatal(err)
 	}
-	told.Settle() // and the record is damaged
+	told.Commit() // and the record is damaged
 	if _, err := later.WriteRecord([]Sample{{other, (base - 60) * 1000, 2}}, &r); err != nil {
 		t.Fatal(err)
 	}

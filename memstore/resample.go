@@ -2,12 +2,12 @@ package memstore
 
 import "math"
 
-// Resample is how several slots become one point of a coarser resolution.
+// Resample is a method to turn several slots into one point of a coarser resolution.
 type Resample uint8
 
-// LTTB, largest triangle three buckets (Steinarsson, "Downsampling Time Series
-// for Visual Representation", 2013), picks the values that shape the curve;
-// the others take one number per point.
+// LTTB, largest triangle three buckets (Steinarsson, "Downsampling Time Series for Visual
+// Representation", 2013), picks the values that shape the curve. The others summarize the values of
+// each point.
 const (
 	LTTB Resample = iota
 	ResampleAverage
@@ -15,15 +15,13 @@ const (
 	ResampleMin
 )
 
-// leastPoints is the number of values below which nothing is resampled: a
-// screen shows them all.
-const leastPoints = 1000
+// minPoints is the number of values below which nothing is resampled, because a screen shows them all.
+const minPoints = 1000
 
-// coarser reports whether n values are to be resampled by step.
-func coarser(n, step int) bool { return step > 1 && n >= leastPoints && n/step > 0 }
+// coarser reports whether n values must be resampled by step.
+func coarser(n, step int) bool { return step > 1 && n >= minPoints && n/step > 0 }
 
-// apply turns values into len(values)/step points, NaN only where all that
-// goes into a point is NaN.
+// apply turns values into about len(values)/step points. A point is NaN only if all its values are.
 func (r Resample) apply(values []float64, step int) []float64 {
 	if r == LTTB {
 		return lttb(values, len(values)/step)
@@ -49,16 +47,15 @@ func (r Resample) point(bucket []float64) float64 {
 	}
 }
 
-// lttb picks n of the values. The first and the last are kept, and of each
-// bucket between them the one that spans the largest triangle with the one
-// picked before and the average of the next bucket that is not empty.
+// lttb picks n of the values: the first, the last, and of each bucket between them the value that spans
+// the largest triangle with the previously picked one and the average of the next bucket.
 func lttb(values []float64, n int) []float64 {
 	if n < 3 {
-		return few(values, n)
+		return fewPoints(values, n)
 	}
 	last := len(values) - 1
 	width := float64(last-1) / float64(n-2)
-	// As in cc-metric-store, the last value but one belongs to no bucket.
+	// As in cc-metric-store, the second to last value belongs to no bucket.
 	edge := func(bucket int) int { return min(int(float64(bucket)*width)+1, last-1) }
 
 	points := make([]float64, 0, n)
@@ -84,8 +81,8 @@ func lttb(values []float64, n int) []float64 {
 	return append(points, values[last])
 }
 
-// few makes one or two points of values, where no triangle can be spanned.
-func few(values []float64, n int) []float64 {
+// fewPoints returns one or two points, which is too few for triangles.
+func fewPoints(values []float64, n int) []float64 {
 	if n == 1 {
 		return []float64{summarize(values).Avg}
 	}

@@ -13,21 +13,21 @@ import (
 	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
-// Restoring brings back what a store held: first the states of hosts, then the
-// records that came after. One goroutine does it, before others write.
-type Restoring struct {
-	store   *Store
-	now     int64
-	hosts   map[uint32]*host // by the numbers that records name
-	foreign map[column]place // of samples in records that don't fit the store
-	guessed map[*Series]bool // whose columns no record and no settled state told
+// Restorer fills an empty store: first with the states of hosts, then with the records that follow
+// them. One goroutine uses it, before anyone else writes to the store.
+type Restorer struct {
+	store       *Store
+	now         int64
+	hosts       map[uint32]*host // by their numbers in records
+	displaced   map[column]place // the columns of records that mean another place in the store
+	provisional map[*Series]bool // series whose column comes from neither a record nor the recorded state
 
 	placed int // series, so far
-	gaps   int // columns of records that were beyond those there
+	gaps   int // unused columns that records have skipped
 
 	Restored
 
-	columns []uint32 // of the samples that a record tells of
+	columns []uint32 // of the samples of the current run
 	values  []float64
 	extents map[*lane][]extent // by column
 
@@ -35,42 +35,42 @@ type Restoring struct {
 	sealing sync.WaitGroup
 }
 
-// Restored counts what was done.
+// Restored counts what a [Restorer] did.
 type Restored struct {
-	Blocks    int // that are in the store now
-	Old       int // blocks older than the retention that no job needs
-	Overlap   int // blocks of a time that newer ones cover
-	Converted int // samples of metrics whose frequency is another now
-	Samples   int // of records
-	OldOnes   int // samples of records that are older than the retention
-	Lost      int // samples of records whose series nothing tells of
+	Blocks     int // blocks that are in the store now
+	Old        int // blocks older than the retention that no job needs
+	Overlap    int // blocks whose time newer blocks cover
+	Converted  int // samples of metrics whose frequency has changed
+	Samples    int // samples of records
+	OldSamples int // samples of records that are older than the retention
+	Lost       int // samples of records whose series is unknown
 }
 
-// column is a place that records name.
+// column identifies a series as records do.
 type column struct {
 	host      *host
 	frequency int64
 	number    uint32
 }
 
-// place is where samples of a column really go.
+// place is where samples of a displaced column belong.
 type place struct {
 	key    Key
 	grid   int64
 	offset int64
 }
 
-// Restore begins to bring back what an empty store held. [Restoring.Done] ends it.
-func (s *Store) Restore() *Restoring {
+// Restore starts to restore an empty store. [Restorer.Done] ends it.
+func (s *Store) Restore() *Restorer {
 	s.restoring.Store(true)
-	r := &Restoring{
-		store:   s,
-		now:     s.now().UnixMilli(),
-		hosts:   make(map[uint32]*host),
-		foreign: make(map[column]place),
-		guessed: make(map[*Series]bool),
-		extents: make(map[*lane][]extent),
-		jobs:    make(chan sealJobs, 8),
+	r := &Restorer{
+		store:       s,
+		now:         s.now().UnixMilli(),
+		hosts:       make(map[uint32]*host),
+		displaced:   make(map[column]place),
+		provisional: make(map[*Series]bool),
+		extents:     make(map[*lane][]extent),
+		jobs:        make(chan sealJobs, 8),
 	}
 	r.sealing.Go(func() {
 		for j := range r.jobs {
@@ -80,25 +80,24 @@ func (s *Store) Restore() *Restoring {
 	return r
 }
 
-// State puts the blocks of a host back, as they are. The newest state comes
-// first: what it says of a series' place or a window holds against older ones.
-// settled says that it is the one that the records follow, which name hosts and
-// columns by its numbers.
+// State adds the blocks of a host as they are. The newest state comes first: its places and windows
+// take precedence over those of older states. recorded says that the records follow this state and
+// use its numbers of hosts and columns.
 //
-// A metric that is not configured is unknown to queries, and kept. The error is
-// [ErrMemory] before anything of a block was stored that there is no room for, or
-// tells of a block that cannot be read.
-func (r *Restoring) State(state HostState, settled bool) error {
+// Series of metrics that are not configured are kept, but invisible to queries. The error wraps
+// [ErrMemory] if the next block does not fit, and nothing of that block is stored then; or it reports
+// a damaged block.
+func (r *Restorer) State(state HostState, recorded bool) error {
 	s := r.store
 	if err := s.checkNames(Key{Cluster: state.Cluster, Host: state.Host}); err != nil {
 		return err
 	}
 	needed := s.needed(state.Cluster, state.Host)
-	h := r.host(state.Cluster, state.Host, state.Number, settled)
+	h := r.host(state.Cluster, state.Host, state.Number, recorded)
 	h.setNeeded(needed)
 	var errs []error
 	for _, ls := range state.Lanes {
-		p := placing{Restoring: r, host: h, state: ls, settled: settled, oldest: min(r.now-s.retention, needed)}
+		p := laneRestorer{Restorer: r, host: h, state: ls, recorded: recorded, oldest: min(r.now-s.retention, needed)}
 		if err := p.restore(); err != nil {
 			errs = append(errs, fmt.Errorf("%s/%s: %w", state.Cluster, state.Host, err))
 		}
@@ -106,8 +105,8 @@ func (r *Restoring) State(state HostState, settled bool) error {
 	return errors.Join(errs...)
 }
 
-// Skip notes that blocks of a state stay on disk, for want of memory: samples of
-// their time are refused, as they would hide what is there.
+// Skip reports that blocks of a state stay on disk because memory is full. The store then refuses
+// samples of their time, which would hide those on disk. end is in Unix milliseconds.
 func (s *Store) Skip(cluster, hostname string, frequency, end int64) {
 	s.mu.Lock()
 	h := s.clusters[cluster][hostname]
@@ -118,14 +117,14 @@ func (s *Store) Skip(cluster, hostname string, frequency, end int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l := h.lane(frequency, s.retention)
-	l.edge = max(l.edge, unixtime.FloorDiv(end-l.grid+frequency-1, frequency))
+	l.evictedBefore = max(l.evictedBefore, unixtime.FloorDiv(end-l.grid+frequency-1, frequency))
 }
 
-// Done ends it: series that got no window back go. It is called once.
-func (r *Restoring) Done() {
+// Done finishes the restore and removes the series that got no window. It must be called once.
+func (r *Restorer) Done() {
 	close(r.jobs)
 	r.sealing.Wait()
-	r.settleAll()
+	r.applyAllExtents()
 	r.store.restoring.Store(false)
 	for _, h := range r.store.allHosts() {
 		h.mu.Lock()
@@ -135,9 +134,9 @@ func (r *Restoring) Done() {
 	}
 }
 
-// host returns the host of a name, and remembers it under the number that
-// records name it by. It keeps that number if no other host has it.
-func (r *Restoring) host(cluster, name string, number uint32, recorded bool) *host {
+// host returns a host, which it adds if necessary. If recorded, records refer to it by number; the
+// host itself gets that number if it is still unused.
+func (r *Restorer) host(cluster, name string, number uint32, recorded bool) *host {
 	s := r.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,37 +149,37 @@ func (r *Restoring) host(cluster, name string, number uint32, recorded bool) *ho
 		h = s.addHost(cluster, name, own)
 	}
 	if recorded {
-		s.lastNumber = max(s.lastNumber, number) // a number never means two hosts
+		s.lastNumber = max(s.lastNumber, number) // new hosts must not reuse the number
 		r.hosts[number] = h
-		h.untold = h.number != number
+		h.unlogged = h.number != number
 	}
 	return h
 }
 
-// placing is the work of restoring a lane.
-type placing struct {
-	*Restoring
-	host    *host
-	lane    *lane
-	state   LaneState
-	settled bool
-	oldest  int64
+// laneRestorer restores one lane of a state.
+type laneRestorer struct {
+	*Restorer
+	host     *host
+	lane     *lane
+	state    LaneState
+	recorded bool
+	oldest   int64
 }
 
-func (p *placing) restore() error {
+func (p *laneRestorer) restore() error {
 	p.host.mu.Lock()
 	p.lane = p.host.lane(p.state.Frequency, p.store.retention)
-	if !p.lane.set {
-		p.lane.set, p.lane.grid = true, p.state.Grid
+	if !p.lane.hasGrid {
+		p.lane.hasGrid, p.lane.grid = true, p.state.Grid
 	}
-	if p.settled {
+	if p.recorded {
 		for _, ss := range p.state.Series {
 			if p.series(ss) == nil {
-				p.foreign[column{p.host, p.state.Frequency, ss.Column}] = place{p.key(ss), p.state.Grid, ss.Offset}
+				p.displaced[column{p.host, p.state.Frequency, ss.Column}] = place{p.key(ss), p.state.Grid, ss.Offset}
 			}
 		}
 	}
-	p.host.loose = true
+	p.host.mayBeEmpty = true
 	p.host.mu.Unlock()
 	for _, w := range slices.Backward(p.state.Windows) {
 		if err := p.window(w); err != nil {
@@ -190,17 +189,17 @@ func (p *placing) restore() error {
 	return nil
 }
 
-func (p *placing) key(ss SeriesState) Key {
+func (p *laneRestorer) key(ss SeriesState) Key {
 	return Key{Cluster: p.host.cluster, Host: p.host.name, Metric: ss.Metric, Device: ss.Device}
 }
 
-// series returns the series of a place if it is there, or can be, with the same
-// column, frequency and grid; else nil. The host is locked.
-func (p *placing) series(ss SeriesState) *Series {
+// series returns the series of a place, which it adds if necessary. It returns nil if the series cannot
+// have the same column, frequency and grid as in the state. The host is locked.
+func (p *laneRestorer) series(ss SeriesState) *Series {
 	l := p.lane
 	m := p.store.metrics[ss.Metric]
 	if m == nil {
-		m = p.store.strays.get(ss.Metric, l.frequency, len(p.store.metrics))
+		m = p.store.unconfigured.get(ss.Metric, l.frequency, len(p.store.metrics))
 	}
 	if m.frequency != l.frequency || l.grid != p.state.Grid {
 		return nil
@@ -218,20 +217,19 @@ func (p *placing) series(ss SeriesState) *Series {
 	}
 	sr := p.host.addSeries(p.store, m, ss.Device, l, ss.Column)
 	p.placed++
-	sr.phase = phase{offset: ss.Offset, set: true, untold: !p.settled || p.host.untold}
-	if !p.settled {
-		p.guessed[sr] = true
+	sr.phase = phase{offset: ss.Offset, hasOffset: true, unlogged: !p.recorded || p.host.unlogged}
+	if !p.recorded {
+		p.provisional[sr] = true
 	}
-	if p.settled && ss.First <= ss.Last {
+	if p.recorded && ss.First <= ss.Last {
 		sr.first, sr.last = ss.First, ss.Last
 		l.newest = max(l.newest, ss.Last)
 	}
 	return sr
 }
 
-// window puts a block in its place, but for the columns that have none in the
-// lane: their samples are stored one by one.
-func (p *placing) window(w WindowState) error {
+// window adds a block without its displaced columns, whose samples are then stored one by one.
+func (p *laneRestorer) window(w WindowState) error {
 	s, b := p.store, w.Block
 	old := b.Grid+(b.First+int64(b.Slots))*b.Frequency < p.oldest
 	if old && !(w.Open && s.keep) {
@@ -241,20 +239,19 @@ func (p *placing) window(w WindowState) error {
 	if s.Full() {
 		return ErrMemory
 	}
-	foreign, overlap := p.insert(w)
+	displaced, overlap := p.insert(w)
 	if overlap {
 		p.Overlap++
 		return nil
 	}
-	if len(foreign) < b.Columns() {
+	if len(displaced) < b.Columns() {
 		p.Blocks++
 	}
-	return p.convert(b, foreign)
+	return p.convert(b, displaced)
 }
 
-// insert makes a segment of a block, and returns the places of its columns that
-// are not in the lane.
-func (p *placing) insert(w WindowState) (foreign []SeriesState, overlap bool) {
+// insert makes a segment of a block, and returns the places of its displaced columns.
+func (p *laneRestorer) insert(w WindowState) (displaced []SeriesState, overlap bool) {
 	s, b, l := p.store, w.Block, p.lane
 	p.host.mu.Lock()
 	defer p.host.mu.Unlock()
@@ -275,44 +272,43 @@ func (p *placing) insert(w WindowState) (foreign []SeriesState, overlap bool) {
 			placed[id] = true
 			p.extend(sr, ss, b)
 		} else {
-			foreign = append(foreign, ss)
+			displaced = append(displaced, ss)
 		}
 	}
 	kept := b.Without(func(id uint32) bool { return !placed[id] })
 	if kept == nil {
 		s.freed.put(freedWindow{hostName{p.host.cluster, p.host.name}, b.Frequency, b.Grid, SlotRange{b.First, b.Slots}})
-		return foreign, false
+		return displaced, false
 	}
 	i, _ := l.find(b.First)
 	g := &segment{first: b.First, slots: b.Slots, generation: b.Generation, sealed: kept, stored: kept == b && !w.Open}
 	l.segments = slices.Insert(l.segments, i, g)
-	s.books.add(g.bytes())
-	return foreign, false
+	s.memory.add(g.bytes())
+	return displaced, false
 }
 
-// extend notes that a block holds samples of a series.
-func (p *placing) extend(sr *Series, ss SeriesState, b *block.Block) {
+// extend extends the first and last slot of a series, and the lane, by those of a block.
+func (p *laneRestorer) extend(sr *Series, ss SeriesState, b *block.Block) {
 	sr.first = min(sr.first, max(ss.First, b.First))
 	sr.last = max(sr.last, min(ss.Last, b.First+int64(b.Slots)-1))
 	p.lane.newest = max(p.lane.newest, sr.last)
 }
 
-// convert stores the samples of columns that are not in the lane, as far as they
-// are older than what their series have.
-func (p *placing) convert(b *block.Block, foreign []SeriesState) error {
+// convert stores those samples of displaced columns that are older than the samples of their series.
+func (p *laneRestorer) convert(b *block.Block, displaced []SeriesState) error {
 	var d codec.Decoder
 	values := make([]float64, b.Slots)
-	for _, ss := range foreign {
+	for _, ss := range displaced {
 		i, _ := b.Find(ss.Column)
 		if err := b.Decode(&d, values, i, 0); err != nil {
 			return err
 		}
-		sr, err := p.guess(p.key(ss))
+		sr, err := p.provisionalSeries(p.key(ss))
 		switch {
 		case errors.Is(err, ErrMemory):
 			return err
 		case err != nil:
-			continue // it is not configured, and another one has its column
+			continue // the metric is not configured and another series has its column
 		}
 		batch := sr.older(values, b.Grid+b.First*b.Frequency+ss.Offset, b.Frequency)
 		refused, err := p.store.write(batch, period{p.oldest, p.now}, nil)
@@ -324,9 +320,9 @@ func (p *placing) convert(b *block.Block, foreign []SeriesState) error {
 	return nil
 }
 
-// guess returns the series of a key; if it is not there it gets a column that
-// nothing told.
-func (r *Restoring) guess(key Key) (*Series, error) {
+// provisionalSeries returns the series of a key. A new one gets a provisional column, which it loses if
+// a record gives that column to another series.
+func (r *Restorer) provisionalSeries(key Key) (*Series, error) {
 	if h := r.store.host(key.Cluster, key.Host); h != nil {
 		if m, level := r.store.metrics[key.Metric], h.level(key.Device); m != nil && level != nil {
 			if sr := level.get(m); sr != nil {
@@ -336,12 +332,12 @@ func (r *Restoring) guess(key Key) (*Series, error) {
 	}
 	sr, err := r.store.Series(key)
 	if err == nil {
-		r.guessed[sr] = true
+		r.provisional[sr] = true
 	}
 	return sr, err
 }
 
-// older makes samples of those values that are older than all that a series has.
+// older returns those values as samples that are older than all samples of a series.
 func (sr *Series) older(values []float64, start, step int64) []Sample {
 	sr.lane.host.mu.RLock()
 	begin := int64(math.MaxInt64)
@@ -358,15 +354,15 @@ func (sr *Series) older(values []float64, start, step int64) []Sample {
 	return batch
 }
 
-// strays are the metrics of restored series that are not configured, or not
-// with this frequency.
-type strays struct {
+// unconfigured lists the metrics of restored series that are not configured, or not with this
+// frequency.
+type unconfigured struct {
 	mu  sync.Mutex
 	all []*metric
 }
 
-// get returns the same metric each time; known is how many are configured.
-func (x *strays) get(name string, frequency int64, known int) *metric {
+// get returns the same metric for the same arguments; known is the number of configured metrics.
+func (x *unconfigured) get(name string, frequency int64, known int) *metric {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, m := range x.all {

@@ -9,8 +9,8 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// sealing is a closed segment on its way to become a block. Its rows do not
-// change any more, so it is encoded without a lock.
+// sealing is a closed segment that is going to be a block. Its rows do not change any more, so they
+// are encoded without a lock.
 type sealing struct {
 	lane    *lane
 	segment *segment
@@ -18,19 +18,19 @@ type sealing struct {
 	rows    [][]float64
 	head    block.Header
 	offsets []int64
-	before  *block.Block // of the segment in front, nil if there is none
+	before  *block.Block // of the preceding segment, or nil
 }
 
-// sealer holds what encoding needs; one goroutine uses it at a time.
+// sealer has the scratch memory for encoding; one goroutine uses it at a time.
 type sealer struct {
 	builder block.Builder
 	decoder codec.Decoder
-	columns []float64 // one after the other
+	columns []float64 // columnsAtOnce columns, concatenated
 	all     []float64
 }
 
-// sealers are those that nobody uses. A sync.Pool would let them go with each
-// collection of garbage, and growing their buffers anew was a quarter of that.
+// sealers is a pool of idle sealers. A sync.Pool would be emptied by each garbage collection, and
+// growing the buffers again made a quarter of the garbage.
 type sealers chan *sealer
 
 func newSealers() sealers { return make(sealers, runtime.GOMAXPROCS(0)) }
@@ -51,7 +51,7 @@ func (s sealers) put(w *sealer) {
 	}
 }
 
-// seal encodes closed segments of a host and puts the blocks in their places.
+// seal encodes closed segments of a host and replaces their rows by the blocks.
 func (s *Store) seal(h *host, jobs []sealing) {
 	if len(jobs) == 0 {
 		return
@@ -62,38 +62,38 @@ func (s *Store) seal(h *host, jobs []sealing) {
 		b := w.encode(j)
 		h.mu.Lock()
 		if g := j.segment; g.version == j.version && g.closed {
-			s.books.add(-g.rowBytes())
-			s.spare.put(g.spares())
+			s.memory.add(-g.rowBytes())
+			s.spare.put(g.ownRows())
 			g.rows, g.borrowed, g.closed, g.reopened, g.sealed, g.stored = nil, nil, false, false, b, false
 			g.version++
 			if b == nil {
 				s.freed.add(h, j.lane, g)
 				j.lane.remove(g)
-				h.loose = true
-				s.books.add(-segmentBytes)
+				h.mayBeEmpty = true
+				s.memory.add(-segmentBytes)
 			} else {
-				s.books.add(int64(len(b.Bytes())))
-				s.books.exhausted.Store(false)
+				s.memory.add(int64(len(b.Bytes())))
+				s.memory.exhausted.Store(false)
 			}
 		}
 		h.mu.Unlock()
 	}
 }
 
-// columnsAtOnce is how many columns are gathered from the rows at a time. The
-// values of a row lie beside each other, those of a column far apart: what comes
-// from memory with one value should be used before it goes.
+// columnsAtOnce is how many columns are gathered from the rows at a time. The values of a row are
+// adjacent in memory, those of a column far apart: a cache line should be used as a whole while it
+// is cached.
 const columnsAtOnce = 32
 
-// before returns the block of the segment in front of g, nil if there is none.
-func (l *lane) before(g *segment) *block.Block {
+// blockBefore returns the block of the segment before g, or nil.
+func (l *lane) blockBefore(g *segment) *block.Block {
 	if i, _ := l.find(g.first); i > 0 {
 		return l.segments[i-1].sealed
 	}
 	return nil
 }
 
-// encode makes a block of rows.
+// encode makes a block of rows. It returns nil if they hold no sample.
 func (w *sealer) encode(j sealing) *block.Block {
 	width := 0
 	for _, row := range j.rows {
@@ -132,7 +132,7 @@ func (w *sealer) gather(rows [][]float64, first, n int) {
 	}
 }
 
-// decodeRows turns a block back into rows.
+// decodeRows decodes a block into rows of at least so many columns.
 func decodeRows(rows [][]float64, b *block.Block, columns int) error {
 	width := columns
 	if n := b.Columns(); n > 0 {
@@ -156,7 +156,7 @@ func decodeRows(rows [][]float64, b *block.Block, columns int) error {
 	return nil
 }
 
-// merge makes one block of several of a lane, in their order, none over another.
+// merge makes one block of several blocks of a lane, which are in order and do not overlap.
 func (w *sealer) merge(blocks []*block.Block) (*block.Block, error) {
 	head := blocks[0].Header
 	last := blocks[len(blocks)-1]
@@ -183,7 +183,7 @@ func (w *sealer) merge(blocks []*block.Block) (*block.Block, error) {
 			return w.builder.Finish(), nil
 		}
 		c := block.Column{ID: id}
-		end := 0 // of what is in w.all
+		end := 0 // w.all is filled up to here
 		for i, b := range blocks {
 			if next[i] == b.Columns() || b.ID(next[i]) != id {
 				continue
@@ -194,7 +194,7 @@ func (w *sealer) merge(blocks []*block.Block) (*block.Block, error) {
 			if err := b.Decode(&w.decoder, w.all[at:end], next[i], 0); err != nil {
 				return nil, err
 			}
-			c.Offset = 0 // the last one's stays
+			c.Offset = 0 // that of the last block counts
 			if offsets[i] != nil {
 				c.Offset = offsets[i][next[i]]
 			}

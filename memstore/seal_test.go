@@ -154,7 +154,7 @@ func TestWhileSealing(t *testing.T) {
 			if n := s.Size().Blocks; n != wantBlocks {
 				t.Errorf("%d blocks, want %d", n, wantBlocks)
 			}
-			checkBooks(t, s, "at the end")
+			checkAccount(t, s, "at the end")
 		})
 	}
 	late := func(s *Store) { put(t, s, series(t, s, "n1", "fast", a), base+1, 7) }
@@ -210,7 +210,7 @@ func TestWhileMerging(t *testing.T) {
 			if got != wantMerged {
 				t.Errorf("the merged block took their place: %t", got)
 			}
-			checkBooks(t, s, "at the end")
+			checkAccount(t, s, "at the end")
 		})
 	}
 	first := func(l *lane) int64 { return l.time(l.segments[0].first) / 1000 }

@@ -8,33 +8,32 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// segment is a window of a lane's slots: a block, or open and made of rows. All
-// is guarded by the host's lock, but a block's bytes and a closed segment's rows
-// never change.
+// segment is a window of a lane's slots: either a block, or rows. The host's lock guards all fields.
+// The bytes of a block and the rows of a closed segment never change.
 type segment struct {
 	first      int64 // slot
 	slots      int
 	generation uint8
 	sealed     *block.Block // nil while there are rows
-	stored     bool         // the block is in a state that was taken
+	stored     bool         // a committed snapshot holds the block
 
-	// An open segment has a row for each slot that holds a sample: the values of
-	// the slot by column, as many as were needed, NaN where there is none.
+	// An open segment has a row for each slot that holds a sample: the values of the slot by column,
+	// NaN where there is none. Rows are only as long as their last sample requires.
 	rows     [][]float64
 	closed   bool   // the rows are being sealed
-	borrowed []bool // rows that somebody else reads, although the segment is open; nil: none
-	lent     bool   // all rows, of a closed segment
-	reopened bool   // by late samples: it stays open for a quiet minute
-	written  int64  // by the server's clock
-	version  int    // counts what makes a seal in progress worthless
+	borrowed []bool // rows that must be copied before a write, because someone else reads them; nil: none
+	lent     bool   // someone else reads the rows of this closed segment
+	reopened bool   // by late samples: it stays open until it was quiet for a minute
+	written  int64  // time of the last write, by the server's clock
+	version  int    // a seal in progress is discarded if the version has changed
 }
 
 func (g *segment) end() int64 { return g.first + int64(g.slots) }
 
 func (g *segment) open() bool { return g.sealed == nil && !g.closed }
 
-// set stores a value; the segment is open and covers the slot. columns is how
-// many there are. It returns by how many bytes the rows grew.
+// set stores a value in an open segment that covers the slot. columns is the number of columns of
+// the lane. It returns by how many bytes the rows grew.
 func (g *segment) set(slot int64, column uint32, columns int, v float64, spare *spareRows) (grown int64) {
 	row := g.rows[slot-g.first]
 	if int(column) >= len(row) {
@@ -51,7 +50,7 @@ func (g *segment) set(slot int64, column uint32, columns int, v float64, spare *
 	return grown
 }
 
-// own puts a row of the segment's own in its place.
+// own replaces the row of a slot by one that only the segment uses.
 func (g *segment) own(slot int64, row []float64) {
 	g.rows[slot-g.first] = row
 	if g.borrowed != nil {
@@ -59,9 +58,9 @@ func (g *segment) own(slot int64, row []float64) {
 	}
 }
 
-// widthOf returns how wide to make a row that is too narrow: a new one as the
-// one before it needs to be, so that series which are not sent any more take
-// nothing; another twice as wide as it was, or a little wider than all columns.
+// widthOf returns the new width of a row that is too short. A new row is as long as the last sample
+// of the row before it requires, so that series that are no longer sent take no memory. Another row
+// grows to twice its length, or to a little more than all columns.
 func (g *segment) widthOf(slot int64, columns int) int {
 	i := slot - g.first
 	if n := len(g.rows[i]); n > 0 {
@@ -78,7 +77,7 @@ func (g *segment) widthOf(slot int64, columns int) int {
 	return n
 }
 
-// rowBytes returns the memory of the rows, their slices included.
+// rowBytes returns the memory of the rows, including their slice headers.
 func (g *segment) rowBytes() int64 {
 	n := int64(rowBytes * len(g.rows))
 	for _, row := range g.rows {
@@ -87,7 +86,7 @@ func (g *segment) rowBytes() int64 {
 	return n
 }
 
-// copyColumn writes the values of a column from slot first on to dst.
+// copyColumn copies the values of a column to dst, starting at slot first.
 func (g *segment) copyColumn(dst []float64, column uint32, first int64) {
 	for i, row := range g.rows[first-g.first:][:len(dst)] {
 		dst[i] = math.NaN()
@@ -97,8 +96,8 @@ func (g *segment) copyColumn(dst []float64, column uint32, first int64) {
 	}
 }
 
-// spares returns the rows that nobody else reads.
-func (g *segment) spares() [][]float64 {
+// ownRows returns the rows that no one else reads.
+func (g *segment) ownRows() [][]float64 {
 	if g.lent {
 		return nil
 	}
@@ -137,17 +136,16 @@ func (g *segment) values(d *codec.Decoder) (n int64, err error) {
 	return n + sealed, err
 }
 
-// mostOpen is how many segments of a lane may be open: the head, the one before
-// it for a moment, and a few that late samples have reopened.
-const mostOpen = 4
+// maxOpen is how many segments of a lane may be open: the head, for a short time its predecessor, and
+// a few that late samples have reopened.
+const maxOpen = 4
 
-// headGrace is how many slots the head's successor must be ahead before the
-// head is sealed, as not all sources of a host send at the same time.
+// headGrace is how many slots the lane must be past the end of a head before it is sealed, because
+// the sources of a host do not send at the same time.
 const headGrace = 2
 
-// writable returns the open segment for a slot: the current one, or one that is
-// opened. If that is a block it returns what it takes to reopen it, which is
-// done without the lock.
+// writable returns the open segment for a slot, which it creates or opens if necessary. If the slot
+// lies in a block, it returns a reopening instead: the caller calls reopen without the lock.
 func (h *host) writable(s *Store, l *lane, slot, now int64) (*segment, *reopening) {
 	if g := l.current; g != nil && slot >= g.first && slot < g.end() && g.open() {
 		g.written = now
@@ -157,7 +155,7 @@ func (h *host) writable(s *Store, l *lane, slot, now int64) (*segment, *reopenin
 	if !ok {
 		g := l.newSegment(i, slot)
 		l.segments = slices.Insert(l.segments, i, g)
-		s.books.add(g.bytes())
+		s.memory.add(g.bytes())
 	}
 	g := l.segments[i]
 	switch {
@@ -168,12 +166,12 @@ func (h *host) writable(s *Store, l *lane, slot, now int64) (*segment, *reopenin
 	}
 	g.written = now
 	l.current = g
-	h.closeOne(l, g)
+	h.closeExcess(l, g)
 	return g, nil
 }
 
-// newSegment returns an open segment for a slot, to stand at i among the others:
-// a window, or what those that were restored leave of it.
+// newSegment returns an open segment for a slot, to be inserted at index i: a whole window, or the
+// part of it that restored segments do not cover.
 func (l *lane) newSegment(i int, slot int64) *segment {
 	first := l.windowOf(slot)
 	end := first + l.window
@@ -186,8 +184,7 @@ func (l *lane) newSegment(i int, slot int64) *segment {
 	return &segment{first: first, slots: int(end - first), rows: make([][]float64, end-first), reopened: slot < l.newest}
 }
 
-// share returns the rows as they are, which will not change: each is copied
-// before it is written to.
+// share returns the rows as they are now. Later writes copy a row before they change it.
 func (g *segment) share() [][]float64 {
 	rows := g.rows
 	if g.open() {
@@ -198,7 +195,7 @@ func (g *segment) share() [][]float64 {
 	return rows
 }
 
-// lend replaces the rows by borrowed ones.
+// lend marks all rows as borrowed. The previous slice of rows does not change any more.
 func (g *segment) lend() {
 	g.rows = slices.Clone(g.rows)
 	g.borrowed = make([]bool, len(g.rows))
@@ -207,14 +204,14 @@ func (g *segment) lend() {
 	}
 }
 
-// borrow opens a closed segment again. Its rows are being encoded, so each is
-// copied before it is written to; what comes of encoding them is out of date.
+// borrow opens a closed segment again. Its rows are being encoded, so a write copies the row first.
+// The result of the encoding is discarded.
 func (g *segment) borrow() {
 	g.lend()
 	g.closed, g.reopened, g.version = false, true, g.version+1
 }
 
-// reopening is a block that late samples fall in, on its way to become rows.
+// reopening is a block that must become rows again, because late samples belong to its window.
 type reopening struct {
 	segment *segment
 	version int
@@ -222,8 +219,8 @@ type reopening struct {
 	columns int // of the lane
 }
 
-// reopen decodes a block, and makes its segment writable if it is still the same.
-// The error tells that the block cannot be read.
+// reopen decodes a block and makes its segment writable, unless the segment has changed meanwhile.
+// The error reports a damaged block.
 func (s *Store) reopen(h *host, r *reopening) error {
 	rows := make([][]float64, r.block.Slots)
 	if err := decodeRows(rows, r.block, r.columns); err != nil {
@@ -235,16 +232,16 @@ func (s *Store) reopen(h *host, r *reopening) error {
 	if g.version != r.version || g.sealed != r.block {
 		return nil
 	}
-	s.books.add(-g.bytes())
+	s.memory.add(-g.bytes())
 	g.sealed, g.stored, g.rows, g.reopened, g.version = nil, false, rows, true, g.version+1
 	g.written = s.now().UnixMilli()
-	s.books.add(g.bytes())
+	s.memory.add(g.bytes())
 	return nil
 }
 
-// closeOne closes the segment that was not written for the longest time, if
-// too many are open; not keep, and not the head.
-func (h *host) closeOne(l *lane, keep *segment) {
+// closeExcess closes the least recently written segment if too many are open, but neither keep nor
+// the head.
+func (h *host) closeExcess(l *lane, keep *segment) {
 	var oldest *segment
 	open := 0
 	for _, g := range l.segments {
@@ -256,13 +253,12 @@ func (h *host) closeOne(l *lane, keep *segment) {
 			oldest = g
 		}
 	}
-	if open > mostOpen && oldest != nil {
+	if open > maxOpen && oldest != nil {
 		h.close(l, oldest)
 	}
 }
 
-// advance notes that a slot is the newest of a lane, and closes what was the
-// head before.
+// advance makes a slot the newest of a lane, and closes the former head after its grace period.
 func (h *host) advance(l *lane, slot int64) {
 	l.newest = slot
 	for i := len(l.segments) - 2; i >= 0 && i >= len(l.segments)-3; i-- {
@@ -272,7 +268,7 @@ func (h *host) advance(l *lane, slot int64) {
 	}
 }
 
-// close hands a segment over to be sealed.
+// close queues a segment for sealing, which happens after the host is unlocked.
 func (h *host) close(l *lane, g *segment) {
 	g.closed = true
 	if l.current == g {
@@ -281,9 +277,9 @@ func (h *host) close(l *lane, g *segment) {
 	h.sealing = append(h.sealing, l.sealing(g, g.rows))
 }
 
-// sealing is what it takes to make a block of a segment's rows.
+// sealing returns the input for the encoding of a segment's rows.
 func (l *lane) sealing(g *segment, rows [][]float64) sealing {
-	return sealing{lane: l, segment: g, version: g.version, rows: rows, head: l.head(g), offsets: l.offsets(), before: l.before(g)}
+	return sealing{lane: l, segment: g, version: g.version, rows: rows, head: l.blockHeader(g), offsets: l.offsets(), before: l.blockBefore(g)}
 }
 
 // offsets returns the columns' offsets, nil if all are 0.

@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// Device is a place on a host: a type and its id (hwthread 3), below it
-// perhaps a subtype and its id. The zero Device is the node itself.
+// Device is a part of a host: a type and its id (hwthread 3), and optionally a subtype and its id
+// below it. The zero Device is the node itself.
 type Device struct {
 	Type, TypeID       string
 	Subtype, SubtypeID string
@@ -23,12 +23,10 @@ type Key struct {
 	Device                Device
 }
 
-// Series is one metric of one device: what a [Sample] is written to. It stays
-// usable when its host has left the store in the meantime, a little slower;
-// [Series.Gone] tells when to ask the store for a new one.
+// Series is one metric of one device: the target of a [Sample]. It stays usable, though slower, after
+// it was removed from the store; [Series.Gone] then tells the caller to look it up again.
 //
-// It is one line of the processor's cache long, as waiting for these is most of
-// what storing a sample costs.
+// It fits in one cache line, because most of the cost of storing a sample is waiting for the cache.
 type Series struct {
 	metric *metric
 	level  *level
@@ -38,19 +36,19 @@ type Series struct {
 
 	// The rest is guarded by the host's lock.
 	phase       phase
-	first, last int64 // slots that ever had a sample; last < first: none had
+	first, last int64 // the first and last slot that ever had a sample; last < first: none
 }
 
-// empty reports whether the series never had a sample, or lost all by Free.
+// empty reports whether the series never had a sample, or lost all samples by [Store.Free].
 func (sr *Series) empty() bool { return sr.last < sr.first }
 
-// newestTime returns the moment of the newest sample, at its phase.
+// newestTime returns the time of the newest sample, at the series' phase.
 func (sr *Series) newestTime() int64 { return sr.lane.time(sr.last) + sr.phase.offset }
 
 // noSamples makes a series empty.
 func (sr *Series) noSamples() { sr.first, sr.last = math.MaxInt64, math.MinInt64 }
 
-// Gone reports that the series has left the store.
+// Gone reports whether the series was removed from the store.
 func (sr *Series) Gone() bool { return sr.gone.Load() }
 
 // Cluster returns the name of the cluster that the series belongs to.
@@ -61,9 +59,9 @@ func (sr *Series) Key() Key {
 	return Key{Cluster: sr.lane.host.cluster, Host: sr.lane.host.name, Metric: sr.metric.Name, Device: sr.level.device}
 }
 
-// Series returns the series of a key and makes it if it is not there. The
-// error is [ErrUnknownMetric], [ErrName] or [ErrLimit], with what and where, or
-// [ErrMemory] if there is no room for a new one.
+// Series returns the series of a key, which it creates if necessary. The error is
+// [ErrUnknownMetric], or wraps [ErrName] or [ErrLimit] and says what and where, or is [ErrMemory] if
+// a new series would exceed the memory limit.
 func (s *Store) Series(k Key) (*Series, error) {
 	m := s.metrics[k.Metric]
 	if m == nil {
@@ -76,7 +74,7 @@ func (s *Store) Series(k Key) (*Series, error) {
 		sr, err := s.seriesOrNew(k, m)
 		switch {
 		case errors.Is(err, ErrMemory):
-			if err := s.makeRoom(); err != nil {
+			if err := s.ensureMemory(); err != nil {
 				return nil, err
 			}
 		case err != nil || sr != nil:
@@ -85,7 +83,7 @@ func (s *Store) Series(k Key) (*Series, error) {
 	}
 }
 
-// seriesOrNew returns nil without an error if the host has just left the store.
+// seriesOrNew returns nil and no error if the host was removed from the store meanwhile.
 func (s *Store) seriesOrNew(k Key, m *metric) (*Series, error) {
 	h, err := s.hostOrNew(k.Cluster, k.Host)
 	if err != nil {
@@ -128,17 +126,17 @@ func checkName(name string, limit int) error {
 	return nil
 }
 
-// longestFileName is NAME_MAX of Linux, in bytes.
-const longestFileName = 255
+// maxFileName is NAME_MAX of Linux, in bytes.
+const maxFileName = 255
 
-// checkPathElement refuses what could leave a directory: clusters and hosts
-// become file names.
+// checkPathElement refuses names that could leave a directory: the names of clusters and hosts become
+// file names.
 func checkPathElement(name string) error {
 	switch {
 	case name == "":
 		return fmt.Errorf("is empty")
-	case len(name) > longestFileName:
-		return fmt.Errorf("is longer than %d bytes", longestFileName)
+	case len(name) > maxFileName:
+		return fmt.Errorf("is longer than %d bytes", maxFileName)
 	case name == "." || name == "..":
 		return fmt.Errorf("may not be %q", name)
 	case strings.ContainsAny(name, `/\`):

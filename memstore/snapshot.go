@@ -9,26 +9,25 @@ import (
 	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
-// Snapshot hands out what the store holds, a host at a time, each as of one
-// moment, while writes go on. Every record that was made before
-// [Store.Snapshot] is in it, those that are made after it may be. It is for one
-// goroutine.
+// Snapshot returns the state of each host while writes continue. The state of one host is consistent.
+// A snapshot contains everything recorded before [Store.Snapshot], and possibly some of what is
+// recorded later. It is for one goroutine.
 type Snapshot struct {
-	store *Store
-	freed map[hostName][]freedWindow
-	count int // of freed windows
-	taken []taken
+	store     *Store
+	freed     map[hostName][]freedWindow
+	count     int // of freed windows
+	handedOut []handedOut
 }
 
-// taken is a block that was handed out.
-type taken struct {
+// handedOut is a block that was part of a state.
+type handedOut struct {
 	host    *host
 	segment *segment
 	block   *block.Block
 }
 
-// Snapshot begins one. Nobody may write, record or free meanwhile. There is one
-// at a time, until it is settled or given up.
+// Snapshot starts a snapshot. No write and no Free may run during the call. Only one snapshot may
+// exist at a time; it ends with Commit, or when the caller abandons it.
 func (s *Store) Snapshot() *Snapshot {
 	s.epoch.Add(1)
 	n := &Snapshot{store: s}
@@ -36,7 +35,7 @@ func (s *Store) Snapshot() *Snapshot {
 	return n
 }
 
-// Clusters returns the names of the clusters that there is something of, sorted.
+// Clusters returns the names of the clusters with a host in the snapshot, sorted.
 func (n *Snapshot) Clusters() []string {
 	names := n.store.Clusters()
 	for name := range n.freed {
@@ -46,9 +45,8 @@ func (n *Snapshot) Clusters() []string {
 	return slices.Compact(names)
 }
 
-// Hosts calls f for each host of a cluster, in the order of their names, until f
-// fails. A state has all series of its host, its open windows, and those blocks
-// that no settled snapshot had. It belongs to f.
+// Hosts calls f for each host of a cluster, ordered by name, until f fails. A state has all series of
+// the host, its open windows, and the blocks that are in no committed snapshot. f owns the state.
 func (n *Snapshot) Hosts(cluster string, f func(HostState) error) error {
 	names := n.store.Hosts(cluster)
 	for name := range n.freed {
@@ -72,19 +70,18 @@ func (n *Snapshot) Hosts(cluster string, f func(HostState) error) error {
 	return nil
 }
 
-// Settle notes that what was handed out will be there after a restart.
-func (n *Snapshot) Settle() {
-	for _, t := range n.taken {
+// Commit reports that all states of the snapshot are stored durably.
+func (n *Snapshot) Commit() {
+	for _, t := range n.handedOut {
 		t.host.mu.Lock()
 		t.segment.stored = t.segment.sealed == t.block
 		t.host.mu.Unlock()
 	}
-	n.taken = nil
+	n.handedOut = nil
 	n.store.freed.forget(n.count)
 }
 
-// take adds what a host holds: its lock is held while that is looked up, and not
-// while open windows are encoded.
+// take adds the series and windows of a host to a state. It encodes open windows without the lock.
 func (n *Snapshot) take(h *host, state *HostState) {
 	var open []sealing
 	var lanes []int // of open
@@ -98,7 +95,7 @@ func (n *Snapshot) take(h *host, state *HostState) {
 				open, lanes = append(open, l.sealing(g, g.share())), append(lanes, i)
 			case !g.stored:
 				ls.Windows = append(ls.Windows, WindowState{Block: g.sealed})
-				n.taken = append(n.taken, taken{h, g, g.sealed})
+				n.handedOut = append(n.handedOut, handedOut{h, g, g.sealed})
 			}
 		}
 		state.Lanes = append(state.Lanes, ls)
@@ -117,7 +114,7 @@ func (n *Snapshot) take(h *host, state *HostState) {
 	}
 }
 
-// places returns where the series of a lane are.
+// places returns the places of the series of a lane.
 func (l *lane) places() []SeriesState {
 	all := make([]SeriesState, 0, len(l.columns))
 	for _, sr := range l.columns {
@@ -138,8 +135,8 @@ func (l *lane) places() []SeriesState {
 
 type hostName struct{ cluster, host string }
 
-// freed are the windows that [Store.Free] dropped and that older states still
-// hold, until a snapshot says so.
+// freed lists deleted windows that older states may still hold, until a committed snapshot contains
+// the list.
 type freed struct {
 	mu  sync.Mutex
 	all []freedWindow
@@ -151,7 +148,7 @@ type freedWindow struct {
 	slots           SlotRange
 }
 
-// add notes that a window of a host is gone; the host is locked.
+// add adds a deleted window of a host; the host is locked.
 func (f *freed) add(h *host, l *lane, g *segment) {
 	f.put(freedWindow{hostName{h.cluster, h.name}, l.frequency, l.grid, SlotRange{g.first, g.slots}})
 }
@@ -162,7 +159,7 @@ func (f *freed) put(w freedWindow) {
 	f.all = append(f.all, w)
 }
 
-// byHost returns all of them, and how many there are.
+// byHost returns all windows by host, and their number.
 func (f *freed) byHost() (map[hostName][]freedWindow, int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -173,7 +170,7 @@ func (f *freed) byHost() (map[hostName][]freedWindow, int) {
 	return hosts, len(f.all)
 }
 
-// forget takes the first n out.
+// forget removes the first n windows.
 func (f *freed) forget(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -187,7 +184,7 @@ func (w freedWindow) addTo(state *HostState) {
 		state.Lanes = append(state.Lanes, LaneState{Frequency: w.frequency, Grid: w.grid})
 	}
 	l := &state.Lanes[i]
-	if moved := w.grid - l.Grid; moved != 0 { // the host had gone in between: what lies within the window
+	if moved := w.grid - l.Grid; moved != 0 { // the host was removed and added again meanwhile; use the slots within the window
 		w.slots.First += unixtime.FloorDiv(moved+w.frequency-1, w.frequency)
 		w.slots.Slots--
 	}

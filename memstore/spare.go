@@ -2,19 +2,19 @@ package memstore
 
 import "sync"
 
-// spareRows keeps rows of sealed windows for the next ones: hosts seal at
-// different times, so that what one gives back the others take. Without it they
-// are most of the garbage that writes make. The zero value is ready.
+// spareRows keeps the rows of sealed windows for reuse. Hosts seal at different times, so one host
+// uses the rows of another. Without it, rows are most of the garbage that writes make. The zero
+// value is ready to use.
 type spareRows struct {
 	mu    sync.Mutex
 	rows  map[int][][]float64 // by length
 	bytes int
 }
 
-// mostSpare bounds what is kept, in bytes.
-const mostSpare = 4 << 20
+// maxSpareBytes bounds the memory of the rows that are kept.
+const maxSpareBytes = 4 << 20
 
-// get returns a row that holds anything.
+// get returns a row of n values, which are undefined.
 func (s *spareRows) get(n int) []float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -29,7 +29,7 @@ func (s *spareRows) get(n int) []float64 {
 	return row
 }
 
-// put takes rows that nobody reads or writes any more.
+// put accepts rows that no one uses any more.
 func (s *spareRows) put(rows [][]float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -40,11 +40,11 @@ func (s *spareRows) put(rows [][]float64) {
 		if len(row) == 0 {
 			continue
 		}
-		if s.bytes+8*len(row) > mostSpare {
+		if s.bytes+8*len(row) > maxSpareBytes {
 			if len(s.rows[len(row)]) > 0 {
 				return
 			}
-			clear(s.rows) // nobody asks for their lengths any more
+			clear(s.rows) // rows of these lengths are no longer requested
 			s.bytes = 0
 		}
 		s.rows[len(row)] = append(s.rows[len(row)], row)

@@ -1,10 +1,9 @@
-// Package memstore is the store: the tree of clusters, hosts and devices, the
-// grid that their samples fall on, and the queries over it.
+// Package memstore holds the samples in memory: the tree of clusters, hosts and devices, the time
+// grid of their samples, and the queries over them.
 //
-// It knows nobody above it: no HTTP, no tokens, no files. Time comes from an
-// injected clock, samples come in by [Store.Write], answers leave by
-// [Store.Read]. Package archive keeps what [Store.WriteRecord] recorded and
-// [Store.Snapshot] took, and brings it back by [Replay] and [Store.Restore].
+// It depends on no transport, no tokens and no files. [Store.Write] stores samples, [Store.Read]
+// answers queries, and Options.Now is the clock. For durability, package archive stores the records
+// of [Store.WriteRecord] and the states of [Store.Snapshot], and restores them with [Store.Restore].
 package memstore
 
 import (
@@ -21,43 +20,41 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// Options say what a store holds. Metrics and Retention are required.
+// Options configure a store. Metrics and Retention are required.
 type Options struct {
 	Metrics   []Metric
-	Retention time.Duration // how long samples are kept, by the clock
+	Retention time.Duration // how long samples are kept, by the clock Now
 	Limits    Limits        // zero fields mean the defaults
 
-	// MemoryLimit bounds what the store holds, in bytes by its own books; 0
-	// means no bound. Near it the oldest windows go, beyond it writes fail.
+	// MemoryLimit is the memory budget in bytes, by the store's own accounting; 0 means no limit.
+	// Near the limit, the oldest windows are evicted; beyond it, writes fail.
 	MemoryLimit int64
 
-	// Needed returns the moment, in Unix milliseconds, from which on running jobs
-	// need what a host holds: those windows stay past the retention, and go after
-	// all others for want of memory. [NotNeeded] if no job runs there, which is
-	// what a nil Needed says of every host. It is asked for every host every few
-	// seconds, with no lock held, and has to answer at once.
+	// Needed returns the time, in Unix milliseconds, since which running jobs need the samples of a
+	// host, or [NotNeeded] if no job runs there; nil means that no job runs anywhere. Needed windows
+	// stay beyond the retention and are evicted last. Needed is called for every host every few
+	// seconds, without a lock held, and must return at once.
 	Needed func(cluster, host string) int64
 
-	// KeepUnstored keeps windows past the retention until a snapshot with them has
-	// been settled: whoever takes snapshots wants all windows.
+	// KeepUnstored keeps windows beyond the retention until a snapshot that contains them has been
+	// committed.
 	KeepUnstored bool
 
 	Now func() time.Time // the server's clock; nil means time.Now
 }
 
-// NotNeeded is a moment after all others.
+// NotNeeded is later than any time.
 const NotNeeded = math.MaxInt64
 
 // Metric is one entry of the configuration's metrics section.
 type Metric struct {
 	Name        string
-	Frequency   time.Duration // distance of two slots, a whole number of seconds
+	Frequency   time.Duration // time between two slots, a whole number of seconds
 	Aggregation Aggregation
 	Precision   int // significant bits that samples are rounded to, as codec.Round does; 0 keeps all
 }
 
-// Aggregation says how the devices of a host are put together when a query
-// asks for the host.
+// Aggregation says how a query for a host combines the series of its devices.
 type Aggregation uint8
 
 // The aggregations of the configuration: null, "sum" and "avg".
@@ -67,30 +64,29 @@ const (
 	AggregateAvg
 )
 
-// Limits bound what names from outside can make the store hold.
+// Limits bound how many hosts, devices and names senders can add.
 type Limits struct {
 	Hosts          int // in all clusters together; default 20,000
 	DevicesPerHost int // default 16,384
 	NameBytes      int // of a cluster, host, type, or id; default 256
 }
 
-// Store holds the samples of all clusters. Its methods may be called by any
-// number of goroutines.
+// Store holds the samples of all clusters. Its methods are safe for concurrent use.
 type Store struct {
-	metrics   map[string]*metric
-	retention int64 // milliseconds
-	limits    Limits
-	needed    func(cluster, host string) int64
-	keep      bool // windows that are not stored
-	now       func() time.Time
-	books     books
-	epoch     atomic.Int64 // counts snapshots
-	freed     freed
-	strays    strays
-	restoring atomic.Bool // series may still get their windows back
-	sealers   sealers
-	readers   sync.Pool // of *reader
-	spare     spareRows
+	metrics      map[string]*metric
+	retention    int64 // milliseconds
+	limits       Limits
+	needed       func(cluster, host string) int64
+	keep         bool // windows that are not stored
+	now          func() time.Time
+	memory       memAccount
+	epoch        atomic.Int64 // counts snapshots
+	freed        freed
+	unconfigured unconfigured
+	restoring    atomic.Bool // series without samples may still get their windows
+	sealers      sealers
+	readers      sync.Pool // of *reader
+	spare        spareRows
 
 	mu       sync.RWMutex // guards the maps; taken before a host's lock
 	clusters map[string]map[string]*host
@@ -106,10 +102,10 @@ type metric struct {
 	frequency int64 // milliseconds
 }
 
-// New returns an empty store. The error says which option cannot be.
+// New returns an empty store. The error names the invalid option.
 func New(o Options) (*Store, error) {
 	if o.Retention <= 0 {
-		return nil, fmt.Errorf("memstore: retention %v is not positive", o.Retention)
+		return nil, fmt.Errorf("memstore: retention: expected a positive duration, got %v", o.Retention)
 	}
 	s := &Store{
 		metrics:   make(map[string]*metric, len(o.Metrics)),
@@ -118,7 +114,7 @@ func New(o Options) (*Store, error) {
 		needed:    o.Needed,
 		keep:      o.KeepUnstored,
 		now:       o.Now,
-		books:     books{limit: o.MemoryLimit},
+		memory:    memAccount{limit: o.MemoryLimit},
 		sealers:   newSealers(),
 		readers:   newReaders(),
 		clusters:  make(map[string]map[string]*host),
@@ -131,13 +127,13 @@ func New(o Options) (*Store, error) {
 	}
 	for i, m := range o.Metrics {
 		if m.Frequency < time.Second || m.Frequency%time.Second != 0 {
-			return nil, fmt.Errorf("memstore: metric %q: frequency %v is not a whole number of seconds", m.Name, m.Frequency)
+			return nil, fmt.Errorf("memstore: metric %q: frequency: expected a whole number of seconds, got %v", m.Name, m.Frequency)
 		}
 		if m.Precision < 0 || m.Precision > 52 {
-			return nil, fmt.Errorf("memstore: metric %q: a precision of %d bits", m.Name, m.Precision)
+			return nil, fmt.Errorf("memstore: metric %q: precision: expected 0 to 52 bits, got %d", m.Name, m.Precision)
 		}
 		if s.metrics[m.Name] != nil {
-			return nil, fmt.Errorf("memstore: metric %q is there twice", m.Name)
+			return nil, fmt.Errorf("memstore: metric %q is configured twice", m.Name)
 		}
 		s.metrics[m.Name] = &metric{Metric: m, index: i, frequency: m.Frequency.Milliseconds()}
 	}
@@ -177,7 +173,7 @@ func (s *Store) host(cluster, name string) *host {
 	return s.clusters[cluster][name]
 }
 
-// allHosts returns every host, in the order of their names.
+// allHosts returns every host, ordered by cluster and name.
 func (s *Store) allHosts() []*host {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -191,22 +187,21 @@ func (s *Store) allHosts() []*host {
 	return all
 }
 
-// Size is what a store holds at a moment.
+// Size is how much a store holds.
 type Size struct {
 	Hosts, Series int
 	Blocks        int
-	BlockBytes    int64 // of sealed blocks, all included
-	BlockValues   int64 // samples in these
-	Bytes         int64 // of all that the store keeps, by its books
-	Limit         int64 // of these bytes; 0 means none
-	Evicted       int64 // windows that went for want of memory, since the start
+	BlockBytes    int64 // of sealed blocks, with their directories
+	BlockValues   int64 // samples in the blocks
+	Bytes         int64 // of everything, by the store's memory accounting
+	Limit         int64 // of Bytes; 0 means none
+	Evicted       int64 // windows evicted since the start
 }
 
-// Size counts what the store holds. The samples of a block are counted the first
-// time that it is there, by the heads of its columns; one that cannot be read has
-// those before its damage.
+// Size counts what the store holds. A block's samples are counted once, from the headers of its
+// columns. Of a damaged block only the columns before the damage count.
 func (s *Store) Size() Size {
-	n := Size{Bytes: s.books.used.Load(), Limit: s.books.limit, Evicted: s.books.evicted.Load()}
+	n := Size{Bytes: s.memory.used.Load(), Limit: s.memory.limit, Evicted: s.memory.evicted.Load()}
 	var blocks []*block.Block // of a host
 	var d codec.Decoder
 	for _, h := range s.allHosts() {
@@ -214,7 +209,7 @@ func (s *Store) Size() Size {
 		h.mu.RLock()
 		n.Hosts++
 		for _, l := range h.lanes {
-			n.Series += len(l.columns) - len(l.vacant)
+			n.Series += len(l.columns) - len(l.free)
 			for _, g := range l.segments {
 				if g.sealed != nil {
 					blocks = append(blocks, g.sealed)
@@ -232,8 +227,8 @@ func (s *Store) Size() Size {
 	return n
 }
 
-// Values counts the samples that the store holds, by the statistics of the
-// blocks: that takes a while. The error tells of a block that cannot be read.
+// Values counts the samples that the store holds. It reads the statistics of every block, which takes
+// a while. The error reports damaged blocks.
 func (s *Store) Values() (n int64, err error) {
 	var d codec.Decoder
 	for _, h := range s.allHosts() {
@@ -249,21 +244,20 @@ func (s *Store) Values() (n int64, err error) {
 	return n, err
 }
 
-// Evicted returns how many windows went for want of memory, since the start. It
-// costs nothing, which Size does.
-func (s *Store) Evicted() int64 { return s.books.evicted.Load() }
+// Evicted returns how many windows were evicted since the start. Unlike Size it is cheap.
+func (s *Store) Evicted() int64 { return s.memory.evicted.Load() }
 
 // Retention returns how long samples are kept.
 func (s *Store) Retention() time.Duration { return time.Duration(s.retention) * time.Millisecond }
 
-// Errors of lookups; compare with errors.Is.
+// Errors of lookups; compare them with [errors.Is].
 var (
-	// ErrNotFound: no series is at the place that was asked for.
+	// ErrNotFound: no series matches.
 	ErrNotFound = errors.New("no such host, device or metric")
 	// ErrUnknownMetric: the metric is not in the configuration.
 	ErrUnknownMetric = errors.New("unknown metric")
-	// ErrLimit: a host or device more than the limits allow.
+	// ErrLimit: a new host or device would exceed the limits.
 	ErrLimit = errors.New("limit reached")
-	// ErrName: a name that may not be stored.
+	// ErrName: the name is not allowed.
 	ErrName = errors.New("bad name")
 )

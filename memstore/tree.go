@@ -8,22 +8,22 @@ import (
 	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
-// Window is a run of slots that a series holds.
+// Window is a range of slots that a series holds.
 type Window struct {
 	Start int64 `json:"start"` // Unix seconds of the first slot
 	Len   int   `json:"len"`   // slots
 	End   int64 `json:"end"`   // Unix seconds after the last slot
 }
 
-// Level is a node of the tree as [Store.Tree] shows it.
+// Level is a node of the result of [Store.Tree].
 type Level struct {
 	Metrics  map[string][]Window
 	Children map[string]*Level
 }
 
-// Tree shows the subtree below a path: a cluster, a host, then devices by the
-// name that cc-metric-store gives them, type and id written as one word
-// ("hwthread0"). An empty path is the whole store. The error is [ErrNotFound].
+// Tree returns the subtree below a path: a cluster, a host, then devices by the names that
+// cc-metric-store uses, type and id as one word ("hwthread0"). An empty path means the whole store.
+// The error is [ErrNotFound].
 func (s *Store) Tree(path []string) (*Level, error) {
 	if len(path) >= 2 {
 		h := s.host(path[0], path[1])
@@ -83,9 +83,9 @@ func (l *level) show() *Level {
 	return shown
 }
 
-// windows returns the runs of windows that hold the series, cut to its first and
-// last sample. Where one window ends and the next begins is not told: it goes by
-// the host's name and changes as they are merged.
+// windows returns the ranges of slots that hold the series, from its first to its last sample.
+// Adjacent windows are joined, because their boundaries depend on the host's name and change when
+// windows are merged.
 func (sr *Series) windows() []Window {
 	var windows []Window
 	l := sr.lane
@@ -108,8 +108,7 @@ func (sr *Series) windows() []Window {
 	return windows
 }
 
-// sorted returns the levels below l in the order of their devices: numbers in
-// type ids go by their value.
+// sorted returns the levels below l in the order of their devices, with ids in numeric order.
 func (l *level) sorted() []*level {
 	return slices.SortedFunc(maps.Values(l.children), func(a, b *level) int { return a.device.compare(b.device) })
 }
@@ -123,7 +122,7 @@ func (d Device) compare(o Device) int {
 	)
 }
 
-// last names the innermost part of a device as cc-metric-store does.
+// last returns cc-metric-store's name of the innermost part of a device.
 func (d Device) last() string {
 	if d.Subtype != "" || d.SubtypeID != "" {
 		return d.Subtype + d.SubtypeID
@@ -131,7 +130,7 @@ func (d Device) last() string {
 	return d.Type + d.TypeID
 }
 
-// String names a device for people: "hwthread 3", "network eth0", "node".
+// String returns a readable name: "hwthread 3", "network eth0", "node".
 func (d Device) String() string {
 	name := "node"
 	if d.Type != "" {

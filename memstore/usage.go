@@ -1,16 +1,16 @@
 package memstore
 
-// Usage is what belongs to a host, or to a metric of all hosts.
+// Usage is what a host holds, or a metric on all hosts.
 type Usage struct {
 	Cluster string // of a host
 	Name    string // of the host or the metric
 	Series  int
-	Bytes   int64 // of the samples: blocks, and what is open
+	Bytes   int64 // of blocks and open windows
 }
 
-// Usage returns what each host and each metric takes, in no order. Bytes of what
-// all series of a host share, such as the directories of its blocks, are the
-// host's and no metric's. It walks all blocks, a host at a time.
+// Usage returns the usage of each host and each metric, in no particular order. Bytes that the series
+// of a host share, such as block directories, count for the host only. It walks all blocks, and
+// locks one host at a time.
 func (s *Store) Usage() (hosts, metrics []Usage) {
 	byMetric := make(map[*metric]*Usage)
 	for _, h := range s.allHosts() {
@@ -22,7 +22,7 @@ func (s *Store) Usage() (hosts, metrics []Usage) {
 	return hosts, metrics
 }
 
-// usage adds what a host has of each metric to a table, and returns all of it.
+// usage adds the usage of each metric of a host to metrics, and returns the usage of the host.
 func (h *host) usage(metrics map[*metric]*Usage) Usage {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -50,7 +50,7 @@ func (h *host) usage(metrics map[*metric]*Usage) Usage {
 	return total
 }
 
-// columnBytes returns what each column of a lane takes in all segments.
+// columnBytes returns the size of each column of a lane in all segments.
 func (l *lane) columnBytes() []int64 {
 	bytes := make([]int64, len(l.columns))
 	rows := make([]int64, len(l.columns)+1) // by their width

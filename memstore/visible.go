@@ -6,7 +6,7 @@ import (
 	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
-// Span is a time: [From, To) in Unix milliseconds.
+// Span is the time [From, To) in Unix milliseconds.
 type Span struct{ From, To int64 }
 
 // Visibility returns the times of a device that the caller may read, ascending and without overlap:
@@ -14,7 +14,7 @@ type Span struct{ From, To int64 }
 // statistics all other samples do not exist. The returned slices are not modified.
 type Visibility func(Device) []Span
 
-// Holds reports whether the store has a sample of a host that may be read.
+// Holds reports whether the store has a visible sample of a host. The error reports a damaged block.
 func (s *Store) Holds(cluster, host string, visible Visibility) (bool, error) {
 	h := s.host(cluster, host)
 	if h == nil {
@@ -34,7 +34,7 @@ func (s *Store) Holds(cluster, host string, visible Visibility) (bool, error) {
 	return false, rd.err
 }
 
-// holds reports whether a series has a sample that may be read.
+// holds reports whether a series has a visible sample.
 func (rd *reader) holds(sr *Series) bool {
 	if sr.empty() {
 		return false
@@ -60,12 +60,13 @@ func (r slotRange) within(o slotRange) slotRange {
 	return slotRange{first, max(first, min(r.end, o.end))}
 }
 
-// slots returns those whose time lies in a span: at the series' phase, and of
-// those from before it moved, where the phase was any, those that surely do.
+// slots returns the slots whose time lies in a span. newer are those since the series' phase last
+// moved. The phase of the older ones is unknown, so older has only those that lie in the span
+// whatever their phase was.
 func (sr *Series) slots(s Span) (older, newer slotRange) {
-	l, moved := sr.lane, int64(sr.phase.moved)
+	l, moved := sr.lane, int64(sr.phase.movedAt)
 	at := func(t, offset int64) int64 {
-		t = min(max(t, beforeAll), -beforeAll) // with which times don't overflow
+		t = min(max(t, minTime), -minTime) // avoids overflow below
 		return -unixtime.FloorDiv(l.grid+offset-t, l.frequency)
 	}
 	newer = slotRange{at(s.From, sr.phase.offset), at(s.To, sr.phase.offset)}
@@ -77,8 +78,8 @@ func (sr *Series) slots(s Span) (older, newer slotRange) {
 	return older.within(slotRange{older.first, moved}), newer.within(slotRange{moved, newer.end})
 }
 
-// holdsIn reports whether a series has a sample in some slots. What cannot be
-// read is noted in rd.err.
+// holdsIn reports whether a series has a sample in a range of slots. It sets rd.err and returns true
+// if a block cannot be read.
 func (rd *reader) holdsIn(sr *Series, in slotRange) bool {
 	in = in.within(slotRange{sr.first, sr.last + 1})
 	if in.first == in.end {
@@ -115,16 +116,16 @@ func (rd *reader) segmentHolds(seg *segment, column uint32, in slotRange) bool {
 	}
 	if err != nil {
 		rd.err = err
-		return true // so that it is not passed over
+		return true // so that the caller sees the error
 	}
 	return stats.Count > 0
 }
 
 func isValue(v float64) bool { return v == v }
 
-// readable appends to the reader's ranges the slots of the grid that may be read
-// of a series, and returns the series' bounds among these. Whether there is
-// more before and after the grid is only looked at for shaped answers.
+// readable sets rd.ranges to the visible slots of a series within the grid, and returns the bounds
+// of the series among them. Only shaped answers need to know about visible samples before and after
+// the grid.
 func (rd *reader) readable(g grid, sr *Series, shaped bool) bounds {
 	all := slotRange{g.first, g.first + int64(g.n)}
 	rd.ranges = rd.ranges[:0]
@@ -153,8 +154,7 @@ func (rd *reader) readable(g grid, sr *Series, shaped bool) bounds {
 	return b
 }
 
-// extent returns where series i begins and ends within the grid, values being
-// what it has there.
+// extent returns where series i begins and ends within the grid. values are its values there.
 func (rd *reader) extent(g grid, i int, values []float64) (lo, hi int) {
 	b := rd.bounds[i]
 	if !b.masked {

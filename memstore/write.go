@@ -6,14 +6,14 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// Sample is one value of one series at one moment.
+// Sample is one value of one series at one time.
 type Sample struct {
 	Series *Series
 	Time   int64 // Unix milliseconds
 	Value  float64
 }
 
-// Refusal tells of a sample that was not stored.
+// Refusal reports a sample that was not stored.
 type Refusal struct {
 	Index  int // in the batch
 	Reason RefusalReason
@@ -33,30 +33,29 @@ const (
 	RefusedUnreadable RefusalReason = "what is stored of its time cannot be read"
 )
 
-// Write stores a batch and returns what it did not store, in the order of the
-// batch. Of several samples for one slot the last one stays. A host's lock is
-// taken once per run of samples of that host; what a run completes is sealed
-// after the lock is given back. The error is [ErrMemory]: only a part of the
-// batch was stored, the first hosts' if any.
+// Write stores a batch and returns the refused samples, in the order of the batch. Of several samples
+// for one slot the last one counts. Consecutive samples of one host share one acquisition of its
+// lock; completed windows are sealed after it is released. The error is [ErrMemory]: then a prefix of
+// the batch was stored, possibly nothing.
 func (s *Store) Write(batch []Sample) ([]Refusal, error) { return s.WriteRecord(batch, nil) }
 
-// WriteRecord is [Store.Write], and appends to r what it stored, also if it
-// fails in the middle. Nothing is recorded in a nil r.
+// WriteRecord is like [Store.Write] and appends the stored samples to r unless r is nil, also those
+// stored before an error.
 func (s *Store) WriteRecord(batch []Sample, r *Record) ([]Refusal, error) {
 	now := s.now().UnixMilli()
 	return s.write(batch, period{now - s.retention, now}, r)
 }
 
-// period is the time that samples are taken from, in Unix milliseconds.
+// period is the time range of acceptable samples in Unix milliseconds.
 type period struct{ oldest, now int64 }
 
 func (s *Store) write(batch []Sample, p period, r *Record) ([]Refusal, error) {
 	held := int64(sampleBytes * len(batch))
-	s.books.add(held)
-	defer s.books.add(-held)
+	s.memory.add(held)
+	defer s.memory.add(-held)
 	var refused []Refusal
 	for done := 0; done < len(batch); {
-		if err := s.makeRoom(); err != nil {
+		if err := s.ensureMemory(); err != nil {
 			return nil, err
 		}
 		h := batch[done].Series.lane.host
@@ -64,12 +63,12 @@ func (s *Store) write(batch []Sample, p period, r *Record) ([]Refusal, error) {
 		h.mu.Lock()
 		var c cursor
 		var late *reopening
-		for h.full = false; run < len(batch); run++ {
+		for h.memoryFull = false; run < len(batch); run++ {
 			x := &batch[run]
 			if c.store(x, r) {
 				continue
 			}
-			if x.Series.lane.host != h || x.Series.Gone() || h.full {
+			if x.Series.lane.host != h || x.Series.Gone() || h.memoryFull {
 				break
 			}
 			var reason RefusalReason
@@ -84,12 +83,12 @@ func (s *Store) write(batch []Sample, p period, r *Record) ([]Refusal, error) {
 		h.mu.Unlock()
 		s.seal(h, jobs)
 		switch {
-		case late != nil: // the sample is stored once its window is open
+		case late != nil: // the next pass stores the sample, in the reopened window
 			if err := s.reopen(h, late); err != nil {
 				refused = append(refused, Refusal{run, RefusedUnreadable})
 				run++
 			}
-		case run == done: // its series has left the store
+		case run == done: // the series was removed from the store
 			reason, err := s.writeAgain(batch[run], p, r)
 			if err != nil {
 				return nil, err
@@ -104,7 +103,7 @@ func (s *Store) write(batch []Sample, p period, r *Record) ([]Refusal, error) {
 	return refused, nil
 }
 
-// writeAgain stores a sample whose series left the store after it was looked up.
+// writeAgain stores a sample whose series was removed from the store after its lookup.
 func (s *Store) writeAgain(x Sample, p period, r *Record) (RefusalReason, error) {
 	for {
 		sr, err := s.Series(x.Series.Key())
@@ -134,9 +133,8 @@ func (s *Store) writeAgain(x Sample, p period, r *Record) (RefusalReason, error)
 	}
 }
 
-// store puts one sample into its slot, records that, and leaves c there for those
-// that follow; the host is locked. If the slot lies in a block, nothing is done
-// yet: the block has to be reopened first.
+// store stores and records one sample, and sets c for the samples that follow; the host is locked. If
+// the slot lies in a block, store changes nothing and returns the reopening that must come first.
 func (s *Store) store(h *host, x Sample, p period, r *Record, c *cursor) (RefusalReason, *reopening) {
 	*c = cursor{}
 	sr := x.Series
@@ -152,17 +150,17 @@ func (s *Store) store(h *host, x Sample, p period, r *Record, c *cursor) (Refusa
 	newest := sr.empty() || x.Time > sr.newestTime()
 	before := sr.phase
 	slot := sr.phase.place(l, x.Time, newest)
-	if slot < l.edge {
+	if slot < l.evictedBefore {
 		sr.phase = before
 		return RefusedEvicted, nil
 	}
 	g, late := h.writable(s, l, slot, p.now)
 	if late != nil {
-		sr.phase = before // it is placed again
+		sr.phase = before // store is called again for this sample
 		return "", late
 	}
 	if sr.phase.offset != before.offset {
-		sr.phase.untold = true
+		sr.phase.unlogged = true
 	}
 	v := sr.metric.round(x.Value)
 	s.assign(g, sr, slot, v)
@@ -176,13 +174,12 @@ func (s *Store) store(h *host, x Sample, p period, r *Record, c *cursor) (Refusa
 	return "", nil
 }
 
-// assign puts a value into a slot of an open segment that covers it; the host is
-// locked.
+// assign stores a value in a slot of an open segment that covers it; the host is locked.
 func (s *Store) assign(g *segment, sr *Series, slot int64, v float64) {
 	h, l := sr.lane.host, sr.lane
 	if grown := g.set(slot, sr.column, len(l.columns), v, &s.spare); grown != 0 {
-		s.books.add(grown)
-		h.full = s.books.full()
+		s.memory.add(grown)
+		h.memoryFull = s.memory.full()
 	}
 	sr.first, sr.last = min(sr.first, slot), max(sr.last, slot)
 	if slot > l.newest {
@@ -190,8 +187,8 @@ func (s *Store) assign(g *segment, sr *Series, slot int64, v float64) {
 	}
 }
 
-// cursor remembers where the sample before went: a collector sends all series of
-// a host at one time, and those with the same phase fall on the same row.
+// cursor remembers the row of the previous sample: a collector sends all series of a host with the
+// same time, and those with the same phase belong to the same row.
 type cursor struct {
 	lane         *lane
 	time, offset int64
@@ -199,8 +196,8 @@ type cursor struct {
 	row          []float64
 }
 
-// store puts a sample into the row, if all is as with the sample before and it
-// is the newest of its series.
+// store stores a sample in the row if it belongs there and is the newest of its series. Otherwise it
+// returns false and changes nothing.
 func (c *cursor) store(x *Sample, r *Record) bool {
 	sr := x.Series
 	if x.Time != c.time || sr.lane != c.lane || sr.Gone() || sr.phase.offset != c.offset || sr.last >= c.slot ||
@@ -209,7 +206,7 @@ func (c *cursor) store(x *Sample, r *Record) bool {
 	}
 	v := sr.metric.round(x.Value)
 	if r != nil {
-		if sr.phase.untold {
+		if sr.phase.unlogged {
 			return false
 		}
 		r.sample(sr.column, v)
@@ -219,7 +216,7 @@ func (c *cursor) store(x *Sample, r *Record) bool {
 	return true
 }
 
-// round keeps as many significant bits of a value as the metric wants.
+// round rounds a value to the metric's precision.
 func (m *metric) round(v float64) float64 {
 	if m.Precision == 0 {
 		return v

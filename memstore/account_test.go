@@ -63,9 +63,9 @@ func recountLevel(l *level) (n int64) {
 	return n
 }
 
-func checkBooks(t testing.TB, s *Store, format string, args ...any) {
+func checkAccount(t testing.TB, s *Store, format string, args ...any) {
 	t.Helper()
-	if used, want := s.books.used.Load(), recount(s); used != want {
+	if used, want := s.memory.used.Load(), recount(s); used != want {
 		t.Fatalf("%s: the books say %d bytes, a recount %d", fmt.Sprintf(format, args...), used, want)
 	}
 	if got, want := s.Size().BlockValues, recountBlocks(t, s); got != want {
@@ -108,19 +108,19 @@ func TestBooks(t *testing.T) {
 			case op == 15:
 				s.Free([][]string{{"*"}, {host}}, base+(minute-int64(r.IntN(600)))*60)
 			case op == 16:
-				s.books.limit = s.books.used.Load()
+				s.memory.limit = s.memory.used.Load()
 				s.evict()
-				s.books.limit = 0
+				s.memory.limit = 0
 			default:
 				minute += int64(r.ExpFloat64() * 4 * float64(hours))
 				maintain(t, s)
 			}
-			checkBooks(t, s, "seed %d step %d (operation %d)", seed, step, op)
+			checkAccount(t, s, "seed %d step %d (operation %d)", seed, step, op)
 		}
 		minute += 60 * 1000
 		maintain(t, s)
 		maintain(t, s)
-		if n := s.books.used.Load(); n != 0 || len(s.allHosts()) > 0 {
+		if n := s.memory.used.Load(); n != 0 || len(s.allHosts()) > 0 {
 			t.Fatalf("seed %d: the books say %d bytes of an empty store", seed, n)
 		}
 	}
@@ -135,5 +135,5 @@ func TestBooksConcurrently(t *testing.T) {
 		put(t, s, series(t, s, fmt.Sprint("n", 1+r.IntN(2)), "load", thread("9")), base, 1)
 		s.Free([][]string{{"*"}, {"n1", "n2"}, {"hwthread9"}}, now.Load())
 	})
-	checkBooks(t, s, "after all")
+	checkAccount(t, s, "after all")
 }

@@ -1,0 +1,133 @@
+package memstore
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// ErrMemory is the error of writes that would exceed the memory limit.
+var ErrMemory = errors.New("the store's memory is full")
+
+// memAccount counts the memory that the store's data takes, and what reads and writes hold while
+// they run. Blocks and rows count with their bytes, everything else with its average size.
+type memAccount struct {
+	used    atomic.Int64
+	evicted atomic.Int64 // windows
+	limit   int64        // 0: none
+
+	evicting  sync.Mutex
+	exhausted atomic.Bool // the last eviction found no window left to evict
+}
+
+// Average sizes in bytes, with maps and strings but without sample data.
+const (
+	hostBytes    = 1200
+	levelBytes   = 360
+	seriesBytes  = 104
+	segmentBytes = 400
+	rowBytes     = 24
+	sampleBytes  = 24 // while a batch is written
+)
+
+func (a *memAccount) add(n int64) { a.used.Add(n) }
+
+// Eviction starts above the first of these fractions of the limit and stops at the second.
+const (
+	evictAbove  = 0.97
+	evictDownTo = 0.93
+)
+
+func (a *memAccount) above(part float64) bool {
+	return a.limit > 0 && float64(a.used.Load()) > part*float64(a.limit)
+}
+
+// full reports whether writes must stop.
+func (a *memAccount) full() bool { return a.limit > 0 && a.used.Load() > a.limit }
+
+// Full reports whether the memory is too full to restore more.
+func (s *Store) Full() bool { return s.memory.above(evictDownTo) }
+
+// ensureMemory evicts windows if the limit is near. The error is [ErrMemory].
+func (s *Store) ensureMemory() error {
+	if !s.memory.above(evictAbove) {
+		return nil
+	}
+	if !s.memory.exhausted.Load() {
+		s.evict()
+	}
+	if s.memory.full() {
+		return ErrMemory
+	}
+	return nil
+}
+
+// victim is a sealed window that may be evicted.
+type victim struct {
+	host    *host
+	lane    *lane
+	segment *segment
+	end     int64 // Unix milliseconds
+	needed  bool  // by a running job
+}
+
+// evict drops the oldest windows of all hosts until enough memory is free. Windows that running
+// jobs need are evicted last, open windows never. One goroutine evicts at a time; the others
+// continue without waiting for it.
+func (s *Store) evict() {
+	if !s.memory.above(evictAbove) || !s.memory.evicting.TryLock() {
+		return
+	}
+	defer s.memory.evicting.Unlock()
+	evictedHosts := make(map[*host]bool)
+	for _, v := range s.victims() {
+		if !s.memory.above(evictDownTo) {
+			break
+		}
+		v.host.mu.Lock()
+		if i, ok := v.lane.find(v.segment.first); ok && v.lane.segments[i] == v.segment && v.segment.sealed != nil {
+			v.lane.evictedBefore = max(v.lane.evictedBefore, v.segment.end())
+			s.drop(v.lane, v.segment)
+			s.memory.evicted.Add(1)
+			evictedHosts[v.host] = true
+		}
+		v.host.mu.Unlock()
+	}
+	for h := range evictedHosts {
+		h.mu.Lock()
+		h.shrink(s)
+		h.mu.Unlock()
+		s.removeIfEmpty(h)
+	}
+	s.memory.exhausted.Store(s.memory.above(evictAbove))
+}
+
+// victims returns the sealed windows in the order in which they are evicted.
+func (s *Store) victims() []victim {
+	var all []victim
+	for _, h := range s.allHosts() {
+		h.mu.RLock()
+		for _, l := range h.lanes {
+			for _, g := range l.segments {
+				if g.sealed != nil {
+					end := l.time(g.end())
+					all = append(all, victim{h, l, g, end, end > h.needed})
+				}
+			}
+		}
+		h.mu.RUnlock()
+	}
+	slices.SortFunc(all, func(a, b victim) int {
+		switch {
+		case a.needed == b.needed:
+			return cmp.Compare(a.end, b.end)
+		case a.needed:
+			return 1
+		default:
+			return -1
+		}
+	})
+	return all
+}
