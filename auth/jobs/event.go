@@ -13,20 +13,22 @@ import (
 	"github.com/ringstore/ringstore/auth"
 )
 
-// Events applies job events to an index. cc-backend's adapters publish them as lines of Influx line protocol:
+// Events applies job events to an index. cc-backend's adapters publish them as lines of Influx line
+// protocol:
 //
 //	job,function=start_job event="{JSON of a job}" 1795200000000000000
 //	job,function=stop_job event="{JSON: jobId, cluster, startTime, stopTime, jobState}" 1795200000000000000
 //
-// It knows no broker: the owner of the subscription asks [Events.May] about a sender and passes its messages to
-// [Events.Handle]. Its methods may be called by many goroutines.
+// It knows no broker: the owner of the subscription asks [Events.May] about a sender and passes its
+// messages to [Events.Handle]. Its methods may be called by many goroutines.
 type Events struct {
 	ix         *Index
 	publishers []string
 }
 
-// NewEvents returns an Events that accepts events of principals with role admin and of the publishers only. A
-// publisher is "issuer:subject", or the subject alone, which must have no colon, for any issuer.
+// NewEvents returns an Events that accepts events of principals with role admin and of the
+// publishers only. A publisher is "issuer:subject", or the subject alone, which must have no colon,
+// for any issuer.
 func NewEvents(ix *Index, publishers []string) *Events {
 	return &Events{ix, slices.Clone(publishers)}
 }
@@ -39,8 +41,8 @@ const (
 	maxEvents  = 10_000  // in a message
 )
 
-// May returns a function that reports whether a principal may report jobs of a cluster; nil if it may report jobs
-// of every cluster. The error is [ErrPublisher].
+// May returns a function that reports whether a principal may report jobs of a cluster; nil if it
+// may report jobs of every cluster. The error is [ErrPublisher].
 func (e *Events) May(p *auth.Principal) (func(cluster string) bool, error) {
 	switch {
 	case p == nil || !e.publishes(p) && !p.Roles.Has(auth.Admin):
@@ -51,8 +53,8 @@ func (e *Events) May(p *auth.Principal) (func(cluster string) bool, error) {
 	return func(cluster string) bool { return e.mayReport(p, cluster) }, nil
 }
 
-// Handle applies the events of a message. may is the result of [Events.May] for its sender. Invalid events and
-// events of other clusters are left out; the error names the first three.
+// Handle applies the events of a message. may is the result of [Events.May] for its sender. Invalid
+// events and events of other clusters are left out; the error names the first three.
 func (e *Events) Handle(may func(cluster string) bool, message []byte) error {
 	if len(message) > maxMessage {
 		return invalid("message: expected at most %d bytes, got %d", maxMessage, len(message))
@@ -173,8 +175,8 @@ func decode(event []byte, into any) error {
 	return nil
 }
 
-// started adds the job of a start event. A known job does not change: the event may be late, and must not give
-// the job to another user.
+// started adds the job of a start event. A known job does not change: the event may be late, and
+// must not give the job to another user.
 func (ix *Index) started(at uint32, known bool, r *Report) uint32 {
 	if known {
 		return at
@@ -185,8 +187,8 @@ func (ix *Index) started(at uint32, known bool, r *Report) uint32 {
 	return ix.t.add(ix.seed, &r.Job, job{end: uint32(r.Start), fingerprint: r.fingerprint(ix.seed), flags: open | live})
 }
 
-// endLiveOn ends live jobs of others on a host when r starts there, if the host cannot be shared by both: their
-// stop events were lost.
+// endLiveOn ends live jobs of others on a host when r starts there, if the host cannot be shared by
+// both: their stop events were lost.
 func (ix *Index) endLiveOn(r *Report, n *Node) {
 	host := ix.t.host(hostName{ix.t.cluster(r.Cluster), ix.t.name(n.Host)})
 	user, project, from := ix.t.name(r.User), ix.t.name(r.Project), uint32(r.Start)
@@ -201,8 +203,8 @@ func (ix *Index) endLiveOn(r *Report, n *Node) {
 	})
 }
 
-// stopped ends a job. It does not change the end of a job that has ended already: cc-backend and the first stop
-// event are right.
+// stopped ends a job. It does not change the end of a job that has ended already: cc-backend and
+// the first stop event are right.
 func (ix *Index) stopped(k Key, end int64) error {
 	defer ix.lock()()
 	at, ok := ix.find(k)
@@ -221,7 +223,8 @@ func (ix *Index) stopped(k Key, end int64) error {
 	return nil
 }
 
-// EventsAliveAt returns when the event source was last known to work, in Unix seconds; 0 if it never was.
+// EventsAliveAt returns when the event source was last known to work, in Unix seconds; 0 if it
+// never was.
 func (ix *Index) EventsAliveAt() int64 {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
@@ -231,8 +234,8 @@ func (ix *Index) EventsAliveAt() int64 {
 // saveAliveEvery is how often aliveAt counts as a change that must be saved, in seconds.
 const saveAliveEvery = 60
 
-// markAlive records that the event source works. If it was silent for too long, events may have been lost: live
-// jobs end when the silence began.
+// markAlive records that the event source works. If it was silent for too long, events may have
+// been lost: live jobs end when the silence began.
 func (ix *Index) markAlive(at int64) {
 	defer ix.lock()()
 	if at-ix.aliveAt > int64(ix.o.MaxStaleness.Seconds()) {
@@ -244,7 +247,8 @@ func (ix *Index) markAlive(at int64) {
 	ix.aliveAt = max(ix.aliveAt, at)
 }
 
-// endLive stops events from keeping jobs open: live jobs were last seen when the event source last worked.
+// endLive stops events from keeping jobs open: live jobs were last seen when the event source last
+// worked.
 func (ix *Index) endLive() {
 	for i := range ix.t.open {
 		j := &ix.t.jobs[i]

@@ -19,8 +19,8 @@ const FileName = "jobs.rsj"
 type File interface {
 	// Open opens the file for reading. The error is [fs.ErrNotExist] if there is none.
 	Open() (fs.File, error)
-	// Replace replaces the content with what write writes: as a whole or, after an error, not at all.
-	// The new content is on disk when Replace returns.
+	// Replace replaces the content with what write writes: as a whole or, after an error, not at
+	// all. The new content is on disk when Replace returns.
 	Replace(write func(io.Writer) error) error
 	// SetAside renames the file, because it is damaged, and returns its new name.
 	SetAside() (name string, err error)
@@ -44,9 +44,9 @@ func (ix *Index) Save(file File) error {
 	})
 }
 
-// encode writes all jobs that were not replaced. The caller holds ix.write, so only the two times of
-// the header can change meanwhile. They are read first: too old is harmless, sources are just asked
-// for a little more.
+// encode writes all jobs that were not replaced. The caller holds ix.write, so only the two times
+// of the header can change meanwhile. They are read first: too old is harmless, sources are just
+// asked for a little more.
 func (ix *Index) encode(w io.Writer) error {
 	ix.mu.RLock()
 	t, lastPoll, aliveAt := ix.t, ix.lastPoll, ix.aliveAt
@@ -152,9 +152,9 @@ func recordChecksum(length, payload []byte) uint32 {
 	return binfmt.UpdateChecksum(binfmt.Checksum(length[:4]), payload)
 }
 
-// Load adds the jobs that [Index.Save] wrote. Call it before any source reports jobs. A missing file
-// is no error. After a [*binfmt.DamageError] the undamaged records are loaded, and [Index.LastPoll]
-// is 0, so that cc-backend is asked for all jobs again.
+// Load adds the jobs that [Index.Save] wrote. Call it before any source reports jobs. A missing
+// file is no error. After a [*binfmt.DamageError] the undamaged records are loaded, and
+// [Index.LastPoll] is 0, so that cc-backend is asked for all jobs again.
 func (ix *Index) Load(file File) error {
 	f, err := file.Open()
 	if errors.Is(err, fs.ErrNotExist) {

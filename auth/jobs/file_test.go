@@ -33,7 +33,7 @@ func reloaded(t testing.TB, ix *Index, c *clock) *Index {
 	return again
 }
 
-// all returns what an index holds, in an order.
+// all returns the jobs of an index as text, sorted.
 func all(ix *Index) (list []string) {
 	for j, row := range ix.t.all() {
 		text := fmt.Sprint(j.Key(), j.User, j.Project, j.End, row.flags)
@@ -66,7 +66,8 @@ func example(t testing.TB) *Index {
 	return ix
 }
 
-// Version 1 as FORMAT.md draws it stays readable, and is written as it was.
+// Files of version 1, which FORMAT.md describes, stay readable, and the writer writes the same
+// bytes.
 func TestGolden(t *testing.T) {
 	golden := filepath.Join("testdata", "v1", "example.rsj")
 	want := example(t)
@@ -77,7 +78,7 @@ func TestGolden(t *testing.T) {
 	file, err := os.ReadFile(golden)
 	ok(t, err)
 	if made := encoded(t, want); !bytes.Equal(file, made) {
-		t.Errorf("the file has\n%x, the writer makes\n%x", file, made)
+		t.Errorf("expected\n%x, got\n%x", file, made)
 	}
 	got := new(clock).index()
 	ok(t, got.Load(&jobstest.File{Content: file}))
@@ -100,7 +101,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// recordsOf returns a file of two records, and where the second begins.
+// twoRecords returns a file of two records and the offset of the second.
 func twoRecords(t testing.TB) (file []byte, second int) {
 	r := rand.New(rand.NewPCG(2, 2))
 	ix := new(clock).index()
@@ -111,7 +112,7 @@ func twoRecords(t testing.TB) (file []byte, second int) {
 	return file, headerSize + recordHead + int(binary.LittleEndian.Uint32(file[headerSize:]))
 }
 
-// A flipped bit costs the record that it is in, or all, and never goes unnoticed.
+// A flipped bit is always noticed. It loses its record or, in the header, all jobs.
 func TestFlippedBitAtEveryByte(t *testing.T) {
 	file := encoded(t, example(t))
 	for at := range file {
@@ -129,7 +130,7 @@ func TestTruncationAtEveryByte(t *testing.T) {
 	file := encoded(t, example(t))
 	for size := range file {
 		if size == headerSize {
-			continue // an empty index
+			continue // the file of an empty index
 		}
 		ix := new(clock).index()
 		if err := ix.decode(file[:size]); err == nil || ix.Size().Jobs > 0 {
@@ -162,12 +163,12 @@ func TestDamage(t *testing.T) {
 	f("another version", func(b []byte) []byte { b[7] = 2; return b }, 0, 0)
 	f("a damaged first record", func(b []byte) []byte { b[second-1]++; return b }, 5, headerSize)
 	f("a damaged second record", func(b []byte) []byte { b[second+recordHead]++; return b }, recordJobs, int64(second))
-	f("the second record is cut", func(b []byte) []byte { return b[:len(b)-1] }, recordJobs, int64(second))
-	f("the second record is not there", func(b []byte) []byte { return b[:second] }, recordJobs)
+	f("a truncated second record", func(b []byte) []byte { return b[:len(b)-1] }, recordJobs, int64(second))
+	f("a missing second record", func(b []byte) []byte { return b[:second] }, recordJobs)
 	f("a record twice", func(b []byte) []byte { return append(b, b[second:]...) }, recordJobs+5)
 	f("a long length", func(b []byte) []byte { b[second+3] = 0xff; return b }, recordJobs, int64(second))
-	f("bytes behind the end", func(b []byte) []byte { return append(b, "more"...) }, recordJobs+5, int64(len(file)))
-	f("zeros behind the end", func(b []byte) []byte { return append(b, make([]byte, 8)...) }, recordJobs+5, int64(len(file)))
+	f("bytes after the end", func(b []byte) []byte { return append(b, "more"...) }, recordJobs+5, int64(len(file)))
+	f("zeros after the end", func(b []byte) []byte { return append(b, make([]byte, 8)...) }, recordJobs+5, int64(len(file)))
 }
 
 func unwrapped(err error) []error {
@@ -180,8 +181,8 @@ func unwrapped(err error) []error {
 	return []error{err}
 }
 
-// FuzzDecode reads hostile files, as they are and with the checksums put right:
-// an error or an index that keeps to the rules.
+// FuzzDecode reads hostile files, as they are and with correct checksums. The result is an error or
+// an index of valid jobs.
 func FuzzDecode(f *testing.F) {
 	file := encoded(f, example(f))
 	f.Add(file)
@@ -205,7 +206,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// resummed gives header and records the checksums that they would have.
+// resummed sets the checksums of header and records.
 func resummed(b []byte) []byte {
 	b = bytes.Clone(b)
 	if len(b) < headerSize {

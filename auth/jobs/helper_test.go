@@ -10,7 +10,7 @@ import (
 	"github.com/ringstore/ringstore/auth"
 )
 
-// base is when the tests' clock stands unless they move it.
+// base is the start of the tests' clock.
 const base = int64(1_795_200_000)
 
 // clock is the tests' clock.
@@ -39,7 +39,7 @@ func jobOn(user string, id, start, end int64, hosts ...string) Job {
 	return j
 }
 
-// seen returns what a view shows of a host, as text.
+// seen returns the grants of a view on a host as text.
 func seen(v View, host string) string {
 	grants := v.Grants("emmy", host)
 	slices.SortFunc(grants, func(a, b Grant) int { return int(a.From - b.From) })
@@ -61,7 +61,8 @@ func (ix *Index) own(user string) View { return ix.View(user, nil) }
 
 func admin() *auth.Principal { return &auth.Principal{Subject: "root", Roles: auth.Admin} }
 
-// randomJob is one of few users, on few hosts of two clusters, some shared.
+// randomJob returns a job of one of 6 users on some of 12 hosts of two clusters. Some hosts are
+// shared.
 func randomJob(r *rand.Rand, id int64) Job {
 	j := Job{
 		ID: id, Cluster: []string{"emmy", "fritz"}[r.IntN(2)], User: fmt.Sprintf("u%d", r.IntN(6)), Project: fmt.Sprintf("p%d", r.IntN(3)),

@@ -40,7 +40,8 @@ type Index struct {
 	changes  int64
 }
 
-// tables hold the jobs. Entries are never removed: [Index.Prune] copies the jobs that stay to new tables.
+// tables hold the jobs. Entries are never removed: [Index.Prune] copies the jobs that stay to new
+// tables.
 type tables struct {
 	names      []string
 	nameIDs    map[string]uint32
@@ -161,8 +162,8 @@ func (ix *Index) find(k Key) (at uint32, known bool) {
 	return at, ok && ix.t.key(&ix.t.jobs[at]) == k
 }
 
-// clashes reports whether another key in the index has the same hash. With 64 bits that is very unlikely;
-// the new job is then left out.
+// clashes reports whether another key in the index has the same hash. With 64 bits that is very
+// unlikely; the new job is then left out.
 func (ix *Index) clashes(k Key) bool {
 	at, ok := ix.t.byKey[k.hash(ix.seed)]
 	return ok && ix.t.key(&ix.t.jobs[at]) != k
@@ -210,7 +211,8 @@ func (a interval) compare(b interval) int {
 	return cmp.Or(cmp.Compare(a.host, b.host), cmp.Compare(a.job, b.job))
 }
 
-// all iterates over all jobs, replaced ones included. The yielded values are valid until the next iteration.
+// all iterates over all jobs, replaced ones included. The yielded values are valid until the next
+// iteration.
 func (t *tables) all() iter.Seq2[*Job, *job] {
 	return func(yield func(*Job, *job) bool) {
 		var intervals []interval
@@ -271,7 +273,8 @@ func (ix *Index) Size() Size {
 	return Size{Jobs: len(ix.t.byKey), Open: len(ix.t.open), Intervals: ix.t.intervals}
 }
 
-// Changes returns a counter that grows with every change, so that a caller knows whether to save the index.
+// Changes returns a counter that grows with every change, so that a caller knows whether to save
+// the index.
 func (ix *Index) Changes() int64 {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
@@ -286,7 +289,8 @@ func (ix *Index) checkFull(hosts int) error {
 	return nil
 }
 
-// Prune removes the jobs that ended longer than Options.Keep ago, once they are more than an eighth of all jobs.
+// Prune removes the jobs that ended longer than Options.Keep ago, once they are more than an eighth
+// of all jobs.
 func (ix *Index) Prune() {
 	ix.write.Lock()
 	defer ix.write.Unlock()

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// What cc-backend tells, and what its user sees after that.
-func TestLearn(t *testing.T) {
+// What a user sees after reports of cc-backend.
+func TestApply(t *testing.T) {
 	f := func(name, want string, reports ...Report) {
 		t.Run(name, func(t *testing.T) {
 			ix := new(clock).index()
@@ -34,28 +34,28 @@ func TestLearn(t *testing.T) {
 	f("nothing", "")
 	f("it runs", "[-1000 -30)", runs(-30))
 	f("it runs on", "[-1000 30)", runs(-30), runs(0), runs(30))
-	f("an old answer comes late", "[-1000 0)", runs(0), runs(-30))
-	f("it runs in our future", "", runs(-2000))
+	f("an old report comes late", "[-1000 0)", runs(0), runs(-30))
+	f("it starts in our future", "", runs(-2000))
 	f("it ended", "[-1000 -10)", runs(-30), ended(-10))
-	f("it ended before we saw it last", "[-1000 -100)", runs(-30), ended(-100))
+	f("it ended before it was last seen", "[-1000 -100)", runs(-30), ended(-100))
 	f("it ended at once", "", ended(-1000))
-	f("it ended before we knew", "[-1000 -10)", ended(-10))
-	f("the end is put right", "[-1000 -20)", ended(-10), ended(-20))
+	f("it ended before the first report", "[-1000 -10)", ended(-10))
+	f("the end is corrected", "[-1000 -20)", ended(-10), ended(-20))
 	f("it is seen right after its end", "[-1000 -10)", ended(-10), runs(0))
 	f("it runs again", "[-1000 100)", ended(-10), runs(100))
 	other := job
 	other.User = "bob"
-	f("it was another's", "", runs(-30), Report{other, true, base})
+	f("it has another user", "", runs(-30), Report{other, true, base})
 	moved := job
 	moved.Nodes = []Node{{Host: "h2"}}
-	f("it is elsewhere", "", runs(-30), Report{moved, true, base})
-	f("and comes back", "[-1000 30)", runs(-30), Report{moved, true, base}, runs(30))
+	f("it has other hosts", "", runs(-30), Report{moved, true, base})
+	f("it has the first hosts again", "[-1000 30)", runs(-30), Report{moved, true, base}, runs(30))
 	requeued := job
 	requeued.Start = base - 100
 	f("it was requeued", "[-1000 -500)[-100 0)", ended(-500), Report{requeued, true, base})
 	shared := job
 	shared.Nodes = []Node{{"h1", &Devices{HWThreads: []int{1, 2}, Accelerators: []string{"a"}}}}
-	f("it shares the node", "[-1000 0)[1 2] [a]", Report{shared, true, base})
+	f("it shares the host", "[-1000 0)[1 2] [a]", Report{shared, true, base})
 	twice := job
 	twice.Nodes = append(twice.Nodes, job.Nodes...)
 	f("a host twice", "[-1000 0)[-1000 0)", Report{twice, true, base})
@@ -72,7 +72,7 @@ func TestInvalid(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 			if got := seen(ix.own("ann"), "h1"); got != "[-10 0)" {
-				t.Errorf("seen %s: the good one counts, and no other", got)
+				t.Errorf("seen %s, expected only the valid job", got)
 			}
 		})
 	}
@@ -89,10 +89,10 @@ func TestInvalid(t *testing.T) {
 	f("no cluster", func(j *Job) { j.Cluster = "" })
 	f("no nodes", func(j *Job) { j.Nodes = nil })
 	f("too many nodes", func(j *Job) { j.Nodes = slices.Repeat(j.Nodes, maxNodes+1) })
-	f("a nameless host", func(j *Job) { j.Nodes[0].Host = "" })
+	f("a host without a name", func(j *Job) { j.Nodes[0].Host = "" })
 	f("a negative hwthread", func(j *Job) { j.Nodes[0].Devices = &Devices{HWThreads: []int{-1}} })
 	f("too many hwthreads", func(j *Job) { j.Nodes[0].Devices = &Devices{HWThreads: make([]int, maxDevices+1)} })
-	f("a nameless accelerator", func(j *Job) { j.Nodes[0].Devices = &Devices{Accelerators: []string{""}} })
+	f("an accelerator without a name", func(j *Job) { j.Nodes[0].Devices = &Devices{Accelerators: []string{""}} })
 }
 
 func TestFull(t *testing.T) {
@@ -103,8 +103,8 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// What is open and was not seen is asked for; what cc-backend does not know any
-// more ends when it was seen last.
+// Unseen returns the open jobs that were not seen; a job that cc-backend no longer knows ends when
+// it was last seen.
 func TestUnseenAndVanished(t *testing.T) {
 	ix := new(clock).index()
 	a, b, c := jobOn("ann", 1, base-1000, 0, "h1"), jobOn("ann", 2, base-900, 0, "h2"), jobOn("ann", 3, base-800, base, "h3")
@@ -151,21 +151,21 @@ func TestViews(t *testing.T) {
 	f(View{}, "")
 	f(ix.View("", nil), "")
 	f(ix.View("", []string{""}), "")
-	f(ix.View("nobody", []string{"none"}), "")
-	f(ix.View("emmy", []string{"h1"}), "") // names of other things
+	f(ix.View("unknown", []string{"none"}), "")
+	f(ix.View("emmy", []string{"h1"}), "") // names of a cluster and a host
 	f(ix.View("ann", nil), "h1 h2", 5, 4, 1)
 	f(ix.View("bob", nil), "h2 h3 h4", 3, 2)
 	f(ix.View("ann", []string{"p"}), "h1 h2 h3", 5, 4, 2, 1)
 	f(ix.View("", []string{"p", "p-bob"}), "h1 h2 h3 h4", 3, 2, 1)
 }
 
-// naive is the plainest index: all jobs in a row.
+// naive is the simplest possible index.
 type naive struct {
 	jobs  map[Key]Report
 	until map[Key]int64
 }
 
-func (n *naive) learn(r Report) {
+func (n *naive) apply(r Report) {
 	k := r.Key()
 	old, known := n.jobs[k]
 	until := n.until[k]
@@ -199,8 +199,8 @@ func (n *naive) grants(user string, projects []string, cluster, host string) (al
 	return slices.Compact(all)
 }
 
-// The index shows what the plainest one does, whatever it is told in which order,
-// also after it was saved, loaded and pruned.
+// The index shows the same as the naive one after any sequence of reports, also after it was saved,
+// loaded and pruned.
 func TestIndexIsAsTheNaiveOne(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 1))
 	c := new(clock)
@@ -243,7 +243,7 @@ func TestIndexIsAsTheNaiveOne(t *testing.T) {
 			known = append(known, j)
 			rep := Report{j, r.IntN(2) == 0, j.Start + r.Int64N(20_000)}
 			batch = append(batch, rep)
-			n.learn(rep)
+			n.apply(rep)
 		}
 		ok(t, ix.Apply(batch...))
 		check()
@@ -265,30 +265,30 @@ func TestIndexIsAsTheNaiveOne(t *testing.T) {
 	}
 }
 
-// A million intervals cost less than 100 MB, be they of jobs with one node each:
-// so a tenth of that less than 10.
+// A million intervals take less than 100 MB, also if each job has one node. The test has a tenth of
+// that.
 func TestMemoryOfIntervals(t *testing.T) {
-	for _, most := range []int{1, 8} {
-		if mb, n := memoryOf(100_000, most); mb > 10 || n.Intervals < 100_000 {
+	for _, maxNodes := range []int{1, 8} {
+		if mb, n := memoryOf(100_000, maxNodes); mb > 10 || n.Intervals < 100_000 {
 			t.Errorf("%d intervals of %d jobs: %.1f MB", n.Intervals, n.Jobs, mb)
 		}
 	}
 }
 
 func BenchmarkMillionIntervals(b *testing.B) {
-	for _, most := range []int{1, 8} {
-		b.Run(fmt.Sprintf("1-%d nodes", most), func(b *testing.B) {
+	for _, maxNodes := range []int{1, 8} {
+		b.Run(fmt.Sprintf("1-%d nodes", maxNodes), func(b *testing.B) {
 			for b.Loop() {
-				mb, _ := memoryOf(1_000_000, most)
+				mb, _ := memoryOf(1_000_000, maxNodes)
 				b.ReportMetric(mb, "MB")
 			}
 		})
 	}
 }
 
-func memoryOf(intervals, most int) (mb float64, n Size) {
+func memoryOf(intervals, maxNodes int) (mb float64, n Size) {
 	var before, after runtime.MemStats
-	ix := village(intervals, most)
+	ix := bigIndex(intervals, maxNodes)
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	n = ix.Size()
@@ -299,15 +299,15 @@ func memoryOf(intervals, most int) (mb float64, n Size) {
 	return float64(int64(before.HeapAlloc)-int64(after.HeapAlloc)) / 1e6, n
 }
 
-// village is a cluster of 1000 nodes and 400 users, with jobs of up to so many nodes.
-func village(intervals, most int) *Index {
+// bigIndex is the index of a cluster with 1000 nodes and 400 users. Jobs have up to maxNodes nodes.
+func bigIndex(intervals, maxNodes int) *Index {
 	ix := new(clock).index()
 	r := rand.New(rand.NewPCG(3, 3))
 	var batch []Report
 	for id, n := int64(0), 0; n < intervals; id++ {
 		start := base - 100_000 + id%90_000
 		j := jobOn(fmt.Sprintf("u%d", r.IntN(400)), id, start, start+int64(r.IntN(20_000)))
-		for range 1 + r.IntN(most) {
+		for range 1 + r.IntN(maxNodes) {
 			j.Nodes = append(j.Nodes, Node{Host: fmt.Sprintf("e%04d", r.IntN(1000))})
 		}
 		n += len(j.Nodes)

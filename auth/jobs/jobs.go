@@ -1,9 +1,9 @@
-// Package jobs records which jobs ran on which host, when, and whose they are, so that users see the
-// data of their own jobs only.
+// Package jobs records which jobs ran on which host, when, and whose they are, so that users see
+// the data of their own jobs only.
 //
-// Sources report jobs: package ccbackend polls cc-backend, [Events] reads job events. A job that is not
-// known to have ended counts as ended when it was last seen running. The package knows no store and no
-// server; package api/access turns a [View] into what a principal may read.
+// Sources report jobs: package ccbackend polls cc-backend, [Events] reads job events. A job that is
+// not known to have ended counts as ended when it was last seen running. The package knows no store
+// and no server; package api/access turns a [View] into what a principal may read.
 package jobs
 
 import (
@@ -17,8 +17,8 @@ import (
 	"github.com/ringstore/ringstore/auth"
 )
 
-// Job is one run of a job; a requeued job is a new Job. Times are Unix seconds by the clock of the batch
-// system.
+// Job is one run of a job; a requeued job is a new Job. Times are Unix seconds by the clock of the
+// batch system.
 type Job struct {
 	ID            int64  // given by the batch system
 	Cluster       string // not empty
@@ -33,7 +33,8 @@ type Node struct {
 	Devices *Devices // of a shared host; nil: the job has the whole host
 }
 
-// Devices are the devices that a job has on a shared host. They are not changed after their creation.
+// Devices are the devices that a job has on a shared host. They are not changed after their
+// creation.
 type Devices struct {
 	HWThreads    []int    // sorted
 	Accelerators []string // sorted

@@ -30,8 +30,8 @@ const (
 	pruneEvery = 10 * time.Minute
 )
 
-// Load reads the file. A damaged file is no error: Load logs it and sets it aside, and cc-backend is
-// asked for all jobs again.
+// Load reads the file. A damaged file is no error: Load logs it and sets it aside, and cc-backend
+// is asked for all jobs again.
 func (k *Keeper) Load() error {
 	err := k.Index.Load(k.File)
 	if _, damaged := errors.AsType[*binfmt.DamageError](err); !damaged {
@@ -43,8 +43,8 @@ func (k *Keeper) Load() error {
 	return renameErr
 }
 
-// Run saves the index until ctx ends: at most a second after a change if saving is fast, and once more
-// at the end. It also removes old jobs. It logs the first of several failures to save.
+// Run saves the index until ctx ends: at most a second after a change if saving is fast, and once
+// more at the end. It also removes old jobs. It logs the first of several failures to save.
 func (k *Keeper) Run(ctx context.Context) {
 	failed := false
 	save := func() {
@@ -68,7 +68,8 @@ func (k *Keeper) Run(ctx context.Context) {
 	save()
 }
 
-// Save writes the file if the index has changed since the last write. Do not call it while [Keeper.Run] runs.
+// Save writes the file if the index has changed since the last write. Do not call it while
+// [Keeper.Run] runs.
 func (k *Keeper) Save() error {
 	changes := k.Index.Changes()
 	if changes == k.saved {

@@ -42,8 +42,7 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 	ok(t, again.Save())
 }
 
-// Run saves what has changed, the last of it when it ends, and tells once that
-// the disk is full.
+// Run saves changes, the last ones when it ends, and logs once that the disk is full.
 func TestKeeperRuns(t *testing.T) {
 	file := new(jobstest.File)
 	var log bytes.Buffer

@@ -12,16 +12,16 @@ type Report struct {
 	At      int64 // Unix seconds; if Running, when the job was seen running
 }
 
-// reopenAfter is how many seconds after its end a job must be seen running to count as running again: one
-// source may lag behind another.
+// reopenAfter is how many seconds after its end a job must be seen running to count as running
+// again: one source may lag behind another.
 const reopenAfter = 60
 
-// Apply applies reports of cc-backend, which override events. Invalid reports are left out; the error names
-// the first three.
+// Apply applies reports of cc-backend, which override events. Invalid reports are left out; the
+// error names the first three.
 func (ix *Index) Apply(reports ...Report) error { return ix.change(reports, ix.apply) }
 
-// change calls put for each valid report, with the index of the job in tables.jobs if it is known. put returns
-// the index that the job has afterwards.
+// change calls put for each valid report, with the index of the job in tables.jobs if it is known.
+// put returns the index that the job has afterwards.
 func (ix *Index) change(reports []Report, put func(at uint32, known bool, r *Report) uint32) error {
 	defer ix.lock()()
 	ix.changes++
@@ -84,9 +84,9 @@ func (ix *Index) apply(at uint32, known bool, r *Report) uint32 {
 	return ix.t.add(ix.seed, &r.Job, row)
 }
 
-// Unseen returns the open jobs that were not seen running at a time (Unix seconds) or later, and stops events from
-// keeping them open. It leaves out live jobs that began less than grace seconds before: cc-backend may not know
-// them yet.
+// Unseen returns the open jobs that were not seen running at a time (Unix seconds) or later, and
+// stops events from keeping them open. It leaves out live jobs that began less than grace seconds
+// before: cc-backend may not know them yet.
 func (ix *Index) Unseen(at, grace int64) []Key {
 	defer ix.lock()()
 	var unseen []Key
@@ -113,7 +113,8 @@ func (ix *Index) CloseVanished(k Key) {
 	}
 }
 
-// LastPoll returns when the last complete poll of cc-backend began, in Unix seconds; 0 if there was none.
+// LastPoll returns when the last complete poll of cc-backend began, in Unix seconds; 0 if there was
+// none.
 func (ix *Index) LastPoll() int64 {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()

@@ -6,15 +6,16 @@ import (
 	"slices"
 )
 
-// View shows the jobs of one user and of some projects. Each method reads the current state of the index. The
-// zero View shows nothing.
+// View shows the jobs of one user and of some projects. Each method reads the current state of the
+// index. The zero View shows nothing.
 type View struct {
 	ix       *Index
 	user     string
 	projects []string
 }
 
-// View returns a view of a user's jobs and of the jobs of some projects. An empty user owns no jobs.
+// View returns a view of a user's jobs and of the jobs of some projects. An empty user owns no
+// jobs.
 func (ix *Index) View(user string, projects []string) View { return View{ix, user, projects} }
 
 // Grant is a visible time range of a host.
@@ -23,8 +24,8 @@ type Grant struct {
 	Devices  *Devices // nil: the whole host
 }
 
-// Grants returns the visible time ranges of a host, unsorted; they may overlap. The cost depends on the jobs of
-// the view only, so that it tells nothing about other users' jobs.
+// Grants returns the visible time ranges of a host, unsorted; they may overlap. The cost depends on
+// the jobs of the view only, so that it tells nothing about other users' jobs.
 func (v View) Grants(cluster, host string) (grants []Grant) {
 	v.visit(func(t *tables, at moment, u *owned, project uint32) {
 		number, ok := t.hostNumber(cluster, host)
@@ -103,8 +104,8 @@ func (k Key) compare(o Key) int {
 // anyProject matches every project.
 const anyProject = math.MaxUint32
 
-// visit calls f with the user's own jobs of all projects, and for each project of the view with every user
-// who has jobs in it.
+// visit calls f with the user's own jobs of all projects, and for each project of the view with
+// every user who has jobs in it.
 func (v View) visit(f func(t *tables, at moment, u *owned, project uint32)) {
 	if v.ix == nil {
 		return
@@ -136,7 +137,8 @@ func (t *tables) hostNumber(cluster, host string) (uint32, bool) {
 	return n, ok
 }
 
-// grant returns the grant of an interval, if its job is of the project and the time range is not empty.
+// grant returns the grant of an interval, if its job is of the project and the time range is not
+// empty.
 func (t *tables) grant(i interval, at moment, project uint32) (Grant, bool) {
 	row := &t.jobs[i.job]
 	if row.flags&replaced != 0 || project != anyProject && row.project != project {
@@ -160,8 +162,8 @@ func (t *tables) node(i interval) Node {
 // moment is a time, and the end that live jobs have at this time. Both are Unix seconds.
 type moment struct{ now, liveEnd int64 }
 
-// present returns the current moment. The caller holds mu. Live jobs have no end unless the event source has
-// been silent for too long.
+// present returns the current moment. The caller holds mu. Live jobs have no end unless the event
+// source has been silent for too long.
 func (ix *Index) present() moment {
 	now := ix.o.Now().Unix()
 	if now-ix.aliveAt > int64(ix.o.MaxStaleness.Seconds()) {

@@ -22,8 +22,8 @@ type Wire struct {
 // Running reports whether the job runs. All other states of cc-backend are ends.
 func (w *Wire) Running() bool { return w.State == "running" }
 
-// Job returns the job. The job has only its devices of a host that is shared with other users, and of a host
-// with devices whose "shared" is missing.
+// Job returns the job. The job has only its devices of a host that is shared with other users, and
+// of a host with devices whose "shared" is missing.
 func (w *Wire) Job() Job {
 	j := Job{ID: w.JobID, User: w.User, Project: w.Project, Cluster: w.Cluster, Start: w.StartTime, End: w.StartTime + w.Duration}
 	if w.Duration < 0 || w.Duration > maxTime {

@@ -72,7 +72,7 @@ func TestTheServiceAsksTheBackend(t *testing.T) {
 			t.Errorf("asked for %s", got)
 		}
 	}
-	for end := time.Now().Add(20 * time.Second); s.nodes.Answered().IsZero() && time.Now().Before(end); {
+	for end := time.Now().Add(20 * time.Second); s.nodes.LastPoll().IsZero() && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 	if s.nodes.Needed("emmy", "w1127") != 0 || s.nodes.Needed("emmy", "w1128") == 0 {

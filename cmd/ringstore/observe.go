@@ -28,8 +28,8 @@ func (s *service) observe() error {
 		all = append(all, newVerifications(s.trust.chain))
 	}
 	if s.nodes != nil {
-		all = append(all, figures[time.Time]{s.nodes.Answered, []figure[time.Time]{
-			gaugeOf("backend_answered_timestamp_seconds", "When cc-backend last told where jobs run, in Unix seconds; 0 if it never did.",
+		all = append(all, figures[time.Time]{s.nodes.LastPoll, []figure[time.Time]{
+			gaugeOf("backend_answered_timestamp_seconds", "When cc-backend last reported where jobs run, in Unix seconds; 0 if it never did.",
 				func(at time.Time) float64 { return float64(max(0, at.Unix())) }),
 		}})
 	}

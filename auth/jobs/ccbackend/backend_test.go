@@ -28,44 +28,44 @@ const (
 	token     = "eyJ.the-token-of.role-api"
 )
 
-// job runs on a host since a moment.
+// job is a running job on one host.
 type job struct {
 	cluster, host string
 	start         int64
 }
 
-// standIn answers as cc-backend does. What it answers may be changed.
-type standIn struct {
+// fakeBackend responds as cc-backend does.
+type fakeBackend struct {
 	*httptest.Server
-	mu     sync.Mutex
-	jobs   []job
-	broken http.HandlerFunc // instead of the above
-	asked  int
+	mu       sync.Mutex
+	jobs     []job
+	broken   http.HandlerFunc // if not nil, handles all requests
+	requests int
 }
 
-func newStandIn(t testing.TB, jobs ...job) *standIn {
-	s := &standIn{jobs: jobs}
+func newFakeBackend(t testing.TB, jobs ...job) *fakeBackend {
+	s := &fakeBackend{jobs: jobs}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
 	return s
 }
 
-func (s *standIn) set(broken http.HandlerFunc, jobs ...job) {
+func (s *fakeBackend) set(broken http.HandlerFunc, jobs ...job) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.broken, s.jobs = broken, jobs
 }
 
-func (s *standIn) questions() int {
+func (s *fakeBackend) requestCount() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.asked
+	return s.requests
 }
 
-func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *fakeBackend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked++
+	s.requests++
 	ts, err := strconv.ParseInt(r.URL.Query().Get("ts"), 10, 64)
 	switch {
 	case s.broken != nil:
@@ -85,7 +85,7 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *standIn) client(t testing.TB) *Client {
+func (s *fakeBackend) client(t testing.TB) *Client {
 	t.Helper()
 	c, err := NewClient(s.URL+"/monitoring/", token)
 	if err != nil {
@@ -95,7 +95,7 @@ func (s *standIn) client(t testing.TB) *Client {
 	return c
 }
 
-func (s *standIn) nodes(t testing.TB, log *slog.Logger) *Nodes {
+func (s *fakeBackend) nodes(t testing.TB, log *slog.Logger) *Nodes {
 	return NewNodes(NodesOptions{
 		Client: s.client(t), Retention: retention, Interval: time.Millisecond,
 		Now: func() time.Time { return time.Unix(now, 0) }, Log: log,
@@ -107,7 +107,7 @@ const day = 24 * 3600
 var schedule = []job{{"emmy", "w1127", now - 3*day}, {"emmy", "w1128", now - 60}, {"fritz", "f0101", now - day}}
 
 func TestNeeded(t *testing.T) {
-	n := newStandIn(t, schedule...).nodes(t, nil)
+	n := newFakeBackend(t, schedule...).nodes(t, nil)
 	f := func(cluster, host string, want int64) {
 		t.Helper()
 		if got := n.Needed(cluster, host); got != want {
@@ -115,9 +115,9 @@ func TestNeeded(t *testing.T) {
 		}
 	}
 	f("emmy", "w1127", 0)
-	f("emmy", "nobody", 0) // nothing is known yet
-	if !n.Answered().IsZero() {
-		t.Errorf("answered at %v", n.Answered())
+	f("emmy", "unused", 0) // before the first poll
+	if !n.LastPoll().IsZero() {
+		t.Errorf("polled at %v", n.LastPoll())
 	}
 	if err := n.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
@@ -126,13 +126,13 @@ func TestNeeded(t *testing.T) {
 	f("emmy", "w1128", (now-2*day)*1000)
 	f("fritz", "f0101", (now-2*day)*1000)
 	f("fritz", "w1127", math.MaxInt64)
-	f("emmy", "nobody", math.MaxInt64)
-	if n.Answered().Unix() != now {
-		t.Errorf("answered at %v", n.Answered())
+	f("emmy", "unused", math.MaxInt64)
+	if n.LastPoll().Unix() != now {
+		t.Errorf("polled at %v", n.LastPoll())
 	}
 }
 
-// What is no answer changes nothing: neither before the first one nor after.
+// A failed poll changes nothing, neither before the first successful poll nor after it.
 func TestABackendThatFailsKeepsData(t *testing.T) {
 	text := func(status int, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -142,14 +142,14 @@ func TestABackendThatFailsKeepsData(t *testing.T) {
 	}
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "" {
-			t.Error("the token goes elsewhere")
+			t.Error("the token was sent to another server")
 		}
 		_, _ = w.Write([]byte(`{"usedNodes":{}}`))
 	}))
 	defer elsewhere.Close()
 	f := func(name string, broken http.HandlerFunc, want string) {
 		t.Run(name, func(t *testing.T) {
-			s := newStandIn(t, schedule...)
+			s := newFakeBackend(t, schedule...)
 			n := s.nodes(t, nil)
 			check := func() {
 				t.Helper()
@@ -159,45 +159,45 @@ func TestABackendThatFailsKeepsData(t *testing.T) {
 					t.Errorf("error %v, want %s", err, want)
 				}
 				if err != nil && (strings.Contains(err.Error(), token) || strings.Contains(err.Error(), "hunter2")) {
-					t.Errorf("the error shows too much: %v", err)
+					t.Errorf("the error shows the token or the response: %v", err)
 				}
 			}
 			check()
-			if n.Needed("emmy", "nobody") != 0 {
-				t.Error("before the first answer a host is not needed")
+			if n.Needed("emmy", "unused") != 0 {
+				t.Error("before the first successful poll a host is not needed")
 			}
 			s.set(nil, schedule...)
 			if err := n.Refresh(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			check()
-			if n.Needed("emmy", "w1127") != 0 || n.Needed("emmy", "nobody") != math.MaxInt64 {
-				t.Error("the last answer is forgotten")
+			if n.Needed("emmy", "w1127") != 0 || n.Needed("emmy", "unused") != math.MaxInt64 {
+				t.Error("the last successful poll does not count")
 			}
 		})
 	}
-	f("refused", text(401, "hunter2"), "401 Unauthorized")
+	f("unauthorized", text(401, "hunter2"), "401 Unauthorized")
 	f("forbidden", text(403, "hunter2"), "403 Forbidden")
 	f("an internal error", text(500, "hunter2"), "500")
 	f("no content", text(204, ""), "204")
-	f("another page", text(200, "<html>hunter2"), "invalid character")
-	f("nothing", text(200, ""), "unexpected end")
+	f("HTML", text(200, "<html>hunter2"), "invalid character")
+	f("an empty body", text(200, ""), "unexpected end")
 	f("another object", text(200, `{"jobs":[]}`), "no usedNodes")
 	f("a list", text(200, `["hunter2"]`), "cannot unmarshal array")
 	f("a list of nodes", text(200, `{"usedNodes":["hunter2"]}`), "cannot unmarshal array")
 	f("numbers", text(200, `{"usedNodes":{"emmy":[1]}}`), "cannot unmarshal number")
-	f("a half", text(200, `{"usedNodes":{"emmy":["w11`), "unexpected end")
+	f("a truncated body", text(200, `{"usedNodes":{"emmy":["w11`), "unexpected end")
 	f("two values", text(200, `{"usedNodes":{}}{"usedNodes":{}}`), "after top-level value")
-	f("endless", func(w http.ResponseWriter, _ *http.Request) {
+	f("an endless body", func(w http.ResponseWriter, _ *http.Request) {
 		for chunk := bytes.Repeat([]byte(" "), 1<<20); ; {
 			if _, err := w.Write(chunk); err != nil {
 				return
 			}
 		}
-	}, "longer than")
+	}, "larger than")
 	f("a redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) }, "302 Found")
 	f("a broken connection", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF")
-	f("the second question only", func(w http.ResponseWriter, r *http.Request) {
+	f("the second request only", func(w http.ResponseWriter, r *http.Request) {
 		if ts := r.URL.Query().Get("ts"); ts != fmt.Sprint(now) {
 			w.WriteHeader(http.StatusBadGateway)
 			return
@@ -205,16 +205,16 @@ func TestABackendThatFailsKeepsData(t *testing.T) {
 		_, _ = w.Write([]byte(`{"usedNodes":{}}`))
 	}, "502")
 
-	t.Run("nobody is there", func(t *testing.T) {
-		s := newStandIn(t)
+	t.Run("no server", func(t *testing.T) {
+		s := newFakeBackend(t)
 		n := s.nodes(t, nil)
 		s.Close()
 		if err := n.Refresh(t.Context()); err == nil || strings.Contains(err.Error(), token) {
 			t.Error(err)
 		}
 	})
-	t.Run("no answer in time", func(t *testing.T) {
-		s := newStandIn(t)
+	t.Run("a timeout", func(t *testing.T) {
+		s := newFakeBackend(t)
 		end := make(chan struct{})
 		defer close(end)
 		s.set(func(http.ResponseWriter, *http.Request) { <-end })
@@ -228,7 +228,7 @@ func TestABackendThatFailsKeepsData(t *testing.T) {
 
 func TestNoJobsIsAnAnswer(t *testing.T) {
 	for _, body := range []string{`{"usedNodes":{}}`, `{"usedNodes":null}`, `{"usedNodes":{"emmy":null},"more":1}`} {
-		s := newStandIn(t)
+		s := newFakeBackend(t)
 		s.set(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) })
 		n := s.nodes(t, nil)
 		if err := n.Refresh(t.Context()); err != nil || n.Needed("emmy", "w1127") != math.MaxInt64 {
@@ -253,9 +253,9 @@ func TestNewClientRefuses(t *testing.T) {
 	f("https://h", "")
 }
 
-// Run asks again and again, tells of a failure once, and ends with its context.
+// Run polls at each interval, logs a failure once, and ends with its context.
 func TestRun(t *testing.T) {
-	s := newStandIn(t, schedule...)
+	s := newFakeBackend(t, schedule...)
 	s.set(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
 	var log buffer
 	n := s.nodes(t, slog.New(slog.NewTextHandler(&log, nil)))
@@ -270,21 +270,21 @@ func TestRun(t *testing.T) {
 			}
 		}
 	}
-	until("five questions", func() bool { return s.questions() >= 5 })
+	until("five requests", func() bool { return s.requestCount() >= 5 })
 	s.set(nil, schedule...)
-	until("an answer", func() bool { return n.Needed("emmy", "nobody") == math.MaxInt64 })
+	until("a successful poll", func() bool { return n.Needed("emmy", "unused") == math.MaxInt64 })
 	s.set(nil)
 	until("the end of a job", func() bool { return n.Needed("emmy", "w1127") == math.MaxInt64 })
 	cancel()
 	running.Wait()
-	if text := log.String(); strings.Count(text, "502 Bad Gateway") != 1 || strings.Count(text, "tells again") != 1 || strings.Contains(text, token) {
+	if text := log.String(); strings.Count(text, "502 Bad Gateway") != 1 || strings.Count(text, "reports again") != 1 || strings.Contains(text, token) {
 		t.Errorf("the log:\n%s", text)
 	}
 }
 
-// The store keeps what jobs need past the retention, by what the backend says.
+// The store keeps samples that running jobs need longer than the retention.
 func TestStoreKeepsWhatJobsNeed(t *testing.T) {
-	s := newStandIn(t, schedule...)
+	s := newFakeBackend(t, schedule...)
 	n := s.nodes(t, nil)
 	clock := now - 3*day
 	store, err := memstore.New(memstore.Options{
@@ -312,10 +312,10 @@ func TestStoreKeepsWhatJobsNeed(t *testing.T) {
 			t.Error(err)
 		}
 		if got := store.Hosts("emmy"); fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Errorf("held of %v, want %v", got, want)
+			t.Errorf("samples of %v, want %v", got, want)
 		}
 	}
-	held("w1127", "w1128", "w1129") // nothing is known yet
+	held("w1127", "w1128", "w1129") // before the first poll
 	if err := n.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -331,7 +331,7 @@ func TestStoreKeepsWhatJobsNeed(t *testing.T) {
 	held()
 }
 
-// buffer is a buffer for several goroutines.
+// buffer is a [bytes.Buffer] for several goroutines.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

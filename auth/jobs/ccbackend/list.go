@@ -12,17 +12,17 @@ import (
 )
 
 const (
-	pageJobs = 250     // on a page: small enough for mostRead with a thousand nodes each
-	mostJobs = 500_000 // of an answer, all pages together
+	pageJobs = 250     // jobs per page; with 1000 nodes each they fit into maxResponseBytes
+	maxJobs  = 500_000 // of all pages together
 )
 
-// question is what GET /api/jobs/ is asked for.
-type question struct {
-	running  bool  // jobs that run, and no others
-	from, to int64 // Unix seconds of the start, both included; 0: whenever
+// filter selects jobs in GET /api/jobs/.
+type filter struct {
+	running  bool  // only running jobs
+	from, to int64 // Unix seconds of the start, inclusive; 0: no limit
 }
 
-func (q question) values(page int) url.Values {
+func (q filter) values(page int) url.Values {
 	v := url.Values{"items-per-page": {strconv.Itoa(pageJobs)}, "page": {strconv.Itoa(page)}}
 	if q.running {
 		v.Set("state", "running")
@@ -33,29 +33,28 @@ func (q question) values(page int) url.Values {
 	return v
 }
 
-// list asks for all pages and calls f for each job. A job that cannot be read is
-// passed over, and told of in the error behind all others; skipped is how many.
+// list reads all pages and calls f for each job. It skips jobs that it cannot decode and returns
+// how many these are.
 //
-// Pages shift when jobs begin or end in the meantime: a job may be on two of
-// them, or on none.
-func (c *Client) list(ctx context.Context, q question, f func(*jobs.Wire)) (skipped int, err error) {
+// Pages shift when jobs begin or end in the meantime: a job may be on two of them, or on none.
+func (c *Client) list(ctx context.Context, q filter, f func(*jobs.Wire)) (skipped int, err error) {
 	seen := 0
 	for page := 1; ; page++ {
-		var answer struct {
+		var response struct {
 			Jobs  []json.RawMessage `json:"jobs"`
-			Items int               `json:"items"` // that a page has, in what the server made of the question
+			Items int               `json:"items"` // per page, as the server understood the request
 			Page  int               `json:"page"`
 		}
-		if err := c.get(ctx, "api/jobs/", q.values(page), &answer); err != nil {
+		if err := c.get(ctx, "api/jobs/", q.values(page), &response); err != nil {
 			return skipped, fmt.Errorf("jobs: page %d: %w", page, err)
 		}
 		switch {
-		case answer.Jobs == nil && answer.Page == 0:
-			return skipped, errors.New("jobs: the answer has no jobs")
-		case answer.Page != page:
-			return skipped, fmt.Errorf("jobs: asked for page %d, got page %d", page, answer.Page)
+		case response.Jobs == nil && response.Page == 0:
+			return skipped, errors.New("jobs: the response has no jobs")
+		case response.Page != page:
+			return skipped, fmt.Errorf("jobs: expected page %d, got page %d", page, response.Page)
 		}
-		for _, text := range answer.Jobs {
+		for _, text := range response.Jobs {
 			var w jobs.Wire
 			if json.Unmarshal(text, &w) != nil {
 				skipped++
@@ -63,12 +62,12 @@ func (c *Client) list(ctx context.Context, q question, f func(*jobs.Wire)) (skip
 			}
 			f(&w)
 		}
-		seen += len(answer.Jobs)
+		seen += len(response.Jobs)
 		switch {
-		case len(answer.Jobs) == 0, len(answer.Jobs) < answer.Items && answer.Items <= pageJobs:
+		case len(response.Jobs) == 0, len(response.Jobs) < response.Items && response.Items <= pageJobs:
 			return skipped, nil
-		case seen >= mostJobs:
-			return skipped, fmt.Errorf("jobs: more than %d", mostJobs)
+		case seen >= maxJobs:
+			return skipped, fmt.Errorf("jobs: expected at most %d, got more", maxJobs)
 		}
 	}
 }

@@ -13,30 +13,28 @@ import (
 type NodesOptions struct {
 	Client    *Client
 	Retention time.Duration    // how long samples are kept that no job needs
-	Interval  time.Duration    // between two questions; default 30 s
+	Interval  time.Duration    // between two polls; default 30 s
 	Now       func() time.Time // nil means time.Now
-	Log       *slog.Logger     // nil means silence
+	Log       *slog.Logger     // nil means no log
 }
 
-// Nodes knows from which time on running jobs need the samples of a host, by
-// asking again and again. Until the first answer all samples are needed; when
-// the backend cannot be asked any more, its last answer counts. Its methods may
-// be called by many goroutines.
+// Nodes polls cc-backend for the hosts of running jobs and returns since when these jobs need the
+// samples of a host. Before the first successful poll all samples are needed; after a failed poll
+// the last successful one counts. Its methods may be called by many goroutines.
 type Nodes struct {
-	o      NodesOptions
-	answer atomic.Pointer[answer]
+	o    NodesOptions
+	last atomic.Pointer[usedHosts]
 }
 
-// answer is what the backend said, of the hosts of running jobs. It does not
-// change.
-type answer struct {
+// usedHosts is the result of a poll. It is not changed after its creation.
+type usedHosts struct {
 	at   time.Time
-	used map[node]bool // true if a job began before the retention does
+	used map[node]bool // true if a job on the host began before the retention
 }
 
 type node struct{ cluster, host string }
 
-// NewNodes returns what has not asked yet: that is for [Nodes.Run] to do.
+// NewNodes returns a Nodes. It polls once [Nodes.Run] runs.
 func NewNodes(o NodesOptions) *Nodes {
 	if o.Interval <= 0 {
 		o.Interval = 30 * time.Second
@@ -50,66 +48,65 @@ func NewNodes(o NodesOptions) *Nodes {
 	return &Nodes{o: o}
 }
 
-// Needed returns from which time on, in Unix milliseconds, running jobs need
-// what is held of a host; [math.MaxInt64] if none runs there.
+// Needed returns since when, in Unix milliseconds, running jobs need the samples of a host;
+// [math.MaxInt64] if no job runs there.
 func (n *Nodes) Needed(cluster, host string) int64 {
-	a := n.answer.Load()
-	if a == nil {
+	u := n.last.Load()
+	if u == nil {
 		return 0
 	}
-	long, used := a.used[node{cluster, host}]
+	long, used := u.used[node{cluster, host}]
 	switch {
 	case !used:
 		return math.MaxInt64
 	case long:
-		return 0 // when it began was not asked for
+		return 0 // the start of the job is not known
 	default:
-		return a.at.Add(-n.o.Retention).UnixMilli()
+		return u.at.Add(-n.o.Retention).UnixMilli()
 	}
 }
 
-// Answered returns when the last answer came, and the zero time before that.
-func (n *Nodes) Answered() time.Time {
-	if a := n.answer.Load(); a != nil {
-		return a.at
+// LastPoll returns when the last successful poll began, or the zero time.
+func (n *Nodes) LastPoll() time.Time {
+	if u := n.last.Load(); u != nil {
+		return u.at
 	}
 	return time.Time{}
 }
 
-// Run asks at once, and then at every interval until ctx ends. It logs when the
-// backend stops to answer, why, and when it answers again.
+// Run polls at once and then at each interval until ctx ends. It logs a failure once per reason,
+// and the next success.
 func (n *Nodes) Run(ctx context.Context) {
 	defer n.o.Client.Close()
 	repeat(ctx, n.o.Interval, n.o.Log, n.Refresh,
-		"cc-backend does not tell where jobs run: no samples are dropped for their age that it said jobs need, or all if it said nothing yet",
-		"cc-backend tells again where jobs run")
+		"cannot read from cc-backend where jobs run: samples that running jobs needed at the last poll are kept, and all samples if there was no poll yet",
+		"cc-backend reports again where jobs run")
 }
 
-// Refresh asks once. An error leaves what was known before.
+// Refresh polls once. After an error the last successful poll still counts.
 //
-// Jobs that began within the retention are asked for as well as those that
-// began before it: the samples of the latter are needed past the retention, on
-// hosts of the former there are some that no running job needs.
+// It reads all running jobs, and those among them that began before the retention: only the latter
+// need samples older than the retention.
 func (n *Nodes) Refresh(ctx context.Context) error {
-	a := &answer{at: n.o.Now(), used: make(map[node]bool)}
-	running, err := n.o.Client.UsedNodes(ctx, a.at)
+	u := &usedHosts{at: n.o.Now(), used: make(map[node]bool)}
+	running, err := n.o.Client.UsedNodes(ctx, u.at)
 	if err != nil {
 		return err
 	}
-	long, err := n.o.Client.UsedNodes(ctx, a.at.Add(-n.o.Retention))
+	long, err := n.o.Client.UsedNodes(ctx, u.at.Add(-n.o.Retention))
 	if err != nil {
-		return fmt.Errorf("of long jobs: %w", err)
+		return fmt.Errorf("jobs older than the retention: %w", err)
 	}
-	a.add(running, false)
-	a.add(long, true)
-	n.answer.Store(a)
+	u.add(running, false)
+	u.add(long, true)
+	n.last.Store(u)
 	return nil
 }
 
-func (a *answer) add(nodes map[string][]string, long bool) {
+func (u *usedHosts) add(nodes map[string][]string, long bool) {
 	for cluster, hosts := range nodes {
 		for _, host := range hosts {
-			a.used[node{cluster, host}] = long
+			u.used[node{cluster, host}] = long
 		}
 	}
 }

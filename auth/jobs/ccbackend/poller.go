@@ -14,29 +14,29 @@ import (
 type PollerOptions struct {
 	Client   *Client
 	Index    *jobs.Index
-	LookBack time.Duration    // how long ago the jobs began that are asked for when nothing is known
+	LookBack time.Duration    // the first poll reads the jobs that began within this time
 	Interval time.Duration    // between two polls; default 30 s
 	Now      func() time.Time // nil means time.Now
-	Log      *slog.Logger     // nil means silence
+	Log      *slog.Logger     // nil means no log
 }
 
-// Poller tells an index of jobs what cc-backend knows of them.
+// Poller copies the jobs of cc-backend to an index.
 type Poller struct{ o PollerOptions }
 
 const (
-	// overlap is how far a poll looks back before the one before it: jobs come to
-	// cc-backend late, and by clocks of their own.
+	// overlap is how far a poll reaches back before the previous one: cc-backend learns of jobs
+	// late, and the batch system has another clock.
 	overlap = 10 * time.Minute
-	// ahead is how far behind our clock may be.
-	ahead = time.Hour
-	// eventGrace is for how long events may know more than cc-backend, in seconds.
+	// maxClockLag is how far our clock may be behind.
+	maxClockLag = time.Hour
+	// eventGrace is how long events may be ahead of cc-backend, in seconds.
 	eventGrace = 120
-	// mostExact bounds the questions after single jobs in one poll. The others stay
-	// shut until the next.
-	mostExact = 500
+	// maxExact is the maximum number of requests for jobs with a given start in one poll. The other
+	// jobs wait for the next poll.
+	maxExact = 500
 )
 
-// NewPoller returns what has not asked yet: that is for [Poller.Run] to do.
+// NewPoller returns a Poller. It polls once [Poller.Run] runs.
 func NewPoller(o PollerOptions) *Poller {
 	if o.Interval <= 0 {
 		o.Interval = 30 * time.Second
@@ -50,20 +50,20 @@ func NewPoller(o PollerOptions) *Poller {
 	return &Poller{o}
 }
 
-// Run polls at once, and then at every interval until ctx ends. It logs when that
-// fails, why, and when it works again.
+// Run polls at once and then at each interval until ctx ends. It logs a failure once per reason,
+// and the next success.
 func (p *Poller) Run(ctx context.Context) {
 	defer p.o.Client.Close()
 	repeat(ctx, p.o.Interval, p.o.Log, p.Poll,
-		"cc-backend does not tell all of which jobs run: users see running jobs until they were last told of",
-		"cc-backend tells again which jobs run")
+		"cannot read all running jobs from cc-backend: users see a running job until the last poll that saw it",
+		"cc-backend reports again which jobs run")
 }
 
-// Poll asks for all jobs that run, then for all that began since the last poll,
-// and then for each that was thought to run and is not among these.
+// Poll reads all running jobs, then the jobs that began since the last poll, and then each open job
+// of the index that was in neither response.
 func (p *Poller) Poll(ctx context.Context) error {
 	at := p.o.Now()
-	running, err := p.ask(ctx, question{running: true})
+	running, err := p.read(ctx, filter{running: true})
 	if err != nil {
 		return fmt.Errorf("running %w", err)
 	}
@@ -71,12 +71,12 @@ func (p *Poller) Poll(ctx context.Context) error {
 	if last := p.o.Index.LastPoll(); last > 0 {
 		from = later(from, time.Unix(last, 0).Add(-overlap))
 	}
-	begun, err := p.ask(ctx, question{from: from.Unix(), to: at.Add(ahead).Unix()})
+	begun, err := p.read(ctx, filter{from: from.Unix(), to: at.Add(maxClockLag).Unix()})
 	if err != nil {
 		return fmt.Errorf("begun %w", err)
 	}
 	p.o.Index.SetLastPoll(at.Unix())
-	return errors.Join(running.bad, begun.bad, p.askUnseen(ctx, at))
+	return errors.Join(running.skipped, begun.skipped, p.readUnseen(ctx, at))
 }
 
 func later(a, b time.Time) time.Time {
@@ -86,35 +86,35 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// heard is what a question brought.
-type heard struct {
-	keys map[jobs.Key]bool
-	bad  error // of jobs that were left out
+// result is what a request returned.
+type result struct {
+	keys    map[jobs.Key]bool
+	skipped error // about jobs that were left out
 }
 
-// ask puts what a question brings into the index. A job that runs did so when it
-// was asked for.
-func (p *Poller) ask(ctx context.Context, q question) (heard, error) {
+// read applies the selected jobs to the index. A running job counts as seen running when the
+// request was sent.
+func (p *Poller) read(ctx context.Context, q filter) (result, error) {
 	at := p.o.Now().Unix()
-	h := heard{keys: make(map[jobs.Key]bool)}
+	res := result{keys: make(map[jobs.Key]bool)}
 	var reports []jobs.Report
 	skipped, err := p.o.Client.list(ctx, q, func(w *jobs.Wire) {
 		r := jobs.Report{Job: w.Job(), Running: w.Running(), At: at}
-		h.keys[r.Key()] = true
+		res.keys[r.Key()] = true
 		reports = append(reports, r)
 	})
 	if err != nil {
-		return h, err
+		return res, err
 	}
-	h.bad = p.o.Index.Apply(reports...)
+	res.skipped = p.o.Index.Apply(reports...)
 	if skipped > 0 {
-		h.bad = errors.Join(h.bad, fmt.Errorf("%d jobs are not as cc-backend describes them", skipped))
+		res.skipped = errors.Join(res.skipped, fmt.Errorf("%d jobs do not have the format of cc-backend", skipped))
 	}
-	return h, nil
+	return res, nil
 }
 
-// askUnseen asks what became of the jobs that are open and were not seen.
-func (p *Poller) askUnseen(ctx context.Context, at time.Time) error {
+// readUnseen reads the open jobs that were not seen running since at.
+func (p *Poller) readUnseen(ctx context.Context, at time.Time) error {
 	byStart := make(map[int64][]jobs.Key)
 	var starts []int64
 	for _, k := range p.o.Index.Unseen(at.Unix(), eventGrace) {
@@ -124,14 +124,14 @@ func (p *Poller) askUnseen(ctx context.Context, at time.Time) error {
 		byStart[k.Start] = append(byStart[k.Start], k)
 	}
 	var errs []error
-	for _, start := range starts[:min(len(starts), mostExact)] {
-		h, err := p.ask(ctx, question{from: start, to: start})
+	for _, start := range starts[:min(len(starts), maxExact)] {
+		res, err := p.read(ctx, filter{from: start, to: start})
 		if err != nil {
 			return fmt.Errorf("ended %w", err)
 		}
-		errs = append(errs, h.bad)
+		errs = append(errs, res.skipped)
 		for _, k := range byStart[start] {
-			if !h.keys[k] {
+			if !res.keys[k] {
 				p.o.Index.CloseVanished(k)
 			}
 		}

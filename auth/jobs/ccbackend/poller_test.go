@@ -53,8 +53,8 @@ func sees(ix *jobs.Index, user, host string) (text string) {
 	return text
 }
 
-// A job is its user's until the last poll that saw it, and closed at its end, also
-// when the backend was away at that moment.
+// A user sees a running job until the last poll that saw it. When the job has ended it has its real
+// end, also if cc-backend was unavailable at that time.
 func TestAJobThatEndsWhileTheBackendIsAway(t *testing.T) {
 	s := ccbackendtest.New(t, now)
 	s.Set(running("ann", 1, now-5000, now+70, "h1"))
@@ -72,7 +72,7 @@ func TestAJobThatEndsWhileTheBackendIsAway(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	f("at first", "")
+	f("before the first poll", "")
 	poll(true)
 	f("it runs", "[-5000 0)")
 	s.Advance(30)
@@ -82,9 +82,9 @@ func TestAJobThatEndsWhileTheBackendIsAway(t *testing.T) {
 	s.Break(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) })
 	s.Advance(3600)
 	poll(false)
-	f("the backend is away", "[-5000 30)")
+	f("the backend is unavailable", "[-5000 30)")
 	s.Break(nil)
-	only := 0 // the questions that are answered: not the one after the job itself
+	only := 0 // only the first two requests get a response, not the one for the job itself
 	s.Each(func(int) int64 {
 		if only++; only > 2 {
 			return -1
@@ -92,14 +92,14 @@ func TestAJobThatEndsWhileTheBackendIsAway(t *testing.T) {
 		return 0
 	})
 	poll(false)
-	f("it does not answer", "[-5000 30)")
+	f("the request for the job fails", "[-5000 30)")
 	s.Each(func(int) int64 { return 0 })
 	poll(true)
-	f("it is back", "[-5000 70)")
+	f("the backend is available again", "[-5000 70)")
 	s.Set()
 	s.Advance(30)
 	poll(true)
-	f("it has forgotten", "[-5000 70)")
+	f("the backend no longer knows the job", "[-5000 70)")
 }
 
 func TestAJobThatIsForgotten(t *testing.T) {
@@ -119,12 +119,12 @@ func TestAJobThatIsForgotten(t *testing.T) {
 	}
 }
 
-// What is no answer shows nobody anything, and says nothing of itself.
+// A malformed response adds no jobs, and the error does not show the response.
 func TestHostilePages(t *testing.T) {
-	f := func(name, want string, answer http.HandlerFunc) {
+	f := func(name, want string, handler http.HandlerFunc) {
 		t.Run(name, func(t *testing.T) {
 			s := ccbackendtest.New(t, now)
-			s.Break(answer)
+			s.Break(handler)
 			ix := index(s.Now)
 			err := poller(t, s, ix, nil).Poll(t.Context())
 			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), ccbackendtest.Token) {
@@ -143,28 +143,28 @@ func TestHostilePages(t *testing.T) {
 	f("a page of HTML", "invalid character", text("<html>hunter2"))
 	f("another object", "no jobs", text(`{"usedNodes":{}}`))
 	f("a list", "cannot unmarshal", text(`["hunter2"]`))
-	f("jobs that are none", "not as cc-backend describes", text(`{"jobs":["hunter2",5,null,{"jobId":"x"}],"items":250,"page":1}`))
-	f("jobs of nobody", "invalid job", text(`{"jobs":[{"jobId":1,"cluster":"hunter2","startTime":1795200000}],"items":250,"page":1}`))
-	f("another page", "asked for page 1, got page 7", text(`{"jobs":[],"items":250,"page":7}`))
-	f("the same page always", "asked for page 2, got page 1", text(`{"jobs":[`+strings.Repeat(job+",", 249)+job+`],"items":250,"page":1}`))
-	f("endless", "longer than", func(w http.ResponseWriter, _ *http.Request) {
+	f("malformed jobs", "do not have the format of cc-backend", text(`{"jobs":["hunter2",5,null,{"jobId":"x"}],"items":250,"page":1}`))
+	f("jobs without a user", "invalid job", text(`{"jobs":[{"jobId":1,"cluster":"hunter2","startTime":1795200000}],"items":250,"page":1}`))
+	f("another page", "expected page 1, got page 7", text(`{"jobs":[],"items":250,"page":7}`))
+	f("the same page always", "expected page 2, got page 1", text(`{"jobs":[`+strings.Repeat(job+",", 249)+job+`],"items":250,"page":1}`))
+	f("an endless body", "larger than", func(w http.ResponseWriter, _ *http.Request) {
 		for chunk := bytes.Repeat([]byte(" "), 1<<20); ; {
 			if _, err := w.Write(chunk); err != nil {
 				return
 			}
 		}
 	})
-	f("pages without end", "more than", func(w http.ResponseWriter, r *http.Request) {
+	f("endless pages", "got more", func(w http.ResponseWriter, r *http.Request) {
 		page := json.RawMessage(r.URL.Query().Get("page"))
 		_ = json.NewEncoder(w).Encode(map[string]any{"jobs": make([]any, 250), "items": 250, "page": page})
 	})
-	f("a page that is too full", "more than", func(w http.ResponseWriter, r *http.Request) {
+	f("an oversized page", "got more", func(w http.ResponseWriter, r *http.Request) {
 		page := json.RawMessage(r.URL.Query().Get("page"))
 		_ = json.NewEncoder(w).Encode(map[string]any{"jobs": make([]any, 50_000), "items": 1 << 40, "page": page})
 	})
 }
 
-// A server that gives smaller pages than were asked for is read to the end.
+// All pages are read, also if the server returns smaller pages than requested.
 func TestSmallPages(t *testing.T) {
 	s := ccbackendtest.New(t, now)
 	s.Break(func(w http.ResponseWriter, r *http.Request) {
@@ -185,9 +185,9 @@ func TestSmallPages(t *testing.T) {
 	}
 }
 
-// truth checks what users see against the schedule: nobody ever sees what is not
-// theirs; and of what cc-backend knew when it was last asked, all that had been.
-func truth(t *testing.T, ix *jobs.Index, schedule []ccbackendtest.Job, now, polled int64) {
+// checkVisible compares what users see with the schedule: no user sees anything of others' jobs,
+// and every user sees what cc-backend knew of their jobs at the last successful poll.
+func checkVisible(t *testing.T, ix *jobs.Index, schedule []ccbackendtest.Job, now, polled int64) {
 	t.Helper()
 	type seen struct {
 		user, host string
@@ -209,8 +209,8 @@ func truth(t *testing.T, ix *jobs.Index, schedule []ccbackendtest.Job, now, poll
 		for _, n := range j.Nodes {
 			k := seen{j.User, n.Host, fmt.Sprint(j.Start, devices(n.Devices))}
 			may[k] = max(may[k], min(j.End, now))
-			least := min(j.End, polled)
-			if j.Known <= polled && j.Start < least && visible[k] < least {
+			until := min(j.End, polled)
+			if j.Known <= polled && j.Start < until && visible[k] < until {
 				t.Fatalf("at %d, polled at %d: hidden: %+v, seen until %d", now, polled, j, visible[k])
 			}
 		}
@@ -229,8 +229,8 @@ func devices(d *jobs.Devices) string {
 	return fmt.Sprint(d.HWThreads, d.Accelerators)
 }
 
-// A schedule of every kind of job is followed through outages, pages that change
-// while they are read, restarts and losses of the file.
+// Users see the right jobs of a schedule with all kinds of jobs, through outages, pages that change
+// during a poll, restarts and a lost file.
 func TestScheduleIsFollowed(t *testing.T) {
 	for seed := range uint64(2) {
 		r := rand.New(rand.NewPCG(seed, 11))
@@ -254,7 +254,7 @@ func TestScheduleIsFollowed(t *testing.T) {
 			if p.Poll(t.Context()) == nil {
 				polled = begin
 			}
-			truth(t, ix, schedule, s.Now(), polled)
+			checkVisible(t, ix, schedule, s.Now(), polled)
 			switch {
 			case r.IntN(20) == 0:
 				s.Advance(r.Int64N(20_000))
@@ -273,12 +273,12 @@ func TestScheduleIsFollowed(t *testing.T) {
 				}
 				p = poller(t, s, ix, nil)
 			}
-			truth(t, ix, schedule, s.Now(), polled)
+			checkVisible(t, ix, schedule, s.Now(), polled)
 		}
 	}
 }
 
-// Run polls again and again, tells of a failure once, and ends with its context.
+// Run polls at each interval, logs a failure once, and ends with its context.
 func TestPollerRuns(t *testing.T) {
 	s := ccbackendtest.New(t, now)
 	s.Set(running("ann", 1, now-100, now+7000, "h1"))
@@ -297,13 +297,13 @@ func TestPollerRuns(t *testing.T) {
 			}
 		}
 	}
-	until("five questions", func() bool { return s.Asked() >= 5 })
+	until("five requests", func() bool { return s.Requests() >= 5 })
 	s.Break(nil)
 	until("a job", func() bool { return sees(ix, "ann", "h1") != "" })
-	until("a word of it", func() bool { return strings.Contains(log.String(), "tells again") })
+	until("a log line", func() bool { return strings.Contains(log.String(), "reports again") })
 	cancel()
 	running.Wait()
-	if text := log.String(); strings.Count(text, "502 Bad Gateway") != 1 || strings.Count(text, "tells again") != 1 || strings.Contains(text, ccbackendtest.Token) {
+	if text := log.String(); strings.Count(text, "502 Bad Gateway") != 1 || strings.Count(text, "reports again") != 1 || strings.Contains(text, ccbackendtest.Token) {
 		t.Errorf("the log:\n%s", text)
 	}
 }

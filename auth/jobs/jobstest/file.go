@@ -12,7 +12,8 @@ import (
 type File struct {
 	Content []byte // nil: there is no file
 	Damaged []byte // the content that was set aside last
-	// Err, if not nil, fails Replace once write has written more than FailAfter bytes, or at its end.
+	// Err, if not nil, fails Replace once write has written more than FailAfter bytes, or at its
+	// end.
 	Err       error
 	FailAfter int
 }

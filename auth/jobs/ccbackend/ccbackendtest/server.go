@@ -1,5 +1,5 @@
-// Package ccbackendtest has a stand-in for the job endpoint of cc-backend, driven by
-// a schedule of jobs and a clock. It is for tests.
+// Package ccbackendtest has a fake of cc-backend's job endpoint for tests. A schedule of jobs and a
+// clock drive it.
 package ccbackendtest
 
 import (
@@ -18,26 +18,26 @@ import (
 	"github.com/ringstore/ringstore/auth/jobs"
 )
 
-// Token is what the server wants to see.
+// Token is the token that the server accepts.
 const Token = "eyJ.the-token-of.role-api"
 
-// Job is one of the schedule.
+// Job is a job of the schedule.
 type Job struct {
 	jobs.Job        // Start and End by the cluster's clock
-	Known    int64  // Unix seconds from which on the server knows of it
-	State    string // at its end
+	Known    int64  // Unix seconds when the server learns of the job
+	State    string // after its end
 	Shared   string
 }
 
-// Server answers as cc-backend does at its clock's time.
+// Server responds as cc-backend does at the time of its clock.
 type Server struct {
 	*httptest.Server
-	mu     sync.Mutex
-	now    int64
-	jobs   []Job
-	asked  int
-	each   func(n int) bool // before each answer; false breaks it off
-	broken http.HandlerFunc
+	mu       sync.Mutex
+	now      int64
+	jobs     []Job
+	requests int
+	each     func(n int) bool // called before each response; false breaks off the response
+	broken   http.HandlerFunc
 }
 
 // New returns a running server, which the test closes.
@@ -69,16 +69,15 @@ func (s *Server) Set(all ...Job) {
 	s.jobs = all
 }
 
-// Break lets f answer instead, nil nobody.
+// Break makes f handle all requests; nil restores the server.
 func (s *Server) Break(f http.HandlerFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.broken = f
 }
 
-// Each calls f before each answer with the number of the question; it may call
-// no method of the server, and adds the seconds that it returns to the clock. A
-// negative number breaks the answer off.
+// Each calls f before each response with the number of the request, and adds the seconds that f
+// returns to the clock. A negative result breaks off the response. f must not call the server.
 func (s *Server) Each(f func(n int) int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,19 +88,19 @@ func (s *Server) Each(f func(n int) int64) {
 	}
 }
 
-// Asked returns how many questions there were.
-func (s *Server) Asked() int {
+// Requests returns the number of requests so far.
+func (s *Server) Requests() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.asked
+	return s.requests
 }
 
-// ServeHTTP answers a question.
+// ServeHTTP handles a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked++
-	if s.each != nil && !s.each(s.asked) {
+	s.requests++
+	if s.each != nil && !s.each(s.requests) {
 		panic(http.ErrAbortHandler)
 	}
 	switch {
@@ -118,7 +117,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// filter is what a question asks for.
+// filter holds the query parameters of a request.
 type filter struct {
 	states      []string
 	cluster     string
@@ -193,12 +192,11 @@ func (s *Server) wire(j Job, state string) map[string]any {
 	}
 }
 
-// States are those that a job can end in, one that nobody knows yet among them.
+// States are states in which a job can end. Package jobs knows none of them by name.
 var States = strings.Fields("completed failed cancelled stopped timeout preempted out_of_memory node_fail deadline boot_fail")
 
-// Random returns a schedule from one moment to another: nodes that one job has
-// after the other, nodes that are shared by several, arrays, jobs that end at
-// once, that restart, and that nobody knows of for minutes.
+// Random returns a schedule between two times. It has exclusive nodes, shared nodes, job arrays,
+// jobs that end at once, requeued jobs, and jobs that cc-backend learns of minutes late.
 func Random(r *rand.Rand, from, to int64) (all []Job) {
 	id := int64(1)
 	add := func(j Job) {
@@ -211,7 +209,7 @@ func Random(r *rand.Rand, from, to int64) (all []Job) {
 		all = append(all, j)
 	}
 	user := func() string { return "u" + strconv.Itoa(r.IntN(5)) }
-	for node := range 6 { // one after the other, on two nodes together at times
+	for node := range 6 { // exclusive nodes; some jobs have two
 		for at := from + r.Int64N(3000); at < to; {
 			j := Job{Shared: []string{"none", "none", "single_user"}[r.IntN(3)]}
 			j.ID, j.User, j.Start = id, user(), at
@@ -225,7 +223,7 @@ func Random(r *rand.Rand, from, to int64) (all []Job) {
 			if r.IntN(2) == 0 {
 				at += r.Int64N(5000)
 			}
-			if r.IntN(5) > 0 { // else it is requeued
+			if r.IntN(5) > 0 { // otherwise the job is requeued
 				id++
 			} else if at == j.Start {
 				at++
@@ -233,11 +231,11 @@ func Random(r *rand.Rand, from, to int64) (all []Job) {
 		}
 		id++
 	}
-	for thread := range 8 { // on shared nodes, by hwthread, with an accelerator at times
+	for thread := range 8 { // shared nodes; some jobs have an accelerator
 		for at := from + r.Int64N(3000); at < to; at += r.Int64N(3000) {
 			owner := user()
 			length := r.Int64N(30_000)
-			for range 1 + r.IntN(3)/2 { // an array
+			for range 1 + r.IntN(3)/2 { // a job array
 				j := Job{Shared: "multi_user"}
 				j.ID, j.User, j.Start, j.End = id, owner, at, at+length
 				d := &jobs.Devices{HWThreads: []int{thread}}
