@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// counted counts what reaches the Authenticator behind the cache.
-type counted struct {
-	Authenticator
+// countingVerifier counts the verifications that the cache asks for.
+type countingVerifier struct {
+	verifier
 	calls atomic.Int64
 }
 
-func (c *counted) Authenticate(ctx context.Context, token string) (*Principal, error) {
+func (c *countingVerifier) authenticate(ctx context.Context, token string, known bool, at time.Time) (*Principal, error) {
 	c.calls.Add(1)
-	return c.Authenticator.Authenticate(ctx, token)
+	return c.verifier.authenticate(ctx, token, known, at)
 }
 
 func TestCacheBelievesAVerdictOnlySoLong(t *testing.T) {
@@ -36,8 +36,8 @@ func TestCacheBelievesAVerdictOnlySoLong(t *testing.T) {
 	f := func(name, claims string, steps ...step) {
 		t.Helper()
 		clock := newClock()
-		verifier := &counted{Authenticator: newIssuer(t, trust{now: clock.now}, key)}
-		cache := NewCache(verifier, clock.now)
+		verifier := &countingVerifier{verifier: newIssuer(t, trust{now: clock.now}, key)}
+		cache := newCache(verifier, clock.now)
 		token := sign(key, goodHeader, claims)
 		for i, s := range steps {
 			clock.set(noon + s.at)
@@ -86,8 +86,8 @@ func TestCacheTellsTokensApart(t *testing.T) {
 func TestCacheIsBounded(t *testing.T) {
 	clock := newClock()
 	key := newKey("cc-backend")
-	verifier := &counted{Authenticator: newIssuer(t, trust{now: clock.now}, key)}
-	cache := NewCache(verifier, clock.now)
+	verifier := &countingVerifier{verifier: newIssuer(t, trust{now: clock.now}, key)}
+	cache := newCache(verifier, clock.now)
 	token := func(i int) string { return sign(key, goodHeader, fmt.Sprintf(`{"sub":"s%d","exp":1800000600}`, i)) }
 	show := func(token string) {
 		t.Helper()
@@ -155,16 +155,18 @@ func TestCacheUnderConcurrentUse(t *testing.T) {
 	wg.Wait()
 }
 
-// paused answers when it is told to, and as it is told to.
-type paused struct {
+// scriptedVerifier answers with what the test sends on answers, nil to accept.
+type scriptedVerifier struct {
 	calls   atomic.Int64
 	answers chan error
 }
 
-func (p *paused) Authenticate(ctx context.Context, _ string) (*Principal, error) {
-	p.calls.Add(1)
+func (*scriptedVerifier) Generation() uint64 { return 0 }
+
+func (v *scriptedVerifier) authenticate(ctx context.Context, _ string, _ bool, _ time.Time) (*Principal, error) {
+	v.calls.Add(1)
 	select {
-	case err := <-p.answers:
+	case err := <-v.answers:
 		if err != nil {
 			return nil, err
 		}
@@ -178,8 +180,8 @@ func (p *paused) Authenticate(ctx context.Context, _ string) (*Principal, error)
 func TestCacheSharesVerifications(t *testing.T) {
 	f := func(name string, answer error, want Reason) {
 		t.Helper()
-		verifier := &paused{answers: make(chan error)}
-		cache := NewCache(verifier, newClock().now)
+		verifier := &scriptedVerifier{answers: make(chan error)}
+		cache := newCache(verifier, newClock().now)
 		ctx, leave := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -217,13 +219,42 @@ func TestCacheSharesVerifications(t *testing.T) {
 			}
 		}()
 		wg.Wait()
-		if n := len(cache.flights.inside); n != 0 {
+		if n := len(cache.inFlight.calls); n != 0 {
 			t.Errorf("%s: %d verifications are under way", name, n)
 		}
 	}
 	f("good", nil, "")
 	f("bad", refuse(Expired, ""), Expired)
 	f("busy", &Overloaded{Busy, comeAgain}, Busy)
+}
+
+// A panic in a verification stays with the caller that makes it; a waiter verifies again.
+func TestSingleflightContainsPanics(t *testing.T) {
+	var s singleflight
+	entered, release := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic did not reach its caller")
+			}
+		}()
+		_, _ = s.do(t.Context(), flightKey{}, func() (*Principal, error) {
+			close(entered)
+			<-release
+			panic("test")
+		})
+	})
+	<-entered
+	wg.Go(func() {
+		p, err := s.do(t.Context(), flightKey{}, func() (*Principal, error) { return &Principal{Subject: "a"}, nil })
+		if err != nil || p.Subject != "a" {
+			t.Errorf("waiter: %v, %v", p, err)
+		}
+	})
+	time.Sleep(5 * time.Millisecond) // for it to wait
+	close(release)
+	wg.Wait()
 }
 
 func BenchmarkCacheHit(b *testing.B) {

@@ -97,7 +97,7 @@ type issuer struct {
 	ownRoles      bool     // roles are named as ours, there being no map
 	required      []string // the names of RequireClaims, sorted, so that of two reasons the same is given
 	keys          atomic.Pointer[keySet]
-	refresh       refresher
+	refresh       *refresher
 }
 
 // compileIssuer checks the settings; an error names the member as the configuration does.
@@ -148,7 +148,7 @@ func (i *issuer) fillIn() {
 		i.Leeway = defaultLeeway
 	}
 	i.Leeway = max(i.Leeway, 0)
-	i.refresh.ask = i.Refresh
+	i.refresh = newRefresher(i.Refresh)
 	algs := make([]string, len(i.Algorithms))
 	for n, alg := range i.Algorithms {
 		algs[n] = algorithmName(alg)

@@ -320,7 +320,7 @@ func TestRotationBesideAnAttacker(t *testing.T) {
 
 // What is remembered of kids is bounded, and those that come again are remembered longest.
 func TestKIDsAreBounded(t *testing.T) {
-	r := refresher{ask: func() bool { return true }}
+	r := newRefresher(func() bool { return true })
 	at := time.Unix(noon, 0)
 	r.request(at, "stale")
 	r.done()
@@ -330,7 +330,7 @@ func TestKIDsAreBounded(t *testing.T) {
 			t.Fatalf("it was forgotten after %d others", n)
 		}
 	}
-	if n := len(r.young) + len(r.old); n > maxKIDs {
+	if n := r.firstSeen.Len(); n > maxKIDs {
 		t.Errorf("%d are remembered, want %d at most", n, maxKIDs)
 	}
 }

@@ -3,69 +3,59 @@ package auth
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
-	"sync"
 	"time"
 )
 
-// pastVerdicts remembers tokens that were good at some moment, for a minute at most: a backlog of messages brings the
-// same few again and again. A verdict holds for every moment from the earliest that was asked about until exp, as what
-// is held against a moment can only expire later.
-type pastVerdicts struct {
-	mu     sync.Mutex
-	all    map[digest]pastVerdict
-	turned time.Time
-}
-
+// pastVerdict remembers a token that was good at some moment, because a backlog of messages brings the same few tokens
+// again and again. It holds for every moment between from and the token's exp, since only exp can refuse a token at a
+// later moment; and, as every verdict, for cacheAge and under one generation.
 type pastVerdict struct {
 	principal  *Principal
 	from       time.Time
 	generation uint64
+	until      time.Time // on the Cache's clock
 }
 
-func (v pastVerdict) holds(at time.Time, generation uint64) bool {
-	return v.principal != nil && generation == v.generation && !at.Before(v.from) &&
+func (v pastVerdict) current(now time.Time) bool {
+	return now.Before(v.until) && v.until.Sub(now) <= cacheAge // the clock may have been set back
+}
+
+func (v pastVerdict) holds(at, now time.Time, generation uint64) bool {
+	return v.current(now) && generation == v.generation && !at.Before(v.from) &&
 		(v.principal.Expires.IsZero() || at.Before(v.principal.Expires))
 }
 
-// AuthenticateAt is the Chain's, answered from memory where that can be. Other Authenticators cannot say it.
+// AuthenticateAt answers as [Chain.AuthenticateAt] does, from memory where possible.
 func (c *Cache) AuthenticateAt(ctx context.Context, token string, at time.Time) (*Principal, error) {
-	if c.chain == nil {
-		return nil, errors.New("only a chain of issuers knows what a token was worth earlier")
-	}
 	if len(token) > maxToken {
-		return c.chain.AuthenticateAt(ctx, token, at)
+		return c.next.authenticate(ctx, token, false, at)
 	}
 	key := digest(sha256.Sum256([]byte(token)))
 	generation := c.Generation()
-	v := c.past.get(key, c.now())
-	if v.holds(at, generation) {
+	now := c.now()
+	v, known := c.past.Get(key)
+	if v.holds(at, now, generation) {
 		return v.principal, nil
 	}
-	p, err := c.chain.authenticate(ctx, token, v.principal != nil, at)
+	p, err := c.next.authenticate(ctx, token, known && v.current(now), at)
 	if err != nil {
 		return nil, err
 	}
-	if next := (pastVerdict{p, at, generation}); next.holds(at, generation) { // not so within the leeway after exp
-		c.past.put(key, next)
+	v = pastVerdict{p, at, generation, now.Add(cacheAge)}
+	if v.holds(at, now, generation) { // not so within the leeway after exp
+		c.storePast(key, v, now)
 	}
 	return p, nil
 }
 
-func (p *pastVerdicts) get(key digest, now time.Time) pastVerdict {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if age := now.Sub(p.turned); p.all == nil || age >= cacheAge || age < 0 {
-		p.all, p.turned = make(map[digest]pastVerdict), now
+// storePast also drops the verdicts that have lapsed, so that a backlog leaves nothing in memory.
+func (c *Cache) storePast(key digest, v pastVerdict, now time.Time) {
+	for {
+		_, oldest, ok := c.past.GetOldest()
+		if !ok || oldest.current(now) {
+			break
+		}
+		c.past.RemoveOldest()
 	}
-	return p.all[key]
-}
-
-func (p *pastVerdicts) put(key digest, v pastVerdict) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.all) >= cacheSize {
-		clear(p.all)
-	}
-	p.all[key] = v
+	c.past.Add(key, v)
 }

@@ -59,6 +59,16 @@ func TestAuthenticateAtHoldsTimesAgainstThatMoment(t *testing.T) {
 	f(forged, -300, "")
 }
 
+// accepted returns how many verifications accepted a token.
+func accepted(chain *Chain) (total uint64) {
+	chain.Verifications(func(_ string, code Reason, n uint64) {
+		if code == Accepted {
+			total += n
+		}
+	})
+	return total
+}
+
 func TestPastVerdictsAreBoundedAndFade(t *testing.T) {
 	key := newKey("past")
 	clock := newClock()
@@ -69,16 +79,27 @@ func TestPastVerdictsAreBoundedAndFade(t *testing.T) {
 		if _, err := cache.AuthenticateAt(t.Context(), token, clock.now()); err != nil {
 			t.Fatal(err)
 		}
-		if n := len(cache.past.all); n > cacheSize {
+		if n := cache.past.Len(); n > cacheSize {
 			t.Fatalf("%d verdicts", n)
 		}
 	}
 	clock.advance(cacheAge)
-	cache.past.get(digest{}, clock.now())
-	if n := len(cache.past.all); n != 0 {
-		t.Errorf("%d verdicts a minute later", n)
+	token := sign(key, goodHeader, `{"sub":"alice"}`)
+	for _, verified := range []uint64{1, 0} { // from memory the second time
+		before := accepted(chain)
+		if _, err := cache.AuthenticateAt(t.Context(), token, clock.now()); err != nil {
+			t.Fatal(err)
+		}
+		if n := accepted(chain) - before; n != verified {
+			t.Errorf("%d verifications, want %d", n, verified)
+		}
+		if n := cache.past.Len(); n != 1 {
+			t.Errorf("%d verdicts a minute later, want 1", n)
+		}
 	}
-	if _, err := NewCache(cache, clock.now).AuthenticateAt(t.Context(), "x", clock.now()); err == nil {
-		t.Error("not a chain, and no error")
+	clock.advance(-time.Second) // until lies more than a minute ahead
+	before := accepted(chain)
+	if _, err := cache.AuthenticateAt(t.Context(), token, clock.now().Add(time.Second)); err != nil || accepted(chain) != before+1 {
+		t.Errorf("after the clock was set back: %v, %d verifications, want 1", err, accepted(chain)-before)
 	}
 }

@@ -4,86 +4,88 @@ import (
 	"crypto/sha256"
 	"sync"
 	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 const (
-	// refreshEvery is how often an issuer's keys are asked for at most because of tokens with an unknown one.
+	// refreshEvery is the minimum time between two requests for an issuer's keys because of unknown ones.
 	refreshEvery = 5 * time.Second
-	// maxKIDs is how many unknown kids of an issuer are remembered, the last ones.
+	// maxKIDs is how many unknown kids are remembered per issuer, the most recent ones.
 	maxKIDs = 1 << 15
 )
 
-// refresher passes on that a key is missing. A token's kid is refused once the keys were asked for after it had been
-// seen first, and it was not among them; until then the token is put off. So whoever sends unknown kids all day uses
-// nothing up: a new key is fetched at most refreshEvery after it was published, and no token of it is refused before
-// that. Of a token without a kid nobody knows whether its key was there: it is put off while an answer is waited for.
+// refresher requests an issuer's keys when a token names an unknown one. A token is refused once the keys were
+// requested after its kid had first been seen, and the answer did not include it; until then the client is asked to
+// retry. So tokens with unknown kids cannot exhaust anything: a new key is fetched at most refreshEvery after it was
+// published, and no token of it is refused before that. A token without a kid does not say which key is missing: the
+// client is asked to retry while an answer is pending.
 type refresher struct {
-	ask func() bool
+	ask func() bool // nil: keys are never requested
 
 	mu       sync.Mutex
 	asked    time.Time
-	open     bool      // and not answered yet
-	answered time.Time // when the question was asked that was answered last
+	pending  bool      // the last request is not answered yet
+	answered time.Time // when the last answered request was made
 
-	recent[kidHash, time.Time] // when kids were seen first
+	firstSeen *lru.Cache[kidHash, time.Time] // of kids
 }
 
 type kidHash [8]byte
 
-// request asks for a refresh because a key is missing that is called kid, "" where the token does not tell. It reports
-// whether there may be such a key.
+func newRefresher(ask func() bool) *refresher {
+	return &refresher{ask: ask, firstSeen: newLRU[kidHash, time.Time](maxKIDs)}
+}
+
+// request asks for a refresh because the key named kid is missing; kid is empty if the token does not name one. It
+// reports whether such a key may still come.
 func (r *refresher) request(now time.Time, kid string) bool {
 	if r.ask == nil {
 		return false
 	}
 	r.mu.Lock()
-	age := now.Sub(r.asked)   // a little below 0 for who has waited since
-	if age <= -refreshEvery { // the clock was set back: what is known is of no use
-		r.asked, r.open, r.answered, r.recent = time.Time{}, false, time.Time{}, recent[kidHash, time.Time]{}
+	age := now.Sub(r.asked)   // slightly negative for a caller that has waited since
+	if age <= -refreshEvery { // the clock was set back: all recorded times are meaningless
+		r.asked, r.pending, r.answered = time.Time{}, false, time.Time{}
+		r.firstSeen.Purge()
 		age = refreshEvery
 	}
 	due := age >= refreshEvery
 	if due {
-		if r.open { // there will be no answer
+		if r.pending { // the last request will not be answered any more
 			r.answered = r.asked
 		}
-		r.asked, r.open = now, true
+		r.asked, r.pending = now, true
 	}
-	maybe := r.open
+	possible := r.pending
 	if kid != "" {
-		maybe = r.answered.Before(r.firstSeen(kid, now))
+		possible = r.answered.Before(r.seen(kid, now))
 	}
 	r.mu.Unlock()
 	if due && !r.ask() {
 		r.done()
 		return false
 	}
-	return maybe
+	return possible
 }
 
-// firstSeen is called with mu held.
-func (r *refresher) firstSeen(kid string, now time.Time) time.Time {
+// seen returns when the kid was first seen. The caller holds mu.
+func (r *refresher) seen(kid string, now time.Time) time.Time {
 	sum := sha256.Sum256([]byte(kid))
-	h := kidHash(sum[:])
-	first, young := r.get(h)
-	if young {
-		return first
-	}
-	if first.IsZero() {
+	hash := kidHash(sum[:])
+	first, known := r.firstSeen.Get(hash)
+	if !known {
 		first = now
+		r.firstSeen.Add(hash, first)
 	}
-	if len(r.young) >= maxKIDs/2 {
-		r.turn()
-	}
-	r.put(h, first)
 	return first
 }
 
-// done tells that all that there is has come.
+// done records that the last request was answered, and all keys there are have been set.
 func (r *refresher) done() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.open {
-		r.open, r.answered = false, r.asked
+	if r.pending {
+		r.pending, r.answered = false, r.asked
 	}
 }
