@@ -52,6 +52,6 @@ package-test: # installs, upgrades and purges the deb in a fresh Debian, runs th
 	RINGSTORE_PACKAGE_TEST=1 $(GO) test -count=1 -v ./scripts/release
 
 telegraf-test: # builds the real Telegraf, which writes to the program; 2 min and 0.6 GB the first time, skipped where it is not to be downloaded
-	RINGSTORE_TELEGRAF_TEST=1 $(GO) test -race -count=1 -timeout 20m -v -run '^TestRealTelegraf$$' ./cmd/ringstore
+	RINGSTORE_TELEGRAF_TEST=1 $(GO) test -race -count=1 -timeout 20m -v -run '^TestRealTelegraf$$' ./cmd/e2e
 
 ci: fmt-check vet lint build test e2e

@@ -1,6 +1,5 @@
-// Command ringstore is an in-memory metric store for HPC clusters. It wires the
-// rooms of this module together, and it alone reads flags, handles signals and
-// exits.
+// Command ringstore is an in-memory metric store for HPC clusters. It parses flags, dispatches commands, handles
+// signals and sets the exit code; nothing else in this module does. What the commands do is in cmd/internal.
 package main
 
 import (
@@ -14,13 +13,15 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+
+	"github.com/ringstore/ringstore/cmd/internal/setup"
 )
 
-// Exit codes.
+// Exit codes. The systemd unit does not restart the program after exitBadUsage.
 const (
 	exitOK       = 0
 	exitFailure  = 1
-	exitBadUsage = 2 // flags, or a configuration that cannot be used
+	exitBadUsage = 2 // wrong flags, or an unusable configuration
 )
 
 func main() {
@@ -31,34 +32,19 @@ func main() {
 	os.Exit(code)
 }
 
-// run is the program without the process around it: it returns the exit code.
+// run runs the program without a process of its own and returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	command := runServe
-	if len(args) > 0 {
-		switch args[0] {
-		case "check-config":
-			command, args = runCheckConfig, args[1:]
-		case "estimate":
-			command, args = runEstimate, args[1:]
-		case "import":
-			command, args = runImport, args[1:]
-		case "verify":
-			command, args = runVerify, args[1:]
-		case "token":
-			command, args = runToken, args[1:]
-		case "key":
-			command, args = runKey, args[1:]
-		case "demo":
-			command, args = runDemo, args[1:]
-		}
-	}
-	err := command(ctx, args, stdin, stdout, stderr)
-	var usage usageError
+	err := dispatch(ctx, args, stdio{stdin, stdout, stderr})
+	usage, isUsage := errors.AsType[usageError](err)
+	config, isConfig := errors.AsType[setup.ConfigError](err)
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return exitOK
-	case errors.As(err, &usage):
+	case isUsage:
 		fmt.Fprintln(stderr, usage)
+		return exitBadUsage
+	case isConfig:
+		fmt.Fprintln(stderr, config)
 		return exitBadUsage
 	default:
 		fmt.Fprintln(stderr, "ringstore:", err)
@@ -66,53 +52,19 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 }
 
-// usageError is what makes the program exit with 2: it was called wrongly, or
-// configured wrongly. It is printed as it is.
+// stdio is the standard input and output of a command.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// usageError says that the program was called wrongly.
 type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-const usageText = `Usage: ringstore [flags]                  run the server
-       ringstore check-config [-config F] check a configuration, change nothing
-       ringstore estimate -hosts N        print what a site needs in memory and on disk
-       ringstore import [-config F] DIR   take in a checkpoint directory of cc-metric-store
-       ringstore verify [-config F]       read all that is on disk, print what is damaged, change nothing
-       ringstore token [-config F] FILE|- explain what the configuration makes of a token
-       ringstore key FILE|-               print an Ed25519 public key as the configuration wants it
-       ringstore demo [-addr A] [-dir D]  run a server with a synthetic cluster; needs no files
-
-Flags:
-`
-
-// newFlags returns a set of flags whose errors become usage errors. Flags may
-// have one or two dashes.
-func newFlags(name string, stderr io.Writer) *flag.FlagSet {
-	flags := flag.NewFlagSet(name, flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() {
-		fmt.Fprint(stderr, usageText)
-		flags.PrintDefaults()
-	}
-	return flags
-}
-
-func parseFlags(flags *flag.FlagSet, args []string, operands int) error {
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
-		return usageError{fmt.Errorf("see ringstore -h")} // the flag set has said what was wrong
-	}
-	if flags.NArg() != operands {
-		return usageError{fmt.Errorf("ringstore: %s takes %d operands, not %q; see ringstore -h", flags.Name(), operands, flags.Args())}
-	}
-	return nil
-}
 
 // release is the version that scripts/release builds. The linker sets it.
 var release string
 
-// version names this build.
+// version returns the version of the program and of Go.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

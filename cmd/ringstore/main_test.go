@@ -1,39 +1,95 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
-	"sync"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
 
-	"github.com/ringstore/ringstore/api/rest/resttest"
+	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// asProgram makes the test binary behave as ringstore: the tests start
-// themselves where signals, exit codes or a process of its own matter.
+// asProgram makes the test binary behave as ringstore: shells complete its arguments.
 const asProgram = "RINGSTORE_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
 	}
-	if os.Getenv(asFlood) != "" {
-		if err := floodMain(os.Stdin, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, "flood:", err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	goleak.VerifyTestMain(resttest.Suite{M: m, Contract: contract()})
+	goleak.VerifyTestMain(m)
 }
 
-// contract is what all answers over HTTP have to keep.
-var contract = sync.OnceValue(func() *resttest.Contract {
-	c, err := resttest.ReadContract("../../api/rest/openapi.json")
-	if err != nil {
-		panic(err)
+// command is the result of a command.
+type command struct {
+	code           int
+	stdout, stderr string
+}
+
+func runCommand(t testing.TB, args ...string) command {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), args, strings.NewReader(""), &stdout, &stderr)
+	return command{code, stdout.String(), stderr.String()}
+}
+
+// TestBadConfiguration: all that is wrong is told at once, a line each with the
+// file and the key's path, and the exit code is 2; nothing has been touched.
+func TestBadConfiguration(t *testing.T) {
+	const text = `{
+  "main": {"addr": 8082, "jwt-public-key": "c2hvcnQ=", "adr": "127.0.0.1:8082"},
+  "metrics": {"cpu_load": {"frequency": 0, "aggregation": null}, "ipc": {"frequency": 60, "aggregation": "mean"}},
+  "metric-store": {"retention-in-memory": "2 days", "checkpoints": {"directory": "%s", "file-formt": "avro"},
+    "nats-subscriptions": [{"subscribe-to": "a..b", "authorization": "none"}]},
+  "auth": {"users-read": "some"},
+  "limits": {"hosts": 0}
+}`
+	directory := filepath.Join(t.TempDir(), "checkpoints")
+	file := cmdtest.WriteFile(t, filepath.Join(t.TempDir(), "config.json"), fmt.Appendf(nil, text, directory))
+	want := []string{
+		`main.addr: must be a string, found a number`,
+		`main.adr: `,
+		`main.jwt-public-key: must be standard base64 of the 32 bytes of an Ed25519 public key, found 5 bytes ("ringstore key FILE" prints the right form)`,
+		`metrics.cpu_load.frequency: must be at least 1 and at most 31536000 seconds`,
+		`metrics.ipc.aggregation: must be "sum", "avg" or null, found "mean"`,
+		`metric-store.retention-in-memory: "2 days" is no duration: `,
+		`metric-store.checkpoints.file-formt: `,
+		`metric-store.nats-subscriptions[0].subscribe-to: "a..b" is no NATS subject: `,
+		`metric-store.nats-subscriptions[0].authorization: must be "header", "connection" or "trusted"`,
+		`auth.users-read: must be "all" or left out`,
+		`limits.hosts: must be at least 1`,
 	}
-	return c
-})
+	for _, args := range [][]string{{"-config", file}, {"check-config", "-config", file}, {"-config", file, "-cleanup-checkpoints"}} {
+		got := runCommand(t, args...)
+		lines := strings.Split(strings.TrimSuffix(got.stderr, "\n"), "\n")
+		if got.code != exitBadUsage || got.stdout != "" || len(lines) != len(want) {
+			t.Errorf("%q: exit code %d, stdout %q, %d lines, want %d:\n%s", args, got.code, got.stdout, len(lines), len(want), got.stderr)
+		}
+		for _, w := range want {
+			if !strings.Contains("\n"+got.stderr, "\n"+file+": "+w) {
+				t.Errorf("%q: not told: %s: %s", args, file, w)
+			}
+		}
+	}
+	if _, err := os.Stat(directory); !os.IsNotExist(err) {
+		t.Errorf("the checkpoint directory: %v", err)
+	}
+}
+
+// TestDemoWithoutAScreen ends instead of pushing to nobody's delight.
+func TestDemoWithoutAScreen(t *testing.T) {
+	var stderr cmdtest.Output
+	code := run(t.Context(), []string{"demo", "-addr", "127.0.0.1:0", "-nats", "127.0.0.1:0"}, nil, fullDisk{}, &stderr)
+	if code != exitFailure || !strings.Contains(stderr.String(), "ringstore: no space left on device\n") {
+		t.Errorf("exit code %d: %s", code, stderr.String())
+	}
+}
+
+// fullDisk is a standard output that cannot be written.
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
 var (
@@ -18,14 +20,15 @@ var (
 // server.
 func usage(t *testing.T, command ...string) (commands, flags []string) {
 	t.Helper()
-	text := runCommand(t, nil, append(command, "-h")...).stderr
+	text := runCommand(t, append(command, "-h")...).stderr
 	all := func(r *regexp.Regexp) (found []string) {
 		for _, m := range r.FindAllStringSubmatch(text, -1) {
 			found = append(found, m[1])
 		}
 		return found
 	}
-	if commands, flags = all(usageCommand), all(usageFlag); len(commands) < 6 {
+	commands, flags = all(usageCommand), all(usageFlag)
+	if server := len(command) == 0; server != (len(commands) > 6) || !server && !slices.Equal(commands, command) {
 		t.Fatalf("%q: %s", command, text)
 	}
 	return commands, flags
@@ -58,7 +61,7 @@ func synopsis(t *testing.T, manual string) (flags map[string][]string, rest stri
 // program that can tell.
 func TestManual(t *testing.T) {
 	const file = "../../scripts/release/packaging/ringstore.8"
-	told, rest := synopsis(t, readFile(t, file))
+	told, rest := synopsis(t, cmdtest.ReadFile(t, file))
 	explained := func(macro, name string) {
 		t.Helper()
 		if !regexp.MustCompile(`(?m)^\.(It )?` + macro + ` ` + name + `\b`).MatchString(rest) {

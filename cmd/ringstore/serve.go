@@ -2,116 +2,110 @@ package main
 
 import (
 	"context"
-	"flag"
+	"errors"
 	"fmt"
-	"io"
+	"io/fs"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/google/gops/agent"
+	"github.com/peterbourgon/ff/v3/ffcli"
 
+	"github.com/ringstore/ringstore/cmd/internal/logging"
+	"github.com/ringstore/ringstore/cmd/internal/server"
+	"github.com/ringstore/ringstore/cmd/internal/setup"
 	"github.com/ringstore/ringstore/configs"
 )
 
-// runServe runs the server until ctx ends, which is how it is told to stop.
-func runServe(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
-	flags := newFlags("ringstore", stderr)
-	config := flags.String("config", "./config.json", "configuration `file`")
-	level := flags.String("loglevel", "info", "least `level` to log: debug, info, warn, err or crit")
-	format := flags.String("logformat", "", "`form` of log lines: text or json; without it text on a terminal, else json")
-	date := flags.Bool("logdate", false, "put the date and time before each log line that is text")
-	dev := flags.Bool("dev", false, "development: log as if -loglevel were debug, and serve a user interface of the HTTP API at /swagger/")
-	gops := flags.Bool("gops", false, "listen for github.com/google/gops on loopback")
-	cleanup := flags.Bool("cleanup-checkpoints", false, "drop from the checkpoints what is older than the retention, and exit")
-	showVersion := flags.Bool("version", false, "print the version and exit")
-	if err := parseFlags(flags, args, 0); err != nil {
-		return err
+// serverFlags are the flags without a command. They include those of cc-metric-store.
+type serverFlags struct {
+	config, level, format           string
+	date, dev, gops, clean, version bool
+}
+
+// serverCommand is the root command, which runs the server.
+func serverCommand(std stdio) *ffcli.Command {
+	var f serverFlags
+	var root *ffcli.Command
+	root = newCommand(std, "", "", "run the server", "", nil)
+	root.ShortUsage, root.UsageFunc = "ringstore [flags]", rootHelp
+	root.Exec = func(ctx context.Context, args []string) error {
+		if len(args) > 0 {
+			return unknownCommand(root, args[0])
+		}
+		return f.run(ctx, std)
 	}
-	if *showVersion {
-		fmt.Fprintln(stdout, "ringstore", version())
+	flags := root.FlagSet
+	flags.StringVar(&f.config, "config", "./config.json", "configuration `file`")
+	flags.StringVar(&f.level, "loglevel", "info", "minimum `level` to log: debug, info, warn, err or crit")
+	flags.StringVar(&f.format, "logformat", "", "`format` of log lines: text or json (default text on a terminal, else json)")
+	flags.BoolVar(&f.date, "logdate", false, "add the date and time to text log lines")
+	flags.BoolVar(&f.dev, "dev", false, "for development: log at level debug, and serve a user interface of the HTTP API at /swagger/")
+	flags.BoolVar(&f.gops, "gops", false, "listen for github.com/google/gops on loopback")
+	flags.BoolVar(&f.clean, "cleanup-checkpoints", false, "remove expired samples from the checkpoints, and exit")
+	flags.BoolVar(&f.version, "version", false, "print the version and exit")
+	return root
+}
+
+// run runs the server until ctx ends, or does what else the flags ask for.
+func (f *serverFlags) run(ctx context.Context, std stdio) error {
+	if f.version {
+		fmt.Fprintln(std.out, "ringstore", version())
 		return nil
 	}
-	if *dev {
-		*level = "debug"
+	if f.dev {
+		f.level = "debug"
 	}
-	log, err := newLogger(stderr, *level, *format, *date)
-	if err != nil {
-		return usageError{err}
-	}
-	cfg, err := loadConfig(*config)
+	log, err := newLogger(std, f.level, f.format, f.date)
 	if err != nil {
 		return err
 	}
-	if *cleanup {
+	cfg, err := loadConfig(f.config)
+	if err != nil {
+		return err
+	}
+	if f.clean {
 		return cleanCheckpoints(ctx, cfg, log)
 	}
-	if *gops || cfg.Main.Debug.Gops {
-		if err := agent.Listen(agent.Options{ConfigDir: ""}); err != nil {
+	if f.gops || cfg.Main.Debug.Gops {
+		if err := agent.Listen(agent.Options{}); err != nil {
 			return fmt.Errorf("gops: %w", err)
 		}
 		defer agent.Close()
 	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-	s, err := start(ctx, cfg, log, stderr, func(s *service) { s.dev = *dev })
-	if err != nil {
-		if ctx.Err() != nil {
-			log.Info("told to stop while starting")
-			return nil
-		}
-		return err
-	}
-	err = s.wait(ctx, hup, *config)
-	log.Info("stopping")
-	if stopErr := stopWithin(stopTime, s.stop); stopErr != nil {
-		return stopErr
-	}
-	return err
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	o := server.Options{Config: cfg, Log: log, Audit: std.err, Version: version(), SwaggerUI: f.dev}
+	return server.Run(ctx, o, reload, f.config)
 }
 
-// loadConfig reads a configuration and refuses one that cannot be used.
+// cleanCheckpoints removes windows that are older than the retention and not needed by a job, or moves them to the
+// Parquet archive if there is one.
+func cleanCheckpoints(ctx context.Context, cfg *configs.Config, log *slog.Logger) error {
+	a, err := setup.RestoredArchive(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(a.Checkpoint(), a.Cleanup(ctx, true), a.Close())
+}
+
+func newLogger(std stdio, level, format string, date bool) (*slog.Logger, error) {
+	log, err := logging.New(std.err, level, format, date)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("ringstore: %w", err)}
+	}
+	return log, nil
+}
+
+// loadConfig is [setup.Load] with advice for who has no configuration yet.
 func loadConfig(file string) (*configs.Config, error) {
-	cfg, err := configs.Load(file)
-	if err != nil {
-		return nil, usageError{err}
+	cfg, err := setup.Load(file)
+	if _, missing := os.Stat(file); err != nil && errors.Is(missing, fs.ErrNotExist) {
+		err = setup.ConfigError{Err: fmt.Errorf(
+			"%w\nTo try RingStore without a configuration, run: ringstore demo\nTo write a configuration, see docs/install.md", err)}
 	}
-	if err := checkTrust(cfg); err != nil { // such as a weak key
-		return nil, usageError{fmt.Errorf("%s: %w", file, err)}
-	}
-	return cfg, nil
-}
-
-// configured reads the arguments of a command and loads the configuration that
-// they name.
-func configured(flags *flag.FlagSet, args []string, operands int) (*configs.Config, error) {
-	file := flags.String("config", "./config.json", "configuration `file`")
-	if err := parseFlags(flags, args, operands); err != nil {
-		return nil, err
-	}
-	return loadConfig(*file)
-}
-
-// runCheckConfig checks a configuration and prints what is wrong or odd.
-func runCheckConfig(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
-	flags := newFlags("check-config", stderr)
-	cfg, err := configured(flags, args, 0)
-	if err != nil {
-		return err
-	}
-	for _, w := range cfg.Warnings {
-		fmt.Fprintln(stderr, "warning:", w)
-	}
-	if !cfg.Auth.Disabled {
-		trust, err := openTrust(ctx, cfg, warnings(stderr))
-		if err != nil {
-			return err
-		}
-		if err := trust.close(); err != nil {
-			return err
-		}
-	}
-	fmt.Fprintf(stdout, "%s is good\n", flags.Lookup("config").Value)
-	return nil
+	return cfg, err
 }

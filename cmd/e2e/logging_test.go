@@ -1,0 +1,57 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ringstore/ringstore/auth/authtest"
+	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
+)
+
+// checkLog is called for every program that the tests run, at its end: no token,
+// key or password that a test has given it is in its log.
+func (p *program) checkLog(t testing.TB) {
+	for _, s := range authtest.SecretsIn(p.stderr.String(), brokerPassword, "the-token", "hunter2") {
+		t.Errorf("a secret is in the log: %.20s...", s)
+	}
+}
+
+// TestJSON: where nobody watches each line is an object with a time, and
+// durations are seconds.
+func TestJSON(t *testing.T) {
+	for _, args := range [][]string{nil, {"-logformat", "json", "-logdate"}} {
+		asItIs := func(c *exec.Cmd) { c.Args = slices.Delete(c.Args, 1, 3) } // what asText adds
+		p := launch(t, asItIs, append(args, "-loglevel", "debug", "-config", newSettings(t).file(t))...)
+		p.says(t, regexp.MustCompile(`"msg":"ready"`))
+		p.stopWell(t)
+		var last map[string]any
+		for line := range strings.Lines(p.stderr.String()) {
+			entry := map[string]any{}
+			if err := json.Unmarshal([]byte(line), &entry); err != nil {
+				t.Fatalf("%q: %v: %s", args, err, line)
+			}
+			if _, err := time.Parse(time.RFC3339Nano, fmt.Sprint(entry["time"])); err != nil || entry["level"] == nil || entry["msg"] == nil {
+				t.Errorf("%q: %v: %s", args, err, line)
+			}
+			last = entry
+		}
+		if took, ok := last["took"].(float64); last["msg"] != "checkpoint written" || !ok || took <= 0 || took > cmdtest.Patience.Seconds() {
+			t.Errorf("%q: the last line: %v", args, last)
+		}
+	}
+}
+
+// TestSlowQueries: the setting arrives, and who asked is logged, but not with what.
+func TestSlowQueries(t *testing.T) {
+	s := newSettings(t)
+	s["main"]["slow-query"] = "1ns"
+	p := serve(t, s)
+	p.query(t, `{"cluster":"alpha","from":0,"to":60,"queries":[{"metric":"cpu_load","host":"n1"}]}`)
+	p.says(t, regexp.MustCompile(`level=WARN msg="slow query" id=\S+ .*cluster=alpha .*series=1 .*principal.subject=tester principal.roles=api`))
+}

@@ -1,0 +1,76 @@
+package server
+
+import (
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/ringstore/ringstore/auth"
+	"github.com/ringstore/ringstore/memstore"
+)
+
+// Each figure of the store's size is a metric, the evictions are a counter.
+func TestStoreMetrics(t *testing.T) {
+	store, err := memstore.New(memstore.Options{
+		Metrics:     []memstore.Metric{{Name: "load", Frequency: time.Minute}},
+		Retention:   time.Hour,
+		MemoryLimit: 1 << 20,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sr, err := store.Series(memstore.Key{Cluster: "alpha", Host: "n1", Metric: "load"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Write([]memstore.Sample{{Series: sr, Time: time.Now().UnixMilli(), Value: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(storeCollector(store)); err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]float64)
+	for _, f := range families {
+		got[f.GetName()] = f.Metric[0].GetGauge().GetValue() + f.Metric[0].GetCounter().GetValue()
+	}
+	f := func(name string, want float64) {
+		t.Helper()
+		if v, ok := got["ringstore_store_"+name]; !ok || v != want {
+			t.Errorf("%s is %v, want %v", name, v, want)
+		}
+	}
+	f("hosts", 1)
+	f("series", 1)
+	f("bytes", float64(store.Size().Bytes))
+	f("limit_bytes", 1<<20)
+	f("blocks", 0)
+	f("block_bytes", 0)
+	f("block_values", 0)
+	f("evicted_windows_total", 0)
+	if problems, err := testutil.CollectAndLint(storeCollector(store)); err != nil || len(problems) > 0 {
+		t.Error(problems, err)
+	}
+}
+
+// TestRejected: all verified tokens count but those that were accepted.
+func TestRejected(t *testing.T) {
+	chain, err := auth.NewChain(auth.ChainConfig{Issuers: []auth.Issuer{{Name: "cc-backend"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := chain.Authenticate(t.Context(), "garbage"); err == nil {
+			t.Fatal("garbage was accepted")
+		}
+	}
+	if n := rejected(chain); n != 3 {
+		t.Errorf("%d rejected tokens, want 3", n)
+	}
+}

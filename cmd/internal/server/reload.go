@@ -1,0 +1,108 @@
+package server
+
+import (
+	"context"
+	"reflect"
+
+	"github.com/ringstore/ringstore/api/rest"
+	"github.com/ringstore/ringstore/auth/source"
+	"github.com/ringstore/ringstore/cmd/internal/setup"
+	"github.com/ringstore/ringstore/configs"
+)
+
+// reload reads the configuration file again and applies what may change while the server runs: issuers, keys,
+// revocations and the certificate. Unusable values are logged; the previous ones stay active.
+func (s *Server) reload(ctx context.Context, file string) {
+	defer serviceManager{s.log}.reloading()()
+	cfg, err := setup.Load(file)
+	if err != nil {
+		s.log.Error("reload failed; the previous configuration stays active", "error", err)
+		return
+	}
+	logWarnings(cfg, s.log)
+	for _, section := range sectionsNeedingRestart(s.cfg, cfg) {
+		s.log.Warn("a changed setting requires a restart", "section", section)
+	}
+	if s.keyring != nil && !cfg.Auth.Disabled {
+		s.logReload("issuers, keys and revocations", s.reloadKeys(ctx, cfg))
+	}
+	if s.server.IsHTTPS() && cfg.Main.HTTPSCertFile != "" {
+		s.logReload("the HTTPS certificate", s.followCertificate(ctx, cfg))
+	}
+}
+
+// reloadKeys replaces the keyring's configuration.
+func (s *Server) reloadKeys(ctx context.Context, cfg *configs.Config) error {
+	o, err := setup.KeyringOptions(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	o.Log = s.log
+	return s.keyring.Reload(ctx, o)
+}
+
+func (s *Server) logReload(what string, err error) {
+	if err != nil {
+		s.log.Error("reload failed; the previous state stays active", "what", what, "error", err)
+		return
+	}
+	s.log.Info("reloaded", "what", what)
+}
+
+// sectionsNeedingRestart returns the sections of the configuration with changes that reload does not apply.
+func sectionsNeedingRestart(before, now *configs.Config) (sections []string) {
+	a, b := withoutReloadable(*before), withoutReloadable(*now)
+	for _, section := range []struct {
+		name        string
+		before, now any
+	}{
+		{"main", a.Main, b.Main},
+		{"metrics", a.Metrics, b.Metrics},
+		{"metric-store", a.MetricStore, b.MetricStore},
+		{"nats", a.NATS, b.NATS},
+		{"auth", a.Auth, b.Auth},
+		{"limits", a.Limits, b.Limits},
+	} {
+		if !reflect.DeepEqual(section.before, section.now) {
+			sections = append(sections, section.name)
+		}
+	}
+	return sections
+}
+
+// withoutReloadable removes the settings that reload applies. Of the HTTPS files it keeps whether there are any.
+func withoutReloadable(c configs.Config) configs.Config {
+	c.Main.JWTPublicKey = ""
+	if c.Main.HTTPSCertFile != "" {
+		c.Main.HTTPSCertFile, c.Main.HTTPSKeyFile, c.Main.HTTPSClientCAFile = "set", "set", ""
+	}
+	c.Auth.Issuers, c.Auth.Times = nil, configs.Times{}
+	c.Auth.PollInterval, c.Auth.RevocationFile, c.Auth.AzureKV = 0, "", configs.AzureKV{}
+	return c
+}
+
+// httpsFiles returns the certificate files, none without HTTPS.
+func httpsFiles(cfg *configs.Config) rest.Certificate {
+	m := cfg.Main
+	return rest.Certificate{CertFile: m.HTTPSCertFile, KeyFile: m.HTTPSKeyFile, ClientCAFile: m.HTTPSClientCAFile}
+}
+
+// followCertificate loads the configured certificate, and loads it again whenever its files change.
+func (s *Server) followCertificate(ctx context.Context, cfg *configs.Config) error {
+	c := httpsFiles(cfg)
+	load := func([]byte) error { return s.server.LoadCertificate(c) }
+	files := []*source.Source{source.File(c.CertFile, load), source.File(c.KeyFile, load)}
+	if c.ClientCAFile != "" {
+		files = append(files, source.File(c.ClientCAFile, load))
+	}
+	w, err := source.Open(ctx, source.Options{Log: s.log}, files...)
+	if err != nil {
+		return err
+	}
+	before := s.certificate
+	s.certificate = w
+	if before == nil {
+		return nil
+	}
+	return before.Close()
+}

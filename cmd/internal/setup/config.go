@@ -1,0 +1,54 @@
+// Package setup turns the configuration into the options of each package: of the store, the archive, NATS, the
+// keyring, job sources and the policy. The server uses it, and so do the commands that look at the same configuration
+// without a server.
+package setup
+
+import (
+	"fmt"
+
+	"github.com/ringstore/ringstore/auth"
+	"github.com/ringstore/ringstore/auth/keyring"
+	"github.com/ringstore/ringstore/configs"
+	"github.com/ringstore/ringstore/configs/secrets"
+)
+
+// ConfigError says that the configuration cannot be used. It is printed as it is.
+type ConfigError struct{ Err error }
+
+func (e ConfigError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e ConfigError) Unwrap() error { return e.Err }
+
+// Load reads and checks a configuration file, and the keys in it; nothing that it refers to is read. Its errors are
+// of type [ConfigError].
+func Load(file string) (*configs.Config, error) {
+	cfg, err := configs.Load(file)
+	if err != nil {
+		return nil, ConfigError{err}
+	}
+	if err := checkKeys(cfg); err != nil {
+		return nil, ConfigError{fmt.Errorf("%s: %w", file, err)}
+	}
+	return cfg, nil
+}
+
+// checkKeys finds errors in issuers and keys, such as a weak key, that package configs cannot know of.
+func checkKeys(cfg *configs.Config) error {
+	if cfg.Auth.Disabled {
+		return nil
+	}
+	o, err := keyringOptions(cfg, secrets.Reader{})
+	if err != nil {
+		return err
+	}
+	return keyring.Check(o)
+}
+
+// Policy returns what each role may do.
+func Policy(cfg *configs.Config) auth.Policy {
+	return auth.Policy{
+		UsersReadAll: cfg.Auth.UsersRead == configs.UsersReadAll,
+		JobSource:    cfg.Auth.Jobs.Known(cfg.Main),
+	}
+}

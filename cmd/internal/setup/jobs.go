@@ -1,0 +1,91 @@
+package setup
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/ringstore/ringstore/archive/disk"
+	"github.com/ringstore/ringstore/auth/jobs"
+	"github.com/ringstore/ringstore/auth/jobs/ccbackend"
+	"github.com/ringstore/ringstore/configs"
+)
+
+const (
+	// jobMargin is how much longer than samples their jobs are kept.
+	jobMargin = 24 * time.Hour
+	// maxJobDuration is how long a job may run that cc-backend still reports if it ended while this program was down.
+	maxJobDuration = 7 * 24 * time.Hour
+)
+
+// JobSources is the index of jobs and the sources that fill it.
+type JobSources struct {
+	Index  *jobs.Index
+	Keeper *jobs.Keeper
+	Poller *ccbackend.Poller // nil if cc-backend is not polled
+	Events *jobs.Events      // nil if no events are subscribed to
+}
+
+// Jobs returns the configured job sources, nil if there are none or authentication is disabled.
+func Jobs(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*JobSources, error) {
+	c := cfg.Auth.Jobs
+	if cfg.Auth.Disabled || !c.Known(cfg.Main) {
+		return nil, nil
+	}
+	retention := cfg.MetricStore.RetentionInMemory
+	index := jobs.New(jobs.Options{Keep: retention + jobMargin, MaxStaleness: c.MaxStaleness})
+	s := &JobSources{
+		Index: index,
+		Keeper: &jobs.Keeper{
+			Index: index, Log: log,
+			File: disk.WholeFile{FS: disk.OS{}, Path: filepath.Join(cfg.MetricStore.Checkpoints.Directory, jobs.FileName)},
+		},
+	}
+	if c.NATS != nil {
+		s.Events = jobs.NewEvents(index, c.NATS.Publishers)
+	}
+	if c.Backend.Token == "" || cfg.Main.BackendURL == "" {
+		return s, nil
+	}
+	client, err := backendClient(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.Poller = ccbackend.NewPoller(ccbackend.PollerOptions{
+		Client: client, Index: index, LookBack: retention + maxJobDuration, Interval: c.Backend.PollInterval, Log: log,
+	})
+	return s, nil
+}
+
+// Nodes returns what asks cc-backend for the nodes that run jobs, nil if the configuration has no cc-backend.
+func Nodes(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*ccbackend.Nodes, error) {
+	c := cfg.Auth.Jobs.Backend
+	if cfg.Main.BackendURL == "" || c.Token == "" {
+		return nil, nil
+	}
+	client, err := backendClient(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return ccbackend.NewNodes(ccbackend.NodesOptions{
+		Client:    client,
+		Retention: cfg.MetricStore.RetentionInMemory,
+		Interval:  c.PollInterval,
+		Log:       log,
+	}), nil
+}
+
+// backendClient returns a client of the configured cc-backend.
+func backendClient(ctx context.Context, cfg *configs.Config) (*ccbackend.Client, error) {
+	token, err := resolve(ctx, cfg, "auth.jobs.backend.token", configs.Secret(cfg.Auth.Jobs.Backend.Token))
+	if err != nil {
+		return nil, err
+	}
+	client, err := ccbackend.NewClient(cfg.Main.BackendURL, string(token))
+	if err != nil {
+		return nil, ConfigError{fmt.Errorf("main.backend-url: %w", err)}
+	}
+	return client, nil
+}

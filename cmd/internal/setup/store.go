@@ -1,0 +1,67 @@
+package setup
+
+import (
+	"time"
+
+	"github.com/ringstore/ringstore/auth/jobs/ccbackend"
+	"github.com/ringstore/ringstore/configs"
+	"github.com/ringstore/ringstore/memstore"
+)
+
+// Store returns an empty store. nodes may be nil.
+func Store(cfg *configs.Config, nodes *ccbackend.Nodes) (*memstore.Store, error) {
+	o := StoreOptions(cfg)
+	if nodes != nil {
+		o.Needed = nodes.Needed
+	}
+	o.KeepUnstored = cfg.MetricStore.Cleanup.Mode == configs.CleanupArchive
+	return memstore.New(o)
+}
+
+// StoreOptions returns the store's options as far as the configuration alone gives them.
+func StoreOptions(cfg *configs.Config) memstore.Options {
+	aggregations := map[configs.Aggregation]memstore.Aggregation{
+		configs.NoAggregation:  memstore.AggregateNone,
+		configs.SumAggregation: memstore.AggregateSum,
+		configs.AvgAggregation: memstore.AggregateAvg,
+	}
+	limit, _ := configs.MemoryCap(cfg.MetricStore.MemoryCap)
+	o := memstore.Options{
+		Retention:   cfg.MetricStore.RetentionInMemory,
+		MemoryLimit: configs.DataMemory(limit),
+		Limits: memstore.Limits{
+			Hosts:          cfg.Limits.Hosts,
+			DevicesPerHost: cfg.Limits.DevicesPerHost,
+			NameBytes:      cfg.Limits.NameBytes,
+		},
+	}
+	for name, m := range cfg.Metrics {
+		o.Metrics = append(o.Metrics, memstore.Metric{
+			Name:        name,
+			Frequency:   time.Duration(m.Frequency) * time.Second,
+			Aggregation: aggregations[m.Aggregation],
+			Precision:   cfg.Precision(name),
+		})
+	}
+	return o
+}
+
+// ExtraTags returns, by metric, the tags that tell its series apart in addition to the usual ones.
+func ExtraTags(cfg *configs.Config) map[string][]string {
+	tags := make(map[string][]string, len(cfg.Metrics))
+	for name, m := range cfg.Metrics {
+		tags[name] = m.ExtraTags
+	}
+	return tags
+}
+
+// Aliases returns the metric that each alias stands for.
+func Aliases(cfg *configs.Config) map[string]string {
+	aliases := make(map[string]string)
+	for name, m := range cfg.Metrics {
+		for _, alias := range m.Aliases {
+			aliases[alias] = name
+		}
+	}
+	return aliases
+}
