@@ -7,16 +7,15 @@ import (
 	"slices"
 )
 
-// The binary checkpoint, little endian: magic, from int64, to int64, level.
-// A level is a count of metrics uint32, each with its name, frequency int64,
-// start int64, a count of values uint32 and these as float32; then a count of
-// levels uint32, each with its name and itself. A name is a length uint16 and
-// bytes.
+// A binary checkpoint is little endian: magic number, from (int64), to (int64), level. A level is the
+// number of metrics (uint32), the metrics, the number of levels below (uint32), and each of these with
+// its name. A metric is its name, frequency (int64), start (int64), number of values (uint32) and the
+// values (float32). A name is its length (uint16) and its bytes.
 //
-// There is no checksum, so plausibility has to do: see [reader.column]. And a
-// count of values that is wrong by a little takes what follows for values, which
-// shows only when what follows that is not read: a metric is therefore held
-// back until there is another good one behind it, or the proper end of the file.
+// There is no checksum, so metrics are checked for plausibility: see [reader.column]. A slightly wrong
+// number of values makes the reader take the following bytes for values, which shows only behind
+// them. A metric is therefore accepted only when another good one, or the regular end of the file,
+// follows.
 const (
 	binMagic = 0xCC5B0001
 	binHead  = 4 + 8 + 8
@@ -26,7 +25,7 @@ type binReader struct {
 	*reader
 	cursor
 	span span
-	good int // columns that are not held back
+	good int // accepted columns
 }
 
 func (r *reader) readBin(c cursor) error {
@@ -35,7 +34,7 @@ func (r *reader) readBin(c cursor) error {
 		return err
 	}
 	if magic := binary.LittleEndian.Uint32(head); magic != binMagic {
-		return &atOffset{0, fmt.Errorf("magic %#08x is not that of a checkpoint", magic)}
+		return &atOffset{0, fmt.Errorf("expected the magic number %#08x of a checkpoint, got %#08x", uint32(binMagic), magic)}
 	}
 	s := span{int64(binary.LittleEndian.Uint64(head[4:])), int64(binary.LittleEndian.Uint64(head[12:]))}
 	if s.before(r.o.Since) {
@@ -44,7 +43,7 @@ func (r *reader) readBin(c cursor) error {
 	b := binReader{reader: r, cursor: c, span: s}
 	err = b.level(nil)
 	if err == nil && b.left() > 0 {
-		err = b.fail("%d bytes behind the end", b.left())
+		err = b.fail("%d bytes after the end of the checkpoint", b.left())
 	}
 	if err != nil {
 		r.columns = r.columns[:b.good]
@@ -101,7 +100,7 @@ func (b *binReader) metric(levels []string) error {
 		b.good = len(b.columns)
 	}
 	if 4*int64(n) > b.left() {
-		return b.fail("%d values do not fit the %d bytes left", n, b.left())
+		return b.fail("values: expected %d bytes, got %d", 4*int64(n), b.left())
 	}
 	begin := len(b.values)
 	if err := b.readValues(int(n)); err != nil {
@@ -109,7 +108,7 @@ func (b *binReader) metric(levels []string) error {
 	}
 	if wrong != nil {
 		b.values = b.values[:begin]
-		b.spoilt(offset, "%v", wrong)
+		b.fileDamage(offset, "%v", wrong)
 		return nil
 	}
 	c.begin, c.end = begin, len(b.values)
@@ -127,7 +126,7 @@ func (b *binReader) readValues(n int) error {
 		}
 		n -= part
 		for ; len(raw) > 0; raw = raw[4:] {
-			b.values = append(b.values, widened(math.Float32frombits(binary.LittleEndian.Uint32(raw))))
+			b.values = append(b.values, widen(math.Float32frombits(binary.LittleEndian.Uint32(raw))))
 		}
 	}
 	return nil

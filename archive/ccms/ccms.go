@@ -1,13 +1,10 @@
-// Package ccms reads the checkpoint directories of cc-metric-store (CCMS, the
-// ClusterCockpit Metric Store), so that its history can move in here:
-// <cluster>/<host>/<from>.json, <cluster>/<host>/<from>.bin and
-// <cluster>/<host>/current.wal.
+// Package ccms reads the checkpoint directories of cc-metric-store (CCMS, the ClusterCockpit Metric
+// Store), so that its history can be imported: <cluster>/<host>/<from>.json,
+// <cluster>/<host>/<from>.bin and <cluster>/<host>/current.wal.
 //
-// It knows those formats and how a device is named in them, but nothing of a
-// store: what it reads goes to a [Sink], which decides on retention, metrics and
-// names. It writes nothing. Every byte is taken for hostile: what is damaged is
-// reported with its place and loses itself only, and memory is bounded by a
-// constant, or by a small multiple of the one file being read.
+// It passes what it reads to a [Sink], which decides on retention, metrics and names, and writes
+// nothing. Its input is untrusted: damage is reported with its place and does not affect the rest,
+// and memory is bounded by a constant or by a small multiple of the file being read.
 package ccms
 
 import (
@@ -22,71 +19,69 @@ import (
 // Series is a run of samples of one series, at most [RunSamples] of them.
 type Series struct {
 	Key       memstore.Key
-	Frequency int64     // seconds between samples; 0 if not known (current.wal)
+	Frequency int64     // seconds between samples; 0 if unknown (current.wal)
 	Times     []int64   // Unix seconds, ascending in .json and .bin
 	Values    []float64 // one for each time; never NaN
 }
 
-// RunSamples is the most samples that a [Series] holds.
+// RunSamples is the maximum number of samples in a [Series].
 const RunSamples = 4096
 
-// Sink takes a run, whose slices are valid during the call only. It returns how
-// many of the samples it refused. An error ends the reading.
+// Sink stores a run, whose slices are valid only during the call. It returns how many of the samples
+// it refused. An error stops the reading.
 type Sink func(Series) (refused int, err error)
 
 // Options of [Read].
 type Options struct {
-	// Since is Unix seconds. A .json or .bin that ends before is skipped without
-	// reading it. Samples of other files may be older.
+	// Since is in Unix seconds. A .json or .bin file that ends earlier is skipped unread. Samples in
+	// other files may be older.
 	Since int64
 }
 
-// Summary tells what was read.
+// Summary counts what was read.
 type Summary struct {
-	Files     int // read, damaged ones included
+	Files     int // read, including damaged ones
 	Skipped   int // files that end before Options.Since
-	Series    int // different ones; no more than 65536 of a host are counted
-	Samples   int // given to the sink
-	Refused   int // of these, by the sink
+	Series    int // distinct ones; at most 65536 per host are counted
+	Samples   int // passed to the sink
+	Refused   int // by the sink
 	Hosts     []Host
-	TornTails int      // logs that end within a record, as a kill leaves them
-	Damaged   int      // all damage, TornTails left out
-	Damage    []Damage // the first 100 of it
+	TornTails int      // logs that end within a record, as after a kill
+	Damaged   int      // damaged places, without TornTails
+	Damage    []Damage // the first 100 of them
 }
 
-// Host tells what was read of one host.
+// Host counts what was read of one host.
 type Host struct {
 	Cluster, Host string
 	Samples       int
 	From, To      int64 // Unix seconds of the oldest and the newest sample; 0 if there is none
 }
 
-// Damage is a part of a file that could not be read.
+// Damage is an unreadable part of a file.
 type Damage struct {
-	Path   string // in the directory
+	Path   string // relative to the directory
 	Offset int64  // bytes from the start of the file; at or before the fault
 	Reason string
 }
 
-// Error says all of it.
 func (d Damage) Error() string { return fmt.Sprintf("%s, byte %d: %s", d.Path, d.Offset, d.Reason) }
 
-// maxDamage is how much damage a [Summary] lists.
+// maxDamage is the maximum length of [Summary.Damage].
 const maxDamage = 100
 
-// Read reads a directory, host by host, the files of a host oldest first and
-// its current.wal last, so that the newer of two samples of one slot comes
-// later. Within a file a short slice of time comes in all its series before the
-// next slice, so that a store can complete what it keeps by time. The error is that of the directory itself, of the sink or of ctx; the
-// summary tells what was read until then.
+// Read reads a directory, host by host. It reads the files of a host oldest first and current.wal
+// last, so that the newer of two samples for one slot comes later. Within a file it passes on all
+// series of a short slice of time before the next slice, so that the store can seal its blocks. The
+// error is that of the directory, of the sink or of ctx; the summary counts what was read until then.
 func Read(ctx context.Context, fsys fs.FS, o Options, sink Sink) (Summary, error) {
 	r := newReader(ctx, fsys, o, sink)
 	clusters, err := directories(fsys, ".")
 	if err != nil {
-		return r.sum, fmt.Errorf("cc-metric-store's checkpoints: %w", err)
+		return r.sum, fmt.Errorf("checkpoints of cc-metric-store: %w", err)
 	}
 	for _, cluster := range clusters {
-		if cluster == ours {
+		if cluster == ringStoreDir {
 			continue
 		}
 		if err := r.readCluster(cluster); err != nil {
@@ -110,8 +105,7 @@ func (r *reader) readCluster(cluster string) error {
 	return nil
 }
 
-// Present reports whether a directory holds files of cc-metric-store. One that
-// does not exist holds none.
+// Present reports whether a directory exists and holds files of cc-metric-store.
 func Present(fsys fs.FS) (bool, error) {
 	clusters, err := directories(fsys, ".")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -121,7 +115,7 @@ func Present(fsys fs.FS) (bool, error) {
 		return false, err
 	}
 	for _, cluster := range clusters {
-		if cluster == ours {
+		if cluster == ringStoreDir {
 			continue
 		}
 		hosts, err := directories(fsys, cluster)

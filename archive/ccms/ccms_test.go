@@ -409,20 +409,20 @@ func TestRunsAreBounded(t *testing.T) {
 // A float32 comes back as what was sent.
 func TestWidened(t *testing.T) {
 	for _, v := range []float64{60.13, 1008.474, 0.0004, -3.5e-7, 1.5e30, 300, -0.1, 16777216, 28807894, 1e-40, math.Inf(1), math.Inf(-1), math.Copysign(0, -1)} {
-		if got := widened(float32(v)); got != v || math.Signbit(got) != math.Signbit(v) {
+		if got := widen(float32(v)); got != v || math.Signbit(got) != math.Signbit(v) {
 			t.Errorf("%v is %v", v, got)
 		}
 	}
-	if !math.IsNaN(widened(float32(math.NaN()))) {
+	if !math.IsNaN(widen(float32(math.NaN()))) {
 		t.Error("NaN")
 	}
 	for i := range uint32(100_000) {
 		v := math.Float32frombits(i * 42_949)
-		if got := widened(v); float32(got) != v && !math.IsNaN(got) {
+		if got := widen(v); float32(got) != v && !math.IsNaN(got) {
 			t.Fatalf("%v is %v", v, got)
 		}
 		v = float32(i) / 1000 // with few decimals
-		if got := widened(v); got != shortest(v) {
+		if got := widen(v); got != shortest(v) {
 			t.Fatalf("%v is %v, not %v", v, got, shortest(v))
 		}
 	}

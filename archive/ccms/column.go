@@ -11,36 +11,38 @@ import (
 )
 
 const (
-	maxTime      = 1 << 40         // Unix seconds; sums with a frequency stay far from overflow
-	maxFrequency = 366 * 24 * 3600 // seconds
-	maxAnchors   = 1 << 16         // series of a host whose grid is remembered
+	maxTime      = 1 << 40 // Unix seconds; sums with a frequency cannot overflow
+	maxFrequency = 366 * unixtime.SecondsPerDay
+	maxAnchors   = 1 << 16 // series of a host whose grid is kept in memory
 
-	// sliceSlots of the shortest frequency are a slice of a checkpoint.
+	// sliceSlots is the length of a slice of time, in slots of the checkpoint's shortest frequency.
 	sliceSlots = 64
 )
+
+var errNoMetric = errors.New("expected the name of a metric, got an empty one")
 
 // column is a metric of a checkpoint.
 type column struct {
 	name             seriesName
 	frequency, start int64 // seconds, Unix seconds
-	begin, end       int   // of its values in the reader's
+	begin, end       int   // of its values in the reader's values
 }
 
-// column returns a metric that is to have count values, its start put on the
-// grid. The error tells why the metric cannot be right.
+// column returns a metric with count values, its start moved to the grid. The error says why the
+// metric is implausible.
 func (r *reader) column(levels []string, metric string, s span, frequency, start int64, count int) (column, error) {
 	d, err := device(levels)
 	switch {
 	case err != nil:
 		return column{}, err
 	case metric == "":
-		return column{}, errors.New("a metric without a name")
+		return column{}, errNoMetric
 	case frequency <= 0 || frequency > maxFrequency:
-		return column{}, fmt.Errorf("metric %.100q: a frequency of %d seconds", metric, frequency)
+		return column{}, fmt.Errorf("metric %.100q: expected a frequency of 1 to %d seconds, got %d", metric, maxFrequency, frequency)
 	case start <= 0 || start > maxTime:
-		return column{}, fmt.Errorf("metric %.100q: starts at %d", metric, start)
+		return column{}, fmt.Errorf("metric %.100q: expected a start at 1 to %d, got %d", metric, int64(maxTime), start)
 	case s.known() && (start < s.from-frequency/2 || start+int64(count-1)*frequency > s.to+frequency/2):
-		return column{}, fmt.Errorf("metric %.100q: %d values, %d seconds apart, from %d on; the file covers %d to %d", metric, count, frequency, start, s.from, s.to)
+		return column{}, fmt.Errorf("metric %.100q: expected values at %d to %d as in the file's header, got %d values every %d seconds from %d", metric, s.from, s.to, count, frequency, start)
 	}
 	name := seriesName{d, metric}
 	return column{name: name, frequency: frequency, start: r.onGrid(name, s.from, frequency, start)}, nil
@@ -48,12 +50,11 @@ func (r *reader) column(levels []string, metric string, s span, frequency, start
 
 // onGrid returns the time of the first value of a metric.
 //
-// A checkpoint of cc-metric-store starts at the first sample, whose time is
-// exact, or, if there are older ones in memory, at the checkpoint's own from:
-// a time somewhere in the first value's slot, which reaches half a frequency to
-// both sides. The grid of the series is then known from an older file or from
-// the log, where times are exact, and the time on it that is next to start is
-// meant. If it is not known, start itself has to do.
+// In a checkpoint of cc-metric-store a metric starts at its first sample, whose time is exact, or, if
+// there are older samples in memory, at the checkpoint's own from. The latter is any time in the slot
+// of the first value, which extends half a frequency to both sides. The grid of the series is then
+// known from an older file or from the log, whose times are exact, and the first value belongs to the
+// time on the grid that is nearest to start. If the grid is unknown, start is used as it is.
 func (r *reader) onGrid(s seriesName, from, frequency, start int64) int64 {
 	anchor, ok := r.anchors[s]
 	if ok && start == from {
@@ -61,7 +62,7 @@ func (r *reader) onGrid(s seriesName, from, frequency, start int64) int64 {
 		if off < 0 {
 			off += frequency
 		}
-		if 2*off >= frequency { // a slot begins half a frequency early, and ends before that late
+		if 2*off >= frequency { // a slot begins half a frequency early and ends just before half a frequency late
 			off -= frequency
 		}
 		start -= off
@@ -76,15 +77,15 @@ func (r *reader) anchor(s seriesName, t int64) {
 	}
 }
 
-// piece is the part of a column that lies in a slice of time.
+// piece is the part of a column within a slice of time.
 type piece struct {
 	slice    int64
 	column   int
-	from, to int // of the reader's values
+	from, to int // in the reader's values
 }
 
-// giveColumns gives the columns of a file to the sink, slice of time by slice.
-func (r *reader) giveColumns() error {
+// passColumns passes the columns of a file to the sink, one slice of time after the other.
+func (r *reader) passColumns() error {
 	step := int64(maxFrequency)
 	for _, c := range r.columns {
 		step = min(step, c.frequency)
@@ -113,12 +114,12 @@ func (r *reader) giveColumns() error {
 				run.Values = append(run.Values, v)
 			}
 		}
-		if err := r.give(run); err != nil {
+		if err := r.pass(run); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// time returns the moment of a value.
+// time returns the Unix time of a value.
 func (c column) time(i int) int64 { return c.start + int64(i-c.begin)*c.frequency }

@@ -17,8 +17,7 @@ type atOffset struct {
 func (e *atOffset) Error() string { return fmt.Sprintf("byte %d: %s", e.offset, e.err) }
 func (e *atOffset) Unwrap() error { return e.err }
 
-// cursor reads a binary file and knows how much is left of it, so that no
-// length found in the file is believed.
+// cursor reads a binary file. It tracks the bytes left, so that lengths in the file can be checked.
 type cursor struct {
 	in     *bufio.Reader
 	offset int64
@@ -31,12 +30,12 @@ func (c *cursor) fail(format string, args ...any) error {
 	return &atOffset{c.offset, fmt.Errorf(format, args...)}
 }
 
-// peek returns the next n bytes, which fit the reader's buffer, or fewer at the
-// end of the file. They are valid until the next read.
+// peek returns the next n bytes, or fewer at the end of the file. n must fit into the reader's buffer.
+// The bytes are valid until the next read.
 func (c *cursor) peek(n int) ([]byte, error) {
 	b, err := c.in.Peek(int(min(int64(n), c.left())))
 	if errors.Is(err, io.EOF) {
-		err = errors.New("the file has become shorter")
+		err = errors.New("the file has shrunk")
 	}
 	if err != nil {
 		return nil, c.fail("%w", err)
@@ -44,20 +43,20 @@ func (c *cursor) peek(n int) ([]byte, error) {
 	return b, nil
 }
 
-// next returns the next n bytes and passes them.
+// next returns the next n bytes and skips them.
 func (c *cursor) next(n int, what string) ([]byte, error) {
 	if int64(n) > c.left() {
-		return nil, c.fail("%s takes %d bytes, %d are left", what, n, c.left())
+		return nil, c.fail("%s: expected %d bytes, got %d", what, n, c.left())
 	}
 	b, err := c.peek(n)
 	if err != nil {
 		return nil, err
 	}
-	return b, c.pass(n)
+	return b, c.skip(n)
 }
 
-// pass passes bytes that were peeked at: it does not move what peek returned.
-func (c *cursor) pass(n int) error {
+// skip skips n bytes, which peek has returned. Their slice stays valid.
+func (c *cursor) skip(n int) error {
 	if _, err := c.in.Discard(n); err != nil {
 		return c.fail("%w", err)
 	}
@@ -65,13 +64,13 @@ func (c *cursor) pass(n int) error {
 	return nil
 }
 
-// stoppable is a file whose reading ends with a context.
-type stoppable struct {
+// contextReader fails when its context has ended.
+type contextReader struct {
 	ctx context.Context
 	in  io.Reader
 }
 
-func (s stoppable) Read(b []byte) (int, error) {
+func (s contextReader) Read(b []byte) (int, error) {
 	if err := s.ctx.Err(); err != nil {
 		return 0, err
 	}

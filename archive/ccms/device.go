@@ -7,26 +7,24 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// maxLevels is how many levels are below a host: type and subtype.
+// maxLevels is the number of levels below a host: type and subtype.
 const maxLevels = 2
 
-// types that ClusterCockpit knows; "node" is not written by cc-metric-store.
+// types are the types of ClusterCockpit. cc-metric-store does not write "node".
 var types = []string{"hwthread", "core", "socket", "memoryDomain", "accelerator", "node"}
 
-// subtypes that cc-metric-collector sends.
+// subtypes are those that cc-metric-collector sends.
 var subtypes = []string{"filesystem", "network", "device", "disk", "fan"}
 
-// device finds the device that the names of levels below a host stand for.
+// device returns the device for the names of the levels below a host.
 //
-// cc-metric-store joins type and id without a mark between them, and leaves
-// "node" away. So a name is taken apart by the types known; an unknown one
-// before its id, which is the longest end of it that starts with a digit and
-// has hexadecimal digits, ":", "." and "-" only ("gpu0000:3b:00.0" is gpu
-// 0000:3b:00.0); and if it has no such end, all of it is the type. Digits
-// alone are what it makes of type=node,type-id=0: the node. A level below is a
-// subtype, taken apart in the same way; one without its stype tag, which older
-// versions did not know, cannot be told from that ("eth0" is subtype eth, id 0).
-// Different names are different devices, but for those of the node.
+// cc-metric-store joins type and id without a separator and omits "node". A name is therefore split
+// behind a known type. Otherwise it is split before its id, the longest suffix that starts with a
+// digit and consists of hexadecimal digits, ":", "." and "-" ("gpu0000:3b:00.0" is gpu 0000:3b:00.0);
+// without such a suffix the whole name is the type. A name of digits only stands for
+// type=node,type-id=0, which is the node. The second level is the subtype, split in the same way;
+// older versions ignored the stype tag, and a level without it looks the same ("eth0" becomes subtype
+// eth, id 0). Different names give different devices, except for those of the node.
 func device(levels []string) (memstore.Device, error) {
 	var d memstore.Device
 	switch len(levels) {
@@ -36,7 +34,7 @@ func device(levels []string) (memstore.Device, error) {
 	case 2:
 		d.Subtype, d.SubtypeID = splitSubtype(levels[1])
 	default:
-		return d, fmt.Errorf("%d levels below the host, where type and subtype are all there is", len(levels))
+		return d, fmt.Errorf("expected at most %d levels below the host, type and subtype; got %d levels below the host", maxLevels, len(levels))
 	}
 	d.Type, d.TypeID = splitType(levels[0])
 	return d, nil
@@ -45,7 +43,7 @@ func device(levels []string) (memstore.Device, error) {
 func splitType(name string) (typ, id string) {
 	for _, t := range types {
 		rest, ok := strings.CutPrefix(name, t)
-		if !ok || t != "accelerator" && !digits(rest) {
+		if !ok || t != "accelerator" && !isDigits(rest) {
 			continue
 		}
 		if t == "node" {
@@ -53,7 +51,7 @@ func splitType(name string) (typ, id string) {
 		}
 		return t, rest
 	}
-	if digits(name) {
+	if isDigits(name) {
 		return "", ""
 	}
 	return splitUnknown(name)
@@ -71,10 +69,10 @@ func splitSubtype(name string) (typ, id string) {
 func splitUnknown(name string) (typ, id string) {
 	end := strings.TrimRight(name, "0123456789abcdefABCDEF:.-")
 	i := strings.IndexAny(name[len(end):], "0123456789")
-	if i < 0 || len(end)+i == 0 { // a type has a name
+	if i < 0 || len(end)+i == 0 { // a type must not be empty
 		return name, ""
 	}
 	return name[:len(end)+i], name[len(end)+i:]
 }
 
-func digits(s string) bool { return strings.Trim(s, "0123456789") == "" }
+func isDigits(s string) bool { return strings.Trim(s, "0123456789") == "" }

@@ -12,27 +12,26 @@ import (
 	"strings"
 )
 
-// ours is RingStore's folder among the clusters.
-const ours = "ringstore"
+// ringStoreDir is RingStore's own directory beside those of the clusters.
+const ringStoreDir = "ringstore"
 
-// format of a file.
+// format is the format of a file. Of two files with the same time the higher format is read later.
 type format int
 
 const (
 	jsonFormat format = iota
-	binFormat         // the later of two with one time
+	binFormat
 	walFormat
 )
 
-// file is one that cc-metric-store wrote.
+// file is a file of cc-metric-store.
 type file struct {
 	path   string
 	format format
-	from   int64 // of its name, Unix seconds; the greatest for current.wal
+	from   int64 // the time in its name, Unix seconds; the highest for current.wal
 }
 
-// directories returns the names of the directories in dir, sorted, also of
-// those behind a symbolic link.
+// directories returns the names of the directories in dir, sorted. It follows symbolic links.
 func directories(fsys fs.FS, dir string) ([]string, error) {
 	entries, err := fs.ReadDir(fsys, dir)
 	if err != nil {
@@ -47,7 +46,7 @@ func directories(fsys fs.FS, dir string) ([]string, error) {
 	return names, nil
 }
 
-// hostFiles returns what can be read in dir, oldest first.
+// hostFiles returns the files of cc-metric-store in dir, oldest first.
 func hostFiles(fsys fs.FS, dir string) ([]file, error) {
 	entries, err := fs.ReadDir(fsys, dir)
 	if err != nil {
@@ -55,8 +54,8 @@ func hostFiles(fsys fs.FS, dir string) ([]file, error) {
 	}
 	var files []file
 	for _, e := range entries {
-		f, ok := named(e.Name())
-		if ok && kind(fsys, dir, e).IsRegular() { // to open a pipe would block
+		f, ok := parseName(e.Name())
+		if ok && kind(fsys, dir, e).IsRegular() { // opening a pipe would block
 			f.path = path.Join(dir, e.Name())
 			files = append(files, f)
 		}
@@ -67,7 +66,7 @@ func hostFiles(fsys fs.FS, dir string) ([]file, error) {
 	return files, nil
 }
 
-// kind is the mode of an entry, or of what it links to.
+// kind returns the mode of an entry; for a symbolic link, that of its target.
 func kind(fsys fs.FS, dir string, e fs.DirEntry) fs.FileMode {
 	if e.Type()&fs.ModeSymlink == 0 {
 		return e.Type()
@@ -79,7 +78,7 @@ func kind(fsys fs.FS, dir string, e fs.DirEntry) fs.FileMode {
 	return info.Mode()
 }
 
-func named(name string) (file, bool) {
+func parseName(name string) (file, bool) {
 	if name == "current.wal" {
 		return file{format: walFormat, from: math.MaxInt64}, true
 	}
@@ -97,20 +96,20 @@ func named(name string) (file, bool) {
 	return file{}, false
 }
 
-// span is what a checkpoint says it covers, in Unix seconds. A zero or
-// impossible end means that it is not known.
+// span is the time range that a checkpoint claims to cover, in Unix seconds. A zero or impossible end
+// means that it is unknown.
 type span struct{ from, to int64 }
 
 func (s span) known() bool { return s.from >= 0 && s.to >= s.from && s.to > 0 && s.to <= maxTime }
 
-// before reports that the checkpoint ends before a time.
+// before reports whether the checkpoint is known to end before a time.
 func (s span) before(t int64) bool { return s.known() && s.to < t }
 
 // jsonEnd is how cc-metric-store ends a JSON checkpoint.
 var jsonEnd = regexp.MustCompile(`"to":\s*(\d{1,18})\s*\}\s*$`)
 
-// jsonSpan finds the end of a JSON checkpoint, which stands at the end of the
-// file, without reading what is before it.
+// jsonSpan returns the time range of a JSON checkpoint. It reads only the end of the file, where
+// cc-metric-store writes "to".
 func jsonSpan(f fs.File, size, from int64) span {
 	at, ok := f.(io.ReaderAt)
 	if !ok {

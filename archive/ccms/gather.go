@@ -7,25 +7,24 @@ import (
 )
 
 const (
-	maxGathered = 1 << 16 // samples that are gathered before they go to the sink
-	maxNames    = 1 << 20 // bytes of names of series that are remembered
+	maxGathered = 1 << 16 // samples gathered before they are passed to the sink
+	maxNames    = 1 << 20 // bytes of series names kept in memory
 )
 
-// gatherer brings the samples of a log, which stand interval by interval, into
-// runs.
+// gatherer groups the samples of a log, which are ordered by interval, into runs.
 type gatherer struct {
 	*reader
-	index     map[string]int // of a series in names, by what names it in a record
+	index     map[string]int // of a series in names, by its path in a record
 	names     []seriesName
 	nameBytes int
-	samples   []logged
-	next      []int // for each series, where its next sample goes
+	samples   []logSample
+	next      []int // for each series, the index of its next sample
 	times     []int64
 	values    []float64
 }
 
-// logged is a sample of a log.
-type logged struct {
+// logSample is a sample of a log.
+type logSample struct {
 	series int
 	time   int64
 	value  float64
@@ -33,7 +32,7 @@ type logged struct {
 
 func (r *reader) readLog(c *cursor) error {
 	g := gatherer{reader: r, index: map[string]int{}}
-	bad := func(offset int64, reason string) { r.spoilt(offset, "%s", reason) }
+	bad := func(offset int64, reason string) { r.fileDamage(offset, "%s", reason) }
 	torn, err := c.records(bad, func(payload []byte) error {
 		return g.add(c.offset, payload)
 	})
@@ -43,14 +42,14 @@ func (r *reader) readLog(c *cursor) error {
 	if _, ok := errors.AsType[fatal](err); ok {
 		return err
 	}
-	return errors.Join(g.giveAll(), err)
+	return errors.Join(g.flush(), err)
 }
 
 func (g *gatherer) add(offset int64, payload []byte) error {
 	t, path, value := splitPayload(payload)
 	switch {
 	case t <= 0 || t > maxTime:
-		g.spoilt(offset, "a sample at %d", t)
+		g.fileDamage(offset, "expected a sample at 1 to %d, got one at %d", int64(maxTime), t)
 		return nil
 	case math.IsNaN(value):
 		return nil
@@ -59,7 +58,7 @@ func (g *gatherer) add(offset int64, payload []byte) error {
 	if !ok {
 		s, err := parsePath(path)
 		if err != nil {
-			g.spoilt(offset, "%v", err)
+			g.fileDamage(offset, "%v", err)
 			return nil
 		}
 		i = len(g.names)
@@ -68,16 +67,16 @@ func (g *gatherer) add(offset int64, payload []byte) error {
 		g.nameBytes += len(path)
 		g.anchor(s, t)
 	}
-	g.samples = append(g.samples, logged{i, t, value})
+	g.samples = append(g.samples, logSample{i, t, value})
 	if len(g.samples) == maxGathered || g.nameBytes >= maxNames {
-		return g.giveAll()
+		return g.flush()
 	}
 	return nil
 }
 
-// giveAll gives what was gathered to the sink, series by series (a counting
-// sort, which keeps the order within a series).
-func (g *gatherer) giveAll() error {
+// flush passes the gathered samples to the sink, series by series. It groups them by a counting sort,
+// which keeps the order within a series.
+func (g *gatherer) flush() error {
 	g.next = slices.Grow(g.next[:0], len(g.names)+1)[:len(g.names)+1]
 	clear(g.next)
 	for _, s := range g.samples {
@@ -91,13 +90,13 @@ func (g *gatherer) giveAll() error {
 	for _, s := range g.samples {
 		g.times[g.next[s.series]] = s.time
 		g.values[g.next[s.series]] = s.value
-		g.next[s.series]++ // in the end, where the next series starts
+		g.next[s.series]++ // finally the start of the next series
 	}
 	start := 0
 	for i, name := range g.names {
 		for end := g.next[i]; start < end; {
 			n := min(end-start, RunSamples)
-			if err := g.give(Series{Key: g.key(name), Times: g.times[start : start+n], Values: g.values[start : start+n]}); err != nil {
+			if err := g.pass(Series{Key: g.key(name), Times: g.times[start : start+n], Values: g.values[start : start+n]}); err != nil {
 				return err
 			}
 			start += n

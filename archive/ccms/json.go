@@ -10,7 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// The JSON checkpoint is a level:
+// A JSON checkpoint is a level:
 //
 //	{"from": N, "to": N, "metrics": {name: {"frequency": N, "start": N, "data": [number or null, ...]}},
 //	 "children": {name: level}}
@@ -22,7 +22,7 @@ func (r *reader) readJSON(s span) error {
 		return d.located(err)
 	}
 	if _, err := d.in.ReadToken(); !errors.Is(err, io.EOF) {
-		return &atOffset{d.in.InputOffset(), errors.New("more behind the end")}
+		return &atOffset{d.in.InputOffset(), errors.New("data after the end of the checkpoint")}
 	}
 	return nil
 }
@@ -44,8 +44,8 @@ func (d *jsonReader) located(err error) error {
 	return &atOffset{offset, err}
 }
 
-// object calls member for each member of an object; member reads the value.
-// Null is an object without members.
+// object calls member for each member of an object; member reads the value. Null counts as an object
+// without members.
 func (d *jsonReader) object(what string, member func(name string) error) error {
 	switch kind := d.in.PeekKind(); kind {
 	case 'n':
@@ -69,7 +69,7 @@ func (d *jsonReader) object(what string, member func(name string) error) error {
 			return err
 		}
 	}
-	_, err := d.in.ReadToken() // the end, or the error
+	_, err := d.in.ReadToken() // returns the error if this is not the end
 	return err
 }
 
@@ -90,12 +90,12 @@ func (d *jsonReader) level(levels []string) error {
 	})
 }
 
-// metric reads a metric. A tear within loses it as a whole: the last of its
-// numbers may be cut.
+// metric reads a metric. If the file ends within it, the whole metric is dropped, as its last number
+// may be incomplete.
 func (d *jsonReader) metric(levels []string, name string) error {
 	offset := d.in.InputOffset()
 	if k := d.in.PeekKind(); k != '{' && k != 0 {
-		d.spoilt(offset, "metric %.100q is not an object", name)
+		d.fileDamage(offset, "metric %.100q is not an object", name)
 		return d.in.SkipValue()
 	}
 	var frequency, start int64
@@ -128,7 +128,7 @@ func (d *jsonReader) metric(levels []string, name string) error {
 	}
 	if wrong != nil {
 		d.values = d.values[:begin]
-		d.spoilt(offset, "%v", wrong)
+		d.fileDamage(offset, "%v", wrong)
 		return nil
 	}
 	c.begin, c.end = begin, len(d.values)
@@ -136,11 +136,11 @@ func (d *jsonReader) metric(levels []string, name string) error {
 	return nil
 }
 
-// integer reads a value; bad tells that it is something else, err that the file
-// cannot be read on.
+// integer reads an integer. bad says that the value is something else, err that the rest of the file
+// is unreadable.
 func (d *jsonReader) integer() (n int64, bad, err error) {
 	if d.in.PeekKind() != '0' {
-		return 0, errors.New("not a number"), d.in.SkipValue()
+		return 0, errors.New("expected a number"), d.in.SkipValue()
 	}
 	v, err := d.in.ReadValue()
 	if err != nil {
@@ -157,7 +157,7 @@ func (d *jsonReader) data() (bad, err error) {
 		return nil, d.in.SkipValue()
 	case '[':
 	default:
-		return errors.New("not an array"), d.in.SkipValue()
+		return errors.New("expected an array"), d.in.SkipValue()
 	}
 	if _, err := d.in.ReadToken(); err != nil {
 		return nil, err
@@ -173,10 +173,10 @@ func (d *jsonReader) data() (bad, err error) {
 				v, bad = parseNumber(raw, bad)
 			}
 		case ']', 0:
-			_, err = d.in.ReadToken() // the end, or the error
+			_, err = d.in.ReadToken() // returns the error if this is not the end
 			return bad, err
 		default:
-			bad, err = errors.New("neither a number nor null"), d.in.SkipValue()
+			bad, err = errors.New("expected numbers and null"), d.in.SkipValue()
 		}
 		if err != nil {
 			return nil, err

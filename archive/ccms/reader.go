@@ -12,8 +12,8 @@ import (
 
 const bufferBytes = 128 << 10 // holds the longest name and the longest record
 
-// errOlder ends the reading of a file that ends before Options.Since.
-var errOlder = errors.New("older than asked for")
+// errOlder stops the reading of a file that ends before Options.Since.
+var errOlder = errors.New("older than Options.Since")
 
 // reader is one call of [Read].
 type reader struct {
@@ -52,8 +52,8 @@ func (r *reader) damage(path string, offset int64, reason string) {
 	}
 }
 
-// spoilt notes damage that loses a part of the file being read.
-func (r *reader) spoilt(offset int64, format string, args ...any) {
+// fileDamage records damage in the file being read.
+func (r *reader) fileDamage(offset int64, format string, args ...any) {
 	r.damage(r.path, offset, fmt.Sprintf(format, args...))
 }
 
@@ -85,7 +85,7 @@ func (r *reader) readHost(cluster, host string) error {
 	return nil
 }
 
-// fatal is an error of the sink or the context, which ends the reading.
+// fatal is an error of the sink or the context. It stops the reading.
 type fatal struct{ error }
 
 func (f fatal) Unwrap() error { return f.error }
@@ -129,7 +129,7 @@ func (r *reader) withFile(f file, parse func(file, fs.File, int64) error) (err e
 }
 
 func (r *reader) parse(f file, in fs.File, size int64) error {
-	r.in.Reset(stoppable{r.ctx, in})
+	r.in.Reset(contextReader{r.ctx, in})
 	r.columns, r.values = r.columns[:0], r.values[:0]
 	switch f.format {
 	case jsonFormat:
@@ -138,10 +138,10 @@ func (r *reader) parse(f file, in fs.File, size int64) error {
 			return errOlder
 		}
 		err := r.readJSON(s)
-		return errors.Join(r.giveColumns(), err)
+		return errors.Join(r.passColumns(), err)
 	case binFormat:
 		err := r.readBin(cursor{in: r.in, size: size})
-		return errors.Join(r.giveColumns(), err)
+		return errors.Join(r.passColumns(), err)
 	default:
 		return r.readLog(&cursor{in: r.in, size: size})
 	}
@@ -151,8 +151,8 @@ func (r *reader) key(s seriesName) memstore.Key {
 	return memstore.Key{Cluster: r.cluster, Host: r.host, Metric: s.metric, Device: s.device}
 }
 
-// give gives a run to the sink.
-func (r *reader) give(run Series) error {
+// pass passes a run to the sink.
+func (r *reader) pass(run Series) error {
 	if len(run.Times) == 0 {
 		return nil
 	}
