@@ -17,11 +17,11 @@ type Column struct {
 	Frequency      int64  // seconds between samples
 
 	Times  []int64   // Unix seconds, ascending
-	Values []float64 // as many; not NaN, which would be no sample
+	Values []float64 // one per time; never NaN, which means no sample
 }
 
-// Compare orders columns as a file has them: by host, metric, scope, scope id
-// (bytewise), and then by their first times.
+// Compare compares columns by their order in a file: by host, metric, scope and scope id (bytewise),
+// then by first time.
 func (c Column) Compare(o Column) int {
 	first := func(c Column) int64 {
 		if len(c.Times) == 0 {
@@ -41,14 +41,14 @@ func (c Column) compareSeries(o Column) int {
 	)
 }
 
-// check returns what is wrong with a column that follows prev in a file of the day.
+// check returns an error if the column may not follow prev in a file of the day.
 func (c Column) check(day Day, prev *Column) error {
 	if len(c.Times) != len(c.Values) {
-		return c.errorf("%d times and %d values", len(c.Times), len(c.Values))
+		return c.errorf("expected a value per time, got %d times and %d values", len(c.Times), len(c.Values))
 	}
 	for _, s := range [...]string{c.Host, c.Metric, c.Scope, c.ScopeID} {
 		if !utf8.ValidString(s) {
-			return c.errorf("the name %q is not UTF-8", s)
+			return c.errorf("expected UTF-8, got the name %q", s)
 		}
 	}
 	last := int64(day) * unixtime.SecondsPerDay
@@ -56,17 +56,17 @@ func (c Column) check(day Day, prev *Column) error {
 	if prev != nil {
 		switch order := c.compareSeries(*prev); {
 		case order < 0:
-			return c.errorf("comes behind %s", prev)
+			return c.errorf("expected columns in order, got it after %s", prev)
 		case order == 0:
 			last = max(last, prev.Times[len(prev.Times)-1])
 		}
 	}
 	for i, t := range c.Times {
 		if t < last || t >= end {
-			return c.errorf("the time %d is not in %s, or before another", t, day)
+			return c.errorf("expected ascending times of %s, got %d", day, t)
 		}
 		if c.Values[i] != c.Values[i] {
-			return c.errorf("the value at %d is NaN", t)
+			return c.errorf("expected a number at %d, got NaN", t)
 		}
 		last = t
 	}
@@ -84,18 +84,16 @@ func (c Column) String() string {
 
 const node = "node"
 
-// Scope maps a device to the scope and scope id of its rows. No two devices
-// share both.
+// Scope returns the scope and scope id of a device's rows. No two devices have the same pair.
 //
 //	node                                       node                     (empty)
 //	hwthread 3                                 hwthread                 3
 //	node, network eth0                         node/network             eth0
 //	accelerator 00000000:49:00.0, engine 1     accelerator/engine       00000000:49:00.0/1
 //
-// The scope is the type, and behind a slash the subtype; the id is that of the
-// type, and behind a slash that of the subtype. A node has no id. A "/" that is
-// part of a type, or of the id of a type with a subtype, becomes %2F, and a "%"
-// there %25, so that the first slash is where to cut.
+// The scope is the type, followed by a slash and the subtype; the id is the type's id, followed by a
+// slash and the subtype's id. A node has no id. In a type, and in its id if there is a subtype, "/"
+// becomes %2F and "%" becomes %25, so that the first slash is the separator.
 func Scope(d memstore.Device) (scope, id string) {
 	scope, id = escapeSlash(d.Type), d.TypeID
 	if d.Type == node || d.Type == "" && d.TypeID == "" {

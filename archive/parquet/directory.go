@@ -22,7 +22,7 @@ func (d *directory) names(ctx context.Context, folder string) ([]string, error) 
 		return nil, err
 	}
 	path := filepath.Join(d.root, folder)
-	// Whoever published may have died before the name was on disk.
+	// The process that published a file may have died before it synced the directories.
 	err := d.fs.SyncDir(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -13,8 +13,7 @@ import (
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 )
 
-// row is the schema of a file. Nothing is ever put into one: columns are
-// written as columns.
+// row is the schema of a file. It is never filled, because values are written column by column.
 type row struct {
 	Cluster   string  `parquet:"cluster,dict"`
 	Hostname  string  `parquet:"hostname,dict"`
@@ -26,8 +25,8 @@ type row struct {
 	Value     float64 `parquet:"value"`
 }
 
-// A row group is closed when it has one of these. It is held in memory until
-// then; the bytes bound what long names may take, of which there are copies.
+// A row group is closed when it reaches one of these limits. It is in memory until then; the limit in
+// bytes bounds the copies of long names.
 const (
 	groupRows  = 1 << 20
 	groupBytes = 16 << 20
@@ -43,7 +42,7 @@ const (
 	version = "1"
 )
 
-// description is what a file says about itself.
+// description is the metadata of a file.
 type description struct {
 	cluster string
 	day     Day
@@ -79,7 +78,7 @@ func writeFile(ctx context.Context, out io.Writer, d description, columns iter.S
 	return rows, w.out.Close()
 }
 
-// writer takes columns apart into the columns of Parquet, a few rows at a time.
+// writer writes columns of samples as columns of Parquet, a chunk of rows at a time.
 type writer struct {
 	out     *pq.GenericWriter[row]
 	columns []*pq.ColumnWriter
@@ -89,7 +88,7 @@ type writer struct {
 	values  []pq.Value
 }
 
-// chunk is how many rows are handed over at a time.
+// chunk is the maximum number of rows that are passed to the library at a time.
 const chunk = 1024
 
 func newWriter(out io.Writer, d description) *writer {
@@ -107,7 +106,7 @@ func newWriter(out io.Writer, d description) *writer {
 	return &writer{out: w, columns: w.ColumnWriters(), cluster: d.cluster, values: make([]pq.Value, chunk)}
 }
 
-// append writes a column's rows and closes row groups that are full.
+// append writes a column's rows and closes full row groups.
 func (w *writer) append(c Column) error {
 	for len(c.Times) > 0 {
 		n := min(len(c.Times), chunk, groupRows-w.rows)
@@ -127,7 +126,7 @@ func (w *writer) append(c Column) error {
 	return nil
 }
 
-// appendChunk writes a column's first n rows, column by column of the schema.
+// appendChunk writes a column's first n rows, one column of the schema after the other.
 func (w *writer) appendChunk(c Column, n int) error {
 	values := w.values[:n]
 	column := 0
@@ -162,36 +161,35 @@ func (w *writer) appendChunk(c Column, n int) error {
 	return write()
 }
 
-// A Parquet file is its magic, row groups, the footer, and the footer's length
-// in 4 bytes and the magic again.
+// A Parquet file consists of the magic, row groups, the footer, the footer's length in 4 bytes, and
+// the magic again.
 const (
 	magic      = "PAR1"
 	maxFooter  = 64 << 20 // bytes; a row group takes about 2000
 	tailLength = 8
 )
 
-var errNotParquet = errors.New("is damaged, or no Parquet file")
+var errNotParquet = errors.New("not a Parquet file, or damaged")
 
-// readSource returns how many rows a file has and the source it was written
-// from; "" if none is named.
+// readSource returns a file's number of rows and its source; "" if it names none.
 func readSource(r io.ReaderAt, size int64) (rows int64, source string, err error) {
 	var tail [tailLength]byte
 	if size < tailLength+int64(len(magic)) {
-		return 0, "", fmt.Errorf("%w: %d bytes", errNotParquet, size)
+		return 0, "", fmt.Errorf("%w: expected at least %d bytes, got %d", errNotParquet, tailLength+len(magic), size)
 	}
 	if n, err := r.ReadAt(tail[:], size-tailLength); n < tailLength {
 		return 0, "", err
 	}
 	footer := int64(binary.LittleEndian.Uint32(tail[:]))
 	if string(tail[4:]) != magic || footer > min(size-tailLength, maxFooter) {
-		return 0, "", fmt.Errorf("%w: its end", errNotParquet)
+		return 0, "", fmt.Errorf("%w: expected the length of a footer and %q at its end, got %q", errNotParquet, magic, tail)
 	}
 	content := make([]byte, footer)
 	if n, err := r.ReadAt(content, size-tailLength-footer); n < len(content) {
 		return 0, "", err
 	}
-	// The library makes room for as many items as a list claims to have. The
-	// first pass makes none, and fails where the items are not there.
+	// The library allocates as many items as a list claims to have. The first pass decodes the list
+	// without memory for items, and fails if they are not there.
 	var claims struct {
 		Metadata []struct{} `thrift:"5"`
 	}
@@ -204,7 +202,7 @@ func readSource(r io.ReaderAt, size int64) (rows int64, source string, err error
 	}
 	for _, v := range [...]any{&claims, &meta} {
 		if err := thrift.Unmarshal(new(thrift.CompactProtocol), content, v); err != nil {
-			return 0, "", fmt.Errorf("%w: its footer: %w", errNotParquet, err)
+			return 0, "", fmt.Errorf("%w: footer: %w", errNotParquet, err)
 		}
 	}
 	for _, m := range meta.Metadata {

@@ -25,7 +25,7 @@ func (d Day) String() string {
 
 const extension = ".parquet"
 
-// fileName names a day's files; they are counted from 1.
+// fileName returns the name of a day's file; numbers start at 1.
 func fileName(day Day, number int) string {
 	if number == 1 {
 		return day.String() + extension
@@ -33,7 +33,7 @@ func fileName(day Day, number int) string {
 	return fmt.Sprintf("%s-%d%s", day, number, extension)
 }
 
-// fileNumber is the reverse of fileName; 0 if the name is none of the day's.
+// fileNumber is the inverse of fileName; 0 if the name is not one of the day.
 func fileNumber(day Day, name string) int {
 	if name == fileName(day, 1) {
 		return 1
@@ -46,7 +46,7 @@ func fileNumber(day Day, name string) int {
 	return number
 }
 
-// isFileName reports whether a name is a file's of any day.
+// isFileName reports whether a name is that of a file of any day.
 func isFileName(name string) bool {
 	if len(name) < len(time.DateOnly) {
 		return false
@@ -55,16 +55,16 @@ func isFileName(name string) bool {
 	return err == nil && fileNumber(DayOf(t.Unix()), name) > 0
 }
 
-// maxFolder is the length of a folder's name in bytes; file systems take 255.
+// maxFolder is the maximum length of a folder's name in bytes; file systems allow 255.
 const maxFolder = 240
 
-// ErrCluster is the error for a cluster whose name no folder can have.
-var ErrCluster = errors.New("cluster cannot name a folder of the archive")
+// ErrCluster is the error for a cluster whose name cannot become that of a folder.
+var ErrCluster = errors.New("the cluster's name cannot be used for a folder of the archive")
 
-// folderName returns the name of a cluster's folder: the cluster's own if it
-// has only ASCII letters, digits, "-", "_" and ".", and does not begin with a
-// ".". Any other byte becomes "%" and two hexadecimal digits, so that no two
-// clusters share a folder, none leaves the archive, and none is a pattern.
+// folderName returns the name of a cluster's folder. It is the cluster's name if that has only ASCII
+// letters, digits, "-", "_" and ".", and does not begin with a ".". Any other byte becomes "%" and two
+// hexadecimal digits, so that no two clusters share a folder, no folder is outside the archive, and
+// none contains a glob pattern.
 func folderName(cluster string) (string, error) {
 	var b strings.Builder
 	for i := range len(cluster) {
@@ -76,11 +76,11 @@ func folderName(cluster string) (string, error) {
 			fmt.Fprintf(&b, "%%%02X", c)
 		}
 		if b.Len() > maxFolder {
-			return "", fmt.Errorf("%w: %.40q... is too long", ErrCluster, cluster)
+			return "", fmt.Errorf("%w: expected at most %d bytes, got more for %.40q...", ErrCluster, maxFolder, cluster)
 		}
 	}
 	if b.Len() == 0 {
-		return "", fmt.Errorf("%w: it is empty", ErrCluster)
+		return "", fmt.Errorf("%w: the name is empty", ErrCluster)
 	}
 	return b.String(), nil
 }

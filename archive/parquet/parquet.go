@@ -1,10 +1,8 @@
-// Package parquet writes what leaves the store's retention to an archive that
-// other programs read: Parquet files, one for each cluster and UTC day, in a
-// local directory or in a bucket of an S3 server.
+// Package parquet writes an archive that other programs can read: Parquet files, one per cluster and
+// UTC day, in a local directory or in a bucket of an S3 server.
 //
-// It knows series as sorted columns of samples, Parquet, files and S3, but
-// nothing of where the samples come from, when a day is over, or what becomes
-// of its sources. FORMAT.md says what is in the files.
+// Its input are sorted columns of samples. Which samples are archived and when, and what happens to
+// their source, is up to package archive. FORMAT.md describes the files.
 package parquet
 
 import (
@@ -22,22 +20,20 @@ import (
 	"github.com/ringstore/ringstore/archive/disk"
 )
 
-// Archive is a directory or an S3 prefix with Parquet files in it, which one
-// process writes. Its methods may be called by many goroutines; one file is
-// written at a time, so that the memory for one is all that is needed.
+// Archive is a directory or an S3 prefix with Parquet files, which one process may write. Its methods
+// are safe for concurrent use. One file is written at a time, which bounds the memory used.
 type Archive struct {
 	files   destination
 	writing sync.Mutex
 }
 
-// Open returns the archive at a location: "s3://bucket", "s3://bucket/prefix",
-// or else a directory of fsys, which is made when it is first written to.
+// Open returns the archive at a location: "s3://bucket", "s3://bucket/prefix", or a directory of fsys,
+// which the first Write creates.
 //
-// S3 takes its credentials from the environment (AWS_ACCESS_KEY_ID,
-// AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), the file and profile of the AWS
-// command line, or the machine's role; the region from AWS_REGION or
-// AWS_DEFAULT_REGION; and the server from AWS_ENDPOINT_URL_S3 or
-// AWS_ENDPOINT_URL, by default Amazon's. Nothing is asked of it yet.
+// For S3, credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+// AWS_SESSION_TOKEN), from the credentials file and profile of the AWS command line, or from the
+// machine's role; the region from AWS_REGION or AWS_DEFAULT_REGION; and the server from
+// AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, by default Amazon's. Open does not contact the server.
 func Open(fsys disk.FS, location string) (*Archive, error) {
 	if bucket, ok := strings.CutPrefix(location, s3Scheme); ok {
 		b, err := openBucket(bucket)
@@ -47,27 +43,27 @@ func Open(fsys disk.FS, location string) (*Archive, error) {
 		return &Archive{files: b}, nil
 	}
 	if location == "" {
-		return nil, errors.New("archive: no directory")
+		return nil, errors.New("archive: expected a directory, got an empty one")
 	}
 	return &Archive{files: &directory{fs: fsys, root: location}}, nil
 }
 
-// Close gives idle connections back. A second Close does nothing.
+// Close closes idle connections. A second Close does nothing.
 func (a *Archive) Close() error {
 	a.files.close()
 	return nil
 }
 
-// destination is where files are published. A folder is one directory name,
-// a name one file name in it.
+// destination is a place where files are published. A folder is a single directory name, a name a
+// file name in it.
 type destination interface {
-	// names lists a folder. What it lists survives a loss of power.
+	// names lists a folder. The listed files survive a loss of power.
 	names(ctx context.Context, folder string) ([]string, error)
-	// publish makes a file that is there as a whole, or not at all.
+	// publish creates a file atomically: it is complete or absent.
 	publish(ctx context.Context, folder, name string, write func(io.Writer) error) error
 	// read calls f with a published file and its size in bytes.
 	read(ctx context.Context, folder, name string, f func(io.ReaderAt, int64) error) error
-	// clean removes what calls of publish left that did not come to their end.
+	// clean removes the remains of interrupted calls of publish.
 	clean(ctx context.Context, folder string) error
 	close()
 }
@@ -77,27 +73,26 @@ type File struct {
 	Name   string // "<cluster>/<day>.parquet", under the archive's directory or prefix
 	Rows   int64
 	Bytes  int64
-	Source string // what [Archive.Write] was given; "" if the file is not ours
+	Source string // as passed to [Archive.Write]; "" if another program wrote the file
 }
 
-// Write publishes the columns of a cluster and day as a file. The columns must
-// be in the order of [Column.Compare], and all their times within the day.
-// Their slices are used during their step only.
+// Write publishes the columns of a cluster and day as a file. The columns must be in the order of
+// [Column.Compare], and all times within the day. Their slices are used only during their iteration.
 //
-// source says what the rows were made from, as UTF-8 that is not empty, and is
-// kept in the file: where the day has a file of that source, Write publishes
-// nothing, asks for no column and returns that file. So a run that was
-// interrupted is repeated without a lost or a doubled row, as long as the same
-// source means the same rows. Without a row nothing is published, and File is
-// zero. Nor is it after an error, of columns or our own, but one: if the server
-// or the directory failed in the last moment, the file may be there.
+// source identifies what the rows were made from. It must be UTF-8 and not empty, and is stored in the
+// file. If the day already has a file of that source, Write returns that file, publishes nothing and
+// reads no column. An interrupted run can therefore be repeated without losing or duplicating rows, as
+// long as the same source means the same rows.
+//
+// Without rows nothing is published, and File is zero. After an error nothing is published, with one
+// exception: if the server or the directory fails at the very end, the file may exist.
 func (a *Archive) Write(ctx context.Context, cluster string, day Day, source string, columns iter.Seq2[Column, error]) (File, error) {
 	folder, err := folderName(cluster)
 	if err != nil {
 		return File{}, err
 	}
 	if source == "" || !utf8.ValidString(source) {
-		return File{}, fmt.Errorf("archive of %s, %s: the source %q is empty or not UTF-8", cluster, day, source)
+		return File{}, fmt.Errorf("archive of %s, %s: expected UTF-8 as source, got %q", cluster, day, source)
 	}
 	a.writing.Lock()
 	defer a.writing.Unlock()
@@ -111,7 +106,7 @@ func (a *Archive) Write(ctx context.Context, cluster string, day Day, source str
 	name := fileName(day, last+1)
 	file := File{Name: folder + "/" + name, Source: source}
 	err = a.files.publish(ctx, folder, name, func(w io.Writer) error {
-		out := counter{Writer: w}
+		out := byteCounter{Writer: w}
 		file.Rows, err = writeFile(ctx, &out, description{cluster, day, source}, columns)
 		file.Bytes = out.bytes
 		if err == nil && file.Rows == 0 {
@@ -128,13 +123,13 @@ func (a *Archive) Write(ctx context.Context, cluster string, day Day, source str
 	return file, nil
 }
 
-// counter counts what passes.
-type counter struct {
+// byteCounter counts the bytes written.
+type byteCounter struct {
 	io.Writer
 	bytes int64
 }
 
-func (c *counter) Write(p []byte) (int, error) {
+func (c *byteCounter) Write(p []byte) (int, error) {
 	n, err := c.Writer.Write(p)
 	c.bytes += int64(n)
 	return n, err
@@ -143,8 +138,8 @@ func (c *counter) Write(p []byte) (int, error) {
 // errNoRows keeps an empty file from being published.
 var errNoRows = errors.New("no rows")
 
-// Has reports whether a file of the source is published. When it says yes, the
-// file is on disk, or the server has it: the source may go.
+// Has reports whether a file of the source is published. If so, the file is on disk or on the server,
+// and the source may be deleted.
 func (a *Archive) Has(ctx context.Context, cluster string, day Day, source string) (bool, error) {
 	files, err := a.Files(ctx, cluster, day)
 	return indexSource(files, source) >= 0, err
@@ -154,8 +149,8 @@ func indexSource(files []File, source string) int {
 	return slices.IndexFunc(files, func(f File) bool { return f.Source == source && source != "" })
 }
 
-// Files returns the published files of a cluster's day, oldest first. A file
-// that cannot be read is an error: nobody knows then which rows are archived.
+// Files returns the published files of a cluster's day, oldest first. An unreadable file is an error,
+// because it is unknown which rows it holds.
 func (a *Archive) Files(ctx context.Context, cluster string, day Day) ([]File, error) {
 	folder, err := folderName(cluster)
 	if err != nil {
@@ -165,7 +160,7 @@ func (a *Archive) Files(ctx context.Context, cluster string, day Day) ([]File, e
 	return files, err
 }
 
-// day returns the files of a day and the number of the last; 0 if there is none.
+// day returns the files of a day and the number of the last one; 0 if there is none.
 func (a *Archive) day(ctx context.Context, folder string, day Day) (files []File, last int, err error) {
 	names, err := a.files.names(ctx, folder)
 	if err != nil {
@@ -189,9 +184,8 @@ func (a *Archive) day(ctx context.Context, folder string, day Day) (files []File
 	return files, last, nil
 }
 
-// Clean removes what an interrupted Write left behind in a cluster's folder:
-// temporary files, and uploads that were neither finished nor aborted. It also
-// takes those that began in the moment in which ctx ended.
+// Clean removes the remains of interrupted calls of Write from a cluster's folder: temporary files,
+// and uploads that were neither completed nor aborted.
 func (a *Archive) Clean(ctx context.Context, cluster string) error {
 	folder, err := folderName(cluster)
 	if err != nil {

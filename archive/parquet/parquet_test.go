@@ -333,16 +333,16 @@ func TestRefused(t *testing.T) {
 		change(&c)
 		return sequence(samples("a", "a", 1), c)
 	}
-	f(with(func(c *parquet.Column) { c.Values[1] = math.NaN() }), `column "a" "m" "node" "": the value at 1699920060 is NaN`)
+	f(with(func(c *parquet.Column) { c.Values[1] = math.NaN() }), `column "a" "m" "node" "": expected a number at 1699920060, got NaN`)
 	f(with(func(c *parquet.Column) { c.Values = c.Values[1:] }), `3 times and 2 values`)
 	f(with(func(c *parquet.Column) { c.Values = nil }), `3 times and 0 values`)
-	f(with(func(c *parquet.Column) { c.Times[0] = midnight - 1 }), `the time 1699919999 is not in 2023-11-14`)
-	f(with(func(c *parquet.Column) { c.Times[2] = midnight + 86400 }), `the time 1700006400 is not in 2023-11-14`)
-	f(with(func(c *parquet.Column) { c.Times[0] = midnight + 61 }), `the time 1699920060 is not in 2023-11-14, or before another`)
-	f(with(func(c *parquet.Column) { c.Host = "a\xff" }), `the name "a\xff" is not UTF-8`)
-	f(with(func(c *parquet.Column) { c.ScopeID = "\xc0\x80" }), `not UTF-8`)
-	f(sequence(samples("b", "m", 1), samples("a", "n", 1)), `column "a" "n" "node" "": comes behind "b" "m" "node" ""`)
-	f(sequence(samples("a", "m", 1, 2), samples("a", "m", 1)), `is not in 2023-11-14, or before another`)
+	f(with(func(c *parquet.Column) { c.Times[0] = midnight - 1 }), `expected ascending times of 2023-11-14, got 1699919999`)
+	f(with(func(c *parquet.Column) { c.Times[2] = midnight + 86400 }), `expected ascending times of 2023-11-14, got 1700006400`)
+	f(with(func(c *parquet.Column) { c.Times[0] = midnight + 61 }), `expected ascending times of 2023-11-14, got 1699920060`)
+	f(with(func(c *parquet.Column) { c.Host = "a\xff" }), `expected UTF-8, got the name "a\xff"`)
+	f(with(func(c *parquet.Column) { c.ScopeID = "\xc0\x80" }), `expected UTF-8, got the name "\xc0\x80"`)
+	f(sequence(samples("b", "m", 1), samples("a", "n", 1)), `column "a" "n" "node" "": expected columns in order, got it after "b" "m" "node" ""`)
+	f(sequence(samples("a", "m", 1, 2), samples("a", "m", 1)), `expected ascending times of 2023-11-14, got 1699920000`)
 	f(failing(sequence(samples("a", "m", 1)), errors.New("block 7 is damaged")), "archive file fritz/2023-11-14.parquet: ")
 	f(failing(sequence(samples("a", "m", 1)), errors.New("block 7 is damaged")), "block 7 is damaged")
 
@@ -383,7 +383,7 @@ func TestAPublishedFileThatIsDamagedIsAnError(t *testing.T) {
 		eachDestination(t, func(t *testing.T, d testDestination) {
 			d.put("fritz/2023-11-14.parquet", []byte(content))
 			_, err := d.Write(t.Context(), "fritz", day, "x", sequence(samples("a", "m", 1)))
-			if err == nil || !strings.Contains(err.Error(), "archive file fritz/2023-11-14.parquet: is damaged, or no Parquet file") {
+			if err == nil || !strings.Contains(err.Error(), "archive file fritz/2023-11-14.parquet: not a Parquet file, or damaged") {
 				t.Errorf("%.20q: %v", content, err)
 			}
 			if got := d.list("fritz"); len(got) != 1 {

@@ -21,7 +21,7 @@ import (
 const (
 	s3Scheme   = "s3://"
 	amazon     = "https://s3.amazonaws.com"
-	partBytes  = 8 << 20 // held in memory; S3 takes 10000 parts: 78 GiB a file
+	partBytes  = 8 << 20 // in memory; S3 allows 10000 parts, so 78 GiB per file
 	mediaType  = "application/vnd.apache.parquet"
 	writeBytes = 64 << 10
 )
@@ -31,17 +31,17 @@ type bucket struct {
 	client    *minio.Client
 	transport *http.Transport
 	name      string
-	prefix    string // "" or with a slash at its end
+	prefix    string // "" or ends in a slash
 }
 
-// openBucket takes "bucket" or "bucket/prefix". Its errors do not repeat what
-// it was given: people write credentials where none belong.
+// openBucket opens "bucket" or "bucket/prefix". Its errors do not repeat the location, which may
+// contain credentials by mistake.
 func openBucket(location string) (*bucket, error) {
 	name, prefix, _ := strings.Cut(location, "/")
 	prefix = strings.TrimSuffix(prefix, "/")
 	if prefix != "" {
 		if path.Clean("/"+prefix) != "/"+prefix {
-			return nil, errors.New(`the prefix holds an empty, "." or ".." element`)
+			return nil, errors.New(`expected a prefix without empty, "." or ".." elements`)
 		}
 		prefix += "/"
 	}
@@ -72,7 +72,7 @@ func openBucket(location string) (*bucket, error) {
 	return &bucket{client: client, transport: transport, name: name, prefix: prefix}, nil
 }
 
-// endpoint returns the server's host and port, and whether it speaks TLS.
+// endpoint returns the server's host and port, and whether it uses TLS.
 func endpoint() (host string, secure bool, err error) {
 	variable, address := "", amazon
 	for _, v := range [...]string{"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"} {
@@ -83,7 +83,7 @@ func endpoint() (host string, secure bool, err error) {
 	}
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-		return "", false, fmt.Errorf(`%s must be "http://host:port" or "https://host:port", and nothing more`, variable)
+		return "", false, fmt.Errorf(`%s: expected "http://host:port" or "https://host:port" and nothing more`, variable)
 	}
 	return u.Host, u.Scheme == "https", nil
 }
@@ -102,8 +102,8 @@ func (b *bucket) names(ctx context.Context, folder string) ([]string, error) {
 	return names, ctx.Err()
 }
 
-// publish streams a multipart upload. The server shows no object before it is
-// complete; one that fails is aborted, also when ctx has ended.
+// publish streams a multipart upload. The object is invisible until it is complete. A failed upload
+// is aborted, even if ctx has ended.
 func (b *bucket) publish(ctx context.Context, folder, name string, write func(io.Writer) error) error {
 	r, w := io.Pipe()
 	uploaded := make(chan error, 1)
@@ -113,18 +113,17 @@ func (b *bucket) publish(ctx context.Context, folder, name string, write func(io
 		uploaded <- err
 	}()
 	err := writeAndClose(w, write)
-	// Where the upload failed, that is what the writer got, too.
+	// If the upload failed, err is the same error or follows from it.
 	return cmp.Or(<-uploaded, err)
 }
 
-// writeAndClose ends the pipe's reader by io.EOF only if write came to its end.
+// writeAndClose calls write and closes the pipe. The pipe's reader gets io.EOF only if write succeeded.
 func writeAndClose(w *io.PipeWriter, write func(io.Writer) error) error {
 	err := errPanicked
 	defer func() {
 		if err != nil {
-			// Wrapped, as an io.ErrUnexpectedEOF of the writer's sources is
-			// what minio takes for the end of the object.
-			err = fmt.Errorf("upload broken off: %w", err)
+			// It must be wrapped: minio takes a plain io.ErrUnexpectedEOF for the end of the object.
+			err = fmt.Errorf("upload aborted: %w", err)
 		}
 		w.CloseWithError(err)
 	}()
@@ -152,7 +151,7 @@ func (b *bucket) read(ctx context.Context, folder, name string, f func(io.Reader
 }
 
 func (b *bucket) clean(ctx context.Context, folder string) error {
-	ctx, cancel := context.WithCancel(ctx) // or the listing waits for its reader
+	ctx, cancel := context.WithCancel(ctx) // without cancel the listing would wait for its reader
 	defer cancel()
 	prefix := b.key(folder, "")
 	for upload := range b.client.ListIncompleteUploads(ctx, b.name, prefix, true) {
@@ -160,7 +159,7 @@ func (b *bucket) clean(ctx context.Context, folder string) error {
 		if err == nil && isFileName(strings.TrimPrefix(upload.Key, prefix)) {
 			err = b.client.RemoveIncompleteUpload(ctx, b.name, upload.Key)
 		}
-		// Aborted by somebody else meanwhile, or a server's way to list none.
+		// NoSuchUpload: aborted by another process meanwhile, or a server's way to list no uploads.
 		if err != nil && minio.ToErrorResponse(err).Code != minio.NoSuchUpload {
 			return err
 		}

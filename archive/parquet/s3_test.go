@@ -286,21 +286,21 @@ func TestLocations(t *testing.T) {
 			t.Errorf("%q at %q: got %v, want %q", location, endpoint, err, want)
 		}
 	}
-	f("", "", "no directory")
+	f("", "", "expected a directory")
 	f("s3://", "", "archive in S3: the bucket's name: ")
 	f("s3:///x", "", "the bucket's name: ")
 	f("s3://Metrics", "", "the bucket's name: ")
 	f("s3://key:"+secret+"@metrics/x", "", "the bucket's name: ")
-	f("s3://metrics//x", "", "the prefix holds an empty")
-	f("s3://metrics/x//", "", "the prefix holds an empty")
-	f("s3://metrics/x/../y", "", "the prefix holds an empty")
-	f("s3://metrics/.", "", "the prefix holds an empty")
-	f("s3://metrics", "ftp://localhost", "AWS_ENDPOINT_URL_S3 must be")
-	f("s3://metrics", "localhost:9000", "AWS_ENDPOINT_URL_S3 must be")
-	f("s3://metrics", "http://", "AWS_ENDPOINT_URL_S3 must be")
-	f("s3://metrics", "http://localhost/path", "AWS_ENDPOINT_URL_S3 must be")
-	f("s3://metrics", "http://key:"+secret+"@localhost", "AWS_ENDPOINT_URL_S3 must be")
-	f("s3://metrics", "http://key:"+secret+"@local host", "AWS_ENDPOINT_URL_S3 must be")
+	f("s3://metrics//x", "", `expected a prefix without empty, "." or ".." elements`)
+	f("s3://metrics/x//", "", `expected a prefix without empty, "." or ".." elements`)
+	f("s3://metrics/x/../y", "", `expected a prefix without empty, "." or ".." elements`)
+	f("s3://metrics/.", "", `expected a prefix without empty, "." or ".." elements`)
+	f("s3://metrics", "ftp://localhost", "AWS_ENDPOINT_URL_S3: expected")
+	f("s3://metrics", "localhost:9000", "AWS_ENDPOINT_URL_S3: expected")
+	f("s3://metrics", "http://", "AWS_ENDPOINT_URL_S3: expected")
+	f("s3://metrics", "http://localhost/path", "AWS_ENDPOINT_URL_S3: expected")
+	f("s3://metrics", "http://key:"+secret+"@localhost", "AWS_ENDPOINT_URL_S3: expected")
+	f("s3://metrics", "http://key:"+secret+"@local host", "AWS_ENDPOINT_URL_S3: expected")
 	f("s3://metrics", "http://localhost:9000/", "")
 	f("s3://metrics", "https://s3.example.org", "")
 	f("s3://metrics", "", "")
@@ -311,7 +311,7 @@ func TestLocations(t *testing.T) {
 func TestOtherEndpointVariable(t *testing.T) {
 	t.Setenv("AWS_ENDPOINT_URL_S3", "")
 	t.Setenv("AWS_ENDPOINT_URL", "x")
-	if _, err := parquet.Open(nil, "s3://metrics"); err == nil || !strings.Contains(err.Error(), "AWS_ENDPOINT_URL must be") {
+	if _, err := parquet.Open(nil, "s3://metrics"); err == nil || !strings.Contains(err.Error(), "AWS_ENDPOINT_URL: expected") {
 		t.Errorf("got %v", err)
 	}
 }
