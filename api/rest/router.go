@@ -22,7 +22,7 @@ type endpoint struct {
 func newRouter(endpoints []endpoint, notFound http.HandlerFunc) (http.Handler, error) {
 	r := mux.NewRouter().SkipClean(true)
 	r.NotFoundHandler = notFound
-	routes := []*mux.Route{}
+	routes := []*mux.Route{r.MatcherFunc(isEncoded).Handler(notFound)}
 	for _, e := range endpoints {
 		routes = append(routes, r.Path(e.path).Handler(e.handler))
 		if e.prefix {
