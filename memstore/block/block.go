@@ -1,9 +1,8 @@
-// Package block is the unit of the store: a window of a lane, every series of
-// it as a column of values, in one immutable run of bytes. The same bytes are
-// the memory format and what is written to disk; ../FORMAT.md draws them.
+// Package block encodes and decodes blocks. A block is a window of a lane: each of its series is a
+// column of values, all in one immutable byte slice. The same bytes are the memory format and the
+// disk format; ../FORMAT.md describes them.
 //
-// The package knows columns by number and slots by number. It knows no series,
-// no host and no clock.
+// Columns and slots have numbers. The package knows no series, no host and no clock.
 package block
 
 import (
@@ -16,51 +15,50 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// Version is the newest version that is read and the one that is written.
+// Version is the version of the format that the package reads and writes.
 const Version = 1
 
 const (
 	magic   = "RSB"
 	crcSize = 4
 
-	flagDense   = 1 << 0 // the columns are 0, 1, 2, ...: no ids are written
-	flagOffsets = 1 << 1 // the columns' offsets follow
+	flagDense   = 1 << 0 // the columns are 0, 1, 2, ...: their numbers are omitted
+	flagOffsets = 1 << 1 // the offsets of the columns follow
 	flagsKnown  = flagDense | flagOffsets
 
-	fixedSize = len(magic) + 3 // and version, flags, generation
+	fixedSize = len(magic) + 3 // plus version, flags, generation
 
 	// maxTime bounds the times of a block's slots before and after 1970, in milliseconds, so that
 	// arithmetic with them does not overflow.
 	maxTime = 1 << 62
 )
 
-// Limits of what a block may say of itself; more is damage.
+// Limits of a block. Blocks that exceed them are damaged.
 const (
 	MaxSlots   = codec.MaxSlots
-	MaxColumns = 1 << 24 // and of their numbers
+	MaxColumns = 1 << 24 // also the limit of their numbers
 )
 
-// Header tells what a block is a window of.
+// Header describes the window of a block.
 type Header struct {
-	Frequency  int64 // distance of two slots, milliseconds; a whole number of seconds
-	Grid       int64 // slot n is at Grid + n*Frequency, Unix milliseconds; in [0, Frequency)
+	Frequency  int64 // time between two slots, milliseconds; a whole number of seconds
+	Grid       int64 // the time of slot n is Grid + n*Frequency, Unix milliseconds; in [0, Frequency)
 	First      int64 // slot of the first value of each column
 	Slots      int   // values in each column
-	Generation uint8 // how often windows were merged to make it
+	Generation uint8 // 0 as sealed from a head; a merged block has one more than the blocks it is made of
 }
 
-// Block is a block that has been checked. It is immutable and may be used by
-// many goroutines.
+// Block is a checked block. It is immutable and safe for concurrent use.
 type Block struct {
 	Header
-	data    []byte // all of it
+	data    []byte // the whole block
 	columns int
-	ends    []byte // 4 bytes a column: where it ends in body
-	ids     []byte // 4 bytes a column, ascending; nil if dense
+	ends    []byte // 4 bytes per column: its end in body
+	ids     []byte // 4 bytes per column, ascending; nil if dense
 	offsets []byte // varints; nil if all are 0
-	body    []byte // the columns, one behind the other
+	body    []byte // the columns, concatenated
 
-	samples atomic.Int64 // in all columns, and 1; 0 if they were not counted yet
+	samples atomic.Int64 // number of samples plus 1; 0: not counted yet
 }
 
 // Open checks data, which must be exactly one block, and keeps a reference to it. The values of a
@@ -145,13 +143,13 @@ func (b *Block) checkDirectory() error {
 	return nil
 }
 
-// bodyAt returns where the columns begin.
+// bodyAt returns the offset of the columns in the block.
 func (b *Block) bodyAt() int { return len(b.data) - crcSize - len(b.body) }
 
-// Bytes returns all of the block. It is not to be written to.
+// Bytes returns the whole block. The caller must not modify it.
 func (b *Block) Bytes() []byte { return b.data }
 
-// Columns returns how many columns the block has.
+// Columns returns the number of columns.
 func (b *Block) Columns() int { return b.columns }
 
 // ID returns the number of column i.
@@ -162,10 +160,10 @@ func (b *Block) ID(i int) uint32 {
 	return binary.LittleEndian.Uint32(b.ids[4*i:])
 }
 
-// Size returns how many bytes column i takes, without its part of the directory.
+// Size returns the size of column i in bytes, without its part of the directory.
 func (b *Block) Size(i int) int { return len(b.column(i)) }
 
-// Find returns where the column with a number is.
+// Find returns the index of the column with a number.
 func (b *Block) Find(id uint32) (i int, ok bool) {
 	if b.ids == nil {
 		return int(id), int(id) < b.columns
@@ -182,8 +180,7 @@ func (b *Block) Find(id uint32) (i int, ok bool) {
 	return lo, lo < b.columns && b.ID(lo) == id
 }
 
-// Offsets returns the offset of each column from the slots' times, in
-// milliseconds; nil if all are 0.
+// Offsets returns the offset of each column from the slot times, in milliseconds; nil if all are 0.
 func (b *Block) Offsets() []int64 {
 	if b.offsets == nil {
 		return nil
@@ -207,14 +204,14 @@ func (b *Block) column(i int) []byte {
 	return b.body[begin:b.end(i)]
 }
 
-// Decode writes the values of column i from the block's slot number from on to
-// dst, which must not go beyond the last.
+// Decode fills dst with values of column i. from is the index of the first one; from+len(dst) must not
+// exceed Slots. The error wraps a [*binfmt.DamageError].
 func (b *Block) Decode(d *codec.Decoder, dst []float64, i, from int) error {
 	var err error
 	if from == 0 && len(dst) == b.Slots {
 		var tail []byte
 		if tail, err = d.Decode(dst, b.column(i)); err == nil && len(tail) > 0 {
-			err = errors.New("bytes behind its values")
+			err = errors.New("bytes after its values")
 		}
 	} else {
 		err = d.DecodeRange(dst, b.column(i), b.Slots, from)
@@ -234,8 +231,8 @@ func (b *Block) Stats(d *codec.Decoder, i int) (codec.Stats, error) {
 	return s, nil
 }
 
-// Values counts the samples of all columns. They are counted once, and the next
-// call costs nothing. The error tells of the first column that is damaged.
+// Values returns the number of samples in all columns. Only the first call counts them. The error
+// reports the first damaged column.
 func (b *Block) Values(d *codec.Decoder) (int64, error) {
 	if n := b.samples.Load(); n > 0 {
 		return n - 1, nil
@@ -260,8 +257,7 @@ func (b *Block) corrupt(i int, err error) error {
 	return fmt.Errorf("block %w", binfmt.Damagef(int64(at), "column %d: %v", b.ID(i), err))
 }
 
-// Without returns the block without some columns, nil if none is left, and b
-// itself if all stay.
+// Without returns the block without some columns: b itself if all stay, nil if none does.
 func (b *Block) Without(drop func(id uint32) bool) *Block {
 	var keep []int
 	for i := range b.columns {

@@ -8,17 +8,17 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// Column tells whose values a column holds.
+// Column identifies a column of a block.
 type Column struct {
-	ID     uint32 // the lane's number of the series
-	Offset int64  // of its samples from the slots' times, milliseconds
+	ID     uint32 // the number of the series in its lane
+	Offset int64  // of its samples from the slot times, milliseconds
 }
 
-// Builder makes blocks. Its zero value needs a Reset; it keeps scratch memory
-// and is for one goroutine at a time.
+// Builder makes blocks. Call Reset before the first use. A Builder reuses its scratch memory; only one
+// goroutine may use it at a time.
 type Builder struct {
 	head    Header
-	before  *Block // the columns go on as those of this one did; nil: as nothing
+	before  *Block // the block of the preceding window, or nil
 	encoder codec.Encoder
 	columns []Column
 	ends    []uint32
@@ -26,23 +26,23 @@ type Builder struct {
 	out     []byte
 }
 
-// Reset begins a block.
+// Reset starts a new block.
 func (w *Builder) Reset(h Header) {
 	w.head, w.before = h, nil
 	w.columns, w.ends, w.body = w.columns[:0], w.ends[:0], w.body[:0]
 }
 
-// Follow tells of the window before the one that is built: with it, columns that
-// go on as they were are encoded in less time. Blocks that are merged do not follow:
-// there each choice is made anew. b may be nil, and is kept until Finish.
+// Follow sets the block of the preceding window, which may be nil. Columns similar to those of b are
+// then encoded faster. Merged blocks do not use it: for them, the encoder makes every choice again.
+// The builder refers to b until Finish.
 func (w *Builder) Follow(b *Block) { w.before = b }
 
-// Add adds a column, unless all its values are NaN. The columns come in the
-// order of their ids, and have as many values as the block has slots. Only
-// merged blocks carry statistics: in short ones they are dear.
+// Add adds a column unless all its values are NaN. Columns must be added in ascending order of their
+// numbers. A column has one value per slot. Only merged blocks contain statistics, which would be a
+// large part of a short block.
 func (w *Builder) Add(c Column, values []float64) {
 	if len(values) != w.head.Slots {
-		panic(fmt.Sprintf("block: a column of %d values in a block of %d slots", len(values), w.head.Slots))
+		panic(fmt.Sprintf("block: column: expected %d values, got %d", w.head.Slots, len(values)))
 	}
 	for _, v := range values {
 		if v == v {
@@ -58,7 +58,7 @@ func (w *Builder) Add(c Column, values []float64) {
 	}
 }
 
-// like returns the encoded column of a series in the window before, and its slots.
+// like returns the column of a series in the preceding block, and its number of slots.
 func (w *Builder) like(id uint32) (column []byte, slots int) {
 	if w.before == nil {
 		return nil, 0
@@ -76,8 +76,8 @@ func (w *Builder) add(c Column, appendTo func([]byte) []byte) {
 	w.ends = append(w.ends, uint32(len(w.body)))
 }
 
-// Finish returns the block, in one allocation of its size; nil if it has no
-// column. It panics if the header or the columns are not what a block can hold.
+// Finish returns the block, in one allocation of its exact size, or nil if it has no column. It panics
+// if the header or the columns violate the format.
 func (w *Builder) Finish() *Block {
 	w.before = nil
 	if len(w.columns) == 0 {
@@ -115,16 +115,16 @@ func (w *Builder) Finish() *Block {
 			out = binary.AppendVarint(out, c.Offset)
 		}
 	}
-	w.out = out // the head's scratch; the body is copied once, to where it stays
+	w.out = out // keeps the scratch memory
 	data := make([]byte, 0, len(out)+len(w.body)+crcSize)
 	data = append(append(data, out...), w.body...)
 	data = binary.LittleEndian.AppendUint32(data, binfmt.Checksum(data))
 	b, err := parse(data)
 	if err != nil {
-		panic("block: built a block that cannot be read: " + err.Error())
+		panic("block: built an unreadable block: " + err.Error())
 	}
 	if b.Header != w.head {
-		panic(fmt.Sprintf("block: a block cannot be of %+v", w.head))
+		panic(fmt.Sprintf("block: invalid header %+v", w.head))
 	}
 	return b
 }

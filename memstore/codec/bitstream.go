@@ -6,19 +6,18 @@ import (
 	"slices"
 )
 
-// maxField is the widest field that one load of 64 bits always holds, whatever
-// bit of its first byte the field starts at.
+// maxField is the maximum width of a field that fits in one load of 64 bits for every position of the
+// field in its first byte.
 const maxField = 57
 
 // bitWriter appends fields to buf, the low bit of a byte first.
 type bitWriter struct {
 	buf  []byte
 	acc  uint64 // the bits not yet in buf
-	held uint   // how many, below 8 between calls
+	held uint   // number of bits in acc, below 8 between calls
 }
 
-// put appends the low width bits of v, whose other bits must be zero.
-// width is at most 56.
+// put appends the low width bits of v, whose other bits must be zero. width is at most 56.
 func (w *bitWriter) put(v uint64, width uint) {
 	acc := w.acc | v<<(w.held&63)
 	held := w.held + width
@@ -32,7 +31,7 @@ func (w *bitWriter) put(v uint64, width uint) {
 	w.held = held & 7
 }
 
-// putWide is put for a width of up to 64.
+// putWide is put for a width of at most 64.
 func (w *bitWriter) putWide(v uint64, width uint) {
 	if width <= 32 {
 		w.put(v, width)
@@ -58,9 +57,8 @@ func (w *bitWriter) close() []byte {
 	return w.buf
 }
 
-// bitReader reads what a bitWriter wrote. Past the end it reads zeros; the
-// caller looks at [bitReader.overrun] when it is done, and before it trusts a
-// length it has read.
+// bitReader reads the output of a bitWriter. Past the end it reads zeros: the caller must check
+// [bitReader.overrun] at the end, and before it trusts a length.
 type bitReader struct {
 	src []byte
 	pos uint // in bits
@@ -75,7 +73,7 @@ func peek(src []byte, pos uint) uint64 {
 	return peekEnd(src, pos)
 }
 
-// peekEnd is peek where fewer than 8 bytes are left.
+// peekEnd is peek for the last bytes, fewer than 8.
 func peekEnd(src []byte, pos uint) uint64 {
 	var last [8]byte
 	if at := pos >> 3; at < uint(len(src)) {
@@ -100,8 +98,7 @@ func (r *bitReader) takeWide(width uint) uint64 {
 	return low | r.take(width-32)<<32
 }
 
-// takeUnary counts the ones before the next zero and skips both. It stops
-// counting beyond limit.
+// takeUnary counts the ones before the next zero and skips both. It stops counting beyond limit.
 func (r *bitReader) takeUnary(limit int) int {
 	n := 0
 	for {
@@ -115,7 +112,7 @@ func (r *bitReader) takeUnary(limit int) int {
 	}
 }
 
-// overrun says whether more was read than there is.
+// overrun reports whether more bits were read than there are.
 func (r *bitReader) overrun() bool { return r.pos > 8*uint(len(r.src)) }
 
 // tail returns the bytes after the last one read from.

@@ -2,20 +2,20 @@ package codec
 
 import "math"
 
-// shape is the form chosen for a column, and what it takes.
+// shape is the form chosen for a column.
 type shape struct {
 	form    byte
 	decimal decimal
 	pattern pattern
-	bits    int
+	bits    int // estimated size
 }
 
-// patchBits is about what a patch takes.
+// patchBits is about the size of a patch.
 const patchBits = 72
 
-// choose finds the form of a column and prepares it: the integers are in e.ints,
-// e.model is fitted to them. It looks at a few samples to tell the domain, and
-// fits one model, two where a dictionary looks better.
+// choose chooses the form of a column and prepares it: e.ints has the integers, and e.model is fitted to
+// them. It chooses the domain by a few samples and fits one model, or two if a dictionary may be
+// smaller.
 func (e *Encoder) choose(samples []float64, common common) shape {
 	var s shape
 	if d, ok := e.decimals(samples); ok {

@@ -1,50 +1,48 @@
-// Package codec turns a column of float64 values into few bytes and back.
+// Package codec compresses columns of float64 values.
 //
-// A column is a slice of values, one per slot; NaN means that the slot has no
-// sample. The package knows nothing else: no series, no time, no block, no
-// checksum. What it writes is drawn byte by byte in FORMAT.md.
+// A column is a slice of values, one per slot; NaN means that the slot has no sample. The package
+// knows no series, time, block or checksum. FORMAT.md describes the encoding byte by byte.
 //
-// Encoding is lossless to the bit for every float64 but NaN, whose payload is
-// not kept: every NaN is read back as [math.NaN].
+// The encoding is lossless to the bit for every float64 except NaN: every NaN is decoded as
+// [math.NaN].
 //
-// A column goes through three rooms. A domain turns its values into integers:
-// decimal.go (v*10^e is whole), pattern.go (the bits of the float) or
-// dictionary.go (an index into the distinct values). A predictor (predict.go)
-// turns the integers into small residuals. A prefix code (ladder.go, prefix.go)
-// writes the residuals in about as many bits as they hold information.
-// Constant columns and columns that nothing shrinks have their own form.
-// The ideas come from ALP (Afroozeh, Kuffo, Boncz: SIGMOD 2024) for the decimal
-// domain and its patches, and from JPEG XL's hybrid integers (ISO/IEC 18181-1)
-// for the ladder. Coding the XOR of neighbours (Gorilla: VLDB 2015, Chimp: VLDB
-// 2022) is not among the forms: of the metrics measured, none got smaller by it.
+// Encoding has three steps. A domain turns the values into integers: decimal.go (v*10^e is an
+// integer), pattern.go (the bits of the float) or dictionary.go (an index into the distinct values).
+// A predictor (predict.go) turns the integers into small residuals. A prefix code (ladder.go,
+// prefix.go) writes the residuals in about as many bits as their entropy. Constant and incompressible
+// columns have forms of their own.
+//
+// The decimal domain and its patches come from ALP (Afroozeh, Kuffo, Boncz: SIGMOD 2024), the ladder
+// from the hybrid integers of JPEG XL (ISO/IEC 18181-1). There is no form that codes the XOR of
+// neighbours (Gorilla: VLDB 2015, Chimp: VLDB 2022), because it made none of the measured metrics
+// smaller.
 package codec
 
 import "math"
 
-// MaxSlots is the longest column that [Encoder] and [Decoder] take.
+// MaxSlots is the maximum length of a column.
 const MaxSlots = 1 << 20
 
-// The tag is the first byte of a column: the form in the low three bits, what
-// follows in the others. Forms 6 and 7 are free for later versions.
+// The tag is the first byte of a column: the form in the low three bits, flags in the others. Forms 6
+// and 7 are reserved.
 const (
 	formEmpty      = 0 // no slot has a sample
 	formConstant   = 1 // every sample is the same
 	formDecimal    = 2 // integers over a power of ten
 	formPattern    = 3 // bit patterns of the floats
 	formDictionary = 4 // indexes into the distinct values
-	formRaw        = 5 // 8 bytes a value
+	formRaw        = 5 // 8 bytes per value
 	formMask       = 0x07
 
 	tagNulls   = 0x08 // some slots have no sample: presence runs follow
-	tagStats   = 0x10 // the head carries statistics
-	tagDelta   = 0x20 // residuals are taken from the value before, else from a level
-	tagSparse  = 0x40 // most residuals are zero: only the others are coded
-	tagPatched = 0x80 // values outside the domain follow as they are
+	tagStats   = 0x10 // the head contains statistics
+	tagDelta   = 0x20 // residuals are relative to the previous value, else to a level
+	tagSparse  = 0x40 // only nonzero residuals are coded
+	tagPatched = 0x80 // values outside the domain follow verbatim
 )
 
-// Encoder writes columns. Its zero value is ready for use; it keeps scratch
-// memory, so that a reused one allocates nothing but what dst needs. It must
-// not be used concurrently.
+// Encoder encodes columns. The zero value is ready to use. An Encoder reuses its scratch memory, so
+// that only dst needs allocations. It must not be used concurrently.
 type Encoder struct {
 	compact   []float64 // the samples, where some slots have none
 	presence  []int
@@ -58,23 +56,23 @@ type Encoder struct {
 	entries   *Encoder
 }
 
-// Append appends the encoding of values to dst and returns it. It panics if
-// values is longer than [MaxSlots]. It does not keep values.
+// Append appends the encoding of values to dst and returns it. It panics if values is longer than
+// [MaxSlots]. It does not retain values.
 func (e *Encoder) Append(dst []byte, values []float64) []byte {
 	return e.append(dst, values, 0, guide{})
 }
 
-// AppendLike is [Encoder.Append] for a column that probably goes on as another one
-// did, the encoding of n slots: that of the same series, a window ago. Where it
-// does it takes a fifth less time and hardly more bytes, else a little more time. like
-// may be any bytes, or none.
+// AppendLike is like [Encoder.Append] for a column that is probably similar to another: like is the
+// encoding of n slots, usually the previous window of the same series. If the columns are similar, it
+// takes a fifth less time than Append and hardly more bytes; otherwise a little more time. like may
+// be empty or any other bytes.
 func (e *Encoder) AppendLike(dst []byte, values []float64, like []byte, n int) []byte {
 	return e.append(dst, values, 0, e.guideOf(like, n))
 }
 
-// AppendWithStats is [Encoder.Append] with statistics in the column's head, for
-// [Decoder.Stats] to read without touching the values. They take no bytes in a
-// constant column, about 6 in a decimal one, 10 to 25 in others.
+// AppendWithStats is like [Encoder.Append] and adds statistics to the column's head, so that
+// [Decoder.Stats] need not decode the values. They take no bytes in a constant column, about 6 in a
+// decimal one, 10 to 25 in others.
 func (e *Encoder) AppendWithStats(dst []byte, values []float64) []byte {
 	return e.append(dst, values, tagStats, guide{})
 }
@@ -94,8 +92,8 @@ func (e *Encoder) append(dst []byte, values []float64, stats byte, g guide) []by
 	return e.appendVaried(dst, samples, common, tag, g)
 }
 
-// appendVaried encodes at least two different samples, in the shape that g tells
-// if it is as good as it was, else in the smallest.
+// appendVaried encodes at least two different samples, in the shape of g if that still fits well, else
+// in the smallest shape.
 func (e *Encoder) appendVaried(dst []byte, samples []float64, common common, tag byte, g guide) []byte {
 	s, ok := e.follow(samples, common, g)
 	if !ok {
@@ -113,7 +111,7 @@ func (e *Encoder) appendVaried(dst []byte, samples []float64, common common, tag
 	}
 }
 
-// common are the bits that all samples of a column have, and those that any has.
+// common has the bits that are set in all samples of a column, and those set in any.
 type common struct{ all, any uint64 }
 
 func commonBits(samples []float64) common {
@@ -125,8 +123,8 @@ func commonBits(samples []float64) common {
 	return c
 }
 
-// samples returns the values that are not NaN, the bits they have in common, and
-// tagNulls if they are not all values; the runs of presence are then in e.presence.
+// samples returns the values that are not NaN and their common bits. If there are NaN, it also returns
+// tagNulls and sets e.presence to the runs of presence.
 func (e *Encoder) samples(values []float64) ([]float64, common, byte) {
 	full := 0
 	c := common{all: ^uint64(0)}
@@ -161,8 +159,7 @@ func (e *Encoder) samples(values []float64) ([]float64, common, byte) {
 	return compact[:count], commonBits(compact[:count]), tagNulls
 }
 
-// body opens the bit stream that ends a column, and writes the presence of its
-// samples and the patches to it.
+// body starts the bit stream at the end of a column, with the presence of the samples and the patches.
 func (e *Encoder) body(dst []byte, tag byte, samples int) bitWriter {
 	w := bitWriter{buf: dst}
 	if tag&tagNulls != 0 {

@@ -6,8 +6,7 @@ import (
 	"math"
 )
 
-// A constant column holds its value in the shortest of these kinds, told by two
-// bits of the tag.
+// A constant column has its value in the shortest of these kinds, which two bits of the tag select.
 const (
 	constantZero    = 0x00 // nothing
 	constantInteger = 0x20 // zigzag varint
@@ -25,7 +24,7 @@ func (e *Encoder) appendConstant(dst []byte, v float64, nulls byte) []byte {
 	case ok && exponent == 0:
 		dst = append(dst, tag|constantInteger)
 		dst = binary.AppendVarint(dst, x)
-	case ok && x < 1<<40 && x > -1<<40: // in less than 8 bytes
+	case ok && x < 1<<40 && x > -1<<40: // less than 8 bytes
 		dst = append(dst, tag|constantDecimal, byte(exponent))
 		dst = binary.AppendVarint(dst, x)
 	default:
@@ -45,7 +44,7 @@ func takeConstant(tag byte, h *head) (float64, error) {
 	case constantDecimal:
 		exponent := h.byte()
 		if int(exponent) >= len(pow10) {
-			return 0, fmt.Errorf("%w: exponent %d", ErrCorrupt, exponent)
+			return 0, fmt.Errorf("%w: exponent: expected at most %d, got %d", ErrCorrupt, len(pow10)-1, exponent)
 		}
 		return float64(h.varint()) / pow10[exponent], nil
 	case constantBits:

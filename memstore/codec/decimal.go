@@ -7,11 +7,10 @@ import (
 	"math/bits"
 )
 
-// The decimal domain holds values that are x / 10^e with a whole x of at most 15
-// digits, in the sense that dividing the two as float64 gives the value to the
-// bit. That is what a program gets that parses a short decimal number. If all x
-// share a factor, the step, it is taken out. Values that are not decimal are
-// patches, stored as they are, if they are few.
+// The decimal domain contains the values x / 10^e with an integer x of at most 15 digits, where the
+// division as float64 gives the value to the bit, as a parser of short decimal numbers does. A common
+// factor of all x, the step, is divided out. If only a few values are not decimal, they become
+// patches, which are stored verbatim.
 
 // decimal is a decimal domain.
 type decimal struct {
@@ -25,41 +24,39 @@ const (
 	decimalFloatStats = 0x40 // the statistics are floats
 	decimalUnknown    = 0x80
 
-	// maxDecimal bounds |x|: 15 digits survive the way from text to float64 and
-	// back, and the fast rounding in scaled needs less than 2^51.
+	// maxDecimal bounds |x|: 15 digits survive the conversion from text to float64 and back, and the fast
+	// rounding in scaled needs less than 2^51.
 	maxDecimal = 1e15
 )
 
-// pow10 are the powers of ten that are exact in a float64.
+// pow10 has the powers of ten that are exact in a float64.
 var pow10 = [...]float64{
 	1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
 	1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 }
 
-// scaled returns v * 10^exponent, rounded to a whole number. It means nothing if
-// that is more than maxDecimal.
+// scaled returns v * 10^exponent, rounded to an integer. The result is undefined above maxDecimal.
 func scaled(v float64, exponent int) int64 {
-	const magic = 3 << 51 // adding it leaves no bits for a fraction
+	const magic = 3 << 51 // a sum with it has no bits for a fraction
 	return int64(float64(v*pow10[exponent]) + magic - magic)
 }
 
-// isDecimal says whether v is a decimal with this many places.
+// isDecimal reports whether v is a decimal with this many places.
 func isDecimal(v float64, exponent int) bool {
 	if f := v * pow10[exponent]; !(f <= maxDecimal && f >= -maxDecimal) {
 		return false
 	}
 	back := float64(scaled(v, exponent)) / pow10[exponent]
-	return math.Float64bits(back) == math.Float64bits(v) // not ==: -0 is no decimal
+	return math.Float64bits(back) == math.Float64bits(v) // not ==: -0 is not a decimal
 }
 
-// places returns the least number of decimal places, from or more, at which v is
-// a decimal.
+// places returns the minimum number of decimal places, but at least from, with which v is a decimal.
 func places(v float64, from int) (int, bool) {
-	most := mostPlaces(v)
-	if !isDecimal(v, most) && (most == 0 || !isDecimal(v, most-1)) {
+	limit := maxPlaces(v)
+	if !isDecimal(v, limit) && (limit == 0 || !isDecimal(v, limit-1)) {
 		return 0, false
 	}
-	for exponent := from; exponent <= most; exponent++ {
+	for exponent := from; exponent <= limit; exponent++ {
 		if isDecimal(v, exponent) {
 			return exponent, true
 		}
@@ -67,8 +64,8 @@ func places(v float64, from int) (int, bool) {
 	return 0, false
 }
 
-// mostPlaces returns at how many places v has 15 digits, or 14.
-func mostPlaces(v float64) int {
+// maxPlaces returns the number of places with which v has 15 digits, or 14.
+func maxPlaces(v float64) int {
 	exponent := int(math.Float64bits(v)>>52&0x7ff) - 1023
 	digits := (exponent+1)*30103/100000 + 1 // log10(2) = 0.30103
 	if exponent < 0 {
@@ -77,8 +74,7 @@ func mostPlaces(v float64) int {
 	return min(max(15-digits, 0), len(pow10)-1)
 }
 
-// decimals tries the decimal domain on samples. If it will do, e.ints and
-// e.patches hold what it makes of them.
+// decimals tries the decimal domain on samples. If it fits, e.ints and e.patches are set.
 func (e *Encoder) decimals(samples []float64) (decimal, bool) {
 	d, ok := probeDecimal(samples)
 	if !ok {
@@ -98,7 +94,7 @@ func (e *Encoder) decimals(samples []float64) (decimal, bool) {
 	return d, true
 }
 
-// probeDecimal looks at a few samples to tell how many places there are.
+// probeDecimal estimates the number of places from a few samples.
 func probeDecimal(samples []float64) (decimal, bool) {
 	d := decimal{step: 1}
 	step := max(len(samples)/16, 1)
@@ -114,7 +110,7 @@ func probeDecimal(samples []float64) (decimal, bool) {
 	return d, true
 }
 
-// takeDecimals fills e.ints and e.patches.
+// takeDecimals sets e.ints and e.patches.
 func (e *Encoder) takeDecimals(samples []float64, exponent int) {
 	e.ints = resize(e.ints, len(samples))
 	e.patches = e.patches[:0]
@@ -136,26 +132,26 @@ func (e *Encoder) takeDecimals(samples []float64, exponent int) {
 	}
 }
 
-// morePlaces returns how many places most of the patches need, or exponent if
-// they are too few to be worth more places for all.
+// morePlaces returns the number of places that the patches need, or exponent if more places do not pay
+// off for so few patches.
 func morePlaces(patches []patch, exponent int) int {
 	if len(patches) < 4 {
 		return exponent
 	}
-	most, fit := exponent, 0
+	needed, fit := exponent, 0
 	for _, p := range patches {
 		if more, ok := places(p.value, exponent); ok {
-			most = max(most, more)
+			needed = max(needed, more)
 			fit++
 		}
 	}
 	if 2*fit < len(patches) {
 		return exponent
 	}
-	return most
+	return needed
 }
 
-// takeStep divides ints by their greatest common divisor and returns that.
+// takeStep divides ints by their greatest common divisor, which it returns.
 func takeStep(ints []int64) int64 {
 	step := uint64(0)
 	for _, x := range ints {
@@ -174,7 +170,7 @@ func takeStep(ints []int64) int64 {
 
 func magnitude(x int64) uint64 { return uint64(max(x, -x)) }
 
-// gcd is Stein's binary algorithm, with the case first that b is a multiple.
+// gcd is Stein's binary algorithm, with a fast path for the case that b is a multiple of a.
 func gcd(a, b uint64) uint64 {
 	if a == 0 || b == 0 {
 		return a | b
@@ -231,7 +227,7 @@ func (c *column) takeDecimal(h *head) {
 	first := h.byte()
 	c.decimal = decimal{exponent: int(first & decimalExponent), step: 1}
 	if c.decimal.exponent >= len(pow10) || first&decimalUnknown != 0 {
-		h.fail(fmt.Errorf("%w: decimal head %#x", ErrCorrupt, first))
+		h.fail(fmt.Errorf("%w: decimal: unknown head %#x", ErrCorrupt, first))
 		return
 	}
 	if first&decimalStep != 0 {

@@ -5,12 +5,12 @@ import (
 	"math"
 )
 
-// Decoder reads columns. Its zero value is ready for use; it keeps scratch
-// memory, so that a reused one allocates nothing. It must not be used
-// concurrently. It is safe on any bytes: it returns an error that wraps one of
-// this package's, never panics, and neither its time nor its memory, 20 bytes for
-// a slot that the caller asks for and never more than 200, follow a number in
-// the bytes.
+// Decoder decodes columns. The zero value is ready to use. A Decoder reuses its scratch memory, so that
+// decoding allocates nothing. It must not be used concurrently.
+//
+// It is safe on any bytes: it never panics, and its errors wrap one of this package's. Time and memory
+// depend on the number of requested slots only (20 bytes per slot, never more than 200), not on
+// numbers in the bytes.
 type Decoder struct {
 	presence []int
 	spare    []int
@@ -38,12 +38,11 @@ type column struct {
 	whole    wholeStats
 	hasWhole bool
 	body     bitReader
-	patched  uint // where the values of the patches are
+	patched  uint // position of the values of the patches in body
 }
 
-// Decode decodes the column of len(dst) slots at the start of src into dst and
-// returns the bytes after it. Slots without a sample are set to NaN. After an
-// error the contents of dst mean nothing.
+// Decode decodes the column of len(dst) slots at the start of src into dst and returns the bytes after
+// it. Slots without a sample are set to NaN. After an error the contents of dst are undefined.
 func (d *Decoder) Decode(dst []float64, src []byte) (tail []byte, err error) {
 	c, err := d.open(src, len(dst))
 	if err != nil {
@@ -55,9 +54,8 @@ func (d *Decoder) Decode(dst []float64, src []byte) (tail []byte, err error) {
 	return c.body.tail(), nil
 }
 
-// DecodeRange decodes the slots [from, from+len(dst)) of the column of n slots
-// at the start of src into dst. Slots outside of the range cost less than those
-// inside, but not nothing.
+// DecodeRange decodes the slots [from, from+len(dst)) of the column of n slots at the start of src into
+// dst. Slots outside of the range take less time than those inside, but some.
 func (d *Decoder) DecodeRange(dst []float64, src []byte, n, from int) error {
 	if from < 0 || from > n || len(dst) > n-from {
 		return fmt.Errorf("%w: [%d, %d) of %d", ErrRange, from, from+len(dst), n)
@@ -102,7 +100,7 @@ func (d *Decoder) open(src []byte, n int) (c column, err error) {
 	return c, d.overrun(&c.body)
 }
 
-// The bits of the tag that a form knows, beside the form.
+// known has the tag bits that a form allows in addition to the form itself.
 var known = [...]byte{
 	formEmpty:      0,
 	formConstant:   tagNulls | constantKind,
@@ -112,7 +110,7 @@ var known = [...]byte{
 	formRaw:        tagNulls | tagStats,
 }
 
-// takeHead reads what is between the tag and the bit stream.
+// takeHead reads the fields between the tag and the bit stream.
 func (c *column) takeHead(d *Decoder, h *head) (err error) {
 	form := c.tag & formMask
 	if int(form) >= len(known) || c.tag&^formMask&^known[form] != 0 {
@@ -137,7 +135,7 @@ func (c *column) takeHead(d *Decoder, h *head) (err error) {
 	return err
 }
 
-// window decodes the slots from on into dst.
+// window fills dst with slots, starting at slot from.
 func (c *column) window(d *Decoder, dst []float64, from int) error {
 	if c.tag&tagNulls == 0 || c.tag&formMask == formEmpty {
 		return c.samplesFrom(d, dst, from)
@@ -151,24 +149,23 @@ func (c *column) window(d *Decoder, dst []float64, from int) error {
 	return nil
 }
 
-// countIn returns how many of the first places are in.
-func countIn(runs []int, places int) int {
+// countIn returns how many of the first positions are in the set.
+func countIn(runs []int, positions int) int {
 	count := 0
 	for i, n := range runs {
-		n = min(n, places)
+		n = min(n, positions)
 		if i&1 == 0 {
 			count += n
 		}
-		if places -= n; places == 0 {
+		if positions -= n; positions == 0 {
 			break
 		}
 	}
 	return count
 }
 
-// spreadNulls moves the samples at the front of dst, back to front, to the slots
-// that runs of all slots give them, and fills the others with NaN. dst begins at
-// the slot from.
+// spreadNulls moves the samples at the start of dst to their slots, which runs describe, and sets the
+// other slots to NaN. It moves the last sample first. dst starts with slot from.
 func spreadNulls(dst []float64, runs []int, from, slots, samples int) {
 	end := slots - from
 	for i := len(runs) - 1; i >= 0 && end > 0; i-- {
@@ -186,7 +183,7 @@ func spreadNulls(dst []float64, runs []int, from, slots, samples int) {
 	}
 }
 
-// move copies len(to) values to a place that does not lie before from.
+// move copies len(to) values. to must not start before from in memory.
 func move(to, from []float64) {
 	if len(to) > 16 {
 		copy(to, from)
@@ -204,7 +201,7 @@ func fill(dst []float64, v float64) {
 	}
 }
 
-// samplesFrom decodes the samples from on, which are without gaps, into dst.
+// samplesFrom fills dst with samples, starting at sample from.
 func (c *column) samplesFrom(d *Decoder, dst []float64, from int) error {
 	if len(dst) == 0 {
 		return nil
@@ -242,7 +239,7 @@ func (c *column) samplesFrom(d *Decoder, dst []float64, from int) error {
 func (c *column) integers(d *Decoder, want int) ([]int64, error) {
 	skip := 0
 	if c.model.delta {
-		skip = 1 // the base, which has no residual
+		skip = 1 // the base has no residual
 	}
 	ints, err := d.takeResiduals(c, want, skip)
 	if err != nil {

@@ -9,28 +9,28 @@ import (
 	"slices"
 )
 
-// The dictionary domain holds the distinct values of a column in ascending
-// order, as a column of their own, and for each sample the index of its value.
+// The dictionary domain stores the distinct values of a column in ascending order, as a nested column,
+// and for each sample the index of its value.
 
-// maxDistinct is the longest dictionary that the encoder makes.
+// maxDistinct is the maximum length of a dictionary that the encoder makes.
 const maxDistinct = 512
 
 // distinct are the distinct values of a column.
 type distinct struct {
-	values  []float64 // as first seen
-	counts  []uint32  // how many samples have each
-	indexes []uint16  // of the samples, into values
+	values  []float64 // in order of first occurrence
+	counts  []uint32  // samples per value
+	indexes []uint16  // into values, per sample
 	slots   [4 * maxDistinct]uint16
 	order   []uint16
 	sorted  []float64 // the values in ascending order
 	ranks   []uint16  // the index of each value in sorted
-	encoded []byte    // sorted as a column
-	bits    int       // what encoded takes
+	encoded []byte    // the column of sorted
+	bits    int       // size of encoded
 }
 
-// findDistinct looks for a dictionary that takes less than budget bits, indexes
-// included. It does not search in vain for long: where residuals are not dear the
-// sampled integers must repeat much, else the first samples must repeat at all.
+// findDistinct looks for a dictionary that takes less than budget bits, including the indexes. It gives
+// up early where success is unlikely: if residuals are short, the sampled integers must repeat often;
+// otherwise the first samples must repeat at all.
 func (e *Encoder) findDistinct(samples []float64, budget int) bool {
 	n := len(samples)
 	each := budget / n
@@ -38,7 +38,7 @@ func (e *Encoder) findDistinct(samples []float64, budget int) bool {
 		return false
 	}
 	s := &e.distinct
-	entry := max(each*3/4, 4) // about what a value takes among its neighbours
+	entry := max(each*3/4, 4) // about the size of a dictionary entry
 	if !s.collect(samples, min(maxDistinct, budget/entry)) {
 		return false
 	}
@@ -59,13 +59,13 @@ func (e *Encoder) findDistinct(samples []float64, budget int) bool {
 	return indexes+s.bits < budget
 }
 
-// collect fills s unless there are more than most distinct values.
-func (s *distinct) collect(samples []float64, most int) bool {
+// collect fills s unless there are more than limit distinct values.
+func (s *distinct) collect(samples []float64, limit int) bool {
 	s.values = s.values[:0]
 	s.counts = s.counts[:0]
 	s.indexes = resize(s.indexes, len(samples))
-	early := min(max(24, len(samples)/6), 48) - 1 // by when one value must have come twice
-	width := bits.Len(uint(2 * most))
+	early := min(max(24, len(samples)/6), 48) - 1 // a value must repeat until here
+	width := bits.Len(uint(2 * limit))
 	slots := s.slots[:1<<width]
 	clear(slots)
 	for i, v := range samples {
@@ -75,7 +75,7 @@ func (s *distinct) collect(samples []float64, most int) bool {
 			at = (at + 1) % uint64(len(slots))
 		}
 		if slots[at] == 0 {
-			if len(s.values) == most {
+			if len(s.values) == limit {
 				return false
 			}
 			s.values = append(s.values, v)
@@ -92,8 +92,7 @@ func (s *distinct) collect(samples []float64, most int) bool {
 	return true
 }
 
-// sort puts the values in ascending order into sorted, and the places that they
-// take there into ranks.
+// sort sets sorted to the values in ascending order, and ranks to their indexes in sorted.
 func (s *distinct) sort() {
 	s.order = resize(s.order, len(s.values))
 	for i := range s.order {
@@ -110,7 +109,7 @@ func (s *distinct) sort() {
 	}
 }
 
-// ascending maps floats to integers in the same order, -0 before 0.
+// ascending maps floats to integers of the same order, with -0 before 0.
 func ascending(v float64) int64 {
 	u := int64(math.Float64bits(v))
 	return u ^ int64(uint64(u>>63)>>1)
@@ -127,7 +126,7 @@ func (e *Encoder) appendEntries(dst []byte, values []float64) []byte {
 	return e.appendPattern(dst, values, p, formPattern)
 }
 
-// takeIndexes fills e.ints.
+// takeIndexes sets e.ints to the indexes of the samples.
 func (e *Encoder) takeIndexes() {
 	s := &e.distinct
 	for i, index := range s.indexes {
@@ -152,7 +151,7 @@ func (e *Encoder) appendDictionary(dst []byte, samples []float64, tag byte) []by
 func (c *column) takeDictionary(d *Decoder, h *head) {
 	n := h.uvarint()
 	if n < 2 || n > uint64(c.slots) {
-		h.fail(fmt.Errorf("%w: dictionary of %d values for %d slots", ErrCorrupt, n, c.slots))
+		h.fail(fmt.Errorf("%w: dictionary: expected 2 to %d values, got %d", ErrCorrupt, c.slots, n))
 		return
 	}
 	if len(h.src) == 0 || h.src[0]&formMask == formDictionary {
@@ -180,7 +179,7 @@ func lookup(dst []float64, ints []int64, entries []float64) error {
 	dst = dst[:len(ints)]
 	for i, x := range ints {
 		if uint64(x) >= uint64(len(entries)) {
-			return fmt.Errorf("%w: index %d in a dictionary of %d", ErrCorrupt, x, len(entries))
+			return fmt.Errorf("%w: index %d is beyond the dictionary of %d values", ErrCorrupt, x, len(entries))
 		}
 		dst[i] = entries[x]
 	}

@@ -2,14 +2,14 @@ package codec
 
 import "errors"
 
-// The errors of [Decoder]. They are wrapped in context; use [errors.Is].
+// Errors of [Decoder], which wraps them with context; compare them with [errors.Is].
 var (
-	// ErrCorrupt says that the bytes are not a column of the asked length.
+	// ErrCorrupt: the bytes are not a column of the requested length.
 	ErrCorrupt = errors.New("codec: corrupt column")
-	// ErrTruncated says that the bytes end before the column does.
+	// ErrTruncated: the bytes end before the column does.
 	ErrTruncated = errors.New("codec: truncated column")
-	// ErrForm says that a column is in a form that this version does not know.
+	// ErrForm: this version does not know the form of the column.
 	ErrForm = errors.New("codec: unknown column form")
-	// ErrRange says that the caller asked for slots that cannot be.
+	// ErrRange: the caller requested slots that do not exist.
 	ErrRange = errors.New("codec: slots out of range")
 )

@@ -1,10 +1,9 @@
 package codec
 
-// A series mostly goes on as it was: what was chosen for its last column does for
-// the next one, too, and choosing is half of the work of encoding.
+// The next window of a series is usually similar to the previous one, so the choices for the previous
+// column are usually right for the next. Choosing is half of the work of encoding.
 
-// guide is what an encoded column tells about how to encode the one after it.
-// One without a form tells nothing.
+// guide has the choices that were made for a similar column. Without a form it is empty.
 type guide struct {
 	form      byte // decimal or pattern
 	exponent  int  // of the decimal domain
@@ -16,8 +15,8 @@ type guide struct {
 	samples   int
 }
 
-// guideOf reads the head of a column of n slots. Columns of the rarer shapes are
-// no guide, and neither are bytes that are no column.
+// guideOf reads the choices from the head of a column of n slots. For rare shapes and damaged columns
+// the guide is empty.
 func (e *Encoder) guideOf(src []byte, n int) guide {
 	if len(src) == 0 || n < 0 || n > MaxSlots || src[0]&(tagSparse|tagPatched) != 0 {
 		return guide{}
@@ -37,7 +36,7 @@ func (e *Encoder) guideOf(src []byte, n int) guide {
 	}
 	body := bitReader{src: h.src}
 	if c.tag&tagNulls != 0 {
-		e.spare, c.samples, _ = body.takeRuns(e.spare[:0], n) // no samples if there is an error
+		e.spare, c.samples, _ = body.takeRuns(e.spare[:0], n) // an error leaves no samples
 	}
 	if c.samples == 0 {
 		return guide{}
@@ -49,9 +48,9 @@ func (e *Encoder) guideOf(src []byte, n int) guide {
 	}
 }
 
-// follow prepares a column in the shape that g tells. It reports false where that
-// does not fit, or takes notably more or less than it took there: then there is a
-// choice to be made. Whatever g tells, the shape is sound.
+// follow prepares a column with the choices of g. It returns false if they do not fit, or if the size
+// differs notably from that of the similar column: then the caller must choose. The prepared column
+// is valid for any g.
 func (e *Encoder) follow(samples []float64, common common, g guide) (s shape, ok bool) {
 	s.form = g.form
 	e.patches = e.patches[:0]
@@ -82,7 +81,7 @@ func (e *Encoder) follow(samples []float64, common common, g guide) (s shape, ok
 	m.kinds = near.kinds
 	n := len(r.zigzagged)
 	if 2*int(r.counts[0]) > n || 4*r.firstRung(g.codeShift) > 3*n {
-		return s, false // the zeros might be left out, or they are smaller than there
+		return s, false // a sparse model or another shift may be better
 	}
 	m.sparse = false
 	m.code.follow(&r.counts, g.codeShift, g.geometric)

@@ -7,8 +7,9 @@ import (
 	"math/bits"
 )
 
-// head reads the fields between the tag and the bit stream, which are whole
-// bytes. After an error it returns zeros.
+// head reads the fields between the tag and the bit stream, which are whole bytes. After an error it
+// returns zeros. It does not use binfmt.Reader, which reports offsets: a column does not know where
+// it lies in its block.
 type head struct {
 	src []byte
 	err error
@@ -56,7 +57,7 @@ func (h *head) failVarint(n int) {
 		h.fail(ErrTruncated)
 		return
 	}
-	h.fail(fmt.Errorf("%w: number of more than 64 bits", ErrCorrupt))
+	h.fail(fmt.Errorf("%w: expected a number of at most 64 bits", ErrCorrupt))
 }
 
 func (h *head) uint64() uint64 {
@@ -69,11 +70,11 @@ func (h *head) uint64() uint64 {
 	return v
 }
 
-// float reads what appendFloat wrote.
+// float reads the encoding of appendFloat.
 func (h *head) float() float64 {
 	n := int(h.byte())
 	if n > 8 {
-		h.fail(fmt.Errorf("%w: float of %d bytes", ErrCorrupt, n))
+		h.fail(fmt.Errorf("%w: float: expected at most 8 bytes, got %d", ErrCorrupt, n))
 		return 0
 	}
 	if len(h.src) < n {
@@ -86,8 +87,7 @@ func (h *head) float() float64 {
 	return math.Float64frombits(binary.BigEndian.Uint64(b[:]))
 }
 
-// appendFloat appends the number of bytes up to the last one of v that is not
-// zero, sign and exponent first, and those.
+// appendFloat appends v without its trailing zero bytes, in big-endian order after their number.
 func appendFloat(dst []byte, v float64) []byte {
 	pattern := math.Float64bits(v)
 	n := 8 - bits.TrailingZeros64(pattern)/8

@@ -2,16 +2,15 @@ package codec
 
 import "math/bits"
 
-// The ladder cuts the natural numbers into rungs, two to an octave, so that a
-// number is the index of its rung and an offset on it:
+// The ladder divides the natural numbers into rungs, two per octave, so that a number is the index of
+// its rung and an offset on it:
 //
 //	rung   0  1  2  3  4    5    6     7      8      9
 //	holds  0  1  2  3  4-5  6-7  8-11  12-15  16-23  24-31 ...
 //
-// A ladder with a shift k holds n where n>>k is on the rung, and the offset has
-// k bits more. Rungs get a prefix code and offsets are written as they are: what
-// a distribution looks like is in the rungs, two to an octave are enough to
-// follow it within 0.05 bit, and the shift keeps them few.
+// On a ladder with a shift k, n is on the rung of n>>k, and the offset has k more bits. Rungs have a
+// prefix code, offsets are written verbatim: two rungs per octave follow the distribution within
+// 0.05 bit, and the shift keeps the number of rungs small.
 
 // maxRungs is the number of rungs of 64-bit numbers.
 const maxRungs = 128
@@ -22,7 +21,7 @@ func rung(n uint64) uint {
 	return 2*below + uint(n>>(below&63))
 }
 
-// rungAfter moves a rung of the ladder without a shift to the one with shift k.
+// rungAfter converts a rung of the ladder without a shift to the one with shift k.
 func rungAfter(rung, k uint) uint {
 	switch {
 	case rung < 2*k:

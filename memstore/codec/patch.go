@@ -2,15 +2,15 @@ package codec
 
 import "math"
 
-// patch is a value that its column's domain does not hold, and which sample it
-// is. In the integers its place is taken by the one before.
+// patch is a value outside of its column's domain, and the index of its sample. The integer of that
+// sample is a copy of the previous one.
 type patch struct {
 	at    int
 	value float64
 }
 
-// fillLeading gives the patches at the front of a column, which have no integer
-// before them, the first one that there is.
+// fillLeading sets the integers of the patches at the start of a column, which have no previous
+// integer, to the first real one.
 func fillLeading(ints []int64, patches []patch) {
 	n := 0
 	for n < len(patches) && patches[n].at == n {
@@ -24,7 +24,7 @@ func fillLeading(ints []int64, patches []patch) {
 	}
 }
 
-// putPatches writes the places of e.patches and their values.
+// putPatches writes the positions and the values of e.patches.
 func (e *Encoder) putPatches(w *bitWriter, samples int) {
 	runs := append(e.patched[:0], 0)
 	end := 0
@@ -46,7 +46,7 @@ func (e *Encoder) putPatches(w *bitWriter, samples int) {
 	}
 }
 
-// takePatches reads where the patches are and skips their values.
+// takePatches reads the positions of the patches and skips their values.
 func (c *column) takePatches(d *Decoder) error {
 	var count int
 	var err error
@@ -58,7 +58,7 @@ func (c *column) takePatches(d *Decoder) error {
 	return nil
 }
 
-// applyPatches puts the patches of samples from on in their places in dst.
+// applyPatches writes the patches to dst, which starts with sample from.
 func (c *column) applyPatches(d *Decoder, dst []float64, from int) {
 	r := bitReader{c.body.src, c.patched}
 	at := -from

@@ -6,13 +6,12 @@ import (
 	"math/bits"
 )
 
-// The pattern domain holds the bit patterns of floats as integers: positive
-// floats are in the same order as their patterns, so values near each other have
-// patterns near each other. Trailing bits that are zero in all of them, as after
-// rounding to a precision, are shifted out. A column of one sign keeps it in the
-// head, one of both signs in the lowest bit of each integer. This does what
-// ALP-RD does with left and right bits, without a fixed cut between the two: the
-// prefix code takes the left ones, the offsets are the right ones.
+// The pattern domain contains the bit patterns of floats as integers. Positive floats have the same
+// order as their patterns, so similar values have similar patterns. Trailing bits that are zero in
+// all values, for example after rounding, are shifted out. If all values have the same sign, it is in
+// the head, otherwise in the lowest bit of each integer. The effect is that of the left and right
+// bits of ALP-RD, but without a fixed boundary: the prefix code encodes the left bits, and the
+// offsets are the right bits.
 
 // pattern is a pattern domain.
 type pattern struct {
@@ -27,7 +26,7 @@ const (
 	signUnknown = 3
 
 	patternShift      = 0x3f // the shift in the first byte of the head
-	patternSign       = 6    // where the sign is in it
+	patternSign       = 6    // position of the sign in the first byte
 	patternCoarse     = 0x3f // the model's coarse in the second byte
 	patternFloatStats = 0x40 // the statistics are floats
 	patternUnknown    = 0x80
@@ -35,7 +34,7 @@ const (
 	signBit = 1 << 63
 )
 
-// patterns puts samples in the pattern domain: e.ints and e.patches.
+// patterns converts samples to the pattern domain: it sets e.ints and e.patches.
 func (e *Encoder) patterns(samples []float64, common common) pattern {
 	p := patternOf(common)
 	e.patches = e.patches[:0]
@@ -46,7 +45,7 @@ func (e *Encoder) patterns(samples []float64, common common) pattern {
 	return p
 }
 
-// patternOf returns the narrowest domain of samples with these bits.
+// patternOf returns the narrowest domain for samples with these common bits.
 func patternOf(common common) pattern {
 	p := pattern{sign: signPlus, shift: uint(bits.TrailingZeros64(common.any|signBit)) & patternShift}
 	if common.all&signBit != 0 {
@@ -57,18 +56,18 @@ func patternOf(common common) pattern {
 	return p
 }
 
-// probeShift looks at a few samples to tell how many trailing zeros most have.
+// probeShift estimates from a few samples how many trailing zeros most samples have.
 func probeShift(samples []float64) uint {
 	step := max(len(samples)/16, 1)
-	least, second := 63, 63
+	lowest, second := 63, 63
 	for i := 0; i < len(samples); i += step {
 		u := math.Float64bits(samples[i])
 		if u == 0 {
 			continue
 		}
 		zeros := bits.TrailingZeros64(u &^ signBit)
-		if zeros < least {
-			least, second = zeros, least
+		if zeros < lowest {
+			lowest, second = zeros, lowest
 		} else if zeros < second {
 			second = zeros
 		}
@@ -76,15 +75,15 @@ func probeShift(samples []float64) uint {
 	return uint(min(second, 52))
 }
 
-// patchNarrow makes patches of the samples with fewer trailing zeros than wide
-// and returns wide, or narrow and no patches where that is dearer.
+// patchNarrow makes patches of the samples with fewer trailing zeros than wide and returns wide. If that
+// costs more than it saves, it makes no patches and returns narrow.
 func (e *Encoder) patchNarrow(samples []float64, wide, narrow uint) uint {
-	most := len(samples) * int(wide-narrow) / 80
+	limit := len(samples) * int(wide-narrow) / 80
 	for i, v := range samples {
 		if math.Float64bits(v)&(1<<wide-1) == 0 {
 			continue
 		}
-		if len(e.patches) == most {
+		if len(e.patches) == limit {
 			e.patches = e.patches[:0]
 			return narrow
 		}
@@ -93,7 +92,7 @@ func (e *Encoder) patchNarrow(samples []float64, wide, narrow uint) uint {
 	return wide
 }
 
-// takePatterns fills e.ints.
+// takePatterns sets e.ints.
 func (e *Encoder) takePatterns(samples []float64, p pattern) {
 	e.ints = resize(e.ints, len(samples))
 	ints := e.ints[:len(samples)]
@@ -110,7 +109,7 @@ func (e *Encoder) takePatterns(samples []float64, p pattern) {
 	}
 }
 
-// integer returns v in the domain.
+// integer returns the integer of v in the domain.
 func (p pattern) integer(v float64) int64 {
 	u := math.Float64bits(v)
 	if p.sign == signMixed {
@@ -147,7 +146,7 @@ func (c *column) takePattern(h *head) {
 	c.pattern = pattern{shift: uint(first & patternShift), sign: first >> patternSign}
 	c.model.coarse = uint(second & patternCoarse)
 	if c.pattern.sign == signUnknown || second&patternUnknown != 0 {
-		h.fail(fmt.Errorf("%w: pattern head %#x %#x", ErrCorrupt, first, second))
+		h.fail(fmt.Errorf("%w: pattern: unknown head %#x %#x", ErrCorrupt, first, second))
 		return
 	}
 	c.model.take(h, c.tag)

@@ -5,11 +5,10 @@ import (
 	"math/bits"
 )
 
-// A predictor guesses each integer of a column; what it is off by is the
-// residual. There are two. Level: every integer is near the center. Delta: each
-// is the one before plus a drift, which is called center, too; the first integer
-// is the base and has no residual. All arithmetic wraps around, so that any
-// 64-bit integers go through.
+// A predictor predicts each integer of a column; the difference is the residual. There are two
+// predictors. Level: every integer is near the center. Delta: each integer is the previous one plus
+// a drift, which is called center, too; the first integer is the base and has no residual. All
+// arithmetic wraps around, so that any 64-bit integers are valid.
 
 // zigzag maps small integers of either sign to small natural numbers
 // (Protocol Buffers): 0, -1, 1, -2, 2 to 0, 1, 2, 3, 4.
@@ -17,19 +16,19 @@ func zigzag(n int64) uint64 { return uint64(n)<<1 ^ uint64(n>>63) }
 
 func unzigzag(n uint64) int64 { return int64(n>>1) ^ -int64(n&1) }
 
-// model is a predictor fitted to a column, and the code of what it is off by.
+// model is a predictor fitted to a column, and the code of the residuals.
 type model struct {
 	delta  bool
-	sparse bool  // the zero residuals are left out, their places told by runs
+	sparse bool  // zero residuals are omitted; runs encode their positions
 	base   int64 // the first integer; delta only
 	center int64
-	coarse uint // low bits of center that are zero and not written
-	kinds  int  // how many of the sampled integers are different
+	coarse uint // number of low bits of center that are zero and not written
+	kinds  int  // number of distinct integers in the sample
 	code   code
-	bits   int // about what all of it takes, head included
+	bits   int // estimated size, including the head
 }
 
-// tag returns the bits of the column's tag that tell the model.
+// tag returns the tag bits of the model.
 func (m *model) tag() byte {
 	tag := byte(0)
 	if m.delta {
@@ -41,25 +40,25 @@ func (m *model) tag() byte {
 	return tag
 }
 
-// fit fits e.model to ints, at least two of them, and leaves the residuals in
-// e.residuals. coarse allows a center that is rounded to fewer bits.
+// fit fits e.model to ints, of which there are at least two, and sets e.residuals. coarse allows a center
+// that is rounded to fewer bits.
 func (e *Encoder) fit(ints []int64, coarse bool) {
 	level, drift := sampleCenter(ints, false), sampleCenter(ints, true)
 	e.model.kinds = level.kinds
 	levelBits, deltaBits, looked := residualBits(ints, level.center, drift.center)
 	if min(levelBits, deltaBits) > 3*looked {
-		if deltaBits+looked/8 < levelBits { // a sample is in doubt: then the level is the safer one
+		if deltaBits+looked/8 < levelBits { // the estimate is from a sample; in doubt, the level is safer
 			e.fitPredictor(ints, drift, true, coarse)
 		} else {
 			e.fitPredictor(ints, level, false, coarse)
 		}
 		return
 	}
-	// Residuals so small say too little by their bits: fit both.
+	// The estimate is too coarse for such small residuals: try both.
 	e.fitPredictor(ints, level, false, coarse)
-	most := e.model.bits
+	levelSize := e.model.bits
 	e.fitPredictor(ints, drift, true, coarse)
-	if most <= e.model.bits {
+	if levelSize <= e.model.bits {
 		e.fitPredictor(ints, level, false, coarse)
 	}
 }
@@ -70,7 +69,7 @@ func (e *Encoder) fitPredictor(ints []int64, s sample, delta, coarse bool) {
 	e.fitCode()
 }
 
-// predict leaves in e.residuals what is left of ints by one of the predictors.
+// predict sets e.residuals to the residuals of one of the predictors.
 func (e *Encoder) predict(ints []int64, s sample, delta, coarse bool) {
 	m := &e.model
 	m.delta, m.base, m.coarse = delta, 0, 0
@@ -86,7 +85,7 @@ func (e *Encoder) predict(ints []int64, s sample, delta, coarse bool) {
 	e.residuals.take(ints, delta, m.center)
 }
 
-// fitCode chooses the code for the residuals, with the zeros in or out.
+// fitCode chooses the code for the residuals, with or without the zeros.
 func (e *Encoder) fitCode() {
 	m, r := &e.model, &e.residuals
 	n := len(r.zigzagged)
@@ -102,25 +101,25 @@ func (e *Encoder) fitCode() {
 	var without code
 	r.counts[0] = 0
 	without.choose(&r.counts, n-zeros)
-	if spread+without.bits+n/16 < m.code.bits { // runs of a place or two are slow to read
+	if spread+without.bits+n/16 < m.code.bits { // short runs are slow to read
 		m.sparse, m.code, m.bits = true, without, spread+without.bits+64
 		r.dropZeros()
 	}
 	r.counts[0] = uint32(zeros)
 }
 
-// sample is what a few of a column's integers or deltas tell.
+// sample has statistics of a few of a column's integers or deltas.
 type sample struct {
 	center int64
 	spread uint64 // between the quartiles
-	atom   bool   // the center is a value that comes again and again
-	kinds  int    // how many of them are different
+	atom   bool   // the center is a frequent value
+	kinds  int    // number of distinct values
 }
 
-// sampled is how many are looked at.
+// sampled is the size of a sample.
 const sampled = 9
 
-// sampleCenter looks at a few integers, or deltas, spread over the column.
+// sampleCenter samples a few integers, or deltas, from all parts of the column.
 func sampleCenter(ints []int64, delta bool) sample {
 	var sorted [sampled]int64
 	n := 0
@@ -130,7 +129,7 @@ func sampleCenter(ints []int64, delta bool) sample {
 		if delta {
 			v -= ints[i-1]
 		}
-		for at, w := range sorted[:n] { // without a branch that cannot be foreseen
+		for at, w := range sorted[:n] { // no unpredictable branch
 			sorted[at], v = min(v, w), max(v, w)
 		}
 		sorted[n] = v
@@ -150,7 +149,7 @@ func sampleCenter(ints []int64, delta bool) sample {
 	return s
 }
 
-// refine moves the center to the mean of what is near it.
+// refine moves the center to the mean of the values near it.
 func (s *sample) refine(ints []int64, delta bool) {
 	reach := 2*s.spread + 2
 	if s.atom || reach>>61 != 0 {
@@ -173,8 +172,8 @@ func (s *sample) refine(ints []int64, delta bool) {
 	}
 }
 
-// residualBits adds up how many bits the residuals from a level and those of a
-// delta have, of looked integers.
+// residualBits returns the total number of bits of the residuals by level and by delta, for looked of the
+// integers.
 func residualBits(ints []int64, level, drift int64) (levelBits, deltaBits, looked int) {
 	step := stride(ints)
 	for i := 1; i < len(ints); i += step {
@@ -186,12 +185,11 @@ func residualBits(ints []int64, level, drift int64) (levelBits, deltaBits, looke
 	return levelBits, deltaBits, looked
 }
 
-// stride is the distance at which it is enough to look at the integers of a long
-// column.
+// stride is the distance between the integers of a long column that estimates use.
 func stride(ints []int64) int { return 1 + len(ints)/64 }
 
-// integrate turns residuals, of which there is one less in delta mode, into the
-// integers.
+// integrate converts residuals in place to integers. In delta mode, ints[0] is not a residual and is set
+// to the base.
 func (m *model) integrate(ints []int64) {
 	if !m.delta {
 		for i := range ints {
@@ -207,7 +205,7 @@ func (m *model) integrate(ints []int64) {
 	}
 }
 
-// reference returns what the column's statistics are told relative to.
+// reference returns the integer to which the column's statistics are relative.
 func (m *model) reference() int64 {
 	if m.delta {
 		return m.base
@@ -223,7 +221,7 @@ func (m *model) append(dst []byte) []byte {
 	return binary.AppendVarint(dst, m.center>>m.coarse)
 }
 
-// take reads what append wrote. Sign and coarse have been read before.
+// take reads the encoding of append. m.coarse must be set.
 func (m *model) take(h *head, tag byte) {
 	m.delta, m.sparse = tag&tagDelta != 0, tag&tagSparse != 0
 	m.base = 0

@@ -5,15 +5,14 @@ import (
 	"math/bits"
 )
 
-// maxCode is the longest prefix code, in bits: a table of 256 entries decodes it.
+// maxCode is the maximum length of a prefix code in bits, so that a table of 256 entries decodes it.
 const maxCode = 8
 
-// geometric are the code lengths of a distribution that halves from rung to
-// rung, as residuals in few values do: short columns use them where their own
-// lengths would cost more than they save.
+// geometric has the code lengths for a distribution that halves from rung to rung. Short columns use
+// them if their own lengths would cost more than they save.
 var geometric = [...]uint8{1, 2, 3, 4, 5, 6, 8, 8, 8, 8}
 
-// xlogx holds 16*n*log2(n).
+// xlogx[n] is 16*n*log2(n).
 var xlogx = makeXlogx()
 
 func makeXlogx() (table [2048]uint32) {
@@ -23,12 +22,11 @@ func makeXlogx() (table [2048]uint32) {
 	return table
 }
 
-// huffman sets lengths to those of an optimal prefix code for counts, cut to
-// maxCode (Huffman 1952; the cut gives up optimality, not completeness). A count
-// of zero gets the length zero, and so does a single symbol.
+// huffman sets lengths to those of a complete prefix code for counts: the optimal code (Huffman 1952),
+// limited to maxCode bits. A count of zero gets the length zero, and so does a single symbol.
 func huffman(lengths []uint8, counts []uint32) {
 	clear(lengths)
-	var order [maxRungs]uint8 // the symbols by rising count
+	var order [maxRungs]uint8 // the symbols by ascending count
 	n := 0
 	for s, c := range counts {
 		if c == 0 {
@@ -49,8 +47,8 @@ func huffman(lengths []uint8, counts []uint32) {
 	limit(lengths, order[:n])
 }
 
-// depths builds the tree with two queues, the symbols by rising count and the
-// inner nodes in the order they were made, and sets the depth of each symbol.
+// depths sets lengths to the depths of the symbols in the Huffman tree. It builds the tree with two
+// queues, the symbols by ascending count and the inner nodes in order of creation.
 func depths(lengths []uint8, counts []uint32, order []uint8) {
 	var weight [maxRungs]uint32
 	var parent [2 * maxRungs]uint8 // of the leaves, then of the inner nodes
@@ -58,17 +56,17 @@ func depths(lengths []uint8, counts []uint32, order []uint8) {
 	leaf, inner := 0, 0
 	for made := range n - 1 {
 		for range 2 {
-			var least int
+			var child int
 			if leaf < n && (inner == made || counts[order[leaf]] <= weight[inner]) {
 				weight[made] += counts[order[leaf]]
-				least = leaf
+				child = leaf
 				leaf++
 			} else {
 				weight[made] += weight[inner]
-				least = n + inner
+				child = n + inner
 				inner++
 			}
-			parent[least] = uint8(made)
+			parent[child] = uint8(made)
 		}
 	}
 	var depth [maxRungs]uint8 // of the inner nodes; the last one is the root
@@ -80,9 +78,8 @@ func depths(lengths []uint8, counts []uint32, order []uint8) {
 	}
 }
 
-// limit cuts lengths to maxCode and makes the code complete again: what the cut
-// overspends it takes from the rarest symbols that are still short, and what is
-// then left over it gives to the most frequent long ones.
+// limit limits lengths to maxCode and makes the code complete again: it first lengthens the codes of the
+// rarest symbols until the code is valid, and then shortens those of the most frequent ones.
 func limit(lengths []uint8, order []uint8) {
 	const whole = 1 << maxCode
 	spent := 0
@@ -107,8 +104,8 @@ func limit(lengths []uint8, order []uint8) {
 	}
 }
 
-// valid says whether lengths are those of a complete prefix code whose last
-// symbol is in use, or, being all zero, of one that has no other symbol.
+// valid reports whether lengths are those of a complete prefix code that uses its last symbol, or are
+// all zero, which means that only the last symbol occurs.
 func valid(lengths []uint8) bool {
 	spent := 0
 	for _, l := range lengths {
@@ -122,8 +119,8 @@ func valid(lengths []uint8) bool {
 	return spent == 1<<maxCode
 }
 
-// assign sets codes to the canonical codes of lengths (RFC 1951, 3.2.2), the
-// first bit of each lowest, as a bitWriter and a bitReader want it.
+// assign sets codes to the canonical codes of lengths (RFC 1951, 3.2.2). The first bit of a code is its
+// lowest bit, as in bitWriter and bitReader.
 func assign(codes []uint8, lengths []uint8) {
 	var count, next [maxCode + 2]int
 	for _, l := range lengths {
@@ -139,11 +136,11 @@ func assign(codes []uint8, lengths []uint8) {
 	}
 }
 
-// codeTable decodes a prefix code: under the next maxCode bits are the symbol
-// and, in the low four bits, the length of its code.
+// codeTable decodes a prefix code. Indexed by the next maxCode bits, it has the symbol and, in the low
+// four bits, the length of its code.
 type codeTable [1 << maxCode]uint16
 
-// fill makes the table of a complete code.
+// fill sets the table to a complete code.
 func (t *codeTable) fill(lengths []uint8) {
 	var codes [maxRungs]uint8
 	assign(codes[:], lengths)
@@ -158,7 +155,7 @@ func (t *codeTable) fill(lengths []uint8) {
 	}
 }
 
-// geometricTable is that of the lengths in geometric.
+// geometricTable is the table for the lengths in geometric.
 var geometricTable = makeGeometricTable()
 
 func makeGeometricTable() (t codeTable) {
@@ -166,7 +163,7 @@ func makeGeometricTable() (t codeTable) {
 	return t
 }
 
-// putLengths writes code lengths, each as the difference from the one before.
+// putLengths writes code lengths, each relative to the previous one.
 func (w *bitWriter) putLengths(lengths []uint8) {
 	before := uint8(2)
 	for _, l := range lengths {
@@ -184,7 +181,7 @@ func (w *bitWriter) putLengths(lengths []uint8) {
 	}
 }
 
-// lengthBits is what putLengths takes for l after before.
+// lengthBits is the size of l in putLengths after a length before.
 func lengthBits(before, l uint8) int {
 	switch l {
 	case before:
@@ -196,7 +193,7 @@ func lengthBits(before, l uint8) int {
 	}
 }
 
-// takeLengths reads what putLengths wrote.
+// takeLengths reads the encoding of putLengths.
 func (r *bitReader) takeLengths(lengths []uint8) error {
 	before := uint8(2)
 	for i := range lengths {
@@ -210,12 +207,12 @@ func (r *bitReader) takeLengths(lengths []uint8) error {
 			before--
 		}
 		if before > maxCode {
-			return fmt.Errorf("%w: code of %d bits", ErrCorrupt, before)
+			return fmt.Errorf("%w: prefix code: expected at most %d bits, got %d", ErrCorrupt, maxCode, before)
 		}
 		lengths[i] = before
 	}
 	if !valid(lengths) {
-		return fmt.Errorf("%w: prefix code is not complete", ErrCorrupt)
+		return fmt.Errorf("%w: incomplete prefix code", ErrCorrupt)
 	}
 	return nil
 }

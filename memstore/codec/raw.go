@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// appendRaw writes samples as they are, after their presence.
+// appendRaw writes the samples uncompressed.
 func (e *Encoder) appendRaw(dst []byte, samples []float64, tag byte) []byte {
 	dst = append(dst, tag)
 	if tag&tagStats != 0 {
@@ -19,7 +19,7 @@ func (e *Encoder) appendRaw(dst []byte, samples []float64, tag byte) []byte {
 	return dst
 }
 
-// raw decodes the samples of a raw column from one on into dst.
+// raw fills dst with samples of a raw column, starting at sample from.
 func (c *column) raw(dst []float64, from int) error {
 	c.body.pos = (c.body.pos + 7) &^ 7
 	end := c.body.pos + 64*uint(c.samples)

@@ -2,16 +2,15 @@ package codec
 
 import "fmt"
 
-// step is a rung of the ladder as a decoder wants it.
+// step is a rung of the ladder, prepared for decoding.
 type step struct {
 	start uint64
 	mask  uint64
 	width uint
 }
 
-// takeResiduals reads the residuals of all integers but the first skip and
-// returns the first want integers, with room for those skipped. The returned
-// slice is the decoder's own.
+// takeResiduals reads the residuals of all integers but the first skip, and returns a slice for the first
+// want integers, of which the first skip are undefined. The slice is valid until the next call.
 func (d *Decoder) takeResiduals(c *column, want, skip int) ([]int64, error) {
 	r := &c.body
 	n := c.samples - skip
@@ -25,8 +24,7 @@ func (d *Decoder) takeResiduals(c *column, want, skip int) ([]int64, error) {
 	if err := r.takeCode(&d.code); err != nil {
 		return nil, err
 	}
-	// Rungs take no bits where there is but one, offsets none where they are
-	// empty: it is the caller's number of slots that bounds what is read.
+	// Without bits for rungs or offsets, the length of src does not bound coded; the number of slots does.
 	d.rungs = resize(d.rungs, coded)
 	if d.code.single() {
 		fillRungs(d.rungs, d.code.rungs-1)
@@ -49,12 +47,12 @@ func (d *Decoder) takeResiduals(c *column, want, skip int) ([]int64, error) {
 
 func (d *Decoder) overrun(r *bitReader) error {
 	if r.overrun() {
-		return fmt.Errorf("%w: %d bits of %d", ErrTruncated, 8*len(r.src), r.pos)
+		return fmt.Errorf("%w: expected %d bits, got %d", ErrTruncated, r.pos, 8*len(r.src))
 	}
 	return nil
 }
 
-// takeRungs fills d.rungs.
+// takeRungs reads d.rungs.
 func (d *Decoder) takeRungs(r *bitReader) {
 	table := &geometricTable
 	if !d.code.geometric {
@@ -62,7 +60,7 @@ func (d *Decoder) takeRungs(r *bitReader) {
 		table.fill(d.code.lengths[:d.code.rungs])
 	}
 	rungs, pos, src := d.rungs, r.pos, r.src
-	for len(rungs) >= 7 { // 7 codes of maxCode bits are in a peek
+	for len(rungs) >= 7 { // a peek has at least 7 codes of maxCode bits
 		window := peek(src, pos)
 		group := rungs[:7]
 		for i := range group {
@@ -81,8 +79,8 @@ func (d *Decoder) takeRungs(r *bitReader) {
 	r.pos = pos
 }
 
-// takeOffsets reads the residuals whose rungs are the first of d.rungs, and
-// skips the offsets of the others if skip is set.
+// takeOffsets reads the residuals of the first rungs of d.rungs, and skips the offsets of the others if
+// skip is set.
 func (d *Decoder) takeOffsets(r *bitReader, residuals []int64, skip bool) {
 	var widest uint
 	for at := range d.code.rungs {
@@ -109,7 +107,7 @@ func (d *Decoder) takeOffsets(r *bitReader, residuals []int64, skip bool) {
 	}
 }
 
-// takeWideOffsets is takeOffsets where one load may not hold an offset.
+// takeWideOffsets is takeOffsets for offsets that may exceed one load.
 func (d *Decoder) takeWideOffsets(r *bitReader, residuals []int64) {
 	for i, at := range d.rungs[:len(residuals)] {
 		s := &d.steps[at%maxRungs]
@@ -117,8 +115,8 @@ func (d *Decoder) takeWideOffsets(r *bitReader, residuals []int64) {
 	}
 }
 
-// spreadZeros moves the first coded of ints, back to front, to where runs say
-// that they belong, with zeros between them.
+// spreadZeros moves the first coded of ints to the positions that runs describe, and sets the others to
+// zero. It moves the last one first.
 func spreadZeros(ints []int64, runs []int, coded int) {
 	end := len(ints)
 	for i := len(runs) - 1; i >= 0; i-- {

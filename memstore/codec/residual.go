@@ -5,7 +5,7 @@ import (
 	"math/bits"
 )
 
-// residuals are those of one column, zigzagged, with their rungs.
+// residuals has the zigzagged residuals of one column and their rungs.
 type residuals struct {
 	zigzagged []uint64
 	rungs     []uint8
@@ -13,7 +13,7 @@ type residuals struct {
 	fields    [maxRungs]field // scratch of the writer
 }
 
-// take fills r with the residuals of ints.
+// take sets r to the residuals of ints.
 func (r *residuals) take(ints []int64, delta bool, center int64) {
 	base := int64(0)
 	if delta {
@@ -44,7 +44,7 @@ func (r *residuals) firstRung(shift uint) (n int) {
 	return n
 }
 
-// resize returns s with n elements, whatever they are.
+// resize returns a slice of n undefined elements, which reuses the memory of s if possible.
 func resize[T any](s []T, n int) []T {
 	if cap(s) < n {
 		return make([]T, n, n+n/4)
@@ -66,7 +66,7 @@ func (r *residuals) nonzeroRuns(runs []int) []int {
 	return append(runs, len(r.zigzagged)-start)
 }
 
-// dropZeros leaves only the residuals that are not zero.
+// dropZeros removes the zero residuals.
 func (r *residuals) dropZeros() {
 	n := 0
 	for i, z := range r.zigzagged {
@@ -80,27 +80,27 @@ func (r *residuals) dropZeros() {
 	r.rungs = r.rungs[:n]
 }
 
-// code tells how residuals are written: a ladder and the prefix code of its rungs.
+// code is the encoding of residuals: a ladder and the prefix code of its rungs.
 type code struct {
 	shift     uint
 	rungs     int // in use: 0 to rungs-1
 	low, top  int // the rungs in use on the ladder without a shift; encoder only
 	geometric bool
 	lengths   [maxRungs]uint8
-	bits      int // what code and residuals take
+	bits      int // size of code and residuals
 }
 
-// single says whether all residuals are on the last rung, which takes no bits.
+// single reports whether all residuals are on the last rung, so that rungs take no bits.
 func (c *code) single() bool { return c.lengths[c.rungs-1] == 0 }
 
 const (
 	shiftBits = 6
 	countBits = 7
-	// maxGeometricShift is where the last rung of the fixed lengths reaches 64 bits.
+	// maxGeometricShift is the shift with which the last rung of the fixed lengths reaches 64 bits.
 	maxGeometricShift = 59
 )
 
-// choose finds the best code for n residuals with these counts of rungs.
+// choose chooses the best code for n residuals with these counts per rung.
 func (c *code) choose(counts *[maxRungs]uint32, n int) {
 	c.shift, c.rungs, c.geometric, c.low, c.top = 0, 1, false, 0, 0
 	c.lengths[0] = 0
@@ -117,7 +117,7 @@ func (c *code) choose(counts *[maxRungs]uint32, n int) {
 	c.tryOwn(counts, shift)
 }
 
-// span returns the first and the last rung that there are residuals on.
+// span returns the first and the last rung with residuals.
 func span(counts *[maxRungs]uint32) (low, top int) {
 	top = maxRungs - 1
 	for counts[low] == 0 {
@@ -129,8 +129,7 @@ func span(counts *[maxRungs]uint32) (low, top int) {
 	return low, top
 }
 
-// follow finds a code for counts, of which some are not zero, with the shift and
-// the kind of lengths that did for others.
+// follow finds a code for counts, of which some are not zero, with a given shift and kind of lengths.
 func (c *code) follow(counts *[maxRungs]uint32, shift uint, fixed bool) {
 	c.low, c.top = span(counts)
 	c.geometric = false
@@ -144,7 +143,7 @@ func (c *code) follow(counts *[maxRungs]uint32, shift uint, fixed bool) {
 	c.tryOwn(counts, shift)
 }
 
-// tryGeometric takes the fixed lengths, if all rungs have one, with the best shift.
+// tryGeometric uses the fixed lengths with the best shift, if they are long enough for all rungs.
 func (c *code) tryGeometric(counts *[maxRungs]uint32) {
 	fixed := code{low: c.low, top: c.top, geometric: true}
 	from := max((c.top-len(geometric)+2)/2, 0)
@@ -162,7 +161,7 @@ func (c *code) tryGeometric(counts *[maxRungs]uint32) {
 	}
 }
 
-// tryOwn takes lengths made for the counts, unless c has better ones.
+// tryOwn uses lengths made for the counts, unless those of c are better.
 func (c *code) tryOwn(counts *[maxRungs]uint32, shift uint) {
 	own := code{low: c.low, top: c.top, shift: shift}
 	var buffer [maxRungs]uint32
@@ -175,12 +174,12 @@ func (c *code) tryOwn(counts *[maxRungs]uint32, shift uint) {
 	}
 }
 
-// bestShift returns the shift with the least entropy of rungs and offsets. It
-// leaves out shifts so small that hardly a residual is on their first rung: they
-// tell nothing more and need more rungs. It estimates what code and residuals take.
+// bestShift returns the shift with the minimum entropy of rungs and offsets, and an estimate of the size
+// of code and residuals. It skips shifts so small that hardly a residual is on the first rung: they
+// gain nothing and need more rungs.
 func bestShift(counts *[maxRungs]uint32, n, low, top int) (uint, int) {
 	shift := low / 2
-	below := 0 // how many are on rungs below 2*shift
+	below := 0 // residuals on rungs below 2*shift
 	for 2*shift+2 <= top {
 		next := below + int(counts[2*shift]+counts[2*shift+1])
 		if 64*next >= n {
@@ -189,21 +188,21 @@ func bestShift(counts *[maxRungs]uint32, n, low, top int) (uint, int) {
 		below = next
 		shift++
 	}
-	// What rungs above first and second cost: in all, and for each octave of shift.
+	// The cost of the rungs above first and second: in total, and per octave of shift.
 	above, each := 0, 0
 	for at := 2*shift + 2; at <= top; at++ {
 		above += rungBits16(counts[at], at)
 		each += 16 * int(counts[at])
 	}
-	best, least := shift, int(^uint(0)>>1)
+	best, lowest := shift, int(^uint(0)>>1)
 	for ; 2*shift <= top; shift++ {
 		first, second := uint32(below), counts[2*shift]+counts[2*shift+1]
 		if shift == 0 {
 			first, second = counts[0], counts[1]
 		}
 		cost := 16*shift*n + rungCost*(top-2*shift) - int(xlog(first)+xlog(second)) + above - each*shift
-		if cost < least {
-			best, least = shift, cost
+		if cost < lowest {
+			best, lowest = shift, cost
 		}
 		below += int(counts[2*shift] + counts[2*shift+1])
 		if 4*below > 3*n {
@@ -214,20 +213,20 @@ func bestShift(counts *[maxRungs]uint32, n, low, top int) (uint, int) {
 			each -= 16 * int(counts[at])
 		}
 	}
-	return uint(best), (least+int(xlog(uint32(n))))/16 + shiftBits + 1 + countBits
+	return uint(best), (lowest+int(xlog(uint32(n))))/16 + shiftBits + 1 + countBits
 }
 
-// rungBits16 is what count residuals on a rung of the ladder without a shift take
-// in 1/16 bit, but for what all share.
+// rungBits16 is the size of count residuals on a rung of the ladder without a shift in 1/16 bit, without
+// the part that all residuals share.
 func rungBits16(count uint32, at int) int {
 	return 16*int(count)*(at/2-1) - int(xlog(count))
 }
 
-// rungCost is about what the length of a rung's code takes, in 1/16 bit.
+// rungCost is about the size of the length of a rung's code, in 1/16 bit.
 const rungCost = 40
 
-// shiftCounts returns the counts on c's ladder, made from those on the one
-// without a shift. They may be in buffer.
+// shiftCounts converts counts of the ladder without a shift to those of c's ladder. The result may use
+// the memory of buffer.
 func (c *code) shiftCounts(buffer, counts *[maxRungs]uint32) []uint32 {
 	if c.shift == 0 {
 		return counts[:c.top+1]
@@ -245,7 +244,7 @@ func (c *code) shiftCounts(buffer, counts *[maxRungs]uint32) []uint32 {
 	return buffer[:2+copy(buffer[2:], counts[from+2:max(c.top+1, from+2)])]
 }
 
-// cost returns how many bits code and residuals take with these code lengths.
+// cost returns the size of code and residuals in bits with these code lengths.
 func (c *code) cost(shifted []uint32, lengths []uint8) int {
 	total := shiftBits + 1
 	for at, count := range shifted {
@@ -279,7 +278,7 @@ func (w *bitWriter) putCode(c *code) {
 	}
 }
 
-// takeCode reads what putCode wrote.
+// takeCode reads the encoding of putCode.
 func (r *bitReader) takeCode(c *code) error {
 	c.shift = uint(r.take(shiftBits))
 	if c.geometric = r.take(1) == 1; c.geometric {
@@ -295,7 +294,7 @@ func (r *bitReader) takeCode(c *code) error {
 		}
 	}
 	if top := uint(c.rungs - 1); bits.Len64(rungStart(top, 0))+int(c.shift) > 64 {
-		return fmt.Errorf("%w: rung %d shifted by %d", ErrCorrupt, top, c.shift)
+		return fmt.Errorf("%w: rung %d with shift %d exceeds 64 bits", ErrCorrupt, top, c.shift)
 	}
 	return nil
 }

@@ -2,19 +2,17 @@ package codec
 
 import "math"
 
-// roundPlaces is the number of decimals up to which [Round] keeps a value as it is.
+// roundPlaces is the number of decimals up to which [Round] does not round.
 const roundPlaces = 4
 
-// Round rounds v to the given number of significant bits, the leading one
-// included: 24 is the precision of a float32, and 53 or more keeps v. It rounds
-// to nearest, halves to even (IEEE 754), and so is off by at most |v| * 2^-bits.
+// Round rounds v to the given number of significant bits, including the leading one: 24 is the precision
+// of a float32, and 53 or more returns v. It rounds to nearest, halves to even (IEEE 754), so the
+// error is at most |v| * 2^-bits. Fewer than 1 bits count as 1.
 //
-// It keeps what needs no rounding to be stored in few bytes: whole numbers below
-// 2^53 and decimals of at most four places below 1e11. It keeps infinities, NaN
-// and zeros of either sign. Subnormals are rounded at the place where a normal
-// number with the least exponent is, and a value that rounds beyond the largest
-// float64 is kept. Round(Round(v, bits), bits) is Round(v, bits). bits below 1
-// are taken as 1.
+// Values that compress well without rounding stay as they are: integers below 2^53, and decimals of at
+// most four places below 1e11. So do infinities, NaN, zeros of either sign, and values that would
+// round to infinity. Subnormals are rounded at the same bit as the smallest normal numbers.
+// Round(Round(v, bits), bits) equals Round(v, bits).
 func Round(v float64, bits int) float64 {
 	if bits >= 53 || v == math.Trunc(v) && math.Abs(v) < 1<<53 || isShortDecimal(v) {
 		return v
@@ -33,5 +31,5 @@ func Round(v float64, bits int) float64 {
 	return rounded
 }
 
-// isShortDecimal says whether v is a decimal of at most roundPlaces places.
+// isShortDecimal reports whether v is a decimal of at most roundPlaces places.
 func isShortDecimal(v float64) bool { return isDecimal(v, roundPlaces) }

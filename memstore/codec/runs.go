@@ -5,15 +5,14 @@ import (
 	"math/bits"
 )
 
-// Runs cut a number of places into ranges that are in a set and out of it in
-// turn, "in" first: runs[0] places are in, runs[1] are out, and so on. Only
-// runs[0] may be zero. They tell which slots have samples, which residuals are
-// not zero, which values are patched. Lengths are Golomb-Rice coded (Rice 1979)
-// with a parameter for each side: a window that is half empty takes three
-// bytes, scattered gaps about what they hold in information, and the worst case,
-// every place at random, a bit a place like a bitmap.
+// Runs describe a set of positions as the lengths of alternating ranges, inside first: runs[0]
+// positions are in the set, runs[1] are not, and so on. Only runs[0] may be zero. They encode which
+// slots have samples, which residuals are not zero and which values are patched. The lengths are
+// Golomb-Rice coded (Rice 1979), with one parameter for the ranges inside and one for those outside.
+// A half empty window takes three bytes, scattered gaps about their entropy, and the worst case,
+// random positions, one bit per position like a bitmap.
 
-// putRuns writes runs, whose sum the reader must know.
+// putRuns writes runs. The reader must know their sum.
 func (w *bitWriter) putRuns(runs []int) {
 	first := uint64(0)
 	if runs[0] == 0 {
@@ -30,8 +29,7 @@ func (w *bitWriter) putRuns(runs []int) {
 	}
 }
 
-// riceParameters returns the parameters for every other run, from the first
-// and from the second.
+// riceParameters returns the parameters for the runs with even and with odd indexes.
 func riceParameters(runs []int) (even, odd uint) {
 	var sum [2]int
 	for i, n := range runs {
@@ -40,8 +38,8 @@ func riceParameters(runs []int) (even, odd uint) {
 	return riceParameter(sum[0], (len(runs)+1)/2), riceParameter(sum[1], len(runs)/2)
 }
 
-// riceParameter returns the parameter for count lengths that add up to sum:
-// about log2 of the mean times ln 2.
+// riceParameter returns the parameter for count lengths with this sum: about log2 of the mean times
+// ln 2.
 func riceParameter(sum, count int) uint {
 	if count == 0 {
 		return 0
@@ -50,7 +48,7 @@ func riceParameter(sum, count int) uint {
 	return min(uint(bits.Len(scaled)), 15)
 }
 
-// runBits returns what putRuns takes.
+// runBits returns the size of the encoding of putRuns.
 func runBits(runs []int) int {
 	if runs[0] == 0 {
 		runs = runs[1:]
@@ -64,8 +62,8 @@ func runBits(runs []int) int {
 	return total
 }
 
-// takeRuns appends the runs of total places to runs and returns them with the
-// number of places that are in.
+// takeRuns appends the runs of total positions to runs and returns them with the number of positions in
+// the set.
 func (r *bitReader) takeRuns(runs []int, total int) ([]int, int, error) {
 	isIn := r.take(1) == 0
 	k, next := uint(r.take(4)), uint(r.take(4))
@@ -76,7 +74,7 @@ func (r *bitReader) takeRuns(runs []int, total int) ([]int, int, error) {
 	for left := total; left > 0; {
 		n := r.takeRice(k, left)
 		if n > left || r.overrun() {
-			return runs, 0, fmt.Errorf("%w: runs do not add up to %d", ErrCorrupt, total)
+			return runs, 0, fmt.Errorf("%w: the runs do not add up to %d", ErrCorrupt, total)
 		}
 		runs = append(runs, n)
 		left -= n
@@ -89,7 +87,7 @@ func (r *bitReader) takeRuns(runs []int, total int) ([]int, int, error) {
 	return runs, count, nil
 }
 
-// takeRice reads a Golomb-Rice coded length, from 1. It may give up beyond limit.
+// takeRice reads a Golomb-Rice coded length, which is at least 1. It may stop reading beyond limit.
 func (r *bitReader) takeRice(k uint, limit int) int {
 	window := peek(r.src, r.pos)
 	ones := uint(bits.TrailingZeros64(^window))

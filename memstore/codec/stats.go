@@ -8,19 +8,17 @@ import (
 
 // Stats are the statistics of a column's samples.
 //
-// Count, Min and Max are what a loop over the samples with < and > gives (so
-// that of 0 and -0, which are equal, either may stand). Sum is, where the column
-// is constant or decimal, the exact sum rounded to float64 and off by at most
-// two units in the last place; else what adding the samples from left to right
-// in float64 gives. Without samples Min and Max are NaN and Sum is 0.
+// Count, Min and Max are the results of comparing the samples with < and > (so Min and Max may be
+// either 0 or -0, which are equal). For constant and decimal columns, Sum is the exact sum rounded to
+// float64, within two units in the last place; for others it is the float64 sum from left to right.
+// Without samples, Min and Max are NaN and Sum is 0.
 type Stats struct {
 	Count    int
 	Sum      float64
 	Min, Max float64
 }
 
-// Summarize computes the statistics of values, where NaN is no sample. Its Sum
-// adds from left to right.
+// Summarize computes the statistics of the values that are not NaN. Sum is the sum from left to right.
 func Summarize(values []float64) Stats {
 	s := Stats{Min: math.Inf(1), Max: math.Inf(-1)}
 	for _, v := range values {
@@ -42,9 +40,8 @@ func Summarize(values []float64) Stats {
 	return s
 }
 
-// Stats returns the statistics of the column of n slots at the start of src.
-// Where the column has them in its head ([Encoder.AppendWithStats]) the values
-// are not decoded; where it has not, they are.
+// Stats returns the statistics of the column of n slots at the start of src. It decodes the values only
+// if the head has no statistics (see [Encoder.AppendWithStats]).
 func (d *Decoder) Stats(src []byte, n int) (Stats, error) {
 	c, err := d.open(src, n)
 	if err != nil {
@@ -68,8 +65,8 @@ func (d *Decoder) Stats(src []byte, n int) (Stats, error) {
 	return c.stats, nil
 }
 
-// Count returns how many samples a column of n values holds, as Stats does. Where
-// none is missing the first byte tells, and damage of the others is not noticed.
+// Count returns the number of samples in a column of n slots. If no sample is missing, it reads only the
+// first byte and does not notice damage of the others.
 func (d *Decoder) Count(src []byte, n int) (int, error) {
 	if len(src) > 0 && n > 0 && n <= MaxSlots {
 		form := src[0] & formMask
@@ -84,14 +81,13 @@ func (d *Decoder) Count(src []byte, n int) (int, error) {
 	return c.samples, nil
 }
 
-// wholeStats are the statistics of a decimal column in steps of its domain.
+// wholeStats are the statistics of the integers of a decimal column.
 type wholeStats struct {
 	min, max int64
 	sum      int64
 }
 
-// sumWhole computes the statistics of ints; ok says that sums and products with
-// step stay within 62 bits.
+// sumWhole computes the statistics of ints. ok reports that sums and products with step fit in 62 bits.
 func sumWhole(ints []int64, step int64) (s wholeStats, ok bool) {
 	s = wholeStats{min: ints[0], max: ints[0]}
 	for _, x := range ints {
@@ -111,13 +107,13 @@ func (s wholeStats) append(dst []byte, reference int64, count int) []byte {
 	return binary.AppendVarint(dst, s.sum-reference*int64(count))
 }
 
-// takeWholeStats reads what append wrote, still relative.
+// takeWholeStats reads the encoding of append. The result is relative to the reference.
 func takeWholeStats(h *head) wholeStats {
 	low := h.varint()
 	return wholeStats{low, int64(h.uvarint()), h.varint()}
 }
 
-// stats makes relative s absolute.
+// stats converts s, which is relative to the reference, to statistics of values.
 func (s wholeStats) stats(d *decimal, reference int64, count int) Stats {
 	low := reference - s.min
 	whole := []int64{low, low + s.max, s.sum + reference*int64(count)}
@@ -126,8 +122,8 @@ func (s wholeStats) stats(d *decimal, reference int64, count int) Stats {
 	return Stats{count, v[2], v[0], v[1]}
 }
 
-// appendStats writes s for a pattern column without patches: minimum and maximum
-// are samples, and so are in the domain.
+// appendStats writes s for a pattern column without patches, where the minimum and the maximum are in the
+// domain.
 func (p pattern) appendStats(dst []byte, s Stats, reference int64) []byte {
 	dst = binary.AppendVarint(dst, reference-p.integer(s.Min))
 	dst = binary.AppendVarint(dst, p.integer(s.Max)-reference)
@@ -139,7 +135,7 @@ func (p pattern) takeStats(h *head, reference int64) Stats {
 	return Stats{Sum: h.float(), Min: p.float(low), Max: p.float(high)}
 }
 
-// appendFloatStats writes s where the domain does not hold it.
+// appendFloatStats writes s as floats, for statistics outside of the domain.
 func appendFloatStats(dst []byte, s Stats) []byte {
 	dst = appendFloat(dst, s.Sum)
 	dst = appendFloat(dst, s.Min)

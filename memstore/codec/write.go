@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// putResiduals writes the residuals of a column: the places of those that are
-// not zero if the rest is left out, the code, all rungs, all offsets. Rungs and
-// offsets are apart, so that a reader's next rung does not wait for an offset.
+// putResiduals writes the residuals of a column: the positions of the nonzero ones if the model is
+// sparse, the code, all rungs, all offsets. Rungs and offsets are separate, so that reading a rung
+// does not depend on the offset before it.
 func (e *Encoder) putResiduals(w *bitWriter) {
 	m, r := &e.model, &e.residuals
 	if m.sparse {
@@ -24,19 +24,19 @@ func (e *Encoder) putResiduals(w *bitWriter) {
 	w.putOffsets(&m.code, r)
 }
 
-// reserve makes room for n bytes.
+// reserve grows the buffer for n more bytes.
 func (w *bitWriter) reserve(n int) {
 	w.buf = slices.Grow(w.buf, n+16)
 }
 
-// field is what is written for a residual on a rung: the rung's code, or the bits
-// of the offset that its mask leaves.
+// field is the part of a residual that is written for its rung: the rung's code, or a mask of the bits
+// of the offset.
 type field struct {
 	bits  uint64
 	width uint
 }
 
-// putRungs writes the prefix codes of the rungs of r. There must be room.
+// putRungs writes the prefix codes of the rungs of r. The caller has reserved the space.
 func (w *bitWriter) putRungs(c *code, r *residuals) {
 	var short [maxRungs]uint8
 	assign(short[:], c.lengths[:c.rungs])
@@ -69,7 +69,7 @@ func (w *bitWriter) putRungs(c *code, r *residuals) {
 	}
 }
 
-// putOffsets writes the offsets of residuals on their rungs. There must be room.
+// putOffsets writes the offsets of the residuals of r. The caller has reserved the space.
 func (w *bitWriter) putOffsets(c *code, r *residuals) {
 	fields := &r.fields // by the rung without a shift
 	widest := uint(0)
