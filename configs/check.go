@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"maps"
+	"math"
 	"net"
 	"slices"
 	"strings"
@@ -47,7 +48,7 @@ func (c checker) main() {
 		c.fail("main.https-cert-file", "missing: main.https-key-file is set, and HTTPS needs both")
 	}
 	if m.HTTPSClientCAFile != "" && m.HTTPSCertFile == "" {
-		c.fail("main.https-client-ca-file", "means nothing without main.https-cert-file: clients show certificates over HTTPS only")
+		c.fail("main.https-client-ca-file", "needs main.https-cert-file: clients send certificates over HTTPS only")
 	}
 }
 
@@ -59,12 +60,17 @@ func (c checker) metricsAddr() {
 	}
 	c.hostPort(path, addr)
 	if host, _, err := net.SplitHostPort(addr); err == nil && !secureurl.IsLoopback(host) {
-		c.warn(path, "other machines reach this address: whoever does reads the metrics, the names of token issuers and subjects among them, without a token")
+		c.warn(path, "other machines can reach this address and read the metrics without a token, including the names of token issuers and subjects")
 	}
 }
 
 // demoKey is the public half of a key pair that the documentation of cc-backend and cc-metric-store prints.
 const demoKey = "kzfYrYy+TzpanWZHJ5qSdMj5uKUWgq74BWhQG6copP0="
+
+const (
+	wantPublicKey   = "expected the 32 bytes of an Ed25519 public key in standard base64; got "
+	printsPublicKey = `"ringstore key FILE" prints the key in this form`
+)
 
 func (c checker) authentication() {
 	const path = "main.jwt-public-key"
@@ -77,22 +83,21 @@ func (c checker) authentication() {
 			`or switch authentication off with "auth": {"disabled": true}`)
 	case !literal:
 	case err != nil:
-		c.fail(path, `must be standard base64 of 32 bytes, which this is not ("ringstore key FILE" prints the right form)`)
+		c.fail(path, wantPublicKey+"other text; "+printsPublicKey)
 	case key != "" && len(raw) != 32:
-		c.fail(path, "must be standard base64 of the 32 bytes of an Ed25519 public key, found %d bytes "+
-			`("ringstore key FILE" prints the right form)`, len(raw))
+		c.fail(path, wantPublicKey+"%d bytes; "+printsPublicKey, len(raw))
 	case key == demoKey:
-		c.warn(path, "is the demonstration key of ClusterCockpit: its private half is public, so anyone can write tokens for it")
+		c.warn(path, "is the demonstration key of ClusterCockpit: its private key is public, so anyone can create valid tokens")
 	}
 	if disabled {
-		c.warn("auth.disabled", "nobody is asked for a token: whoever reaches this server is an administrator")
+		c.warn("auth.disabled", "no token is required: everyone who can reach this server is an administrator")
 	}
 	switch c.config.Auth.UsersRead {
 	case "":
 	case UsersReadAll:
 		c.warn("auth.users-read", "the roles user and manager may query every job's data")
 	default:
-		c.fail("auth.users-read", `must be "all" or left out`)
+		c.fail("auth.users-read", `expected "all"; otherwise leave the key out`)
 	}
 }
 
@@ -114,12 +119,12 @@ func (c checker) metrics() {
 			c.fail(path, "the name is empty")
 		}
 		if m.Frequency < 1 || m.Frequency > maxFrequency {
-			c.fail(path+".frequency", "must be at least 1 and at most %d seconds", maxFrequency)
+			c.fail(path+".frequency", "expected 1 to %d seconds; got %d", maxFrequency, m.Frequency)
 		}
 		switch m.Aggregation {
 		case NoAggregation, SumAggregation, AvgAggregation:
 		default:
-			c.fail(path+".aggregation", `must be "sum", "avg" or null, found %s`, quote(string(m.Aggregation)))
+			c.fail(path+".aggregation", `expected "sum", "avg" or null; got %s`, quote(string(m.Aggregation)))
 		}
 		c.extraTags(path+".extra-tags", m.ExtraTags)
 		c.aliases(path+".aliases", name, aliases)
@@ -139,21 +144,21 @@ func (c checker) aliases(path, metric string, of map[string]string) {
 		case alias == "":
 			c.fail(at, "the alias is empty")
 		case configured:
-			c.fail(at, "%s is a metric itself", quote(alias))
+			c.fail(at, "%s is the name of a metric", quote(alias))
 		case of[alias] != "":
-			c.fail(at, "%s stands for %s already", quote(alias), quote(of[alias]))
+			c.fail(at, "%s is already an alias of %s", quote(alias), quote(of[alias]))
 		default:
 			of[alias] = metric
 		}
 	}
 }
 
-// Fewer bits than leastPrecision are no measurement any more, more than mostPrecision are what a float64 has.
-const leastPrecision, mostPrecision = 8, 52
+// Fewer bits than minPrecision make a measurement useless; a float64 has maxPrecision bits after the leading one.
+const minPrecision, maxPrecision = 8, 52
 
 func (c checker) precision(path string, bits int) {
-	if bits != 0 && (bits < leastPrecision || bits > mostPrecision) {
-		c.fail(path, "must be from %d to %d significant bits, or 0 to keep all", leastPrecision, mostPrecision)
+	if bits != 0 && (bits < minPrecision || bits > maxPrecision) {
+		c.fail(path, "expected %d to %d significant bits, or 0 to keep all; got %d", minPrecision, maxPrecision, bits)
 	}
 }
 
@@ -162,7 +167,7 @@ const maxExtraTags = 16
 
 func (c checker) extraTags(path string, tags []string) {
 	if len(tags) > maxExtraTags {
-		c.fail(path, "must be at most %d tags", maxExtraTags)
+		c.fail(path, "expected at most %d tags; got %d", maxExtraTags, len(tags))
 		return
 	}
 	for i, tag := range tags {
@@ -172,9 +177,9 @@ func (c checker) extraTags(path string, tags []string) {
 		case tag == "":
 			c.fail(at, "the tag is empty")
 		case slices.Contains(reservedTags, tag):
-			c.fail(at, "%s tells series apart already", quote(tag))
+			c.fail(at, "%s is part of the path of a series already", quote(tag))
 		case slices.Index(tags, tag) < i:
-			c.fail(at, "%s stands here twice", quote(tag))
+			c.fail(at, "%s is listed twice", quote(tag))
 		}
 	}
 }
@@ -188,23 +193,23 @@ func (c checker) metricStore() {
 		c.fail("metric-store.retention-in-memory", `missing: how long samples stay in memory, such as "48h"`)
 	}
 	if s.MemoryCap < 0 || s.MemoryCap > maxMemoryCap {
-		c.fail("metric-store.memory-cap", "must be between 0 and %d GB", maxMemoryCap)
+		c.fail("metric-store.memory-cap", "expected 0 to %d GB; got %d", maxMemoryCap, s.MemoryCap)
 	}
 	c.precision("metric-store.precision", s.Precision)
 	checkpoints := &c.config.MetricStore.Checkpoints
 	checkpoints.Directory = cmp.Or(checkpoints.Directory, defaults().MetricStore.Checkpoints.Directory)
 	if checkpoints.MaxWALSize < 0 {
-		c.fail("metric-store.checkpoints.max-wal-size", "must be 0 or a number of bytes")
+		c.fail("metric-store.checkpoints.max-wal-size", "expected 0 or a number of bytes; got %d", checkpoints.MaxWALSize)
 	}
 	checkpoints.Sync = cmp.Or(checkpoints.Sync, defaults().MetricStore.Checkpoints.Sync)
 	if mode := checkpoints.Sync; mode != SyncAlways && mode != SyncOff && mode.Interval() <= 0 {
-		c.fail("metric-store.checkpoints.sync", `must be "always", "off" or a duration such as "1s", found %s`, quote(string(mode)))
+		c.fail("metric-store.checkpoints.sync", `expected "always", "off" or a duration such as "1s"; got %s`, quote(string(mode)))
 	}
 	cleanup := &c.config.MetricStore.Cleanup
 	cleanup.Mode = cmp.Or(cleanup.Mode, CleanupDelete)
 	switch {
 	case cleanup.Mode != CleanupDelete && cleanup.Mode != CleanupArchive:
-		c.fail("metric-store.cleanup.mode", `must be "delete" or "archive", found %s`, quote(string(cleanup.Mode)))
+		c.fail("metric-store.cleanup.mode", `expected "delete" or "archive"; got %s`, quote(string(cleanup.Mode)))
 	case cleanup.Mode == CleanupArchive && cleanup.Directory == "":
 		c.fail("metric-store.cleanup.directory", `missing: where mode "archive" writes`)
 	}
@@ -212,22 +217,21 @@ func (c checker) metricStore() {
 
 func (c checker) limits() {
 	l := c.config.Limits
-	const most = 1<<63 - 1
 	for _, limit := range []struct {
-		key         string
-		value, most int64
+		key        string
+		value, max int64
 	}{
-		{"body-bytes", l.BodyBytes, most},
-		{"values-per-query", l.ValuesPerQuery, most},
-		{"hosts", int64(l.Hosts), most},
-		{"devices-per-host", int64(l.DevicesPerHost), most},
+		{"body-bytes", l.BodyBytes, math.MaxInt64},
+		{"values-per-query", l.ValuesPerQuery, math.MaxInt64},
+		{"hosts", int64(l.Hosts), math.MaxInt64},
+		{"devices-per-host", int64(l.DevicesPerHost), math.MaxInt64},
 		{"name-bytes", int64(l.NameBytes), 1<<16 - 1},
 	} {
 		switch {
 		case limit.value < 1:
-			c.fail("limits."+limit.key, "must be at least 1")
-		case limit.value > limit.most:
-			c.fail("limits."+limit.key, "must be at most %d", limit.most)
+			c.fail("limits."+limit.key, "expected at least 1; got %d", limit.value)
+		case limit.value > limit.max:
+			c.fail("limits."+limit.key, "expected at most %d; got %d", limit.max, limit.value)
 		}
 	}
 }
@@ -235,10 +239,10 @@ func (c checker) limits() {
 // name reports what no part of a series' path may be.
 func (c checker) name(path, what, name string) {
 	if limit := c.config.Limits.NameBytes; limit > 0 && len(name) > limit {
-		c.fail(path, "%s is %d bytes long, limits.name-bytes is %d", what, len(name), limit)
+		c.fail(path, "%s: expected at most %d bytes (limits.name-bytes); got %d", what, limit, len(name))
 	}
 	if strings.ContainsFunc(name, unicode.IsControl) {
-		c.fail(path, "%s holds a control character", what)
+		c.fail(path, "%s contains a control character", what)
 	}
 }
 
@@ -246,11 +250,11 @@ func (c checker) name(path, what, name string) {
 func (c checker) hostPort(path, address string) {
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
-		c.fail(path, `must be host:port, such as "127.0.0.1:8080", or "[::1]:8080"`)
+		c.fail(path, `expected host:port, such as "127.0.0.1:8080" or "[::1]:8080"; got %s`, quote(address))
 		return
 	}
 	if _, err := net.LookupPort("tcp", port); err != nil {
-		c.fail(path, "the port must be a number from 0 to 65535, or the name of a service")
+		c.fail(path, "expected a port from 0 to 65535 or the name of a service; got %s", quote(port))
 	}
 }
 

@@ -24,23 +24,23 @@ var (
 
 const (
 	maxIssuers = 100
-	// leastSecret is what RFC 7518, section 3.2, asks of HS256, in bytes.
-	leastSecret = 32
-	// mostLeeway is more than clocks differ.
-	mostLeeway = 10 * time.Minute
+	// minSecret is the minimum for HS256 in bytes (RFC 7518, section 3.2).
+	minSecret = 32
+	// maxLeeway is far more than clocks differ.
+	maxLeeway = 10 * time.Minute
 )
 
 func (c checker) issuers() {
 	const path = "auth.issuers"
 	a := c.config.Auth
 	if a.PollInterval < time.Second {
-		c.fail("auth.poll-interval", "must be at least 1s")
+		c.fail("auth.poll-interval", "expected at least 1s; got %s", a.PollInterval)
 	}
 	c.times("auth", a.Times)
 	c.notEmptied("auth.revocation-file")
 	c.azureKV("auth.azure-kv", a.AzureKV)
 	if len(a.Issuers) > maxIssuers {
-		c.fail(path, "must be at most %d", maxIssuers)
+		c.fail(path, "expected at most %d issuers; got %d", maxIssuers, len(a.Issuers))
 		return
 	}
 	names, issuers := map[string]string{}, map[string]string{}
@@ -48,13 +48,13 @@ func (c checker) issuers() {
 		at := joinIndex(path, i)
 		c.issuer(at, issuer)
 		if earlier, twice := names[issuer.Name]; twice && issuer.Name != "" {
-			c.fail(at+".name", "%s is the name of %s already", quote(issuer.Name), earlier)
+			c.fail(at+".name", "%s is already the name of %s", quote(issuer.Name), earlier)
 		}
 		switch earlier, twice := issuers[issuer.Issuer]; {
 		case twice && issuer.Issuer == "":
-			c.fail(at+".issuer", "missing: %s has none already, and only one may be for tokens without \"iss\"", earlier)
+			c.fail(at+".issuer", "missing: only one entry may be for tokens without \"iss\", and %s is", earlier)
 		case twice:
-			c.fail(at+".issuer", "%s is that of %s already", quote(issuer.Issuer), earlier)
+			c.fail(at+".issuer", "%s is already the issuer of %s", quote(issuer.Issuer), earlier)
 		}
 		names[issuer.Name], issuers[issuer.Issuer] = at, at
 	}
@@ -65,7 +65,7 @@ func (c checker) issuer(at string, i Issuer) {
 	case i.Name == "":
 		c.fail(at+".name", `missing: what to call this issuer in logs, such as "sso"`)
 	case len(i.Name) > 64 || strings.ContainsFunc(i.Name, notPrintable):
-		c.fail(at+".name", "must be at most 64 printable bytes")
+		c.fail(at+".name", "expected at most 64 bytes of printable text")
 	}
 	c.claimText(at+".issuer", i.Issuer)
 	c.notEmptied(at + ".issuer")
@@ -77,14 +77,14 @@ func (c checker) issuer(at string, i Issuer) {
 	c.grants(at, i)
 	c.times(at, i.Times)
 	if i.Discovery && len(i.Audience) == 0 {
-		c.warn(at+".audience", "is missing: tokens that this issuer gives for other services are accepted here as well")
+		c.warn(at+".audience", "missing: tokens that this issuer issues for other services are accepted here too")
 	}
 }
 
 // notEmptied refuses what restricts, and would not because a variable is set and empty.
 func (c checker) notEmptied(path string) {
 	if c.found.emptied[path] {
-		c.fail(path, "is empty with its variables: leave it out if that is meant")
+		c.fail(path, "empty after expanding its variables: leave the key out if that is intended")
 	}
 }
 
@@ -101,21 +101,21 @@ func (c checker) keys(at string, i Issuer) {
 	joined := i.Issuer == "" && c.config.Main.JWTPublicKey != ""
 	switch {
 	case i.SharedSecret != "" && (public || joined):
-		c.fail(at+".shared-secret", "cannot stand beside public keys: a token's key would be a matter of luck")
+		c.fail(at+".shared-secret", "cannot be combined with public keys: it would be ambiguous which key a token uses")
 	case i.SharedSecret == "" && !public && !joined && !c.anySkipped(at, keyMembers):
-		c.fail(at, "has no key: give one of %s", strings.Join(keyMembers, ", "))
+		c.fail(at, "no key: set one of %s", strings.Join(keyMembers, ", "))
 	}
 	if i.Discovery && i.Issuer == "" {
-		c.fail(at+".discovery", "needs an issuer: its URL says where to look")
+		c.fail(at+".discovery", "needs issuer, the URL of the provider")
 	} else if i.Discovery {
 		c.secureURL(at+".issuer", i.Issuer)
 	}
 	if i.KeyID != "" && i.PublicKey == "" && i.PublicKeyFile == "" {
-		c.fail(at+".key-id", "names the key of public-key or public-key-file, and there is none")
+		c.fail(at+".key-id", "needs public-key or public-key-file, whose key it names")
 	}
 	c.claimText(at+".key-id", i.KeyID)
 	if i.PublicKey != "" && i.PublicKeyFile != "" && i.KeyID != "" {
-		c.fail(at+".key-id", "cannot be that of both public-key and public-key-file")
+		c.fail(at+".key-id", "names one key, but public-key and public-key-file are both set")
 	}
 	c.valueOrReference(at+".public-key", i.PublicKey)
 	for n, text := range i.JWKSURLs {
@@ -136,34 +136,33 @@ func (c checker) sharedSecret(path, text string) {
 	if encoded {
 		var err error
 		if raw, err = base64.StdEncoding.DecodeString(text); err != nil {
-			c.fail(path, "must be standard base64 after \"base64:\"")
+			c.fail(path, "expected standard base64 after \"base64:\"")
 		}
 	}
-	if len(raw) < leastSecret {
-		c.fail(path, "must be at least %d bytes", leastSecret)
+	if len(raw) < minSecret {
+		c.fail(path, "expected at least %d bytes", minSecret)
 	}
-	c.warn(path, "stands in the configuration itself: whoever reads the file can write tokens; a reference is safer, "+
+	c.warn(path, "is written in the configuration: everyone who can read the file can create tokens; use a reference, "+
 		"such as "+referenceForms)
 }
 
 func (c checker) algorithms(entry string, i Issuer) {
 	path := entry + ".algorithms"
 	if i.SharedSecret != "" && len(i.Algorithms) == 0 {
-		c.fail(path, "missing: which of %s the shared-secret is for", strings.Join(secretAlgorithms, ", "))
+		c.fail(path, "missing: one or more of %s", strings.Join(secretAlgorithms, ", "))
 	}
 	for n, name := range i.Algorithms {
 		at := joinIndex(path, n)
 		secret := slices.Contains(secretAlgorithms, name)
 		switch {
 		case !secret && !slices.Contains(publicAlgorithms, name):
-			c.fail(at, "%s is no algorithm that is known here: %s", quote(name),
-				strings.Join(slices.Concat(publicAlgorithms, secretAlgorithms), ", "))
+			c.fail(at, "expected one of %s; got %s", strings.Join(slices.Concat(publicAlgorithms, secretAlgorithms), ", "), quote(name))
 		case secret && i.SharedSecret == "" && !c.found.skips(entry+".shared-secret"):
 			c.fail(at, "%s needs a shared-secret", quote(name))
 		case !secret && i.SharedSecret != "":
-			c.fail(at, "%s needs public keys, and this issuer has a shared-secret", quote(name))
+			c.fail(at, "%s needs public keys, but this issuer has a shared-secret", quote(name))
 		case slices.Index(i.Algorithms, name) < n:
-			c.fail(at, "%s stands here twice", quote(name))
+			c.fail(at, "%s is listed twice", quote(name))
 		}
 	}
 }
@@ -178,7 +177,7 @@ func (c checker) claims(at string, i Issuer) {
 		path := joinKey(at+".require-claims", claim)
 		c.text(path, claim)
 		if len(i.RequireClaims[claim]) == 0 {
-			c.fail(path, "missing: the value, or a list of values, that the claim must have")
+			c.fail(path, "missing: the value or the list of values that the claim must have")
 		}
 		c.texts(path, i.RequireClaims[claim])
 	}
@@ -203,7 +202,7 @@ func (c checker) grants(at string, i Issuer) {
 
 func (c checker) role(path, role string) {
 	if !slices.Contains(roles, role) {
-		c.fail(path, "%s is no role: it must be one of %s", quote(role), strings.Join(roles, ", "))
+		c.fail(path, "expected one of %s; got %s", strings.Join(roles, ", "), quote(role))
 	}
 }
 
@@ -223,8 +222,8 @@ func (c checker) clusters(path string, list, within []string) {
 
 func (c checker) times(at string, t Times) {
 	c.notEmptied(at + ".max-lifetime")
-	if t.Leeway != nil && *t.Leeway > mostLeeway {
-		c.fail(at+".leeway", "must be at most %s", mostLeeway)
+	if t.Leeway != nil && *t.Leeway > maxLeeway {
+		c.fail(at+".leeway", "expected at most %s; got %s", maxLeeway, *t.Leeway)
 	}
 }
 
@@ -245,7 +244,7 @@ func (c checker) text(path, text string) {
 // claimText checks a text that no token's could be equal to.
 func (c checker) claimText(path, text string) {
 	if len(text) > 1024 || strings.ContainsFunc(text, notPrintable) {
-		c.fail(path, "must be at most 1024 printable bytes")
+		c.fail(path, "expected at most 1024 bytes of printable text")
 	}
 }
 
@@ -256,11 +255,11 @@ func (c checker) secureURL(path, text string) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		c.fail(path, "must be an absolute URL such as https://sso.example.org/realms/hpc")
+		c.fail(path, "expected an absolute URL such as https://sso.example.org/realms/hpc")
 	case !secureurl.IsSecure(u):
-		c.fail(path, "must be https: whoever is on the way there could put in keys of their own")
+		c.fail(path, "expected an https URL: others on the network could replace the keys")
 	case u.User != nil || u.Fragment != "":
-		c.fail(path, "must have no user, password or fragment")
+		c.fail(path, "expected a URL without user, password and fragment")
 	}
 }
 
@@ -272,16 +271,16 @@ func (c checker) azureKV(at string, a AzureKV) {
 		}
 	}
 	if given != 0 && given != 3 {
-		c.fail(at, "tenant-id, client-id and client-secret log in together: give all three or none")
+		c.fail(at, "set all of tenant-id, client-id and client-secret, or none")
 	}
 	c.reference(at+".client-secret", a.ClientSecret, "a secret")
 	if ref, _, _ := ParseReference(a.ClientSecret); ref.Store == StoreAzureKV {
-		c.fail(at+".client-secret", "cannot stand in the vault that it opens")
+		c.fail(at+".client-secret", "cannot be in the vault that it opens")
 	}
 	if a.AuthorityHost != "" {
 		c.secureURL(at+".authority-host", a.AuthorityHost)
 	}
 	if a.NamePrefix != "" && !azureName(a.NamePrefix, 64) {
-		c.fail(at+".name-prefix", "must be letters, digits and hyphens")
+		c.fail(at+".name-prefix", "expected letters, digits and hyphens")
 	}
 }

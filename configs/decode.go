@@ -114,11 +114,11 @@ func (d decoder) object(path string, n node, v reflect.Value) {
 		note, accepted := withoutEffect[at]
 		switch {
 		case known && given[key]:
-			d.fail(at, m.value, fmt.Sprintf("duplicate key, stands here as %s as well", quote(key)))
+			d.fail(at, m.value, fmt.Sprintf("duplicate key, also written as %s", quote(key)))
 		case known:
 			given[key] = true
 			if key != m.key {
-				d.warn(at, m.value, fmt.Sprintf("taken for %s", quote(key)))
+				d.warn(at, m.value, fmt.Sprintf("read as %s", quote(key)))
 			}
 			d.child(joinKey(path, key), n, m.value, fields[key])
 		case accepted:
@@ -149,7 +149,7 @@ func (d decoder) table(path string, n node, v reflect.Value) {
 		}
 		key := reflect.ValueOf(name)
 		if v.MapIndex(key).IsValid() {
-			d.fail(at, m.value, "duplicate key, with its variables")
+			d.fail(at, m.value, "duplicate key after expanding its variables")
 			continue
 		}
 		element := reflect.New(v.Type().Elem()).Elem()
@@ -161,7 +161,7 @@ func (d decoder) table(path string, n node, v reflect.Value) {
 func (d decoder) integer(path string, n node, v reflect.Value) {
 	i, err := strconv.ParseInt(n.text, 10, v.Type().Bits())
 	if err != nil {
-		d.fail(path, n, "must be a whole number of at most 19 digits, found "+quote(n.text))
+		d.fail(path, n, "expected a whole number of at most 19 digits; got "+quote(n.text))
 		return
 	}
 	v.SetInt(i)
@@ -177,19 +177,18 @@ func (d decoder) optionalDuration(path string, n node, v reflect.Value) {
 }
 
 // duration leaves the default for an empty string, as if the key were not there.
-func (d decoder) duration(path string, n node, v reflect.Value, least time.Duration) {
+func (d decoder) duration(path string, n node, v reflect.Value, minimum time.Duration) {
 	if !d.is(jsontext.KindString, path, n, `a duration in quotes, such as "48h" or "10m"`) || n.text == "" {
 		return
 	}
 	t, err := time.ParseDuration(n.text)
 	switch {
 	case err != nil:
-		d.fail(path, n, fmt.Sprintf(`%s is no duration: write hours, minutes and seconds, such as "48h", "10m" or "1h30m"`,
-			quote(n.text)))
-	case t < least && least > 0:
-		d.fail(path, n, "must be longer than 0")
-	case t < least:
-		d.fail(path, n, "must not be negative")
+		d.fail(path, n, `expected a duration in hours, minutes and seconds, such as "48h", "10m" or "1h30m"; got `+quote(n.text))
+	case t < minimum && minimum > 0:
+		d.fail(path, n, "expected a duration longer than 0; got "+quote(n.text))
+	case t < minimum:
+		d.fail(path, n, "expected a duration of at least 0; got "+quote(n.text))
 	default:
 		v.SetInt(int64(t))
 	}

@@ -33,14 +33,14 @@ func expand(text string) (string, error) {
 		}
 		inside, after, closed := strings.Cut(rest, "}")
 		if !closed {
-			return "", errors.New(`"${" without "}"; write "$${" for one that is meant as it is`)
+			return "", errors.New(`"${" without "}"; for a literal "${", write "$${"`)
 		}
 		value, err := valueOf(inside)
 		if err != nil {
 			return "", err
 		}
 		if out.Len()+len(before)+len(value) > maxExpandedBytes {
-			return "", fmt.Errorf("longer than %d bytes with its variables", maxExpandedBytes)
+			return "", fmt.Errorf("longer than %d bytes after expanding its variables", maxExpandedBytes)
 		}
 		out.WriteString(before + value)
 		text = after
@@ -51,8 +51,8 @@ func expand(text string) (string, error) {
 func valueOf(inside string) (string, error) {
 	name, fallback, hasFallback := strings.Cut(inside, ":-")
 	if !variableName(name) || strings.Contains(fallback, "${") {
-		return "", errors.New(`must be "${NAME}" or "${NAME:-default}", the name of letters, digits and "_"; ` +
-			`write "$${" for a "${" that is meant as it is`)
+		return "", errors.New(`expected "${NAME}" or "${NAME:-default}" with a name of letters, digits and "_"; ` +
+			`for a literal "${", write "$${"`)
 	}
 	value, set := os.LookupEnv(name)
 	switch {

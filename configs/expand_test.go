@@ -11,7 +11,7 @@ func TestExpand(t *testing.T) {
 	t.Setenv("RS_NESTED", "${RS_NAME}$${")
 	t.Setenv("RS_BINARY", "\xff")
 	t.Setenv("RS_LONG", strings.Repeat("x", 100<<10))
-	const form = `must be "${NAME}" or "${NAME:-default}"`
+	const form = `expected "${NAME}" or "${NAME:-default}"`
 	bad := func(text, want string) {
 		t.Helper()
 		if got, err := expand(text); err == nil || got != "" || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hun") {

@@ -25,64 +25,64 @@ func TestRefusedIssuers(t *testing.T) {
 	f := func(text string, want ...string) { t.Helper(); refused(t, text, want...) }
 	const known = "RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519, HS256, HS384, HS512"
 
-	f(accepting(`5`), at+": must be an object, found a number")
+	f(accepting(`5`), at+": expected an object; got a number")
 	f(accepting(`{}`), at+`.name: missing: what to call this issuer in logs, such as "sso"`)
-	f(accepting(`{"name": "a\nb"}`), at+".name: must be at most 64 printable bytes")
-	f(accepting(`{"name": "a", "issuer": "x"}`), at+": has no key: give one of discovery, public-key, public-key-file, jwks-urls, jwks-file, shared-secret")
+	f(accepting(`{"name": "a\nb"}`), at+".name: expected at most 64 bytes of printable text")
+	f(accepting(`{"name": "a", "issuer": "x"}`), at+": no key: set one of discovery, public-key, public-key-file, jwks-urls, jwks-file, shared-secret")
 	f(accepting(`{"name": "a", "issuer": "x", "publik-key": "k"}`), at+`.publik-key: unknown key; did you mean "public-key"?`,
-		at+": has no key: give one of discovery, public-key, public-key-file, jwks-urls, jwks-file, shared-secret")
+		at+": no key: set one of discovery, public-key, public-key-file, jwks-urls, jwks-file, shared-secret")
 	f(accepting(`{"name": "a"}, {"name": "b"}`),
-		`config.json: auth.issuers[1].issuer: missing: auth.issuers[0] has none already, and only one may be for tokens without "iss"`)
+		`config.json: auth.issuers[1].issuer: missing: only one entry may be for tokens without "iss", and auth.issuers[0] is`)
 	f(accepting(`{"name": "a", "issuer": "x", "public-key": "k"}, {"name": "a", "issuer": "x", "public-key": "k"}`),
-		`config.json: auth.issuers[1].name: "a" is the name of auth.issuers[0] already`,
-		`config.json: auth.issuers[1].issuer: "x" is that of auth.issuers[0] already`)
-	f(accepting(`{"name": "a", "discovery": true, "audience": ["m"]}`), at+".discovery: needs an issuer: its URL says where to look")
+		`config.json: auth.issuers[1].name: "a" is already the name of auth.issuers[0]`,
+		`config.json: auth.issuers[1].issuer: "x" is already the issuer of auth.issuers[0]`)
+	f(accepting(`{"name": "a", "discovery": true, "audience": ["m"]}`), at+".discovery: needs issuer, the URL of the provider")
 	f(accepting(`{"name": "a", "discovery": true, "audience": ["m"], "issuer": "open-metadata.org"}`),
-		at+".issuer: must be an absolute URL such as https://sso.example.org/realms/hpc")
+		at+".issuer: expected an absolute URL such as https://sso.example.org/realms/hpc")
 	f(accepting(`{"name": "a", "discovery": true, "audience": ["m"], "issuer": "http://sso.example.org"}`),
-		at+".issuer: must be https: whoever is on the way there could put in keys of their own")
+		at+".issuer: expected an https URL: others on the network could replace the keys")
 	f(accepting(`{"name": "a", "issuer": "x", "jwks-urls": ["https://h/a", "http://h/b", "ftp://h", "https://u:hunter2@h", "/jwks"]}`),
-		at+".jwks-urls[1]: must be https: whoever is on the way there could put in keys of their own",
-		at+".jwks-urls[2]: must be an absolute URL such as https://sso.example.org/realms/hpc",
-		at+".jwks-urls[3]: must have no user, password or fragment",
-		at+".jwks-urls[4]: must be an absolute URL such as https://sso.example.org/realms/hpc")
-	f(accepting(`{"name": "a", "issuer": "x", "jwks-urls": "https://h/a"}`), at+".jwks-urls: must be an array, found a string")
-	f(sso(`, "key-id": "k"`), at+".key-id: names the key of public-key or public-key-file, and there is none")
+		at+".jwks-urls[1]: expected an https URL: others on the network could replace the keys",
+		at+".jwks-urls[2]: expected an absolute URL such as https://sso.example.org/realms/hpc",
+		at+".jwks-urls[3]: expected a URL without user, password and fragment",
+		at+".jwks-urls[4]: expected an absolute URL such as https://sso.example.org/realms/hpc")
+	f(accepting(`{"name": "a", "issuer": "x", "jwks-urls": "https://h/a"}`), at+".jwks-urls: expected an array; got a string")
+	f(sso(`, "key-id": "k"`), at+".key-id: needs public-key or public-key-file, whose key it names")
 	f(accepting(`{"name": "a", "issuer": "x", "public-key": "k", "public-key-file": "f", "key-id": "k"}`),
-		at+".key-id: cannot be that of both public-key and public-key-file")
+		at+".key-id: names one key, but public-key and public-key-file are both set")
 	f(accepting(`{"name": "a", "issuer": "x", "public-key": "azure-kv://vault"}`),
-		at+`.public-key: a vault's secret is written "azure-kv://VAULT/NAME" or "azure-kv://VAULT/NAME/VERSION"`)
+		at+`.public-key: expected "azure-kv://VAULT/NAME" or "azure-kv://VAULT/NAME/VERSION"`)
 
-	f(sso(`, "algorithms": ["none"]`), at+`.algorithms[0]: "none" is no algorithm that is known here: `+known)
-	f(sso(`, "algorithms": ["rs256"]`), at+`.algorithms[0]: "rs256" is no algorithm that is known here: `+known)
-	f(sso(`, "algorithms": ["RS256", "RS256"]`), at+`.algorithms[1]: "RS256" stands here twice`)
+	f(sso(`, "algorithms": ["none"]`), at+`.algorithms[0]: expected one of `+known+`; got "none"`)
+	f(sso(`, "algorithms": ["rs256"]`), at+`.algorithms[0]: expected one of `+known+`; got "rs256"`)
+	f(sso(`, "algorithms": ["RS256", "RS256"]`), at+`.algorithms[1]: "RS256" is listed twice`)
 	f(sso(`, "algorithms": ["HS256"]`), at+`.algorithms[0]: "HS256" needs a shared-secret`)
-	f(sso(`, "default-roles": ["Admin"]`), at+`.default-roles[0]: "Admin" is no role: it must be one of admin, api, support, manager, user`)
+	f(sso(`, "default-roles": ["Admin"]`), at+`.default-roles[0]: expected one of admin, api, support, manager, user; got "Admin"`)
 	f(sso(`, "role-map": {"a": "root", "b.c": {"clusters": ["x"]}, "d": 5, "": "user"}`),
-		at+".role-map.d: must be an object, found a number",
+		at+".role-map.d: expected an object; got a number",
 		at+`.role-map[""]: is empty`,
-		at+`.role-map.a: "root" is no role: it must be one of admin, api, support, manager, user`,
+		at+`.role-map.a: expected one of admin, api, support, manager, user; got "root"`,
 		at+`.role-map["b.c"].role: missing: one of admin, api, support, manager, user`)
 	f(sso(`, "role-map": {"a": {"role": "api", "cluster": ["x"]}}`), at+`.role-map.a.cluster: unknown key; did you mean "clusters"?`)
 	f(sso(`, "role-map": {"a": {"role": "api", "clusters": ["alex", ""]}}, "clusters": ["fritz"]`),
 		at+`.role-map.a.clusters[0]: "alex" is not among the clusters of the issuer`, at+`.role-map.a.clusters[1]: the name is empty`)
-	f(sso(`, "clusters": ["a\u0000"]`), at+".clusters[0]: the name holds a control character")
+	f(sso(`, "clusters": ["a\u0000"]`), at+".clusters[0]: the name contains a control character")
 	f(sso(`, "require-claims": {"typ": [], "": "x", "a": 5, "b": ["", 1]}`),
-		at+".require-claims.a: must be an array, found a number", at+".require-claims.b[1]: must be a string, found a number",
+		at+".require-claims.a: expected an array; got a number", at+".require-claims.b[1]: expected a string; got a number",
 		at+`.require-claims[""]: is empty`, at+".require-claims.b[0]: is empty",
-		at+".require-claims.typ: missing: the value, or a list of values, that the claim must have")
+		at+".require-claims.typ: missing: the value or the list of values that the claim must have")
 	f(sso(`, "audience": [""], "authorized-parties": ["a\u200b"], "principal-claims": [""], "job-user-claim": "\n"`),
-		at+".audience[0]: is empty", at+".authorized-parties[0]: must be at most 1024 printable bytes",
-		at+".principal-claims[0]: is empty", at+".job-user-claim: must be at most 1024 printable bytes")
-	f(sso(`, "leeway": "1h", "max-lifetime": "-1s", "require-expiry": "yes"`), at+".max-lifetime: must not be negative",
-		at+".require-expiry: must be true or false, found a string", at+".leeway: must be at most 10m0s")
-	f(accepting(``, `"leeway": "20m"`, `"poll-interval": "1ms"`), "config.json: auth.poll-interval: must be at least 1s",
-		"config.json: auth.leeway: must be at most 10m0s")
-	f(accepting(strings.Repeat(`{},`, 100)+`{}`), "config.json: auth.issuers: must be at most 100")
+		at+".audience[0]: is empty", at+".authorized-parties[0]: expected at most 1024 bytes of printable text",
+		at+".principal-claims[0]: is empty", at+".job-user-claim: expected at most 1024 bytes of printable text")
+	f(sso(`, "leeway": "1h", "max-lifetime": "-1s", "require-expiry": "yes"`), at+`.max-lifetime: expected a duration of at least 0; got "-1s"`,
+		at+".require-expiry: expected true or false; got a string", at+".leeway: expected at most 10m0s; got 1h0m0s")
+	f(accepting(``, `"leeway": "20m"`, `"poll-interval": "1ms"`), "config.json: auth.poll-interval: expected at least 1s; got 1ms",
+		"config.json: auth.leeway: expected at most 10m0s; got 20m0s")
+	f(accepting(strings.Repeat(`{},`, 100)+`{}`), "config.json: auth.issuers: expected at most 100 issuers; got 101")
 }
 
 func TestRefusedSharedSecrets(t *testing.T) {
-	const beside = at + ".shared-secret: cannot stand beside public keys: a token's key would be a matter of luck"
+	const beside = at + ".shared-secret: cannot be combined with public keys: it would be ambiguous which key a token uses"
 	f := func(members string, want ...string) {
 		t.Helper()
 		refused(t, accepting(`{"name": "a", "issuer": "x", "algorithms": ["HS256"], `+members+`}`), want...)
@@ -91,16 +91,16 @@ func TestRefusedSharedSecrets(t *testing.T) {
 	f(`"shared-secret": "env:S", "public-key-file": "k"`, beside)
 	f(`"shared-secret": "env:S", "jwks-file": "k"`, beside)
 	f(`"shared-secret": "env:S", "jwks-urls": ["https://h"]`, beside)
-	f(`"shared-secret": "hunter2-hunter2-hunter2-hunter2"`, at+".shared-secret: must be at least 32 bytes")
-	f(`"shared-secret": "base64:aHVudGVyMg=="`, at+".shared-secret: must be at least 32 bytes")
-	f(`"shared-secret": "base64:hunter2!"`, at+`.shared-secret: must be standard base64 after "base64:"`)
-	f(`"shared-secret": "env:"`, at+`.shared-secret: the reference names nothing after "env:"`)
-	f(`"shared-secret": "base64:file:"`, at+`.shared-secret: the reference names nothing after "file:"`)
-	f(`"shared-secret": 5`, at+".shared-secret: must be a string, found a number")
+	f(`"shared-secret": "hunter2-hunter2-hunter2-hunter2"`, at+".shared-secret: expected at least 32 bytes")
+	f(`"shared-secret": "base64:aHVudGVyMg=="`, at+".shared-secret: expected at least 32 bytes")
+	f(`"shared-secret": "base64:hunter2!"`, at+`.shared-secret: expected standard base64 after "base64:"`)
+	f(`"shared-secret": "env:"`, at+`.shared-secret: expected a name after "env:"`)
+	f(`"shared-secret": "base64:file:"`, at+`.shared-secret: expected a name after "file:"`)
+	f(`"shared-secret": 5`, at+".shared-secret: expected a string; got a number")
 
-	const needs = " needs public keys, and this issuer has a shared-secret"
+	const needs = " needs public keys, but this issuer has a shared-secret"
 	refused(t, accepting(`{"name": "a", "issuer": "x", "shared-secret": "env:S"}`),
-		at+".algorithms: missing: which of HS256, HS384, HS512 the shared-secret is for")
+		at+".algorithms: missing: one or more of HS256, HS384, HS512")
 	refused(t, accepting(`{"name": "a", "issuer": "x", "shared-secret": "env:S", "algorithms": ["HS256", "RS256"]}`), at+`.algorithms[1]: "RS256"`+needs)
 	// jwt-public-key is among the keys of the issuer without "issuer".
 	refused(t, accepting(`{"name": "a", "shared-secret": "env:S", "algorithms": ["HS256"]}`), beside)
@@ -112,21 +112,21 @@ func TestRefusedAzureKV(t *testing.T) {
 		t.Helper()
 		refused(t, minimal(`"auth": {"azure-kv": {`+members+`}}`), want...)
 	}
-	f(`"client-id": "c"`, at+": tenant-id, client-id and client-secret log in together: give all three or none")
+	f(`"client-id": "c"`, at+": set all of tenant-id, client-id and client-secret, or none")
 	f(`"tenant-id": "t", "client-id": "c", "client-secret": "hunter2"`,
-		at+`.client-secret: must be "env:NAME", "file:PATH" or "azure-kv://VAULT/NAME": a secret itself does not belong into a configuration`)
-	f(`"tenant-id": "t", "client-id": "c", "client-secret": "azure-kv://vault/s"`, at+".client-secret: cannot stand in the vault that it opens")
-	f(`"authority-host": "http://login.example.org"`, at+".authority-host: must be https: whoever is on the way there could put in keys of their own")
-	f(`"name-prefix": "a/b"`, at+".name-prefix: must be letters, digits and hyphens")
+		at+`.client-secret: expected a reference, "env:NAME", "file:PATH" or "azure-kv://VAULT/NAME"; do not write a secret itself into the configuration`)
+	f(`"tenant-id": "t", "client-id": "c", "client-secret": "azure-kv://vault/s"`, at+".client-secret: cannot be in the vault that it opens")
+	f(`"authority-host": "http://login.example.org"`, at+".authority-host: expected an https URL: others on the network could replace the keys")
+	f(`"name-prefix": "a/b"`, at+".name-prefix: expected letters, digits and hyphens")
 }
 
 func TestWarnedOfIssuers(t *testing.T) {
 	f := func(text string, want ...string) { t.Helper(); loaded(t, text, want...) }
 
 	f(accepting(`{"name": "a", "issuer": "https://h", "discovery": true}`),
-		at+".audience: is missing: tokens that this issuer gives for other services are accepted here as well")
+		at+".audience: missing: tokens that this issuer issues for other services are accepted here too")
 	f(accepting(`{"name": "a", "issuer": "x", "shared-secret": "`+strings.Repeat("k", 32)+`", "algorithms": ["HS256"]}`),
-		at+".shared-secret: stands in the configuration itself: whoever reads the file can write tokens; a reference is safer, "+
+		at+".shared-secret: is written in the configuration: everyone who can read the file can create tokens; use a reference, "+
 			`such as "env:NAME", "file:PATH" or "azure-kv://VAULT/NAME"`)
 	f(accepting(`{"name": "a", "issuer": "http://127.0.0.1:8080/x", "discovery": true, "audience": ["m"]}`))
 	f(accepting(`{"name": "a", "issuer": "x", "shared-secret": "base64:azure-kv://vault/key", "algorithms": ["HS512"]}`))
@@ -218,12 +218,12 @@ func TestVariables(t *testing.T) {
 	f(minimal(`"auth": {"issuers": [{"name": "a", "issuer": "x", "jwks-urls": ["https://h", "${RS_UNSET}"]}]}`),
 		at+".jwks-urls[1]: "+unset)
 	f(minimal(`"metrics-file": "${RS_UNSET}/m.json"`), "config.json: metrics-file: "+unset)
-	f(minimal(`"limits": {"hosts": "${RS_HOURS}"}`), "config.json: limits.hosts: must be a whole number, found a string")
+	f(minimal(`"limits": {"hosts": "${RS_HOURS}"}`), "config.json: limits.hosts: expected a whole number; got a string")
 
-	const emptied = "is empty with its variables: leave it out if that is meant"
+	const emptied = "empty after expanding its variables: leave the key out if that is intended"
 	t.Setenv("RS_EMPTY", "")
 	f(sso(`, "role-map": {"${RS_UNSET}": "user"}`), at+`.role-map["${RS_UNSET}"]: the key: `+unset)
-	f(sso(`, "role-map": {"12h": "user", "${RS_HOURS}": "admin"}`), at+`.role-map["${RS_HOURS}"]: duplicate key, with its variables`)
+	f(sso(`, "role-map": {"12h": "user", "${RS_HOURS}": "admin"}`), at+`.role-map["${RS_HOURS}"]: duplicate key after expanding its variables`)
 	f(sso(`, "role-map": {"${RS_EMPTY}": "user"}`), at+`.role-map[""]: is empty`)
 	f(minimal(`"auth": {"issuers": [{"name": "a", "issuer": "${RS_EMPTY}"}]}`),
 		at+".issuer: "+emptied)

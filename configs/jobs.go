@@ -49,7 +49,7 @@ func (c checker) backend() {
 	const urlPath, tokenPath = "main.backend-url", "auth.jobs.backend.token"
 	address, b := c.config.Main.BackendURL, c.config.Auth.Jobs.Backend
 	if b.PollInterval < time.Second {
-		c.fail("auth.jobs.backend.poll-interval", "must be at least 1s")
+		c.fail("auth.jobs.backend.poll-interval", "expected at least 1s; got %s", b.PollInterval)
 	}
 	c.jobEvents()
 	c.reference(tokenPath, b.Token, "a token")
@@ -63,13 +63,13 @@ func (c checker) backend() {
 		c.warn(tokenPath, "has no effect without main.backend-url")
 	case address == "":
 	case !usable && b.Token != "":
-		c.fail(urlPath, "must be an absolute URL such as https://monitoring.example.org")
+		c.fail(urlPath, "expected an absolute URL such as https://monitoring.example.org")
 	case !usable:
-		c.warn(urlPath, "cannot be asked: not an absolute URL such as https://monitoring.example.org")
+		c.warn(urlPath, "not used: expected an absolute URL such as https://monitoring.example.org")
 	case b.Token == "":
-		c.warn(urlPath, "is not asked where jobs run: auth.jobs.backend.token is missing")
+		c.warn(urlPath, "not used for jobs: auth.jobs.backend.token is missing")
 	case !secureurl.IsSecure(u):
-		c.warn(urlPath, "is http: whoever is on the way there can read the token")
+		c.warn(urlPath, "is http: others on the network can read the token")
 	}
 }
 
@@ -78,10 +78,10 @@ func (c checker) jobEvents() {
 	const path = "auth.jobs.nats"
 	jobs := &c.config.Auth.Jobs
 	if jobs.MaxStaleness < time.Minute {
-		c.fail("auth.jobs.max-staleness", "must be at least 1m")
+		c.fail("auth.jobs.max-staleness", "expected at least 1m0s; got %s", jobs.MaxStaleness)
 	}
 	if jobs.SharedNodeMetrics {
-		c.warn("auth.jobs.shared-node-metrics", "who has a job on a shared node sees what the jobs of others do to the node")
+		c.warn("auth.jobs.shared-node-metrics", "users with a job on a shared node see metrics of the whole node, which the jobs of others affect")
 	}
 	if jobs.NATS == nil {
 		return
@@ -89,14 +89,14 @@ func (c checker) jobEvents() {
 	n := jobs.NATS
 	n.Authorization = cmp.Or(n.Authorization, AuthorizationHeader)
 	if n.Subject == "" || !validSubject(n.Subject) {
-		c.fail(path+".subject", `missing, or not a subject: where job events come, such as "cc.job.event"`)
+		c.fail(path+".subject", `expected the NATS subject of job events, such as "cc.job.event"`)
 	}
 	switch n.Authorization {
 	case AuthorizationHeader:
 	case AuthorizationConnection:
 		c.eventsByConnection(path, n.Subject)
 	default:
-		c.fail(path+".authorization", `must be "header" or "connection": whoever tells of jobs grants nodes`)
+		c.fail(path+".authorization", `expected "header" or "connection": a reported job grants access to its nodes`)
 	}
 	c.texts(path+".publishers", n.Publishers)
 	if c.config.NATS.Address == "" && c.config.NATS.Embedded == nil {
@@ -104,7 +104,7 @@ func (c checker) jobEvents() {
 	}
 	for i, name := range n.Publishers {
 		if len(c.config.Auth.Issuers) > 1 && !strings.Contains(name, ":") {
-			c.warn(joinIndex(path+".publishers", i), "is whoever any of the issuers calls so: put the issuer's name and a colon before it")
+			c.warn(joinIndex(path+".publishers", i), "matches this subject of every issuer; write ISSUER:SUBJECT to name one")
 		}
 	}
 }
@@ -112,11 +112,11 @@ func (c checker) jobEvents() {
 // eventsByConnection makes sure that who connects to publish metrics cannot tell of jobs.
 func (c checker) eventsByConnection(path, subject string) {
 	if n := c.config.NATS; n.Address != "" && n.AuthCallout == nil && !c.config.Auth.Disabled {
-		c.fail(path+".authorization", `"connection" needs nats.auth-callout where the server is not embedded`)
+		c.fail(path+".authorization", `"connection" needs nats.auth-callout with an external server`)
 	}
 	for i, s := range c.config.MetricStore.Subscriptions {
 		if overlap(subject, s.SubscribeTo) {
-			c.fail(path+".subject", "overlaps with %s: who may write could tell of jobs", joinIndex("metric-store.nats-subscriptions", i))
+			c.fail(path+".subject", "overlaps with %s: a publisher of metrics could report jobs", joinIndex("metric-store.nats-subscriptions", i))
 		}
 	}
 }

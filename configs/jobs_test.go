@@ -15,17 +15,17 @@ func asking(url, members string) string {
 
 func TestRefusedBackend(t *testing.T) {
 	f := func(text string, want ...string) { t.Helper(); refused(t, text, want...) }
-	const literal = `config.json: auth.jobs.backend.token: must be "env:NAME", "file:PATH" or "azure-kv://VAULT/NAME": a token itself does not belong into a configuration`
+	const literal = `config.json: auth.jobs.backend.token: expected a reference, "env:NAME", "file:PATH" or "azure-kv://VAULT/NAME"; do not write a token itself into the configuration`
 	const url = "https://monitoring.example.org"
 
 	f(asking(url, `"token": "eyJhbGciOiJFZERTQSJ9.e30.c2ln"`), literal)
-	f(asking(url, `"token": "env:"`), `config.json: auth.jobs.backend.token: the reference names nothing after "env:"`)
-	f(asking(url, `"token": "file:"`), `config.json: auth.jobs.backend.token: the reference names nothing after "file:"`)
+	f(asking(url, `"token": "env:"`), `config.json: auth.jobs.backend.token: expected a name after "env:"`)
+	f(asking(url, `"token": "file:"`), `config.json: auth.jobs.backend.token: expected a name after "file:"`)
 	f(asking(url, `"token": "ENV:X"`), literal)
 	f(asking(url, `"token": ":env:X"`), literal)
-	f(asking(url, `"token": 5`), "config.json: auth.jobs.backend.token: must be a string, found a number")
-	f(asking("monitoring:8080", `"token": "env:X"`), "config.json: main.backend-url: must be an absolute URL such as https://monitoring.example.org")
-	f(asking(url, `"token": "env:X", "poll-interval": "1ms"`), "config.json: auth.jobs.backend.poll-interval: must be at least 1s")
+	f(asking(url, `"token": 5`), "config.json: auth.jobs.backend.token: expected a string; got a number")
+	f(asking("monitoring:8080", `"token": "env:X"`), "config.json: main.backend-url: expected an absolute URL such as https://monitoring.example.org")
+	f(asking(url, `"token": "env:X", "poll-interval": "1ms"`), "config.json: auth.jobs.backend.poll-interval: expected at least 1s; got 1ms")
 	f(asking(url, `"tokn": "env:X"`), `config.json: auth.jobs.backend.tokn: unknown key; did you mean "token"?`)
 }
 
@@ -38,9 +38,9 @@ func TestWarnedOfBackend(t *testing.T) {
 	f(asking("http://[::1]:8080", `"token": "env:X"`))
 	f(asking("", ``))
 	f(asking("", `"token": "env:X"`), "config.json: auth.jobs.backend.token: has no effect without main.backend-url")
-	f(asking("https://h", ``), "config.json: main.backend-url: is not asked where jobs run: auth.jobs.backend.token is missing")
-	f(asking("http://h:8080", `"token": "env:X"`), "config.json: main.backend-url: is http: whoever is on the way there can read the token")
-	f(asking("h:8080", ``), "config.json: main.backend-url: cannot be asked: not an absolute URL such as https://monitoring.example.org")
+	f(asking("https://h", ``), "config.json: main.backend-url: not used for jobs: auth.jobs.backend.token is missing")
+	f(asking("http://h:8080", `"token": "env:X"`), "config.json: main.backend-url: is http: others on the network can read the token")
+	f(asking("h:8080", ``), "config.json: main.backend-url: not used: expected an absolute URL such as https://monitoring.example.org")
 }
 
 // jobs has members of auth.jobs, and a NATS server.
@@ -50,10 +50,10 @@ func jobs(members string) string {
 
 func TestRefusedJobs(t *testing.T) {
 	f := func(text string, want ...string) { t.Helper(); refused(t, text, want...) }
-	const subject = `config.json: auth.jobs.nats.subject: missing, or not a subject: where job events come, such as "cc.job.event"`
-	const authorization = `config.json: auth.jobs.nats.authorization: must be "header" or "connection": whoever tells of jobs grants nodes`
+	const subject = `config.json: auth.jobs.nats.subject: expected the NATS subject of job events, such as "cc.job.event"`
+	const authorization = `config.json: auth.jobs.nats.authorization: expected "header" or "connection": a reported job grants access to its nodes`
 
-	f(jobs(`"max-staleness": "59s"`), "config.json: auth.jobs.max-staleness: must be at least 1m")
+	f(jobs(`"max-staleness": "59s"`), "config.json: auth.jobs.max-staleness: expected at least 1m0s; got 59s")
 	f(jobs(`"nats": {}`), subject)
 	f(jobs(`"nats": {"subject": "a b"}`), subject)
 	f(jobs(`"nats": {"subject": "a", "authorization": "trusted"}`), authorization)
@@ -61,14 +61,14 @@ func TestRefusedJobs(t *testing.T) {
 	f(jobs(`"nats": {"subject": "a.>.b"}`), subject)
 	f(minimal(`"auth": {"jobs": {"nats": {"subject": "a.*", "authorization": "connection"}}}`, `"nats": {"embedded": {"listen": ":0"}}`,
 		`"metric-store": {"retention-in-memory": "1h", "nats-subscriptions": [{"subscribe-to": "b"}, {"subscribe-to": "a.b"}]}`),
-		"config.json: auth.jobs.nats.subject: overlaps with metric-store.nats-subscriptions[1]: who may write could tell of jobs")
+		"config.json: auth.jobs.nats.subject: overlaps with metric-store.nats-subscriptions[1]: a publisher of metrics could report jobs")
 	f(minimal(`"auth": {"jobs": {"nats": {"subject": "a.b"}}}`, `"nats": {"embedded": {"listen": "127.0.0.1:0"}}`,
 		`"metric-store": {"retention-in-memory": "1h", "nats-subscriptions": [{"subscribe-to": "b"}, {"subscribe-to": "a.*"}]}`),
-		"config.json: metric-store.nats-subscriptions[1].subscribe-to: overlaps with auth.jobs.nats.subject: who may tell of jobs could write")
+		"config.json: metric-store.nats-subscriptions[1].subscribe-to: overlaps with auth.jobs.nats.subject: a publisher of job events could write metrics")
 	f(minimal(`"auth": {"jobs": {"nats": {"subject": "a.b", "authorization": "connection"}}}`, `"nats": {"address": "nats://h"}`),
-		`config.json: auth.jobs.nats.authorization: "connection" needs nats.auth-callout where the server is not embedded`)
-	f(jobs(`"nats": {"subject": "a", "publishers": "slurmctld"}`), "config.json: auth.jobs.nats.publishers: must be an array, found a string")
-	f(jobs(`"shared-node-metrics": "yes"`), "config.json: auth.jobs.shared-node-metrics: must be true or false, found a string")
+		`config.json: auth.jobs.nats.authorization: "connection" needs nats.auth-callout with an external server`)
+	f(jobs(`"nats": {"subject": "a", "publishers": "slurmctld"}`), "config.json: auth.jobs.nats.publishers: expected an array; got a string")
+	f(jobs(`"shared-node-metrics": "yes"`), "config.json: auth.jobs.shared-node-metrics: expected true or false; got a string")
 }
 
 func TestJobs(t *testing.T) {
@@ -79,7 +79,7 @@ func TestJobs(t *testing.T) {
 	loaded(t, jobs(`"nats": {"subject": "cc.>", "authorization": "connection"}`))
 	loaded(t, minimal(`"auth": {"jobs": {"nats": {"subject": "a"}}}`), "config.json: auth.jobs.nats: has no effect without a server in section nats")
 	loaded(t, jobs(`"shared-node-metrics": true, "nats": {"subject": "a"}`),
-		"config.json: auth.jobs.shared-node-metrics: who has a job on a shared node sees what the jobs of others do to the node")
+		"config.json: auth.jobs.shared-node-metrics: users with a job on a shared node see metrics of the whole node, which the jobs of others affect")
 	if c := loaded(t, minimal()); c.Auth.Jobs.Known(c.Main) {
 		t.Error("nobody is there who knows jobs")
 	}

@@ -130,7 +130,7 @@ func merge(section string, inline, file node, found *findings) node {
 		merged.members[i] = m
 		found.warnings.add(Problem{
 			File: inline.file, Key: joinKey(section, m.key),
-			Message: "stands in " + printable(file.file) + " as well, which counts",
+			Message: "is also in " + printable(file.file) + ", which takes precedence",
 		})
 	}
 	return merged

@@ -146,7 +146,7 @@ func TestSecretsAreHidden(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	f := func(text string, want ...string) { t.Helper(); loaded(t, text, want...) }
-	const noToken = "config.json: auth.disabled: nobody is asked for a token: whoever reaches this server is an administrator"
+	const noToken = "config.json: auth.disabled: no token is required: everyone who can reach this server is an administrator"
 
 	f(minimal())
 	f(minimal(`"metrcs": {"a": 1}`), `config.json: metrcs: unknown section, ignored; did you mean "metrics"?`)
@@ -155,29 +155,29 @@ func TestWarnings(t *testing.T) {
 	f(minimal(`"main": {"addr": ":1"}`, `"auth": {"disabled": true}`), noToken)
 	f(minimal(`"auth": {"users-read": "all"}`), "config.json: auth.users-read: the roles user and manager may query every job's data")
 	f(minimal(`"main": {"addr": ":1", "jwt-public-key": "kzfYrYy+TzpanWZHJ5qSdMj5uKUWgq74BWhQG6copP0="}`),
-		"config.json: main.jwt-public-key: is the demonstration key of ClusterCockpit: its private half is public, so anyone can write tokens for it")
+		"config.json: main.jwt-public-key: is the demonstration key of ClusterCockpit: its private key is public, so anyone can create valid tokens")
 	f(subscribed(`{"subscribe-to": "hpc", "authorization": "trusted"}`), "config.json: metric-store.nats-subscriptions[0].authorization: "+
-		`messages are not asked for a token: whoever may publish to "hpc" may write`)
+		`messages need no token: everyone who may publish to "hpc" may write`)
 	f(inStore(`"nats-subscriptions": [{"subscribe-to": "hpc"}]`),
 		"config.json: metric-store.nats-subscriptions: have no effect without nats.address or nats.embedded")
-	f(minimal(`"nats": {"embedded": {"listen": "127.0.0.1:0"}}`), "config.json: nats.embedded: runs for nothing without metric-store.nats-subscriptions")
+	f(minimal(`"nats": {"embedded": {"listen": "127.0.0.1:0"}}`), "config.json: nats.embedded: has no use without metric-store.nats-subscriptions")
 	f(subscribed(`{"subscribe-to": "hpc.>"}, {"subscribe-to": "hpc.fritz"}`), "config.json: metric-store.nats-subscriptions[1].subscribe-to: "+
-		"overlaps with metric-store.nats-subscriptions[0]: messages that match both arrive twice")
+		"overlaps with metric-store.nats-subscriptions[0]: messages that match both are received twice")
 	f(subscribed(`{"subscribe-to": "a.*.c"}, {"subscribe-to": "a.b"}, {"subscribe-to": "a.b.d"}, {"subscribe-to": "a"}`))
-	f(inMain(`"backend-url": "monitoring:8080"`), "config.json: main.backend-url: cannot be asked: not an absolute URL such as https://monitoring.example.org")
+	f(inMain(`"backend-url": "monitoring:8080"`), "config.json: main.backend-url: not used: expected an absolute URL such as https://monitoring.example.org")
 	for _, addr := range []string{"127.0.0.1:9100", "localhost:9100", "[::1]:9100"} {
 		f(inMain(`"metrics-addr": "` + addr + `"`))
 	}
 	for _, addr := range []string{":9100", "0.0.0.0:9100", "[::]:9100", "192.0.2.1:9100", "example.org:9100"} {
-		f(inMain(`"metrics-addr": "`+addr+`"`), "config.json: main.metrics-addr: other machines reach this address: whoever does reads the metrics, "+
-			"the names of token issuers and subjects among them, without a token")
+		f(inMain(`"metrics-addr": "`+addr+`"`), "config.json: main.metrics-addr: other machines can reach this address and read the metrics without a token, "+
+			"including the names of token issuers and subjects")
 	}
 	f(inMain(`"debug": {"dump-to-file": "x", "gops": true, "pprof": true}`),
 		"config.json: main.debug.dump-to-file: has no effect; /api/debug shows the same", "config.json: main.debug.pprof: unknown key, ignored")
 	f(inStore(`"checkpoints": {"file-format": "json", "interval": "12h"}, "cleanup": {"interval": "48h"}`),
 		`config.json: metric-store.checkpoints.interval: has no effect; write "checkpoint-interval" in "metric-store"`,
-		`config.json: metric-store.cleanup.interval: has no effect; cleaning up goes by "retention-in-memory"`)
-	f(minimal(`"main": {"Addr": ":1", "jwt-public-key": "`+key+`"}`), `config.json: main.Addr: taken for "addr"`)
+		`config.json: metric-store.cleanup.interval: has no effect; "retention-in-memory" controls the cleanup`)
+	f(minimal(`"main": {"Addr": ":1", "jwt-public-key": "`+key+`"}`), `config.json: main.Addr: read as "addr"`)
 }
 
 // What cc-metric-store 1.5 starts with, everything its structs know included, loads without a word but for its key.
@@ -344,22 +344,22 @@ func TestUsualAuthorization(t *testing.T) {
 func TestNATS(t *testing.T) {
 	config := loaded(t, minimal(`"nats": {"embedded": {"listen": ":0", "tls-cert-file": "c", "tls-key-file": "k", "expiry-grace": "0s",
 		"max-connections": 5, "max-payload": 1048576, "messages-per-second": 7, "bytes-per-second": 8}}`),
-		"config.json: nats.embedded: runs for nothing without metric-store.nats-subscriptions")
+		"config.json: nats.embedded: has no use without metric-store.nats-subscriptions")
 	e := config.NATS.Embedded
 	if e.ExpiryGrace == nil || *e.ExpiryGrace != 0 || e.TLSCertFile != "c" || e.TLSKeyFile != "k" || e.MaxConnections != 5 ||
 		e.MaxPayload != 1<<20 || e.MessagesPerSecond != 7 || e.BytesPerSecond != 8 {
 		t.Errorf("%+v", e)
 	}
 	config = loaded(t, minimal(`"nats": {"address": "h", "auth-callout": {"account-seed": "env:A", "xkey-seed": "file:x", "account": "APP"}}`),
-		`config.json: nats.auth-callout: lets nobody in: no subscription has "authorization": "connection"`)
+		`config.json: nats.auth-callout: accepts no connection: no subscription has "authorization": "connection"`)
 	if a := config.NATS.AuthCallout; string(a.AccountSeed) != "env:A" || string(a.XKeySeed) != "file:x" || a.Account != "APP" {
 		t.Errorf("%+v", a)
 	}
 }
 
 func TestExamples(t *testing.T) {
-	trusted := `config-nats.json: metric-store.nats-subscriptions[0].authorization: messages are not asked for a token: ` +
-		`whoever may publish to "hpc-collectors" may write`
+	trusted := `config-nats.json: metric-store.nats-subscriptions[0].authorization: messages need no token: ` +
+		`everyone who may publish to "hpc-collectors" may write`
 	for name, warnings := range map[string][]string{
 		"config.json": nil, "config-nats.json": {trusted}, "config-issuers.json": nil,
 	} {

@@ -16,7 +16,7 @@ func (c checker) subscriptions() {
 	const path = "metric-store.nats-subscriptions"
 	all := c.config.MetricStore.Subscriptions
 	if len(all) > maxSubscriptions {
-		c.fail(path, "must be at most %d", maxSubscriptions)
+		c.fail(path, "expected at most %d subscriptions; got %d", maxSubscriptions, len(all))
 		return
 	}
 	usual := AuthorizationHeader
@@ -30,7 +30,7 @@ func (c checker) subscriptions() {
 		c.subscription(at, *s)
 		if n := c.config.Auth.Jobs.NATS; n != nil && n.Authorization == AuthorizationHeader &&
 			s.Authorization != AuthorizationHeader && overlap(n.Subject, s.SubscribeTo) {
-			c.fail(at+".subscribe-to", "overlaps with auth.jobs.nats.subject: who may tell of jobs could write")
+			c.fail(at+".subscribe-to", "overlaps with auth.jobs.nats.subject: a publisher of job events could write metrics")
 		}
 		for j, earlier := range all[:i] {
 			c.pair(at, *s, joinIndex(path, j), earlier)
@@ -43,24 +43,24 @@ func (c checker) subscription(at string, s Subscription) {
 	case s.SubscribeTo == "":
 		c.fail(at+".subscribe-to", "missing: the NATS subject")
 	case !validSubject(s.SubscribeTo):
-		c.fail(at+".subscribe-to", `%s is no NATS subject: words between dots, without spaces, ">" only as the last`,
+		c.fail(at+".subscribe-to", `expected a NATS subject: words separated by dots, without spaces, ">" only as the last word; got %s`,
 			quote(s.SubscribeTo))
 	}
 	c.name(at+".cluster-tag", "the name", s.ClusterTag)
 	if s.ClusterTag == "." || s.ClusterTag == ".." || strings.ContainsAny(s.ClusterTag, `/\`) {
-		c.fail(at+".cluster-tag", "%s cannot be a directory's name, so it cannot be a cluster's", quote(s.ClusterTag))
+		c.fail(at+".cluster-tag", "expected a cluster name that can also name a directory; got %s", quote(s.ClusterTag))
 	}
 	switch s.Authorization {
 	case AuthorizationHeader:
 	case AuthorizationConnection:
 		if n := c.config.NATS; n.Address != "" && n.AuthCallout == nil && !c.config.Auth.Disabled {
-			c.fail(at+".authorization", `"connection" needs nats.auth-callout where the server is not embedded`)
+			c.fail(at+".authorization", `"connection" needs nats.auth-callout with an external server`)
 		}
 	case AuthorizationTrusted:
-		c.warn(at+".authorization", "messages are not asked for a token: whoever may publish to "+
+		c.warn(at+".authorization", "messages need no token: everyone who may publish to "+
 			quote(s.SubscribeTo)+" may write")
 	default: // not shown: it may be a token
-		c.fail(at+".authorization", `must be "header", "connection" or "trusted"`)
+		c.fail(at+".authorization", `expected "header", "connection" or "trusted"`)
 	}
 	c.stream(at, s)
 }
@@ -68,13 +68,13 @@ func (c checker) subscription(at string, s Subscription) {
 func (c checker) stream(at string, s Subscription) {
 	switch {
 	case s.Stream != "" && s.Durable == "":
-		c.fail(at+".durable", "missing: the name of our consumer of the stream")
+		c.fail(at+".durable", "missing: the name of the consumer of the stream")
 	case s.Stream == "" && s.Durable != "":
-		c.fail(at+".stream", "missing: the stream that the consumer is of")
+		c.fail(at+".stream", "missing: the stream of the consumer")
 	}
 	for _, n := range [...]struct{ key, name string }{{"stream", s.Stream}, {"durable", s.Durable}} {
 		if strings.ContainsAny(n.name, `.*>/\`) || strings.ContainsFunc(n.name, notInSubject) {
-			c.fail(at+"."+n.key, `%s is no name: without spaces, dots, "*", ">" and slashes`, quote(n.name))
+			c.fail(at+"."+n.key, `expected a name without spaces, dots, "*", ">" and slashes; got %s`, quote(n.name))
 		}
 	}
 }
@@ -84,19 +84,19 @@ func (c checker) pair(at string, s Subscription, earlierAt string, earlier Subsc
 	switch {
 	case s.SubscribeTo == "":
 	case s.SubscribeTo == earlier.SubscribeTo && s.ClusterTag == earlier.ClusterTag:
-		c.fail(at, "the same as %s", earlierAt)
+		c.fail(at, "duplicate of %s", earlierAt)
 	case s.SubscribeTo == earlier.SubscribeTo && s.Authorization != earlier.Authorization:
-		c.fail(at+".authorization", "differs from that of %s, which has the same subject", earlierAt)
+		c.fail(at+".authorization", "expected the same as in %s, which has the same subject", earlierAt)
 	case s.SubscribeTo == earlier.SubscribeTo && (s.Stream != earlier.Stream || s.Durable != earlier.Durable):
-		c.fail(at+".stream", "differs from that of %s, which has the same subject", earlierAt)
+		c.fail(at+".stream", "expected the same as in %s, which has the same subject", earlierAt)
 	case s.SubscribeTo != earlier.SubscribeTo && s.Stream != "" && s.Stream == earlier.Stream && s.Durable == earlier.Durable:
-		c.fail(at+".durable", "is the consumer of %s as well, which has another subject", earlierAt)
+		c.fail(at+".durable", "is also the consumer of %s, which has another subject", earlierAt)
 	case s.SubscribeTo == earlier.SubscribeTo || !overlap(s.SubscribeTo, earlier.SubscribeTo):
 	case s.Authorization != earlier.Authorization,
 		s.Authorization == AuthorizationConnection && s.ClusterTag != earlier.ClusterTag:
-		c.fail(at+".subscribe-to", "overlaps with %s, where another right is asked for: who may write to one could to the other", earlierAt)
+		c.fail(at+".subscribe-to", "overlaps with %s, which requires another permission: a publisher allowed on one could write to the other", earlierAt)
 	default:
-		c.warn(at+".subscribe-to", "overlaps with "+earlierAt+": messages that match both arrive twice")
+		c.warn(at+".subscribe-to", "overlaps with "+earlierAt+": messages that match both are received twice")
 	}
 }
 
@@ -112,21 +112,21 @@ func (c checker) nats() {
 	c.valueOrReference("nats.password", string(n.Password))
 	switch {
 	case n.Address != "" && n.Embedded != nil:
-		c.fail("nats.embedded", "cannot stand beside nats.address: messages come from one server")
+		c.fail("nats.embedded", "cannot be combined with nats.address: messages come from one server")
 	case n.Address != "" && !validServers(n.Address):
-		c.fail("nats.address", "must be the URL of a NATS server, such as nats://localhost:4222, or several with commas between")
+		c.fail("nats.address", "expected the URL of a NATS server, such as nats://localhost:4222, or several separated by commas")
 	case n.Address == "" && n.Embedded == nil && subscribed:
 		c.warn("metric-store.nats-subscriptions", "have no effect without nats.address or nats.embedded")
 	case n.Embedded != nil && !subscribed && c.config.Auth.Jobs.NATS == nil:
-		c.warn("nats.embedded", "runs for nothing without metric-store.nats-subscriptions")
+		c.warn("nats.embedded", "has no use without metric-store.nats-subscriptions")
 	}
 	if (n.Username == "") != (n.Password == "") {
 		c.warn("nats", "username and password are used only if both are given")
 	}
 }
 
-// mostPayload is the largest message that a NATS server can be told to take, in bytes.
-const mostPayload = 64 << 20
+// maxPayload is the largest max_payload that a NATS server accepts, in bytes.
+const maxPayload = 64 << 20
 
 func (c checker) embedded(e EmbeddedNATS) {
 	const path = "nats.embedded"
@@ -142,16 +142,16 @@ func (c checker) embedded(e EmbeddedNATS) {
 		c.fail(path+".tls-cert-file", "missing: tls-key-file is set, and TLS needs both")
 	}
 	for _, limit := range []struct {
-		key         string
-		value, most int64
+		key        string
+		value, max int64
 	}{
 		{"max-connections", int64(e.MaxConnections), 1 << 20},
-		{"max-payload", e.MaxPayload, mostPayload},
+		{"max-payload", e.MaxPayload, maxPayload},
 		{"messages-per-second", e.MessagesPerSecond, math.MaxInt64},
 		{"bytes-per-second", e.BytesPerSecond, math.MaxInt64},
 	} {
-		if limit.value < 0 || limit.value > limit.most {
-			c.fail(path+"."+limit.key, "must be from 0 to %d", limit.most)
+		if limit.value < 0 || limit.value > limit.max {
+			c.fail(path+"."+limit.key, "expected 0 to %d; got %d", limit.max, limit.value)
 		}
 	}
 }
@@ -165,15 +165,15 @@ func (c checker) authCallout(a AuthCallout) {
 	c.valueOrReference(path+".account-seed", string(a.AccountSeed))
 	c.valueOrReference(path+".xkey-seed", string(a.XKeySeed))
 	if strings.ContainsFunc(a.Account, notInSubject) {
-		c.fail(path+".account", "%s is no account: without spaces", quote(a.Account))
+		c.fail(path+".account", "expected an account name without spaces; got %s", quote(a.Account))
 	}
 	connection := func(s Subscription) bool { return s.Authorization == AuthorizationConnection }
 	switch {
 	case n.Embedded != nil:
-		c.fail(path, "cannot stand beside nats.embedded: an embedded server needs nobody to ask")
+		c.fail(path, "cannot be combined with nats.embedded, which needs no auth callout")
 	case c.config.Auth.Jobs.NATS != nil && c.config.Auth.Jobs.NATS.Authorization == AuthorizationConnection:
 	case !slices.ContainsFunc(c.config.MetricStore.Subscriptions, connection):
-		c.warn(path, `lets nobody in: no subscription has "authorization": "connection"`)
+		c.warn(path, `accepts no connection: no subscription has "authorization": "connection"`)
 	}
 }
 

@@ -82,13 +82,13 @@ func (l *problemList) list(file string) []Problem {
 	if l.more == 0 {
 		return l.kept
 	}
-	return append(l.kept, Problem{File: file, Message: fmt.Sprintf("%d more of the kind are not shown", l.more)})
+	return append(l.kept, Problem{File: file, Message: fmt.Sprintf("%d more are not shown", l.more)})
 }
 
 // wrongType reports a value of the wrong type.
 func (f *findings) wrongType(path string, n node, want string) {
 	f.unusable[path] = true
-	f.problems.add(Problem{File: n.file, Key: path, Message: fmt.Sprintf("must be %s, found %s", want, typeNames[n.kind])})
+	f.problems.add(Problem{File: n.file, Key: path, Message: fmt.Sprintf("expected %s; got %s", want, typeNames[n.kind])})
 }
 
 // skips says that the value at path is not to be checked: it, or what holds it, was already found wrong.

@@ -36,7 +36,7 @@ func ParseReference(text string) (ref Reference, isReference bool, err error) {
 	switch ref.Store {
 	case StoreEnv, StoreFile:
 		if ref.Name = rest; rest == "" || strings.ContainsRune(rest, 0) {
-			err = fmt.Errorf("the reference names nothing after %q", store+":")
+			err = fmt.Errorf("expected a name after %q", store+":")
 		}
 		return ref, true, err
 	case StoreAzureKV:
@@ -51,7 +51,7 @@ func (r *Reference) azure(rest string) error {
 	path, ok := strings.CutPrefix(rest, "//")
 	parts := strings.Split(path, "/")
 	if !ok || len(parts) < 2 || len(parts) > 3 {
-		return errors.New(`a vault's secret is written "azure-kv://VAULT/NAME" or "azure-kv://VAULT/NAME/VERSION"`)
+		return errors.New(`expected "azure-kv://VAULT/NAME" or "azure-kv://VAULT/NAME/VERSION"`)
 	}
 	r.Vault, r.Name = parts[0], parts[1]
 	if len(parts) == 3 {
@@ -59,19 +59,19 @@ func (r *Reference) azure(rest string) error {
 	}
 	switch {
 	case !azureName(r.Vault, 24) && !validHost(r.Vault):
-		return errors.New("a vault has a name of at most 24 letters, digits and hyphens, or a host in full")
+		return errors.New("expected a vault name of at most 24 letters, digits and hyphens, or a full host name")
 	case !azureName(r.Name, 127):
-		return errors.New("a secret in a vault has a name of at most 127 letters, digits and hyphens")
+		return errors.New("expected a secret name of at most 127 letters, digits and hyphens")
 	case len(parts) == 3 && !azureName(r.Version, 127):
-		return errors.New("a secret's version in a vault has letters and digits only")
+		return errors.New("expected a secret version of letters and digits")
 	}
 	return nil
 }
 
 // azureName says whether text can name something in Azure Key Vault:
 // https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates.
-func azureName(text string, most int) bool {
-	return text != "" && len(text) <= most && !strings.ContainsFunc(text, func(r rune) bool { return r != '-' && !isWord(r) })
+func azureName(text string, maxBytes int) bool {
+	return text != "" && len(text) <= maxBytes && !strings.ContainsFunc(text, func(r rune) bool { return r != '-' && !isWord(r) })
 }
 
 // validHost says whether text is host or host:port, the host with a dot and nothing that a URL could take for more.
@@ -104,7 +104,7 @@ func (c checker) reference(path, text, what string) {
 	switch {
 	case text == "":
 	case !isReference:
-		c.fail(path, "must be %s: %s itself does not belong into a configuration", referenceForms, what)
+		c.fail(path, "expected a reference, %s; do not write %s itself into the configuration", referenceForms, what)
 	case err != nil:
 		c.fail(path, "%v", err)
 	}

@@ -14,8 +14,8 @@ func TestRefusedText(t *testing.T) {
 
 	f("", "config.json:1:1: unexpected end of JSON input")
 	f("  \n  ", "config.json:2:2: unexpected end of JSON input")
-	f("null", "config.json: must be an object, found null")
-	f("[]", "config.json: must be an object, found an array")
+	f("null", "config.json: expected an object; got null")
+	f("[]", "config.json: expected an object; got an array")
 	f("{\n  \"main\": {\n    \"addr\" \"x\"\n  }\n}", `config.json:3:12: invalid character '"' after object key`)
 	f("{\n  \"main\": {},\n}", "config.json:3:1: invalid character '}' looking for beginning of object key string")
 	f("{}\n{}", "config.json:2:1: invalid character '{' after top-level value")
@@ -34,24 +34,24 @@ func TestRefusedText(t *testing.T) {
 func TestRefusedTypes(t *testing.T) {
 	f := func(text string, want ...string) { t.Helper(); refused(t, text, want...) }
 
-	f(minimal(`"main": 1`), "config.json: main: must be an object, found a number")
-	f(minimal(`"metrics": []`), "config.json: metrics: must be an object, found an array")
-	f(minimal(`"metrics": {"a": 1}`), "config.json: metrics.a: must be an object, found a number")
-	f(minimal(`"metric-store": "48h"`), "config.json: metric-store: must be an object, found a string")
-	f(inMain(`"user": 0`), "config.json: main.user: must be a string, found a number")
-	f(inMain(`"gzip": "true"`), "config.json: main.gzip: must be true or false, found a string")
-	f(inMain(`"debug": true`), "config.json: main.debug: must be an object, found a boolean")
-	f(inStore(`"memory-cap": "100"`), "config.json: metric-store.memory-cap: must be a whole number, found a string")
-	f(inStore(`"memory-cap": 1.5`), `config.json: metric-store.memory-cap: must be a whole number of at most 19 digits, found "1.5"`)
+	f(minimal(`"main": 1`), "config.json: main: expected an object; got a number")
+	f(minimal(`"metrics": []`), "config.json: metrics: expected an object; got an array")
+	f(minimal(`"metrics": {"a": 1}`), "config.json: metrics.a: expected an object; got a number")
+	f(minimal(`"metric-store": "48h"`), "config.json: metric-store: expected an object; got a string")
+	f(inMain(`"user": 0`), "config.json: main.user: expected a string; got a number")
+	f(inMain(`"gzip": "true"`), "config.json: main.gzip: expected true or false; got a string")
+	f(inMain(`"debug": true`), "config.json: main.debug: expected an object; got a boolean")
+	f(inStore(`"memory-cap": "100"`), "config.json: metric-store.memory-cap: expected a whole number; got a string")
+	f(inStore(`"memory-cap": 1.5`), `config.json: metric-store.memory-cap: expected a whole number of at most 19 digits; got "1.5"`)
 	f(inStore(`"memory-cap": 99999999999999999999`),
-		`config.json: metric-store.memory-cap: must be a whole number of at most 19 digits, found "99999999999999999999"`)
-	f(inStore(`"nats-subscriptions": {}`), "config.json: metric-store.nats-subscriptions: must be an array, found an object")
-	f(inStore(`"nats-subscriptions": ["hpc"]`), "config.json: metric-store.nats-subscriptions[0]: must be an object, found a string")
-	f(inMetric(`"frequency": "60"`), "config.json: metrics.cpu_load.frequency: must be a whole number, found a string")
-	f(inMetric(`"frequency": 60, "aggregation": false`), "config.json: metrics.cpu_load.aggregation: must be a string, found a boolean")
-	f(inMetric(`"frequency": 60, "extra-tags": "device"`), "config.json: metrics.cpu_load.extra-tags: must be an array, found a string")
-	f(inMetric(`"frequency": 60, "extra-tags": [1]`), "config.json: metrics.cpu_load.extra-tags[0]: must be a string, found a number")
-	f(minimal(`"nats": {"embedded": "127.0.0.1:4222"}`), "config.json: nats.embedded: must be an object, found a string")
+		`config.json: metric-store.memory-cap: expected a whole number of at most 19 digits; got "99999999999999999999"`)
+	f(inStore(`"nats-subscriptions": {}`), "config.json: metric-store.nats-subscriptions: expected an array; got an object")
+	f(inStore(`"nats-subscriptions": ["hpc"]`), "config.json: metric-store.nats-subscriptions[0]: expected an object; got a string")
+	f(inMetric(`"frequency": "60"`), "config.json: metrics.cpu_load.frequency: expected a whole number; got a string")
+	f(inMetric(`"frequency": 60, "aggregation": false`), "config.json: metrics.cpu_load.aggregation: expected a string; got a boolean")
+	f(inMetric(`"frequency": 60, "extra-tags": "device"`), "config.json: metrics.cpu_load.extra-tags: expected an array; got a string")
+	f(inMetric(`"frequency": 60, "extra-tags": [1]`), "config.json: metrics.cpu_load.extra-tags[0]: expected a string; got a number")
+	f(minimal(`"nats": {"embedded": "127.0.0.1:4222"}`), "config.json: nats.embedded: expected an object; got a string")
 }
 
 func TestRefusedKeys(t *testing.T) {
@@ -62,12 +62,12 @@ func TestRefusedKeys(t *testing.T) {
 	f(inMain(`"db": "./var/job.db"`), "config.json: main.db: unknown key; known here: "+
 		"addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-key-file, jwt-public-key, metrics-addr, slow-query, user")
 	f(inMain(`"disable-authentication": true`), `config.json: main.disable-authentication: unknown key; `+
-		`authentication is switched off with "auth": {"disabled": true}`)
+		`to switch authentication off, set "auth": {"disabled": true}`)
 	f(inMain(`"a.b\n": 1, "": 1`), `config.json: main["a.b\n"]: unknown key; known here: `+
 		"addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-key-file, jwt-public-key, metrics-addr, slow-query, user",
 		`config.json: main[""]: unknown key; known here: addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-key-file, jwt-public-key, metrics-addr, slow-query, user`)
 	f(inMetric(`"frequencey": 60`), `config.json: metrics.cpu_load.frequencey: unknown key; did you mean "frequency"?`,
-		"config.json: metrics.cpu_load.frequency: must be at least 1 and at most 31536000 seconds")
+		"config.json: metrics.cpu_load.frequency: expected 1 to 31536000 seconds; got 0")
 	f(inStore(`"retention": "48h"`), `config.json: metric-store.retention: unknown key; known here: checkpoint-interval, `+
 		"checkpoints, cleanup, debug, memory-cap, nats-subscriptions, num-workers, precision, retention-in-memory")
 	f(inStore(`"checkpoints": {"dir": "x"}`), `config.json: metric-store.checkpoints.dir: unknown key; known here: directory, max-wal-size, sync`)
@@ -75,19 +75,19 @@ func TestRefusedKeys(t *testing.T) {
 	f(subscribed(`{"subscribe-to": "hpc", "cluster": "fritz"}`),
 		"config.json: metric-store.nats-subscriptions[0].cluster: unknown key; known here: authorization, cluster-tag, durable, stream, subscribe-to")
 	f(minimal(`"nats": {"subscriptions": []}`), "config.json: nats.subscriptions: unknown key; "+
-		`subscriptions stand in "metric-store", as "nats-subscriptions"`)
+		`subscriptions are in "metric-store", as "nats-subscriptions"`)
 	f(minimal(`"auth": {"disable": true}`), `config.json: auth.disable: unknown key; did you mean "disabled"?`)
 	f(minimal(`"limits": {"host": 1}`), `config.json: limits.host: unknown key; did you mean "hosts"?`)
 	f(minimal(`"main": {"addr": ":1", "Addr": ":2", "jwt-public-key": "`+key+`"}`),
-		`config.json: main.Addr: duplicate key, stands here as "addr" as well`)
+		`config.json: main.Addr: duplicate key, also written as "addr"`)
 }
 
 func TestRefusedMain(t *testing.T) {
 	f := func(text string, want ...string) { t.Helper(); refused(t, text, want...) }
 	const neitherKey = `config.json: main.jwt-public-key: missing: give the issuer's Ed25519 public key ("ringstore key FILE" ` +
 		`prints it), or switch authentication off with "auth": {"disabled": true}`
-	const notBase64 = "config.json: main.jwt-public-key: must be standard base64 of 32 bytes, which this is not " +
-		`("ringstore key FILE" prints the right form)`
+	const notBase64 = "config.json: main.jwt-public-key: expected the 32 bytes of an Ed25519 public key in standard base64; got other text; " +
+		`"ringstore key FILE" prints the key in this form`
 
 	f(minimal(`"main": {}`), `config.json: main.addr: missing: the address to listen on, such as "0.0.0.0:8082"`, neitherKey)
 	f(minimal(`"main": {"addr": ":1", "jwt-public-key": null}`), neitherKey)
@@ -96,21 +96,21 @@ func TestRefusedMain(t *testing.T) {
 	f(minimal(`"main": {"addr": ":1", "jwt-public-key": "`+strings.TrimSuffix(key, "=")+`"}`), notBase64)
 	f(minimal(`"main": {"addr": ":1", "jwt-public-key": "-----BEGIN PUBLIC KEY-----"}`), notBase64)
 	f(minimal(`"main": {"addr": ":1", "jwt-public-key": "AAAA"}`, `"auth": {"disabled": true}`),
-		"config.json: main.jwt-public-key: must be standard base64 of the 32 bytes of an Ed25519 public key, found 3 bytes "+
-			`("ringstore key FILE" prints the right form)`)
+		"config.json: main.jwt-public-key: expected the 32 bytes of an Ed25519 public key in standard base64; got 3 bytes; "+
+			`"ringstore key FILE" prints the key in this form`)
 	f(minimal(`"main": {"addr": "localhost", "jwt-public-key": "`+key+`"}`),
-		`config.json: main.addr: must be host:port, such as "127.0.0.1:8080", or "[::1]:8080"`)
+		`config.json: main.addr: expected host:port, such as "127.0.0.1:8080" or "[::1]:8080"; got "localhost"`)
 	f(minimal(`"main": {"addr": "localhost:70000", "jwt-public-key": "`+key+`"}`),
-		"config.json: main.addr: the port must be a number from 0 to 65535, or the name of a service")
-	f(inMain(`"metrics-addr": "9100"`), `config.json: main.metrics-addr: must be host:port, such as "127.0.0.1:8080", or "[::1]:8080"`)
+		`config.json: main.addr: expected a port from 0 to 65535 or the name of a service; got "70000"`)
+	f(inMain(`"metrics-addr": "9100"`), `config.json: main.metrics-addr: expected host:port, such as "127.0.0.1:8080" or "[::1]:8080"; got "9100"`)
 	f(inMain(`"metrics-addr": "localhost:metrics!"`),
-		"config.json: main.metrics-addr: the port must be a number from 0 to 65535, or the name of a service")
+		`config.json: main.metrics-addr: expected a port from 0 to 65535 or the name of a service; got "metrics!"`)
 	f(inMain(`"https-cert-file": "c.pem"`), "config.json: main.https-key-file: missing: main.https-cert-file is set, and HTTPS needs both")
 	f(inMain(`"https-key-file": "k.pem"`), "config.json: main.https-cert-file: missing: main.https-key-file is set, and HTTPS needs both")
-	f(inMain(`"https-client-ca-file": "ca.pem"`), "config.json: main.https-client-ca-file: means nothing without main.https-cert-file: clients show certificates over HTTPS only")
-	f(inMain(`"slow-query": "0s"`), "config.json: main.slow-query: must be longer than 0")
-	f(inMain(`"slow-query": 2`), `config.json: main.slow-query: must be a duration in quotes, such as "48h" or "10m", found a number`)
-	f(minimal(`"auth": {"users-read": "none"}`), `config.json: auth.users-read: must be "all" or left out`)
+	f(inMain(`"https-client-ca-file": "ca.pem"`), "config.json: main.https-client-ca-file: needs main.https-cert-file: clients send certificates over HTTPS only")
+	f(inMain(`"slow-query": "0s"`), `config.json: main.slow-query: expected a duration longer than 0; got "0s"`)
+	f(inMain(`"slow-query": 2`), `config.json: main.slow-query: expected a duration in quotes, such as "48h" or "10m"; got a number`)
+	f(minimal(`"auth": {"users-read": "none"}`), `config.json: auth.users-read: expected "all"; otherwise leave the key out`)
 }
 
 func TestRefusedMetrics(t *testing.T) {
@@ -121,32 +121,33 @@ func TestRefusedMetrics(t *testing.T) {
 	f("{"+mainSection+","+storeSection+"}", missing)
 	f(minimal(`"metrics": {}`), missing)
 	f(minimal(`"metrics": null`), missing)
-	for _, frequency := range []string{"0", "-1", "31536001", "9223372036854775807", "null"} {
-		f(inMetric(`"frequency": `+frequency), "config.json: metrics.cpu_load.frequency: must be at least 1 and at most 31536000 seconds")
+	for _, frequency := range []string{"0", "-1", "31536001", "9223372036854775807"} {
+		f(inMetric(`"frequency": `+frequency), "config.json: metrics.cpu_load.frequency: expected 1 to 31536000 seconds; got "+frequency)
 	}
-	f(inMetric(`"frequency": 1, "aggregation": "max"`), `config.json: metrics.cpu_load.aggregation: must be "sum", "avg" or null, found "max"`)
-	f(inMetric(`"frequency": 1, "aggregation": "SUM"`), `config.json: metrics.cpu_load.aggregation: must be "sum", "avg" or null, found "SUM"`)
+	f(inMetric(`"frequency": null`), "config.json: metrics.cpu_load.frequency: expected 1 to 31536000 seconds; got 0")
+	f(inMetric(`"frequency": 1, "aggregation": "max"`), `config.json: metrics.cpu_load.aggregation: expected "sum", "avg" or null; got "max"`)
+	f(inMetric(`"frequency": 1, "aggregation": "SUM"`), `config.json: metrics.cpu_load.aggregation: expected "sum", "avg" or null; got "SUM"`)
 	f(minimal(`"metrics": {"": {"frequency": 1}}`), `config.json: metrics[""]: the name is empty`)
-	f(minimal(`"metrics": {"a\u0000b": {"frequency": 1}}`), `config.json: metrics["a\x00b"]: the name holds a control character`)
+	f(minimal(`"metrics": {"a\u0000b": {"frequency": 1}}`), `config.json: metrics["a\x00b"]: the name contains a control character`)
 	f(minimal(`"metrics": {"`+long+`": {"frequency": 1}}`), `config.json: metrics["`+long[:64]+
-		`"...]: the name is 257 bytes long, limits.name-bytes is 256`)
+		`"...]: the name: expected at most 256 bytes (limits.name-bytes); got 257`)
 	for _, bits := range []string{"-1", "1", "7", "53", "64"} {
-		const want = "must be from 8 to 52 significant bits, or 0 to keep all"
+		want := "expected 8 to 52 significant bits, or 0 to keep all; got " + bits
 		f(inMetric(`"frequency": 1, "precision": `+bits), "config.json: metrics.cpu_load.precision: "+want)
 		f(inStore(`"precision": `+bits), "config.json: metric-store.precision: "+want)
 	}
-	f(inMetric(`"frequency": 1, "precision": 24.5`), `config.json: metrics.cpu_load.precision: must be a whole number of at most 19 digits, found "24.5"`)
-	f(inMetric(`"frequency": 1, "precision": true`), "config.json: metrics.cpu_load.precision: must be a whole number, found a boolean")
+	f(inMetric(`"frequency": 1, "precision": 24.5`), `config.json: metrics.cpu_load.precision: expected a whole number of at most 19 digits; got "24.5"`)
+	f(inMetric(`"frequency": 1, "precision": true`), "config.json: metrics.cpu_load.precision: expected a whole number; got a boolean")
 	f(inMetric(`"frequency": 1, "extra-tags": ["a"`+strings.Repeat(`, "a"`, 16)+`]`),
-		"config.json: metrics.cpu_load.extra-tags: must be at most 16 tags")
+		"config.json: metrics.cpu_load.extra-tags: expected at most 16 tags; got 17")
 	f(inMetric(`"frequency": 1, "aliases": ["load", "", "cpu_load", "load"]`),
 		"config.json: metrics.cpu_load.aliases[1]: the alias is empty",
-		`config.json: metrics.cpu_load.aliases[2]: "cpu_load" is a metric itself`,
-		`config.json: metrics.cpu_load.aliases[3]: "load" stands for "cpu_load" already`)
+		`config.json: metrics.cpu_load.aliases[2]: "cpu_load" is the name of a metric`,
+		`config.json: metrics.cpu_load.aliases[3]: "load" is already an alias of "cpu_load"`)
 	f(inMetric(`"frequency": 1, "extra-tags": ["device", "", "type-id", "device"]`),
 		"config.json: metrics.cpu_load.extra-tags[1]: the tag is empty",
-		`config.json: metrics.cpu_load.extra-tags[2]: "type-id" tells series apart already`,
-		`config.json: metrics.cpu_load.extra-tags[3]: "device" stands here twice`)
+		`config.json: metrics.cpu_load.extra-tags[2]: "type-id" is part of the path of a series already`,
+		`config.json: metrics.cpu_load.extra-tags[3]: "device" is listed twice`)
 }
 
 func TestRefusedStore(t *testing.T) {
@@ -157,34 +158,34 @@ func TestRefusedStore(t *testing.T) {
 	f("{"+mainSection+","+metricsSection+"}", missing)
 	f(retention(`""`), missing)
 	f(retention("null"), missing)
-	f(retention("172800"), `config.json: metric-store.retention-in-memory: must be a duration in quotes, such as "48h" or "10m", found a number`)
-	f(retention(`"2d"`), `config.json: metric-store.retention-in-memory: "2d" is no duration: write hours, minutes and seconds, `+
-		`such as "48h", "10m" or "1h30m"`)
-	f(retention(`"0s"`), "config.json: metric-store.retention-in-memory: must be longer than 0")
-	f(retention(`"-48h"`), "config.json: metric-store.retention-in-memory: must be longer than 0")
-	f(inStore(`"checkpoint-interval": "0h"`), "config.json: metric-store.checkpoint-interval: must be longer than 0")
-	f(inStore(`"memory-cap": -1`), "config.json: metric-store.memory-cap: must be between 0 and 1000000 GB")
-	f(inStore(`"memory-cap": 100000000000`), "config.json: metric-store.memory-cap: must be between 0 and 1000000 GB")
-	f(inStore(`"checkpoints": {"sync": "never"}`), `config.json: metric-store.checkpoints.sync: must be "always", "off" or a duration such as "1s", found "never"`)
-	f(inStore(`"checkpoints": {"sync": "-1s"}`), `config.json: metric-store.checkpoints.sync: must be "always", "off" or a duration such as "1s", found "-1s"`)
-	f(inStore(`"checkpoints": {"max-wal-size": -1}`), "config.json: metric-store.checkpoints.max-wal-size: must be 0 or a number of bytes")
-	f(inStore(`"cleanup": {"mode": "keep"}`), `config.json: metric-store.cleanup.mode: must be "delete" or "archive", found "keep"`)
+	f(retention("172800"), `config.json: metric-store.retention-in-memory: expected a duration in quotes, such as "48h" or "10m"; got a number`)
+	f(retention(`"2d"`), `config.json: metric-store.retention-in-memory: expected a duration in hours, minutes and seconds, `+
+		`such as "48h", "10m" or "1h30m"; got "2d"`)
+	f(retention(`"0s"`), `config.json: metric-store.retention-in-memory: expected a duration longer than 0; got "0s"`)
+	f(retention(`"-48h"`), `config.json: metric-store.retention-in-memory: expected a duration longer than 0; got "-48h"`)
+	f(inStore(`"checkpoint-interval": "0h"`), `config.json: metric-store.checkpoint-interval: expected a duration longer than 0; got "0h"`)
+	f(inStore(`"memory-cap": -1`), "config.json: metric-store.memory-cap: expected 0 to 1000000 GB; got -1")
+	f(inStore(`"memory-cap": 100000000000`), "config.json: metric-store.memory-cap: expected 0 to 1000000 GB; got 100000000000")
+	f(inStore(`"checkpoints": {"sync": "never"}`), `config.json: metric-store.checkpoints.sync: expected "always", "off" or a duration such as "1s"; got "never"`)
+	f(inStore(`"checkpoints": {"sync": "-1s"}`), `config.json: metric-store.checkpoints.sync: expected "always", "off" or a duration such as "1s"; got "-1s"`)
+	f(inStore(`"checkpoints": {"max-wal-size": -1}`), "config.json: metric-store.checkpoints.max-wal-size: expected 0 or a number of bytes; got -1")
+	f(inStore(`"cleanup": {"mode": "keep"}`), `config.json: metric-store.cleanup.mode: expected "delete" or "archive"; got "keep"`)
 	f(inStore(`"cleanup": {"mode": "archive"}`), `config.json: metric-store.cleanup.directory: missing: where mode "archive" writes`)
 	for _, limit := range []string{"body-bytes", "values-per-query", "hosts", "devices-per-host", "name-bytes"} {
-		f(minimal(`"limits": {"`+limit+`": 0}`), "config.json: limits."+limit+": must be at least 1")
+		f(minimal(`"limits": {"`+limit+`": 0}`), "config.json: limits."+limit+": expected at least 1; got 0")
 	}
-	f(minimal(`"limits": {"name-bytes": 65536}`), "config.json: limits.name-bytes: must be at most 65535")
+	f(minimal(`"limits": {"name-bytes": 65536}`), "config.json: limits.name-bytes: expected at most 65535; got 65536")
 }
 
 func TestRefusedNATS(t *testing.T) {
 	f := func(text string, want ...string) { t.Helper(); refused(t, text, want...) }
 	const at = "config.json: metric-store.nats-subscriptions"
-	const badURL = "config.json: nats.address: must be the URL of a NATS server, such as nats://localhost:4222, or several with commas between"
+	const badURL = "config.json: nats.address: expected the URL of a NATS server, such as nats://localhost:4222, or several separated by commas"
 
 	f(subscribed(`{}`), at+"[0].subscribe-to: missing: the NATS subject")
 	f(subscribed(`null`), at+"[0].subscribe-to: missing: the NATS subject")
 	f(subscribed(`{"subscribe-to": "ok"}, {"subscribe-to": "two words"}`),
-		at+`[1].subscribe-to: "two words" is no NATS subject: words between dots, without spaces, ">" only as the last`)
+		at+`[1].subscribe-to: expected a NATS subject: words separated by dots, without spaces, ">" only as the last word; got "two words"`)
 	for _, subject := range []string{"a..b", ".", "a.", "a.>.b", `a\tb`, `a\u0007`} {
 		if config, err := configs.Parse("c", []byte(subscribed(`{"subscribe-to": "`+subject+`"}`))); err == nil {
 			t.Errorf("subject %q was taken: %v", subject, config.Subjects())
@@ -195,41 +196,41 @@ func TestRefusedNATS(t *testing.T) {
 			t.Errorf("cluster-tag %q was taken", tag)
 		}
 	}
-	f(subscribed(`{"subscribe-to": "a", "authorization": "Bearer eyJhbGciOi"}`), at+`[0].authorization: must be "header", "connection" or "trusted"`)
+	f(subscribed(`{"subscribe-to": "a", "authorization": "Bearer eyJhbGciOi"}`), at+`[0].authorization: expected "header", "connection" or "trusted"`)
 	f(subscribed(`{"subscribe-to": "a", "cluster-tag": "x"}, {"subscribe-to": "a", "cluster-tag": "x"}`),
-		at+"[1]: the same as metric-store.nats-subscriptions[0]")
+		at+"[1]: duplicate of metric-store.nats-subscriptions[0]")
 	f(subscribed(`{"subscribe-to": "a", "cluster-tag": "x"}, {"subscribe-to": "b"}, {"subscribe-to": "a", "authorization": "trusted"}`),
-		at+"[2].authorization: differs from that of metric-store.nats-subscriptions[0], which has the same subject")
-	const overlaps = at + "[1].subscribe-to: overlaps with metric-store.nats-subscriptions[0], where another right is asked for: who may write to one could to the other"
+		at+"[2].authorization: expected the same as in metric-store.nats-subscriptions[0], which has the same subject")
+	const overlaps = at + "[1].subscribe-to: overlaps with metric-store.nats-subscriptions[0], which requires another permission: a publisher allowed on one could write to the other"
 	f(subscribed(`{"subscribe-to": "a.>"}, {"subscribe-to": "a.b", "authorization": "trusted"}`), overlaps)
 	f(embedding(`{"subscribe-to": "a.b"}, {"subscribe-to": "a.*", "authorization": "header"}`), overlaps)
 	f(embedding(`{"subscribe-to": "a.>", "cluster-tag": "x"}, {"subscribe-to": "a.b", "cluster-tag": "y"}`), overlaps)
-	f(subscribed(`{"subscribe-to": "a"}`+strings.Repeat(`, {"subscribe-to": "a"}`, 1000)), at+": must be at most 1000")
+	f(subscribed(`{"subscribe-to": "a"}`+strings.Repeat(`, {"subscribe-to": "a"}`, 1000)), at+": expected at most 1000 subscriptions; got 1001")
 
 	f(minimal(`"nats": {"address": "nats://h:4222", "embedded": {"listen": "127.0.0.1:0"}}`),
-		"config.json: nats.embedded: cannot stand beside nats.address: messages come from one server")
+		"config.json: nats.embedded: cannot be combined with nats.address: messages come from one server")
 	f(minimal(`"nats": {"embedded": {}}`), `config.json: nats.embedded.listen: missing: the address to listen on, such as "127.0.0.1:4222"`)
-	f(minimal(`"nats": {"embedded": {"listen": "4222"}}`), `config.json: nats.embedded.listen: must be host:port, such as "127.0.0.1:8080", or "[::1]:8080"`)
+	f(minimal(`"nats": {"embedded": {"listen": "4222"}}`), `config.json: nats.embedded.listen: expected host:port, such as "127.0.0.1:8080" or "[::1]:8080"; got "4222"`)
 	f(subscribed(`{"subscribe-to": "a", "authorization": "connection"}`),
-		at+`[0].authorization: "connection" needs nats.auth-callout where the server is not embedded`)
+		at+`[0].authorization: "connection" needs nats.auth-callout with an external server`)
 	f(subscribed(`{"subscribe-to": "a", "stream": "S"}, {"subscribe-to": "b", "durable": "d"}, {"subscribe-to": "c", "stream": "a.b", "durable": ">"}`),
-		at+"[0].durable: missing: the name of our consumer of the stream", at+"[1].stream: missing: the stream that the consumer is of",
-		at+`[2].stream: "a.b" is no name: without spaces, dots, "*", ">" and slashes`, at+`[2].durable: ">" is no name: without spaces, dots, "*", ">" and slashes`)
+		at+"[0].durable: missing: the name of the consumer of the stream", at+"[1].stream: missing: the stream of the consumer",
+		at+`[2].stream: expected a name without spaces, dots, "*", ">" and slashes; got "a.b"`, at+`[2].durable: expected a name without spaces, dots, "*", ">" and slashes; got ">"`)
 	f(subscribed(`{"subscribe-to": "a", "cluster-tag": "x"}, {"subscribe-to": "a", "stream": "S", "durable": "d"}`),
-		at+"[1].stream: differs from that of metric-store.nats-subscriptions[0], which has the same subject")
+		at+"[1].stream: expected the same as in metric-store.nats-subscriptions[0], which has the same subject")
 	f(subscribed(`{"subscribe-to": "a", "stream": "S", "durable": "d"}, {"subscribe-to": "b", "stream": "S", "durable": "d"}`),
-		at+"[1].durable: is the consumer of metric-store.nats-subscriptions[0] as well, which has another subject")
+		at+"[1].durable: is also the consumer of metric-store.nats-subscriptions[0], which has another subject")
 
 	const embedded, callout = "config.json: nats.embedded", "config.json: nats.auth-callout"
 	f(minimal(`"nats": {"embedded": {"listen": ":0", "tls-cert-file": "c", "expiry-grace": "-1s"}}`),
-		embedded+".expiry-grace: must not be negative", embedded+".tls-key-file: missing: tls-cert-file is set, and TLS needs both")
+		embedded+`.expiry-grace: expected a duration of at least 0; got "-1s"`, embedded+".tls-key-file: missing: tls-cert-file is set, and TLS needs both")
 	f(minimal(`"nats": {"embedded": {"listen": ":0", "tls-key-file": "k", "max-connections": -1, "max-payload": 67108865, "messages-per-second": -1, "bytes-per-second": -1}}`),
 		embedded+".tls-cert-file: missing: tls-key-file is set, and TLS needs both",
-		embedded+".max-connections: must be from 0 to 1048576", embedded+".max-payload: must be from 0 to 67108864",
-		embedded+".messages-per-second: must be from 0 to 9223372036854775807", embedded+".bytes-per-second: must be from 0 to 9223372036854775807")
+		embedded+".max-connections: expected 0 to 1048576; got -1", embedded+".max-payload: expected 0 to 67108864; got 67108865",
+		embedded+".messages-per-second: expected 0 to 9223372036854775807; got -1", embedded+".bytes-per-second: expected 0 to 9223372036854775807; got -1")
 	f(minimal(`"nats": {"embedded": {"listen": ":0"}, "auth-callout": {"account-seed": "file:", "xkey-seed": "env:", "account": "a b"}}`),
-		callout+`.account-seed: the reference names nothing after "file:"`, callout+`.xkey-seed: the reference names nothing after "env:"`,
-		callout+`.account: "a b" is no account: without spaces`, callout+": cannot stand beside nats.embedded: an embedded server needs nobody to ask")
+		callout+`.account-seed: expected a name after "file:"`, callout+`.xkey-seed: expected a name after "env:"`,
+		callout+`.account: expected an account name without spaces; got "a b"`, callout+": cannot be combined with nats.embedded, which needs no auth callout")
 	f(minimal(`"nats": {"address": "h", "auth-callout": {}}`),
 		callout+".account-seed: missing: the nkey seed whose public key is the server's auth_callout.issuer")
 
@@ -247,17 +248,17 @@ func TestRefusedAtOnce(t *testing.T) {
 		"metric-store": {"retention-in-memory": "2d", "cleanup": [], "nats-subscriptions": [{"subscribe-to": 5}]},
 		"nats": 4
 	}`,
-		"config.json: main.addr: must be a string, found a number",
+		"config.json: main.addr: expected a string; got a number",
 		`config.json: main.users: unknown key; did you mean "user"?`,
-		"config.json: metrics.a.frequency: must be a whole number, found a string",
-		`config.json: metric-store.retention-in-memory: "2d" is no duration: write hours, minutes and seconds, such as "48h", "10m" or "1h30m"`,
-		"config.json: metric-store.cleanup: must be an object, found an array",
-		"config.json: metric-store.nats-subscriptions[0].subscribe-to: must be a string, found a number",
-		"config.json: nats: must be an object, found a number",
-		"config.json: main.jwt-public-key: must be standard base64 of the 32 bytes of an Ed25519 public key, found 3 bytes "+
-			`("ringstore key FILE" prints the right form)`,
-		"config.json: metrics.b.frequency: must be at least 1 and at most 31536000 seconds",
-		`config.json: metrics.b.aggregation: must be "sum", "avg" or null, found "max"`,
+		"config.json: metrics.a.frequency: expected a whole number; got a string",
+		`config.json: metric-store.retention-in-memory: expected a duration in hours, minutes and seconds, such as "48h", "10m" or "1h30m"; got "2d"`,
+		"config.json: metric-store.cleanup: expected an object; got an array",
+		"config.json: metric-store.nats-subscriptions[0].subscribe-to: expected a string; got a number",
+		"config.json: nats: expected an object; got a number",
+		"config.json: main.jwt-public-key: expected the 32 bytes of an Ed25519 public key in standard base64; got 3 bytes; "+
+			`"ringstore key FILE" prints the key in this form`,
+		"config.json: metrics.b.frequency: expected 1 to 31536000 seconds; got 0",
+		`config.json: metrics.b.aggregation: expected "sum", "avg" or null; got "max"`,
 	)
 }
 
@@ -268,7 +269,7 @@ func TestManyProblemsAreBounded(t *testing.T) {
 	}
 	_, err := configs.Parse("config.json", []byte(minimal(`"metrics": {`+strings.Join(members, ",")+`}`)))
 	problems, _ := errors.AsType[configs.Errors](err)
-	if want := "config.json: 4900 more of the kind are not shown"; len(problems) != 101 || problems[100].String() != want {
+	if want := "config.json: 4900 more are not shown"; len(problems) != 101 || problems[100].String() != want {
 		t.Fatalf("%d problems, the last: %v", len(problems), problems[max(0, len(problems)-1):])
 	}
 }

@@ -57,7 +57,7 @@ func TestSectionFileBesideSection(t *testing.T) {
 		}
 	}
 	config := loaded(t, minimal(`"metrics": {"cpu_load": {"frequency": 60}, "kept": {"frequency": 1}}`, `"metrics-file": "more.json"`),
-		"config.json: metrics.cpu_load: stands in more.json as well, which counts")
+		"config.json: metrics.cpu_load: is also in more.json, which takes precedence")
 	want := map[string]configs.Metric{
 		"cpu_load": {Frequency: 10, Aggregation: configs.AvgAggregation}, "added": {Frequency: 5}, "kept": {Frequency: 1},
 	}
@@ -76,21 +76,21 @@ func TestRefusedSectionFiles(t *testing.T) {
 
 	f(without+`"metrics-file": "none.json"}`, `config.json: metrics-file: "none.json": no such file or directory`)
 	f(without+`"metrics-file": "."}`, `config.json: metrics-file: ".": is a directory`)
-	f(without+`"metrics-file": {"a": 1}}`, "config.json: metrics-file: must be a string, the name of a file, found an object")
+	f(without+`"metrics-file": {"a": 1}}`, "config.json: metrics-file: expected a string, the name of a file; got an object")
 	f(without+`"metrics-file": "bad.json"}`, "bad.json:2:9: invalid character ',' looking for beginning of object key string")
 	f(without+`"metrics-file": "large.json"}`, "large.json: larger than 1048576 bytes")
-	f(without+`"metrics-file": "array.json"}`, "array.json: metrics: must be an object, found an array")
+	f(without+`"metrics-file": "array.json"}`, "array.json: metrics: expected an object; got an array")
 	f(without+`"metrics-file": "twice.json"}`, "twice.json: metrics.a.frequency: duplicate key, in lines 2 and 2")
 	f(without+`"metrics": 5, "metrics-file": "wrong.json"}`,
-		"config.json: metrics: must be an object, found a number",
+		"config.json: metrics: expected an object; got a number",
 		`wrong.json: metrics.c.freqency: unknown key; did you mean "frequency"?`,
-		`wrong.json: metrics["d.e"]: must be an object, found a number`)
+		`wrong.json: metrics["d.e"]: expected an object; got a number`)
 	f(minimal(`"metrics": {"a": {"frequency": 0}}`, `"metrics-file": "wrong.json"`),
 		`wrong.json: metrics.c.freqency: unknown key; did you mean "frequency"?`,
-		`wrong.json: metrics["d.e"]: must be an object, found a number`,
-		"config.json: metrics.a.frequency: must be at least 1 and at most 31536000 seconds",
-		"wrong.json: metrics.b.frequency: must be at least 1 and at most 31536000 seconds",
-		"wrong.json: metrics.c.frequency: must be at least 1 and at most 31536000 seconds")
+		`wrong.json: metrics["d.e"]: expected an object; got a number`,
+		"config.json: metrics.a.frequency: expected 1 to 31536000 seconds; got 0",
+		"wrong.json: metrics.b.frequency: expected 1 to 31536000 seconds; got 0",
+		"wrong.json: metrics.c.frequency: expected 1 to 31536000 seconds; got 0")
 	f("{"+metricsSection+","+storeSection+`, "main-file": "main.json"}`,
 		`main.json: main.addr: missing: the address to listen on, such as "0.0.0.0:8082"`)
 }

@@ -14,13 +14,13 @@ var withoutEffect = map[string]string{
 	"metric-store.checkpoints.file-format": "",
 	"metric-store.checkpoints.interval":    `has no effect; write "checkpoint-interval" in "metric-store"`,
 	"metric-store.checkpoints.restore":     `has no effect; "retention-in-memory" is restored`,
-	"metric-store.cleanup.interval":        `has no effect; cleaning up goes by "retention-in-memory"`,
+	"metric-store.cleanup.interval":        `has no effect; "retention-in-memory" controls the cleanup`,
 }
 
 // elsewhere are keys that operators look for in a place where they are not.
 var elsewhere = map[string]string{
-	"main.disable-authentication": `; authentication is switched off with "auth": {"disabled": true}`,
-	"nats.subscriptions":          `; subscriptions stand in "metric-store", as "nats-subscriptions"`,
+	"main.disable-authentication": `; to switch authentication off, set "auth": {"disabled": true}`,
+	"nats.subscriptions":          `; subscriptions are in "metric-store", as "nats-subscriptions"`,
 	"metric-store.archive":        `; it is called "cleanup"`,
 }
 

@@ -110,7 +110,7 @@ func TestCheckConfig(t *testing.T) {
 		t.Errorf("exit code %d: %s", got.code, got.stdout)
 	}
 	for _, w := range []string{
-		"warning: " + file + ": main.jwt-public-key: is the demonstration key of ClusterCockpit: its private half is public, so anyone can write tokens for it\n",
+		"warning: " + file + ": main.jwt-public-key: is the demonstration key of ClusterCockpit: its private key is public, so anyone can create valid tokens\n",
 		"warning: " + file + ": somebody-else: ",
 	} {
 		if !strings.Contains(got.stderr, w) {

@@ -227,7 +227,7 @@ func TestAuthDisabled(t *testing.T) {
 	delete(s["main"], "jwt-public-key")
 	s["auth"] = map[string]any{"disabled": true}
 	p := serve(t, s)
-	if !strings.Contains(p.stderr.String(), "level=WARN") || !strings.Contains(p.stderr.String(), "auth.disabled: nobody is asked for a token") {
+	if !strings.Contains(p.stderr.String(), "level=WARN") || !strings.Contains(p.stderr.String(), "auth.disabled: no token is required") {
 		t.Errorf("no warning in:\n%s", p.stderr.String())
 	}
 	for _, credential := range []string{"", "garbage", token()} {

@@ -51,17 +51,17 @@ func TestBadConfiguration(t *testing.T) {
 	directory := filepath.Join(t.TempDir(), "checkpoints")
 	file := cmdtest.WriteFile(t, filepath.Join(t.TempDir(), "config.json"), fmt.Appendf(nil, text, directory))
 	want := []string{
-		`main.addr: must be a string, found a number`,
+		`main.addr: expected a string; got a number`,
 		`main.adr: `,
-		`main.jwt-public-key: must be standard base64 of the 32 bytes of an Ed25519 public key, found 5 bytes ("ringstore key FILE" prints the right form)`,
-		`metrics.cpu_load.frequency: must be at least 1 and at most 31536000 seconds`,
-		`metrics.ipc.aggregation: must be "sum", "avg" or null, found "mean"`,
-		`metric-store.retention-in-memory: "2 days" is no duration: `,
+		`main.jwt-public-key: expected the 32 bytes of an Ed25519 public key in standard base64; got 5 bytes; "ringstore key FILE" prints the key in this form`,
+		`metrics.cpu_load.frequency: expected 1 to 31536000 seconds; got 0`,
+		`metrics.ipc.aggregation: expected "sum", "avg" or null; got "mean"`,
+		`metric-store.retention-in-memory: expected a duration in hours, minutes and seconds, `,
 		`metric-store.checkpoints.file-formt: `,
-		`metric-store.nats-subscriptions[0].subscribe-to: "a..b" is no NATS subject: `,
-		`metric-store.nats-subscriptions[0].authorization: must be "header", "connection" or "trusted"`,
-		`auth.users-read: must be "all" or left out`,
-		`limits.hosts: must be at least 1`,
+		`metric-store.nats-subscriptions[0].subscribe-to: expected a NATS subject: `,
+		`metric-store.nats-subscriptions[0].authorization: expected "header", "connection" or "trusted"`,
+		`auth.users-read: expected "all"; otherwise leave the key out`,
+		`limits.hosts: expected at least 1; got 0`,
 	}
 	for _, args := range [][]string{{"-config", file}, {"check-config", "-config", file}, {"-config", file, "-cleanup-checkpoints"}} {
 		got := runCommand(t, args...)

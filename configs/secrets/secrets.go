@@ -47,7 +47,7 @@ func (e *Error) Error() string { return e.Reference.String() + ": " + e.Err.Erro
 func (e *Error) Unwrap() error { return e.Err }
 
 // errNoReference is for texts that are no reference where one must be; they may be a secret, so it shows nothing.
-var errNoReference = errors.New(`must be "env:NAME", "file:PATH" or "azure-kv://VAULT/NAME"`)
+var errNoReference = errors.New(`expected "env:NAME", "file:PATH" or "azure-kv://VAULT/NAME"`)
 
 // Read returns the bytes that a reference like "env:NAME" leads to, at least one and at most [MaxBytes]. They are the
 // caller's. Of a text, one line end (LF or CR LF) at its end is cut off, which editors and "echo" put there; of
@@ -55,8 +55,11 @@ var errNoReference = errors.New(`must be "env:NAME", "file:PATH" or "azure-kv://
 // that are no reference.
 func (r Reader) Read(ctx context.Context, reference string) ([]byte, error) {
 	ref, isReference, err := configs.ParseReference(reference)
-	if !isReference || err != nil {
-		return nil, errors.Join(errNoReference, err)
+	if err != nil {
+		return nil, err
+	}
+	if !isReference {
+		return nil, errNoReference
 	}
 	data, err := r.read(ctx, ref)
 	data = withoutLineEnd(data)

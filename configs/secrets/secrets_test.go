@@ -48,10 +48,10 @@ func TestReadFails(t *testing.T) {
 			t.Errorf("%s: %q, %v", reference, data, err)
 		}
 	}
-	f("", "must be")
-	f("hunter2", "must be")
-	f("env:", "names nothing")
-	f("azure-kv://v", `written "azure-kv://VAULT/NAME"`)
+	f("", `expected "env:NAME"`)
+	f("hunter2", `expected "env:NAME"`)
+	f("env:", "expected a name after")
+	f("azure-kv://v", `expected "azure-kv://VAULT/NAME"`)
 	f("env:RS_NOT_SET", "env:RS_NOT_SET: the environment variable is not set")
 	f("env:RS_EMPTY", "env:RS_EMPTY: is empty")
 	f("file:"+t.TempDir(), "not a regular file")
@@ -115,7 +115,7 @@ func TestWord(t *testing.T) {
 	}
 	t.Setenv("RS_BLANK", " ")
 	t.Setenv("RS_SECRET", "hunter2")
-	bad("hunter2", "must be")
+	bad("hunter2", `expected "env:NAME"`)
 	bad("env:RS_BLANK", "env:RS_BLANK: is empty")
 	bad(writeFile(t, "hunter2\nhunter2\n"), "more than one word")
 	bad(writeFile(t, "hunter2\x00"), "more than one word")
@@ -143,7 +143,7 @@ func TestKey(t *testing.T) {
 	t.Setenv("RS_BASE64", "aHVudGVyMg==")
 	bad("env:RS_NOT_SET", "env:RS_NOT_SET: the environment variable is not set")
 	bad("base64:env:RS_NOT_SET", "env:RS_NOT_SET: the environment variable is not set")
-	bad("env:", "names nothing")
+	bad("env:", "expected a name after")
 	bad("base64:hunter2!", "is not standard base64")
 	bad("base64:env:RS_SECRET", "env:RS_SECRET: is not standard base64")
 	good("env:RS_SECRET", "hunter2!")
