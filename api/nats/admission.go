@@ -11,16 +11,16 @@ import (
 	"github.com/ringstore/ringstore/auth"
 )
 
-// admission decides who may connect, and to which subjects it may publish
-// then. The embedded server asks it, and the auth callout does.
+// admission decides who may connect, and which subjects a connection may publish to. The embedded
+// server and the auth callout use it.
 type admission struct {
 	o        *Options
 	counters *counters
-	refused  *note
-	failed   *note
-	// guests are who comes without a token; empty: anybody. With a server
-	// elsewhere there are none.
-	guests *credential
+	refused  *rateLimitedLog
+	failed   *rateLimitedLog
+	// guest is what clients without a token log in with; empty: anything. nil: such clients are
+	// refused, as always with an external server.
+	guest *credential
 }
 
 type credential struct{ user, password string }
@@ -31,35 +31,35 @@ func (c credential) equal(other credential) bool {
 	return user&password == 1
 }
 
-// request is what somebody who connects says. token is the auth token, which
-// may stand for the password.
+// request is a client's request to connect. Its token is the NATS auth token, an alternative to the
+// password.
 type request struct {
-	host  string // where it comes from
+	host  string
 	given credential
 	token string
 }
 
-// grant is what somebody who connects may do.
+// grant is what a connection may do.
 type grant struct {
 	principal *auth.Principal // nil for a guest
 	token     string          // empty for a guest
-	subjects  []string        // to publish to
+	subjects  []string        // that it may publish to
 }
 
 func newAdmission(o *Options, c *counters) *admission {
 	return &admission{
 		o: o, counters: c,
-		refused: newNote(o.Log, slog.LevelWarn, 1, "NATS publishers refused"),
-		failed:  newNote(o.Log, slog.LevelError, 1, "NATS publishers not checked, they have to come again"),
+		refused: newRateLimitedLog(o.Log, slog.LevelWarn, 1, "NATS publishers refused"),
+		failed:  newRateLimitedLog(o.Log, slog.LevelError, 1, "NATS publishers could not be checked and must reconnect"),
 	}
 }
 
-func (a *admission) notes() []*note { return []*note{a.refused, a.failed} }
+func (a *admission) limitedLogs() []*rateLimitedLog { return []*rateLimitedLog{a.refused, a.failed} }
 
-// admit decides about a request. A *auth.Refusal or *auth.Denied has been
-// counted and audited; any other error tells nothing about who asked.
+// admit decides a request. It has counted and audited a *auth.Refusal and a *auth.Denied; any other
+// error is not the client's fault.
 func (a *admission) admit(ctx context.Context, r request) (grant, error) {
-	if subjects, ok := a.asGuest(r); ok {
+	if subjects, ok := a.guestSubjects(r); ok {
 		return grant{subjects: subjects}, nil
 	}
 	token := r.given.password
@@ -69,22 +69,23 @@ func (a *admission) admit(ctx context.Context, r request) (grant, error) {
 	g := grant{token: token}
 	var err error
 	if a.o.Authenticator == nil {
-		err = &auth.Refusal{Code: auth.Missing} // a wrong password
+		err = &auth.Refusal{Code: auth.Missing} // wrong guest password
 	} else if g.principal, err = a.o.Authenticator.Authenticate(ctx, token); err == nil {
 		g.subjects, err = a.subjects(g.principal)
 	}
 	if err != nil {
-		a.turnAway(r.host, g.principal, err)
+		a.recordRefusal(r.host, g.principal, err)
 	}
 	return g, err
 }
 
-// asGuest returns what one without a token may publish to.
-func (a *admission) asGuest(r request) (subjects []string, ok bool) {
-	if a.guests == nil {
+// guestSubjects returns the subjects that the client may publish to without a token, and false if
+// it needs one.
+func (a *admission) guestSubjects(r request) (subjects []string, ok bool) {
+	if a.guest == nil {
 		return nil, false
 	}
-	open := *a.guests == credential{}
+	open := *a.guest == credential{}
 	for _, s := range a.o.Subjects {
 		if s.Authorization != Connection {
 			subjects = append(subjects, s.Subject)
@@ -95,18 +96,18 @@ func (a *admission) asGuest(r request) (subjects []string, ok bool) {
 	case len(subjects) == 0:
 		return nil, false
 	case !open:
-		return subjects, r.given.equal(*a.guests)
+		return subjects, r.given.equal(*a.guest)
 	default:
-		// Where tokens open more, a bad one must not pass for none.
+		// If a token permits more subjects, a client with a bad one is no guest.
 		return subjects, all || r.given.password == "" && r.token == ""
 	}
 }
 
-// subjects are those that p may publish to: what it may write, and where each
-// message is asked for its own token.
+// subjects returns the subjects that p may publish to: those that it may write, and those that
+// check each message.
 func (a *admission) subjects(p *auth.Principal) ([]string, error) {
 	clusters, denied := writable(a.o.Policy, p)
-	open := a.guests != nil && *a.guests == credential{}
+	open := a.guest != nil && *a.guest == credential{}
 	var subjects []string
 	for _, s := range a.o.Subjects {
 		var may bool
@@ -132,13 +133,13 @@ func (a *admission) subjects(p *auth.Principal) ([]string, error) {
 	case denied != nil:
 		return nil, denied
 	}
-	return nil, deniedElsewhere
+	return nil, errOtherCluster
 }
 
-// deniedElsewhere is for somebody who may write to no cluster that is here.
-var deniedElsewhere = &auth.Denied{Action: auth.Write, Code: auth.OtherCluster}
+// errOtherCluster denies a write to clusters that the principal does not hold.
+var errOtherCluster = &auth.Denied{Action: auth.Write, Code: auth.OtherCluster}
 
-// writable returns on which clusters p may write, nil for all.
+// writable returns which clusters p may write to, nil for all.
 func writable(policy auth.Policy, p *auth.Principal) (func(cluster string) bool, error) {
 	if err := policy.Decide(p, auth.Write); err != nil {
 		return nil, err
@@ -150,7 +151,7 @@ func writable(policy auth.Policy, p *auth.Principal) (func(cluster string) bool,
 	return clusters.Has, nil
 }
 
-// generation is the Authenticator's, 0 without one.
+// generation returns the Authenticator's generation, 0 without one.
 func (a *admission) generation() uint64 {
 	if a.o.Authenticator == nil {
 		return 0
@@ -158,11 +159,10 @@ func (a *admission) generation() uint64 {
 	return a.o.Authenticator.Generation()
 }
 
-// holds tells whether what was granted still is; the error says why it is not.
-// That a token has expired meanwhile is no reason: its connection has a
-// deadline.
-func (a *admission) holds(ctx context.Context, g grant, now time.Time) error {
-	p, err := a.again(ctx, g, now)
+// recheck returns an error if a grant no longer holds, or could not be checked. An expired token is
+// no such error, as its connection has a deadline.
+func (a *admission) recheck(ctx context.Context, g grant, now time.Time) error {
+	p, err := a.reauthenticate(ctx, g, now)
 	if refusal, ok := errors.AsType[*auth.Refusal](err); ok && refusal.Code == auth.Expired {
 		return nil
 	}
@@ -171,16 +171,16 @@ func (a *admission) holds(ctx context.Context, g grant, now time.Time) error {
 	}
 	subjects, err := a.subjects(p)
 	if err == nil && !slices.Equal(subjects, g.subjects) {
-		return errChanged
+		return errRightsChanged
 	}
 	return err
 }
 
-// errChanged is for a connection whose principal may do something else now. It
-// gets that when it comes again.
-var errChanged = errors.New("its rights have changed")
+// errRightsChanged closes a connection whose principal may publish to other subjects now. It gets
+// the new grant when it reconnects.
+var errRightsChanged = errors.New("permissions have changed")
 
-func (a *admission) again(ctx context.Context, g grant, now time.Time) (*auth.Principal, error) {
+func (a *admission) reauthenticate(ctx context.Context, g grant, now time.Time) (*auth.Principal, error) {
 	if exp := g.principal.Expires; !exp.IsZero() && !now.Before(exp) {
 		before := exp.Add(-time.Nanosecond) // without leeway, the token has expired at exp
 		return a.o.Authenticator.AuthenticateAt(ctx, g.token, before)
@@ -188,7 +188,7 @@ func (a *admission) again(ctx context.Context, g grant, now time.Time) (*auth.Pr
 	return a.o.Authenticator.Authenticate(ctx, g.token)
 }
 
-// reasonOf returns the code of a refusal, and false if the error is none.
+// reasonOf returns the code of a *auth.Refusal or *auth.Denied, and false for any other error.
 func reasonOf(err error) (auth.Reason, bool) {
 	if refusal, ok := errors.AsType[*auth.Refusal](err); ok {
 		return refusal.Code, true
@@ -199,21 +199,21 @@ func reasonOf(err error) (auth.Reason, bool) {
 	return "", false
 }
 
-// turnAway counts and audits that somebody at host may not do what it asked for.
-func (a *admission) turnAway(host string, p *auth.Principal, err error) {
+// recordRefusal counts, logs and audits that a client was not admitted.
+func (a *admission) recordRefusal(host string, p *auth.Principal, err error) {
 	code, ok := reasonOf(err)
 	if !ok {
 		a.counters.unchecked.Inc()
-		a.failed.add(1, "error", clip(err.Error()))
+		a.failed.add(1, "error", truncated(err.Error()))
 		return
 	}
-	a.counters.turnedAway.WithLabelValues(string(code)).Inc()
-	a.refused.add(1, "reason", string(code), "host", clip(host))
-	record(a.o.Audit, host, p, code)
+	a.counters.connectionsRefused.WithLabelValues(string(code)).Inc()
+	a.refused.add(1, "reason", string(code), "host", truncated(host))
+	auditRefusal(a.o.Audit, host, p, code)
 }
 
-// record audits a write that was refused. audit may be nil.
-func record(audit *auth.Audit, peer string, p *auth.Principal, code auth.Reason) {
+// auditRefusal audits a refused write. audit may be nil.
+func auditRefusal(audit *auth.Audit, peer string, p *auth.Principal, code auth.Reason) {
 	if audit == nil {
 		return
 	}

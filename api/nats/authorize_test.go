@@ -18,22 +18,22 @@ import (
 )
 
 // doors opens the door once at a server elsewhere and once at an embedded one.
-func doors(t *testing.T, f func(t *testing.T, h *house, publisher *natsgo.Conn)) {
+func onBothServers(t *testing.T, f func(t *testing.T, h *harness, publisher *natsgo.Conn)) {
 	t.Run("external", func(t *testing.T) {
-		h := newHouse(t)
+		h := newHarness(t)
 		url := runServer(t, server.Options{}).ClientURL()
 		h.subscribe(url)
 		f(t, h, connect(t, url))
 	})
 	t.Run("embedded", func(t *testing.T) {
-		h := newHouse(t)
+		h := newHarness(t)
 		f(t, h, connect(t, addressOf(h.subscribe(""))))
 	})
 }
 
 // send publishes a message for a host of its own and waits until it has been
 // stored, and then returns "", or refused, and then returns the reason.
-func (h *house) send(c *natsgo.Conn, host string, header ...string) (reason string) {
+func (h *harness) send(c *natsgo.Conn, host string, header ...string) (reason string) {
 	h.t.Helper()
 	before := h.audit.String()
 	refused := h.sum("ringstore_nats_refused_total")
@@ -59,7 +59,7 @@ func (h *house) send(c *natsgo.Conn, host string, header ...string) (reason stri
 }
 
 func TestWriteRowOfTheRoleTable(t *testing.T) {
-	doors(t, func(t *testing.T, h *house, c *natsgo.Conn) {
+	onBothServers(t, func(t *testing.T, h *harness, c *natsgo.Conn) {
 		f := func(host, want string, roles ...string) {
 			t.Helper()
 			if got := h.send(c, host, "Authorization", "Bearer "+token(roles...)); got != want {
@@ -109,7 +109,7 @@ func TestBadTokensAreRefused(t *testing.T) {
 	with := func(changes map[string]any) string { return issuer.Token(claims(changes)) }
 	now := time.Now()
 
-	doors(t, func(t *testing.T, h *house, c *natsgo.Conn) {
+	onBothServers(t, func(t *testing.T, h *harness, c *natsgo.Conn) {
 		f := func(host string, want auth.Reason, header ...string) {
 			t.Helper()
 			if got := h.send(c, host, header...); got != string(want) {
@@ -165,7 +165,7 @@ func TestBadTokensAreRefused(t *testing.T) {
 }
 
 func TestRefusalsNameWhoAndDoNotFloodTheLog(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.options.Subjects = []Subject{{Subject: "hpc.*"}}
 	s := h.subscribe("")
 	c := connect(t, addressOf(s))
@@ -187,7 +187,7 @@ func TestRefusalsNameWhoAndDoNotFloodTheLog(t *testing.T) {
 }
 
 func TestATrustedSubjectNeedsNoToken(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.options.Subjects = []Subject{{Subject: subject, ClusterTag: "alpha", Authorization: Trusted}}
 	h.options.Authenticator = nil
 	c := connect(t, addressOf(h.subscribe("")))
@@ -197,7 +197,7 @@ func TestATrustedSubjectNeedsNoToken(t *testing.T) {
 }
 
 func TestTrustInOneSubjectIsNotTrustInAnother(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.options.Subjects = append(h.options.Subjects, Subject{Subject: "hpc.trusted", ClusterTag: "alpha", Authorization: Trusted})
 	c := connect(t, addressOf(h.subscribe("")))
 	if got := h.send(c, "outsider"); got != string(auth.Missing) {
@@ -219,7 +219,7 @@ func (broken) Generation() uint64 { return 0 }
 func TestAFaultOfTheAuthenticatorLetsNobodyIn(t *testing.T) {
 	f := func(err error, reason string) {
 		t.Helper()
-		h := newHouse(t)
+		h := newHarness(t)
 		h.options.Authenticator = broken{err}
 		c := connect(t, addressOf(h.subscribe("")))
 		publish(t, c, bearer("h"))

@@ -77,19 +77,19 @@ func benchBatch(host int) []byte {
 }
 
 // counted counts what is stored.
-type counted struct {
+type storeCounter struct {
 	Ingester
 	samples atomic.Int64
 }
 
-func (c *counted) Batch(ctx context.Context, src ingest.Source, batch []byte) (ingest.Report, error) {
+func (c *storeCounter) Batch(ctx context.Context, src ingest.Source, batch []byte) (ingest.Report, error) {
 	r, err := c.Ingester.Batch(ctx, src, batch)
 	c.samples.Add(int64(r.Accepted))
 	return r, err
 }
 
 // journaled is an ingester for the house's store, with a journal.
-func journaled(b *testing.B, h *house) *ingest.Ingester {
+func journaled(b *testing.B, h *harness) *ingest.Ingester {
 	a, err := archive.Open(archive.Options{Dir: b.TempDir(), Store: h.store, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
@@ -155,9 +155,9 @@ func cpuTime(b *testing.B) time.Duration {
 func BenchmarkNATS(b *testing.B) {
 	f := func(name string, embedded, inHeader bool) {
 		b.Run(name, func(b *testing.B) {
-			h := newHouse(b)
+			h := newHarness(b)
 			h.options.Log = nil
-			ingester := &counted{Ingester: journaled(b, h)}
+			ingester := &storeCounter{Ingester: journaled(b, h)}
 			h.options.Ingester = ingester
 			var address string
 			if !inHeader {
@@ -177,7 +177,7 @@ func BenchmarkNATS(b *testing.B) {
 				address = newProcess(b, o).url
 				s := h.subscribe(address)
 				eventually(b, "it is connected", s.Connected)
-				if err := s.link.Load().conn.Flush(); err != nil {
+				if err := s.connection.Load().conn.Flush(); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -18,25 +18,25 @@ import (
 // Errors of a message's body.
 var (
 	errTooLarge = errors.New("the body is larger than the limit")
-	errEncoding = errors.New("Content-Encoding is none of gzip, s2 and identity")
-	errPlain    = errors.New("events are not compressed")
+	errEncoding = errors.New("Content-Encoding: expected gzip, s2 or identity")
+	errPlain    = errors.New("events must not be compressed")
 )
 
 // encoding is how a body is compressed.
 type encoding uint8
 
 const (
-	identity encoding = iota
-	gzipped
-	s2ed // https://github.com/klauspost/compress/tree/master/s2, as a stream
+	identityEncoding encoding = iota
+	gzipEncoding
+	s2Encoding // https://github.com/klauspost/compress/tree/master/s2, as a stream
 )
 
-// unzippers are the readers that are not in use.
-type unzippers struct{ gzip, s2 sync.Pool }
+// decompressors are pools of readers.
+type decompressors struct{ gzip, s2 sync.Pool }
 
-// reader returns one for what data unpacks to, and what takes it back.
-func (u *unzippers) reader(e encoding, data []byte) (r io.Reader, release func(), err error) {
-	if e == s2ed {
+// reader returns a reader of the decompressed data, and a function that returns it to its pool.
+func (u *decompressors) reader(e encoding, data []byte) (r io.Reader, release func(), err error) {
+	if e == s2Encoding {
 		z, _ := u.s2.Get().(*s2.Reader)
 		if z == nil {
 			z = s2.NewReader(nil, s2.ReaderMaxBlockSize(1<<20))
@@ -51,8 +51,8 @@ func (u *unzippers) reader(e encoding, data []byte) (r io.Reader, release func()
 	return z, func() { u.gzip.Put(z) }, z.Reset(bytes.NewReader(data))
 }
 
-// store hands the body to the ingester. With an error comes the reason that it
-// is counted under.
+// store passes the body to the ingester. With an error it returns the label that the error is
+// counted under.
 func (s *Subscriber) store(src ingest.Source, m *natsgo.Msg) (report ingest.Report, reason string, err error) {
 	e, err := encodingOf(values(m.Header, "Content-Encoding"))
 	switch {
@@ -60,18 +60,18 @@ func (s *Subscriber) store(src ingest.Source, m *natsgo.Msg) (report ingest.Repo
 		return report, failedEncoding, err
 	case int64(len(m.Data)) > s.o.MaxBody:
 		return report, failedTooLarge, errTooLarge
-	case e != identity:
-		return s.unpack(src, e, m.Data)
+	case e != identityEncoding:
+		return s.decompress(src, e, m.Data)
 	}
 	report, err = s.o.Ingester.Batch(s.ctx, src, m.Data)
 	return report, failedStore, err
 }
 
-func (s *Subscriber) unpack(src ingest.Source, e encoding, data []byte) (ingest.Report, string, error) {
-	if len(data) == 0 { // which s2 takes for a stream of nothing
+func (s *Subscriber) decompress(src ingest.Source, e encoding, data []byte) (ingest.Report, string, error) {
+	if len(data) == 0 { // to s2 an empty stream, but no encoder writes that
 		return ingest.Report{}, failedEncoding, io.ErrUnexpectedEOF
 	}
-	r, release, err := s.unzippers.reader(e, data)
+	r, release, err := s.decompressors.reader(e, data)
 	defer release()
 	if err != nil {
 		return ingest.Report{}, failedEncoding, err
@@ -88,36 +88,35 @@ func (s *Subscriber) unpack(src ingest.Source, e encoding, data []byte) (ingest.
 	}
 }
 
-// encodingOf tells how a body is compressed.
+// encodingOf returns how a body is compressed, from the values of Content-Encoding.
 func encodingOf(names []string) (encoding, error) {
 	var all []encoding
 	for _, name := range names {
 		switch strings.ToLower(strings.TrimSpace(name)) {
-		case "gzip", "x-gzip": // the same to RFC 9110 section 8.4.1.3
-			all = append(all, gzipped)
+		case "gzip", "x-gzip": // equivalent by RFC 9110 section 8.4.1.3
+			all = append(all, gzipEncoding)
 		case "s2":
-			all = append(all, s2ed)
+			all = append(all, s2Encoding)
 		case "", "identity":
-			all = append(all, identity)
+			all = append(all, identityEncoding)
 		default:
-			return identity, errEncoding
+			return identityEncoding, errEncoding
 		}
 	}
 	if all = slices.Compact(all); len(all) > 1 {
-		return identity, errEncoding
+		return identityEncoding, errEncoding
 	}
 	if len(all) == 0 {
-		return identity, nil
+		return identityEncoding, nil
 	}
 	return all[0], nil
 }
 
-// boundedReader fails with errTooLarge when left, one byte more than may come,
-// has been read. It keeps the error that it or r ended with, unless io.EOF.
+// boundedReader fails with errTooLarge when it has read left bytes, one more than allowed.
 type boundedReader struct {
 	r    io.Reader
 	left int64
-	err  error
+	err  error // of the last Read, unless io.EOF
 }
 
 func (b *boundedReader) Read(p []byte) (int, error) {

@@ -16,69 +16,71 @@ import (
 )
 
 const (
-	calloutQueue   = "ringstore" // every instance joins it, and one of them answers
-	calloutWorkers = 512         // most wait, if any: a token of an unknown key is tried again until the keys are there
-	calloutTime    = 1500 * time.Millisecond
-	calloutRetry   = 100 * time.Millisecond
-	globalAccount  = "$G"
+	calloutQueue         = "ringstore" // of all instances; one of them answers
+	calloutWorkers       = 512         // mostly waiting for keys, see admit
+	calloutTimeout       = 1500 * time.Millisecond
+	calloutRetryInterval = 100 * time.Millisecond
+	globalAccount        = "$G"
 )
 
-// callout answers a NATS server that asks who may connect: ADR-26,
+// callout answers an external NATS server that asks who may connect: ADR-26,
 // https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-26.md.
-// What it signs lets one connection of one server publish, and is good for
-// nothing else.
+// What it signs permits one connection of one server to publish, and nothing else.
 type callout struct {
-	admission *admission
-	issuer    nkeys.KeyPair
-	xkey      nkeys.KeyPair // nil: requests come in the clear
-	account   string        // of publishers
-	bad       *note
-	requests  chan *natsgo.Msg // unbuffered
-	open      sync.WaitGroup   // requests that were not answered yet
+	admission  *admission
+	issuer     nkeys.KeyPair
+	xkey       nkeys.KeyPair // nil: requests are not encrypted
+	account    string        // of publishers
+	failures   *rateLimitedLog
+	requests   chan *natsgo.Msg // unbuffered
+	unanswered sync.WaitGroup   // requests without an answer yet
 }
 
 func newCallout(o *Options, c *counters) (*callout, error) {
 	out := &callout{
 		admission: newAdmission(o, c),
 		account:   cmp.Or(o.Callout.Account, globalAccount),
-		bad:       newNote(o.Log, slog.LevelError, 1, "NATS auth callout cannot be answered"),
+		failures:  newRateLimitedLog(o.Log, slog.LevelError, 1, "NATS auth callout not answered"),
 		requests:  make(chan *natsgo.Msg),
 	}
 	var err error
 	out.issuer, err = nkeys.FromSeed([]byte(o.Callout.AccountSeed))
 	if err == nil {
-		err = isKind(out.issuer, nkeys.IsValidPublicAccountKey)
+		err = checkKind(out.issuer, nkeys.IsValidPublicAccountKey)
 	}
-	if err != nil {
-		return nil, errors.New("auth callout: the account seed is no nkey seed of an account") // the library's error may quote it
+	if err != nil { // it may quote the seed
+		return nil, errors.New("auth callout: account seed: expected an nkey seed of an account")
 	}
 	if o.Callout.XKeySeed == "" {
 		return out, nil
 	}
 	out.xkey, err = nkeys.FromCurveSeed([]byte(o.Callout.XKeySeed))
 	if err == nil {
-		err = isKind(out.xkey, nkeys.IsValidPublicCurveKey)
+		err = checkKind(out.xkey, nkeys.IsValidPublicCurveKey)
 	}
 	if err != nil {
-		return nil, errors.New("auth callout: the xkey seed is no nkey seed of a curve key")
+		return nil, errors.New("auth callout: xkey seed: expected an nkey seed of a curve key")
 	}
 	return out, nil
 }
 
-func isKind(pair nkeys.KeyPair, valid func(public string) bool) error {
+// checkKind returns an error if the key is of another kind.
+func checkKind(pair nkeys.KeyPair, valid func(public string) bool) error {
 	public, err := pair.PublicKey()
 	if err == nil && !valid(public) {
-		err = errors.New("another kind of key")
+		err = errors.New("wrong kind of key")
 	}
 	return err
 }
 
-func (c *callout) notes() []*note { return append(c.admission.notes(), c.bad) }
+func (c *callout) limitedLogs() []*rateLimitedLog {
+	return append(c.admission.limitedLogs(), c.failures)
+}
 
-// answer answers one request, if it is one.
+// answer answers one message, unless it is no valid request.
 func (c *callout) answer(ctx context.Context, m *natsgo.Msg) {
 	if err := c.respond(ctx, m); err != nil {
-		c.bad.add(1, "error", clip(err.Error()))
+		c.failures.add(1, "error", truncated(err.Error()))
 	}
 }
 
@@ -87,7 +89,7 @@ func (c *callout) respond(ctx context.Context, m *natsgo.Msg) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, calloutTime)
+	ctx, cancel := context.WithTimeout(ctx, calloutTimeout)
 	defer cancel()
 	g, err := c.admit(ctx, request)
 	response := jwt.NewAuthorizationResponseClaims(request.UserNkey)
@@ -96,7 +98,7 @@ func (c *callout) respond(ctx context.Context, m *natsgo.Msg) error {
 		response.Jwt, err = c.user(request.UserNkey, g).Encode(c.issuer)
 	}
 	if err != nil {
-		response.Error = "refused" // the server logs it; why is ours to know
+		response.Error = "refused" // for the server's log; the reason is in ours
 	}
 	text, err := response.Encode(c.issuer)
 	if err != nil {
@@ -111,60 +113,59 @@ func (c *callout) respond(ctx context.Context, m *natsgo.Msg) error {
 	return m.Respond(data)
 }
 
-// read decrypts and checks a request, and returns the key to encrypt the answer
-// with.
+// read decrypts and checks a request, and returns the key to encrypt the answer with, if any.
 func (c *callout) read(m *natsgo.Msg) (request *jwt.AuthorizationRequestClaims, serverKey string, err error) {
 	data := m.Data
 	serverKey = m.Header.Get(server.AuthRequestXKeyHeader)
 	switch {
 	case serverKey == "" && c.xkey != nil:
-		return nil, "", errors.New("it is not encrypted, and there is an xkey")
+		return nil, "", errors.New("the request is not encrypted, but an xkey is configured")
 	case serverKey != "" && c.xkey == nil:
-		return nil, "", errors.New("it is encrypted, and there is no xkey")
+		return nil, "", errors.New("the request is encrypted, but no xkey is configured")
 	case serverKey != "":
 		if data, err = c.xkey.Open(data, serverKey); err != nil {
-			return nil, "", errors.New("it is not encrypted for our xkey")
+			return nil, "", errors.New("the request is not encrypted for our xkey")
 		}
 	}
 	request, err = jwt.DecodeAuthorizationRequestClaims(string(data))
-	if err != nil { // which may quote what is in it
-		return nil, "", errors.New("it is not signed by a server, or no request")
+	if err != nil { // it may quote the request
+		return nil, "", errors.New("not a request, or not signed by a server")
 	}
 	problems := jwt.CreateValidationResults()
 	request.Validate(problems)
 	switch {
 	case problems.IsBlocking(true):
-		return nil, "", errors.New("it is not valid, or too old")
+		return nil, "", errors.New("the request is not valid, or too old")
 	case request.Audience != server.AuthRequestSubject:
-		return nil, "", errors.New("its audience is somebody else")
+		return nil, "", errors.New("the request has the wrong audience")
 	case request.Issuer != request.Server.ID:
-		return nil, "", errors.New("it is signed by another server than it names")
+		return nil, "", errors.New("the request names another server than it is signed by")
 	}
 	return request, serverKey, nil
 }
 
-// admit tries again while the fault is ours, as the server takes no answer for
-// a refusal.
-func (c *callout) admit(ctx context.Context, r *jwt.AuthorizationRequestClaims) (grant, error) {
-	asks := request{
-		host:  r.ClientInformation.Host,
-		given: credential{r.ConnectOptions.Username, r.ConnectOptions.Password},
-		token: r.ConnectOptions.Token,
+// admit decides a request. It retries while the fault is ours, such as missing keys: to the server,
+// no answer is a refusal.
+func (c *callout) admit(ctx context.Context, claims *jwt.AuthorizationRequestClaims) (grant, error) {
+	r := request{
+		host:  claims.ClientInformation.Host,
+		given: credential{claims.ConnectOptions.Username, claims.ConnectOptions.Password},
+		token: claims.ConnectOptions.Token,
 	}
 	for {
-		g, err := c.admission.admit(ctx, asks)
+		g, err := c.admission.admit(ctx, r)
 		if _, refused := reasonOf(err); err == nil || refused {
 			return g, err
 		}
 		select {
 		case <-ctx.Done():
 			return g, err
-		case <-time.After(calloutRetry):
+		case <-time.After(calloutRetryInterval):
 		}
 	}
 }
 
-// user is what the server is told of somebody who may connect.
+// user returns the claims that permit a client to connect and publish.
 func (c *callout) user(key string, g grant) *jwt.UserClaims {
 	u := jwt.NewUserClaims(key)
 	u.Name = g.principal.Subject

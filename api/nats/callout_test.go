@@ -83,7 +83,7 @@ func newKeyPair(t testing.TB, kind nkeys.PrefixByte) nkeys.KeyPair {
 func TestWhatIsNoRequestOfAServerIsNotAnswered(t *testing.T) {
 	t.Parallel()
 	open := func(xkey string) *callout {
-		h := newHouse(t)
+		h := newHarness(t)
 		h.options.Callout = &Callout{AccountSeed: accountSeed, XKeySeed: xkey}
 		c, err := newCallout(&h.options, newCounters(nil))
 		if err != nil {
@@ -134,7 +134,7 @@ func TestWhatIsNoRequestOfAServerIsNotAnswered(t *testing.T) {
 }
 
 func FuzzCalloutRequest(f *testing.F) {
-	h := newHouse(f)
+	h := newHarness(f)
 	h.options.Callout = &Callout{AccountSeed: accountSeed}
 	c, err := newCallout(&h.options, newCounters(nil))
 	if err != nil {
@@ -156,7 +156,7 @@ func TestEitherOfTwoAnswersTheCallout(t *testing.T) {
 	t.Parallel()
 	url := runServer(t, calloutServer(xkeySeed)).ClientURL()
 	open := func() *Subscriber {
-		h := newHouse(t).connecting()
+		h := newHarness(t).connecting()
 		h.options.Embedded = nil
 		h.options.Callout = &Callout{AccountSeed: accountSeed, XKeySeed: xkeySeed, Account: "$G"}
 		h.options.Username, h.options.Password = calloutUser, calloutPassword
@@ -165,7 +165,7 @@ func TestEitherOfTwoAnswersTheCallout(t *testing.T) {
 		t.Cleanup(func() { h.close(s) })
 		return s
 	}
-	knock := func() {
+	tryConnect := func() {
 		t.Helper()
 		for range 8 {
 			connect(t, url, natsgo.UserInfo("c", token("api"))).Close()
@@ -175,18 +175,18 @@ func TestEitherOfTwoAnswersTheCallout(t *testing.T) {
 		}
 	}
 	first := open()
-	knock()
+	tryConnect()
 	second := open()
-	knock()
+	tryConnect()
 	if err := first.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
-	knock()
+	tryConnect()
 	open()
 	if err := second.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
-	knock()
+	tryConnect()
 }
 
 // Publishers stay connected while nobody can be asked; what they publish then is
@@ -194,7 +194,7 @@ func TestEitherOfTwoAnswersTheCallout(t *testing.T) {
 func TestACalloutsGrantOutlivesUsAndEndsWithTheToken(t *testing.T) {
 	t.Parallel()
 	url := runServer(t, calloutServer("")).ClientURL()
-	h := newHouse(t).connecting()
+	h := newHarness(t).connecting()
 	h.options.Embedded = nil
 	h.options.Callout = &Callout{AccountSeed: accountSeed}
 	h.options.Username, h.options.Password = calloutUser, calloutPassword
@@ -222,7 +222,7 @@ func TestACalloutsGrantOutlivesUsAndEndsWithTheToken(t *testing.T) {
 func TestViolator(t *testing.T) {
 	f := func(format, host string, id uint64, ok bool) {
 		t.Helper()
-		if h, i, o := violator(format); h != host || i != id || o != ok {
+		if h, i, o := parseViolation(format); h != host || i != id || o != ok {
 			t.Errorf("%q: %q %d %v", format, h, i, o)
 		}
 	}
@@ -238,13 +238,13 @@ func TestViolator(t *testing.T) {
 }
 
 // unsure cannot tell of one token.
-type unsure struct {
+type overloadedFor struct {
 	Authenticator
 	of    string
 	asked atomic.Int64
 }
 
-func (u *unsure) Authenticate(ctx context.Context, token string) (*auth.Principal, error) {
+func (u *overloadedFor) Authenticate(ctx context.Context, token string) (*auth.Principal, error) {
 	if token == u.of {
 		u.asked.Add(1)
 		return nil, &auth.Overloaded{Code: auth.Refreshing}
@@ -256,8 +256,8 @@ func (u *unsure) Authenticate(ctx context.Context, token string) (*auth.Principa
 func TestWhoCannotBeCheckedHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	const others = 100
-	h := newHouse(t)
-	u := &unsure{Authenticator: h.options.Authenticator, of: token("user")}
+	h := newHarness(t)
+	u := &overloadedFor{Authenticator: h.options.Authenticator, of: token("user")}
 	h.options.Authenticator = u
 	h.options.Subjects = []Subject{{Subject: subject, ClusterTag: "alpha", Authorization: Connection}}
 	h.options.Callout = &Callout{AccountSeed: accountSeed}

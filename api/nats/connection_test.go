@@ -33,9 +33,9 @@ func plain(to, host string) *natsgo.Msg { return &natsgo.Msg{Subject: to, Data: 
 
 // ways opens the door with tokens at the connection: at an embedded
 // server, and at one elsewhere that asks us, in the clear and encrypted.
-func ways(t *testing.T, change func(*house), f func(t *testing.T, h *house, address string)) {
-	with := func(t *testing.T) *house {
-		h := newHouse(t)
+func connectionModes(t *testing.T, change func(*harness), f func(t *testing.T, h *harness, address string)) {
+	with := func(t *testing.T) *harness {
+		h := newHarness(t)
 		h.options.Subjects = []Subject{{Subject: subject, ClusterTag: "alpha", Authorization: Connection}}
 		if change != nil {
 			change(h)
@@ -76,7 +76,7 @@ func calloutServer(xkey string) server.Options {
 
 // knock connects with a password and returns what the server says to that, and
 // how it is audited. One who gets in sends a sample of host.
-func (h *house) knock(address, host, password string) (code string, err error) {
+func (h *harness) tryConnect(address, host, password string) (code string, err error) {
 	h.t.Helper()
 	before := h.audit.String()
 	c, err := natsgo.Connect(address, natsgo.UserInfo("anybody", password), natsgo.NoReconnect())
@@ -102,7 +102,7 @@ func (h *house) knock(address, host, password string) (code string, err error) {
 
 func TestWhoMayConnect(t *testing.T) {
 	t.Parallel()
-	ways(t, nil, func(t *testing.T, h *house, address string) {
+	connectionModes(t, nil, func(t *testing.T, h *harness, address string) {
 		if err := h.chain.SetRevocations(revocations(t, `{"tokens": ["revoked"]}`)); err != nil {
 			t.Fatal(err)
 		}
@@ -111,7 +111,7 @@ func TestWhoMayConnect(t *testing.T) {
 		sent := 0
 		f := func(host, want, password string) {
 			t.Helper()
-			code, err := h.knock(address, host, password)
+			code, err := h.tryConnect(address, host, password)
 			switch {
 			case code != want:
 				t.Errorf("%s: refused as %q, want %q", host, code, want)
@@ -170,7 +170,7 @@ func revocations(t testing.TB, text string) *auth.Revocations {
 
 func TestTheAuthTokenMayCarryTheToken(t *testing.T) {
 	t.Parallel()
-	ways(t, nil, func(t *testing.T, h *house, address string) {
+	connectionModes(t, nil, func(t *testing.T, h *harness, address string) {
 		publish(t, connect(t, address, natsgo.Token(token("api"))), plain(subject, "h"))
 		eventually(t, "it is stored", func() bool { return h.stored("h") })
 	})
@@ -178,9 +178,9 @@ func TestTheAuthTokenMayCarryTheToken(t *testing.T) {
 
 func TestWhoConnectedMayPublishToTheSubjectsAndNothingElse(t *testing.T) {
 	t.Parallel()
-	ways(t, func(h *house) {
+	connectionModes(t, func(h *harness) {
 		h.options.Subjects = []Subject{{Subject: "*.metrics.>", ClusterTag: "alpha", Authorization: Connection}}
-	}, func(t *testing.T, h *house, address string) {
+	}, func(t *testing.T, h *harness, address string) {
 		with := natsgo.UserInfo("collector", token("api"))
 		for _, to := range []string{"other", "hpc.metrics", "_INBOX.metrics.x", "$SYS.metrics.x", "$JS.metrics.x", "_RINGSTORE.metrics.x"} {
 			mayNot(t, address, "publishing to "+to, func(c *natsgo.Conn) error { return c.Publish(to, nil) }, with)
@@ -203,13 +203,13 @@ func TestWhoConnectedMayPublishToTheSubjectsAndNothingElse(t *testing.T) {
 
 func TestAPrincipalPublishesWhereItsClustersAre(t *testing.T) {
 	t.Parallel()
-	ways(t, func(h *house) {
+	connectionModes(t, func(h *harness) {
 		h.options.Subjects = []Subject{
 			{Subject: "alpha", ClusterTag: "alpha", Authorization: Connection},
 			{Subject: "gamma", ClusterTag: "gamma", Authorization: Connection},
 			{Subject: "any", Authorization: Connection},
 		}
-	}, func(t *testing.T, h *house, address string) {
+	}, func(t *testing.T, h *harness, address string) {
 		alpha := natsgo.UserInfo("collector", token("api-alpha"))
 		for _, to := range []string{"gamma", "any"} {
 			mayNot(t, address, "publishing to "+to, func(c *natsgo.Conn) error { return c.Publish(to, []byte(line("x"))) }, alpha)
@@ -233,7 +233,7 @@ func TestAPrincipalPublishesWhereItsClustersAre(t *testing.T) {
 
 func TestWithAHeaderThePrincipalIsKnownByMessage(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	h.options.Subjects = []Subject{{Subject: subject, ClusterTag: "alpha"}}
 	c := connect(t, addressOf(h.subscribe("")))
 	body := line("h1") + "load,cluster=gamma,hostname=h2 value=1\n"
@@ -262,9 +262,9 @@ func TestWithAHeaderThePrincipalIsKnownByMessage(t *testing.T) {
 // second one silences a client of NATS for good.
 func TestWhoCannotBeCheckedComesAgain(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	h.options.Subjects = []Subject{{Subject: subject, ClusterTag: "alpha", Authorization: Connection}}
-	door := &doorkeeper{Authenticator: h.options.Authenticator}
+	door := &failingAuthenticator{Authenticator: h.options.Authenticator}
 	door.shut.Store(true)
 	h.options.Authenticator = door
 	s := h.subscribe("")
@@ -287,9 +287,9 @@ func TestWhoCannotBeCheckedComesAgain(t *testing.T) {
 
 func TestAConnectionEndsWithWhatItWasGrantedFor(t *testing.T) {
 	t.Parallel()
-	f := func(name, want string, lifetime time.Duration, change func(t *testing.T, h *house)) {
+	f := func(name, want string, lifetime time.Duration, change func(t *testing.T, h *harness)) {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newHarness(t)
 			h.options.Subjects = []Subject{{Subject: subject, ClusterTag: "alpha", Authorization: Connection}}
 			h.options.Embedded = &Embedded{Listen: "127.0.0.1:0", ExpiryGrace: -1}
 			address := addressOf(h.subscribe(""))
@@ -318,8 +318,8 @@ func TestAConnectionEndsWithWhatItWasGrantedFor(t *testing.T) {
 		}
 	}
 	f("expiry", "expired", 3*time.Second, nil)
-	f("revocation", "revoked", time.Hour, func(t *testing.T, h *house) { set(h.chain.SetRevocations(revocations(t, `{"tokens": ["7"]}`))) })
-	f("rotation", "bad_signature", time.Hour, func(_ *testing.T, h *house) {
+	f("revocation", "revoked", time.Hour, func(t *testing.T, h *harness) { set(h.chain.SetRevocations(revocations(t, `{"tokens": ["7"]}`))) })
+	f("rotation", "bad_signature", time.Hour, func(_ *testing.T, h *harness) {
 		set(h.chain.SetKeys(issuerName, keys(authtest.NewIssuer("the next key"))))
 	})
 }
@@ -327,14 +327,14 @@ func TestAConnectionEndsWithWhatItWasGrantedFor(t *testing.T) {
 // The grace is for who did not renew in time, not for who was turned out since.
 func TestWhatIsRevokedInTheGraceEnds(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).connecting()
+	h := newHarness(t).connecting()
 	e := h.serve()
 	exp := time.Now().Add(time.Hour).Truncate(time.Second)
 	c := connect(t, "nats://"+e.addr.String(), natsgo.NoReconnect(), natsgo.UserInfo("c", issuer.Token(claims(map[string]any{"jti": "7", "exp": exp.Unix()}))))
 	eventually(t, "it is let in", func() bool { return h.sum("ringstore_nats_publishers") == 1 })
 	for _, after := range []time.Duration{0, time.Minute} {
 		e.publishers.now = func() time.Time { return exp.Add(after) }
-		e.publishers.turn(t.Context())
+		e.publishers.check(t.Context())
 		if err := c.Flush(); err != nil {
 			t.Fatalf("%v after it expired: %v", after, err)
 		}
@@ -342,7 +342,7 @@ func TestWhatIsRevokedInTheGraceEnds(t *testing.T) {
 	if err := h.chain.SetRevocations(revocations(t, `{"tokens": ["7"]}`)); err != nil {
 		t.Fatal(err)
 	}
-	e.publishers.turn(t.Context())
+	e.publishers.check(t.Context())
 	eventually(t, "it is closed", c.IsClosed)
 	mustContain(t, "the audit", h.audit.String(), `"code":"revoked"`)
 }

@@ -2,13 +2,13 @@ package nats
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// counters tell what came in by configured subject. They are one collector, so
-// that they are registered together or not at all.
+// counters are the package's metrics. They form one collector, so that either all are registered or
+// none.
 type counters struct {
 	messages, bytes, refused, failed, rejected, dropped, redelivered *prometheus.CounterVec
 
 	connected                               prometheus.GaugeFunc
-	turnedAway                              *prometheus.CounterVec
+	connectionsRefused                      *prometheus.CounterVec
 	connects, unchecked, closed, violations prometheus.Counter
 
 	streams             *prometheus.CounterVec
@@ -23,7 +23,7 @@ const (
 	failedAuth     = "authenticator"
 	failedStore    = "store"
 	failedEvent    = "event"
-	failedMemory   = "memory" // of the store is full
+	failedMemory   = "memory" // the store's memory is full
 )
 
 func newCounters(connected func() bool) *counters {
@@ -40,23 +40,23 @@ func newCounters(connected func() bool) *counters {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts(opts(name, help)), []string{"stream", "durable"})
 	}
 	return &counters{
-		turnedAway: prometheus.NewCounterVec(prometheus.CounterOpts(opts("connections_refused_total",
+		connectionsRefused: prometheus.NewCounterVec(prometheus.CounterOpts(opts("connections_refused_total",
 			"Publishers whose connection was refused.")), []string{"reason"}),
-		connects:   plain("connects_total", "Connections that we made to a server; all but the first came after a loss."),
-		unchecked:  plain("connections_unchecked_total", "Publishers who were sent away to come again because they could not be checked."),
-		closed:     plain("connections_closed_total", "Connections of publishers that were closed: token expired or no longer good, or a limit exceeded."),
-		violations: plain("violations_total", "Attempts of connected publishers to publish or subscribe where they may not."),
-		streams:    vec("stream_messages_total", "Messages of streams by what became of them: ack, nak (to come again) or term (never).", "verdict"),
-		pending:    gauge("stream_pending", "Messages of the stream that have not been delivered to the consumer."),
-		ackPending: gauge("stream_ack_pending", "Messages of the stream that were delivered and not acknowledged."),
+		connects:   plain("connects_total", "Connections that RingStore made to a server. All but the first followed a loss."),
+		unchecked:  plain("connections_unchecked_total", "Publishers disconnected because they could not be checked; they reconnect."),
+		closed:     plain("connections_closed_total", "Publishers' connections closed because the token expired or is no longer valid, or a limit was exceeded."),
+		violations: plain("violations_total", "Attempts of connected publishers to publish or subscribe without permission."),
+		streams:    vec("stream_messages_total", "Messages of streams by verdict: ack, nak (redelivered later) or term (never redelivered).", "verdict"),
+		pending:    gauge("stream_pending", "Messages of the stream not yet delivered to the consumer."),
+		ackPending: gauge("stream_ack_pending", "Messages of the stream delivered but not acknowledged."),
 		redelivered: vec("redelivered_total",
-			"Messages of streams that were delivered again, because they were not acknowledged or put off."),
-		messages: vec("messages_total", "Messages taken up, whatever became of them."),
+			"Messages of streams delivered again, because they were not acknowledged or their verdict was nak."),
+		messages: vec("messages_total", "Messages received, whatever their result."),
 		bytes:    vec("bytes_total", "Bytes of their bodies, as received."),
-		refused:  vec("refused_total", "Messages without a token that may write.", "reason"),
-		failed:   vec("failed_total", "Messages that were not stored, or not wholly, for another reason.", "reason"),
-		rejected: vec("rejected_lines_total", "Lines that were not stored because something was wrong with them."),
-		dropped:  vec("dropped_total", "Messages received and dropped because too many were waiting."),
+		refused:  vec("refused_total", "Messages refused because their token was missing, bad or without permission to write.", "reason"),
+		failed:   vec("failed_total", "Messages not stored, or only in part, for another reason.", "reason"),
+		rejected: vec("rejected_lines_total", "Lines rejected because they were malformed or without permission, or their samples refused."),
+		dropped:  vec("dropped_total", "Messages dropped because too many were waiting."),
 		connected: prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts("connected", "1 while connected to a server, else 0.")), func() float64 {
 			if connected() {
 				return 1
@@ -66,15 +66,15 @@ func newCounters(connected func() bool) *counters {
 	}
 }
 
-// plain are those with no label but the subject.
-func (c *counters) plain() []*prometheus.CounterVec {
+// bySubject returns the counters whose only label is the subject.
+func (c *counters) bySubject() []*prometheus.CounterVec {
 	return []*prometheus.CounterVec{c.messages, c.bytes, c.rejected, c.dropped, c.redelivered}
 }
 
 func (c *counters) all() []prometheus.Collector {
 	return append([]prometheus.Collector{
 		c.messages, c.bytes, c.refused, c.failed, c.rejected, c.dropped, c.redelivered,
-		c.connected, c.turnedAway, c.connects, c.unchecked, c.closed, c.violations, c.streams, c.pending, c.ackPending,
+		c.connected, c.connectionsRefused, c.connects, c.unchecked, c.closed, c.violations, c.streams, c.pending, c.ackPending,
 	}, c.more...)
 }
 

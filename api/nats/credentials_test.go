@@ -32,7 +32,7 @@ func TestItConnectsWithAnNkey(t *testing.T) {
 	user := must(nkeys.CreateUser())
 	seed := file(t, "seed", must(user.Seed()))
 	broker := runServer(t, server.Options{Nkeys: []*server.NkeyUser{{Nkey: must(user.PublicKey())}}})
-	h := newHouse(t)
+	h := newHarness(t)
 	h.options.NkeySeedFile = seed
 	h.subscribe(broker.ClientURL())
 	publish(t, connect(t, broker.ClientURL(), must(natsgo.NkeyOptionFromSeed(seed))), bearer("h"))
@@ -51,7 +51,7 @@ func TestItConnectsWithACredsFile(t *testing.T) {
 	creds := file(t, "ringstore.creds", must(jwt.FormatUserConfig(userToken, must(user.Seed()))))
 
 	broker := runServer(t, server.Options{TrustedOperators: []*jwt.OperatorClaims{operatorClaims}, AccountResolver: accounts})
-	h := newHouse(t)
+	h := newHarness(t)
 	h.options.CredsFile = creds
 	h.subscribe(broker.ClientURL())
 	publish(t, connect(t, broker.ClientURL(), natsgo.UserCredentials(creds)), bearer("h"))

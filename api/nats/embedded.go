@@ -17,22 +17,21 @@ import (
 )
 
 const (
-	mostPayload    = 64 << 20    // bytes of a message, which is nats-server's own bound
-	maxControlLine = 16 << 10    // bytes of CONNECT, which may hold a token as password
-	syncStreams    = time.Second // as the journal
+	maxPayload     = 64 << 20    // bytes of a message; nats-server allows no more
+	maxControlLine = 16 << 10    // bytes of CONNECT, with a token as password
+	syncStreams    = time.Second // like the journal's
 )
 
-// embedded is a NATS server in this process. It knows two kinds of clients:
-// our own, which comes through memory and may only receive, and publishers,
-// who come over TCP and may only publish: nobody can read the messages of
-// others, which may have tokens in their headers.
+// embedded is a NATS server in this process. It has two kinds of clients: our own, which connects
+// in memory and may only receive, and publishers, which connect over TCP and may only publish. So
+// no client can read the messages of others, whose headers may have tokens.
 type embedded struct {
 	o          *Options
 	server     *server.Server // nil until start
 	log        *serverLog
 	own        credential
 	ownID      atomic.Uint64 // of our own client's connection
-	inbox      string        // prefix of what is answered to our own client
+	inbox      string        // prefix of the subjects for answers to our own client
 	publishers *publishers
 	rates      *rates // nil: no limits
 	subjects   []string
@@ -40,7 +39,7 @@ type embedded struct {
 	host       string
 	addr       net.Addr // nil until it listens
 
-	counted atomic.Pointer[server.Server] // server, for whoever looks while it starts
+	running atomic.Pointer[server.Server] // server, for readers while it starts
 }
 
 func newEmbedded(o *Options, c *counters) *embedded {
@@ -55,13 +54,13 @@ func newEmbedded(o *Options, c *counters) *embedded {
 		e.streams = e.streams || s.Stream != ""
 	}
 	admission := newAdmission(o, c)
-	admission.guests = &credential{o.Username, o.Password}
+	admission.guest = &credential{o.Username, o.Password}
 	e.publishers = newPublishers(admission, o.Embedded.ExpiryGrace, e)
 	e.log = newServerLog(o.Log, e.violation)
 	return e
 }
 
-// start starts the server for connections from inside only.
+// start starts the server for our own client only. listen admits publishers.
 func (e *embedded) start() error {
 	host, port, err := splitListen(e.o.Embedded.Listen)
 	if err != nil {
@@ -75,19 +74,19 @@ func (e *embedded) start() error {
 	if e.server, err = server.NewServer(options); err != nil {
 		return fmt.Errorf("embedded server: %w", err)
 	}
-	e.counted.Store(e.server)
+	e.running.Store(e.server)
 	e.server.SetLogger(e.log, false, false)
 	e.server.Start()
 	if !e.server.ReadyForConnections(10 * time.Second) {
 		e.shutdown()
-		return fmt.Errorf("embedded server did not start: %w", e.log.fatal())
+		return fmt.Errorf("embedded server: did not start: %w", e.log.fatal())
 	}
 	e.warn()
 	return nil
 }
 
-// options are the server's. What they do not name is off: routes, gateways,
-// leaf nodes, websocket, MQTT, monitoring, profiling.
+// options returns the server's options. Everything else is off: routes, gateways, leaf nodes,
+// websocket, MQTT, monitoring, profiling.
 func (e *embedded) options(port int) (*server.Options, error) {
 	o := e.o.Embedded
 	options := &server.Options{
@@ -98,7 +97,7 @@ func (e *embedded) options(port int) (*server.Options, error) {
 		NoLog:                      true, // see SetLogger
 		NoSigs:                     true,
 		NoSystemAccount:            true,
-		MaxConn:                    o.MaxConnections + 1, // ours
+		MaxConn:                    o.MaxConnections + 1, // and our own
 		MaxPayload:                 o.MaxPayload,
 		MaxPending:                 max(server.MAX_PENDING_SIZE, 2*int64(o.MaxPayload)),
 		MaxControlLine:             maxControlLine,
@@ -119,7 +118,8 @@ func (e *embedded) options(port int) (*server.Options, error) {
 	return options, nil
 }
 
-// splitListen takes host:port apart. For nats-server port 0 means 4222.
+// splitListen splits host:port. It translates port 0, which means 4222 to nats-server, to a random
+// port.
 func splitListen(listen string) (host string, port int, err error) {
 	host, p, err := net.SplitHostPort(listen)
 	if err != nil {
@@ -137,17 +137,17 @@ func splitListen(listen string) (host string, port int, err error) {
 
 func (e *embedded) warn() {
 	o := e.o
-	if subjects, open := e.publishers.admission.asGuest(request{}); open && o.Authenticator != nil {
-		o.Log.Warn("embedded NATS server takes publishers without a password", "listen", o.Embedded.Listen, "subjects", subjects)
+	if subjects, open := e.publishers.admission.guestSubjects(request{}); open && o.Authenticator != nil {
+		o.Log.Warn("embedded NATS server accepts publishers without a password", "listen", o.Embedded.Listen, "subjects", subjects)
 	}
 	if ip := net.ParseIP(e.host); o.Embedded.CertFile == "" && e.host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		o.Log.Warn("embedded NATS server is reachable from other machines without TLS: tokens cross the network in the clear", "listen", o.Embedded.Listen)
+		o.Log.Warn("embedded NATS server is reachable from other machines without TLS: tokens cross the network unencrypted", "listen", o.Embedded.Listen)
 	}
 }
 
-// listen lets publishers in.
+// listen admits publishers.
 func (e *embedded) listen() error {
-	e.server.AcceptLoop(make(chan struct{})) // returns when the port is bound, or cannot be
+	e.server.AcceptLoop(make(chan struct{})) // returns when the port is bound, or binding failed
 	if e.addr = e.server.Addr(); e.addr == nil {
 		return fmt.Errorf("embedded server: %w", e.log.fatal())
 	}
@@ -155,7 +155,7 @@ func (e *embedded) listen() error {
 	return nil
 }
 
-// shutdown disconnects everybody and waits for the server's goroutines.
+// shutdown disconnects all clients and waits for the server's goroutines.
 func (e *embedded) shutdown() {
 	if e.server == nil {
 		return
@@ -164,7 +164,7 @@ func (e *embedded) shutdown() {
 	e.server.WaitForShutdown()
 }
 
-// connectOptions are those of our own client.
+// connectOptions returns the options of our own client.
 func (e *embedded) connectOptions() []natsgo.Option {
 	return []natsgo.Option{
 		natsgo.InProcessServer(e.server),
@@ -194,7 +194,7 @@ func (e *embedded) Check(c server.ClientAuthentication) bool {
 	g, deadline, err := e.publishers.admit(ctx, c.GetID(), r)
 	if err != nil {
 		if _, refused := reasonOf(err); !refused {
-			e.disconnect(c.GetID()) // a client that is refused twice never comes again
+			e.disconnect(c.GetID()) // a client that is refused twice does not reconnect
 		}
 		return false
 	}
@@ -206,51 +206,53 @@ func (e *embedded) Check(c server.ClientAuthentication) bool {
 	return true
 }
 
-// connected implements [connections].
+// connected implements [clientConnections].
 func (e *embedded) connected(id uint64) bool { return e.server.GetClient(id) != nil }
 
-// clients returns how many connections there are.
+// clients returns the number of connections.
 func (e *embedded) clients() int {
-	if s := e.counted.Load(); s != nil {
+	if s := e.running.Load(); s != nil {
 		return s.NumClients()
 	}
 	return 0
 }
 
-// disconnect implements [connections].
-func (e *embedded) disconnect(id uint64) { _ = e.server.DisconnectClientByID(id) } // it may have gone
+// disconnect implements [clientConnections].
+func (e *embedded) disconnect(id uint64) {
+	_ = e.server.DisconnectClientByID(id) // fails only if it has gone
+}
 
-// turn closes the connections that may be no longer.
-func (e *embedded) turn() {
+// checkConnections closes the connections whose grant no longer holds or which exceed a rate.
+func (e *embedded) checkConnections() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	e.publishers.turn(ctx)
+	e.publishers.check(ctx)
 	if e.rates != nil {
-		e.rates.turn(e.server, e.ownID.Load(), e.disconnect)
+		e.rates.check(e.server, e.ownID.Load(), e.disconnect)
 	}
 }
 
-func (e *embedded) notes() []*note {
-	notes := append(e.log.notes(), e.publishers.notes()...)
+func (e *embedded) limitedLogs() []*rateLimitedLog {
+	limitedLogs := append(e.log.limitedLogs(), e.publishers.limitedLogs()...)
 	if e.rates != nil {
-		notes = append(notes, e.rates.exceeded)
+		limitedLogs = append(limitedLogs, e.rates.exceeded)
 	}
-	return append(notes, e.publishers.admission.notes()...)
+	return append(limitedLogs, e.publishers.admission.limitedLogs()...)
 }
 
-// violation is told of a connection that asked for what it was not granted,
-// which a publisher may not notice: its library only logs it, if that.
+// violation counts and audits that a connection asked for more than it was granted. The publisher
+// may not notice: its library logs it at most.
 func (e *embedded) violation(host string, id uint64) {
 	a := e.publishers.admission
 	a.counters.violations.Inc()
 	var p *auth.Principal
-	if one := e.publishers.of(id); one != nil {
+	if one := e.publishers.get(id); one != nil {
 		p = one.principal
 	}
-	record(a.o.Audit, host, p, auth.InsufficientRole)
+	auditRefusal(a.o.Audit, host, p, auth.InsufficientRole)
 }
 
-// hostOf is an address without its port.
+// hostOf returns an address without its port.
 func hostOf(addr net.Addr) string {
 	host, _, err := net.SplitHostPort(addr.String())
 	if err != nil {
@@ -259,8 +261,8 @@ func hostOf(addr net.Addr) string {
 	return host
 }
 
-// inProcess tells whether a client's address is that of a [net.Pipe], which no
-// connection from outside can have.
+// inProcess reports whether a client is connected by a [net.Pipe], which is impossible from
+// outside.
 func inProcess(addr net.Addr) bool { return addr != nil && addr.Network() == "pipe" }
 
 func (e *embedded) mayReceive() *server.Permissions {
@@ -274,7 +276,8 @@ func (e *embedded) mayReceive() *server.Permissions {
 	return p
 }
 
-// notForPublishers are the server's own, whatever the wildcards of a subject.
+// notForPublishers are the server's own subjects, which no wildcard of a configured subject may
+// cover.
 var notForPublishers = [...]string{"$JS.>", "$SYS.>", "_INBOX.>", "_RINGSTORE.>"}
 
 func mayPublish(subjects []string) *server.Permissions {

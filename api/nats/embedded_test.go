@@ -30,7 +30,7 @@ func mayNot(t *testing.T, address, what string, f func(*natsgo.Conn) error, opti
 }
 
 func TestNobodyCanReadAtTheEmbeddedServer(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	s := h.subscribe("")
 	var read [][]byte
 	listen := func(m *natsgo.Msg) { read = append(read, m.Data) }
@@ -61,7 +61,7 @@ func TestNobodyCanReadAtTheEmbeddedServer(t *testing.T) {
 }
 
 func TestPublishersReachOnlyTheConfiguredSubjects(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	s := h.subscribe("")
 	for _, to := range []string{"hpc", "hpc.metrics.more", "other", "_INBOX.x", "$SYS.REQ.SERVER.PING", "$JS.API.INFO"} {
 		mayNot(t, addressOf(s), "publishing to "+to, func(c *natsgo.Conn) error { return c.Publish(to, nil) })
@@ -70,7 +70,7 @@ func TestPublishersReachOnlyTheConfiguredSubjects(t *testing.T) {
 
 // Our own credential is worth nothing to somebody who comes over TCP.
 func TestTheOwnCredentialCannotComeFromOutside(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	s := h.subscribe("")
 	own := natsgo.UserInfo(s.embedded.own.user, s.embedded.own.password)
 	mayNot(t, addressOf(s), "subscribing", func(c *natsgo.Conn) error {
@@ -78,7 +78,7 @@ func TestTheOwnCredentialCannotComeFromOutside(t *testing.T) {
 		return err
 	}, own)
 
-	h = newHouse(t)
+	h = newHarness(t)
 	h.options.Username, h.options.Password = "collector", "open sesame"
 	s = h.subscribe("")
 	own = natsgo.UserInfo(s.embedded.own.user, s.embedded.own.password)
@@ -104,7 +104,7 @@ func TestTheOwnCredentialCannotComeFromOutside(t *testing.T) {
 
 // A publisher whose flush was answered has nothing more to send.
 func TestWhatTheEmbeddedServerTookIsStoredWhenItCloses(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	s := h.subscribe("")
 	hosts := hostNames(2000)
 	publish(t, connect(t, addressOf(s)), bearers(hosts)...)
@@ -115,7 +115,7 @@ func TestWhatTheEmbeddedServerTookIsStoredWhenItCloses(t *testing.T) {
 }
 
 func TestPublishersNeedThePasswordIfThereIsOne(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.options.Username, h.options.Password = "collector", "open sesame"
 	s := h.subscribe("")
 	f := func(user, password string, want error) {
@@ -145,7 +145,7 @@ func TestPublishersNeedThePasswordIfThereIsOne(t *testing.T) {
 
 // The server quotes input that it does not understand.
 func TestTheServersComplaintsHoldNoCredentials(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	s := h.subscribe("")
 	for _, input := range []string{
 		"CONNECT {\"user\":\"u\",\"pass\":\"hunter2\"}\r\nWHAT hunter2\r\n",
@@ -172,7 +172,7 @@ func TestTheServersComplaintsHoldNoCredentials(t *testing.T) {
 func TestTheEmbeddedServerWarnsOfWhatIsOpen(t *testing.T) {
 	f := func(listen, user string, want, not string) {
 		t.Helper()
-		h := newHouse(t)
+		h := newHarness(t)
 		h.options.Embedded, h.options.Username = &Embedded{Listen: listen}, user
 		h.close(h.subscribe(""))
 		mustContain(t, "the log for "+listen, h.log.String(), want)

@@ -8,38 +8,36 @@ import (
 	"github.com/ringstore/ringstore/auth"
 )
 
-// Events takes what is published on a subject that has no metrics; [jobs.Events]
-// is one. What a message tells counts as much as who may have sent it, so such a
-// subject is never Trusted.
+// Events handles the messages of a subject for events instead of metrics; [jobs.Events] is one.
+// Events decide who may read what, so such a subject is never Trusted.
 type Events interface {
-	// May returns of which clusters p may tell, nil for all. The error is an
-	// *auth.Denied.
+	// May returns which clusters p may report events of, nil for all. The error is a *auth.Denied.
 	May(p *auth.Principal) (func(cluster string) bool, error)
-	// Handle takes a message of somebody who may tell of some clusters. It must
-	// not keep the message. The error is about parts of it that were left out.
+	// Handle handles a message whose sender may report events of some clusters. It must not keep
+	// the message. The error is about the parts of the message that it did not apply.
 	Handle(may func(cluster string) bool, message []byte) error
 	// MarkAlive is called every second or so while there is a connection.
 	MarkAlive()
-	// MarkLost is called when messages were dropped, as they came too fast.
+	// MarkLost is called when messages were dropped because too many were waiting.
 	MarkLost()
 }
 
-// event takes one message of a subject with events.
-func (s *Subscriber) event(f *feed, m *natsgo.Msg, at time.Time) verdict {
+// handleEvent handles one message of a subject with events.
+func (s *Subscriber) handleEvent(f *feed, m *natsgo.Msg, at time.Time) verdict {
 	var p *auth.Principal
-	var may func(cluster string) bool // all: who may connect to tell of events is asked that
+	var may func(cluster string) bool // all: with Connection, only such principals may publish here
 	if f.Authorization == Header {
 		var err error
-		if p, err = s.bearer(m.Header, at); err == nil {
+		if p, err = s.authenticate(m.Header, at); err == nil {
 			may, err = f.Events.May(p)
 		}
 		if err != nil {
 			return s.refuse(f, p, err)
 		}
 	}
-	if e, err := encodingOf(values(m.Header, "Content-Encoding")); err != nil || e != identity {
+	if e, err := encodingOf(values(m.Header, "Content-Encoding")); err != nil || e != identityEncoding {
 		f.fail(failedEncoding, errPlain)
-		return never
+		return discard
 	}
 	err := f.Events.Handle(may, m.Data)
 	if _, refused := reasonOf(err); refused {
@@ -47,13 +45,13 @@ func (s *Subscriber) event(f *feed, m *natsgo.Msg, at time.Time) verdict {
 	}
 	if err != nil {
 		f.fail(failedEvent, err)
-		return never
+		return discard
 	}
 	return accepted
 }
 
-// alive tells who waits for events that these can come.
-func (s *Subscriber) alive() {
+// markEventsAlive calls MarkAlive while there is a connection.
+func (s *Subscriber) markEventsAlive() {
 	if !s.Connected() {
 		return
 	}

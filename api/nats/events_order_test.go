@@ -12,31 +12,31 @@ import (
 )
 
 // diary takes events and writes down when each begins and ends.
-type diary struct {
+type eventRecorder struct {
 	mu    sync.Mutex
 	lines []string
 }
 
-func (d *diary) note(line string) {
+func (d *eventRecorder) record(line string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.lines = append(d.lines, line)
 }
 
-func (d *diary) read() []string {
+func (d *eventRecorder) read() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(d.lines)
 }
 
-func (*diary) May(*auth.Principal) (func(string) bool, error) { return nil, nil }
-func (*diary) MarkAlive()                                     {}
-func (d *diary) MarkLost()                                    { d.note("lost") }
+func (*eventRecorder) May(*auth.Principal) (func(string) bool, error) { return nil, nil }
+func (*eventRecorder) MarkAlive()                                     {}
+func (d *eventRecorder) MarkLost()                                    { d.record("lost") }
 
-func (d *diary) Handle(_ func(string) bool, message []byte) error {
-	d.note("begin " + string(message))
+func (d *eventRecorder) Handle(_ func(string) bool, message []byte) error {
+	d.record("begin " + string(message))
 	time.Sleep(20 * time.Millisecond) // in which another worker would begin
-	d.note("end " + string(message))
+	d.record("end " + string(message))
 	return nil
 }
 
@@ -44,8 +44,8 @@ func (d *diary) Handle(_ func(string) bool, message []byte) error {
 // its end were taken first.
 func TestEventsAreTakenInTheirOrder(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	d := new(diary)
+	h := newHarness(t)
+	d := new(eventRecorder)
 	h.options.Workers = 4
 	h.options.Subjects = append(h.options.Subjects, Subject{Subject: eventSubject, Events: d})
 	s := h.subscribe("")
@@ -66,8 +66,8 @@ func TestEventsAreTakenInTheirOrder(t *testing.T) {
 // One that is dropped may be the end of a job.
 func TestEventsThatAreDroppedAreToldOf(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	d := new(diary)
+	h := newHarness(t)
+	d := new(eventRecorder)
 	h.options.PendingMessages = 2
 	h.options.Subjects = append(h.options.Subjects, Subject{Subject: eventSubject, Events: d})
 	c := connect(t, addressOf(h.subscribe("")))

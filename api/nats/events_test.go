@@ -21,7 +21,7 @@ func started(id int, cluster string) []byte {
 }
 
 // tellers opens the door for events of slurmctld, beside metrics.
-func tellers(h *house, authorization Authorization) *jobs.Index {
+func subscribeEvents(h *harness, authorization Authorization) *jobs.Index {
 	index := jobs.New(jobs.Options{Keep: time.Hour})
 	h.options.Subjects = append(h.options.Subjects, Subject{
 		Subject: eventSubject, Authorization: authorization, Events: jobs.NewEvents(index, []string{"slurmctld"}),
@@ -41,8 +41,8 @@ func event(id int, cluster string, header ...string) *natsgo.Msg {
 
 func TestWhoTellsOfJobsByHeader(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	index := tellers(h, Header)
+	h := newHarness(t)
+	index := subscribeEvents(h, Header)
 	c := connect(t, addressOf(h.subscribe("")))
 	refused := func(code string, header ...string) {
 		t.Helper()
@@ -70,7 +70,7 @@ func TestWhoTellsOfJobsByHeader(t *testing.T) {
 func TestWhoTellsOfJobsByConnection(t *testing.T) {
 	t.Parallel()
 	var index *jobs.Index
-	ways(t, func(h *house) { index = tellers(h, Connection) }, func(t *testing.T, h *house, address string) {
+	connectionModes(t, func(h *harness) { index = subscribeEvents(h, Connection) }, func(t *testing.T, h *harness, address string) {
 		tell := func(c *natsgo.Conn) error { return c.Publish(eventSubject, started(1, "alpha")) }
 		collector := token("api")
 		mayNot(t, address, "telling of jobs", tell, natsgo.UserInfo("collector", collector))

@@ -87,7 +87,7 @@ func claims(changes map[string]any) map[string]any {
 }
 
 // house is everything behind the door, real, and what can be seen of it.
-type house struct {
+type harness struct {
 	t        testing.TB
 	store    *memstore.Store
 	chain    *auth.Chain
@@ -99,9 +99,9 @@ type house struct {
 	options  Options
 }
 
-func newHouse(t testing.TB) *house {
+func newHarness(t testing.TB) *harness {
 	t.Helper()
-	h := &house{t: t, registry: prometheus.NewRegistry()}
+	h := &harness{t: t, registry: prometheus.NewRegistry()}
 	var err error
 	h.store, err = memstore.New(memstore.Options{
 		Metrics:   []memstore.Metric{{Name: "load", Frequency: time.Second}},
@@ -134,7 +134,7 @@ func newHouse(t testing.TB) *house {
 }
 
 // subscribe opens the door at an address; "" means an embedded server.
-func (h *house) subscribe(address string) *Subscriber {
+func (h *harness) subscribe(address string) *Subscriber {
 	h.t.Helper()
 	h.options.Address = address
 	if address == "" && h.options.Embedded == nil {
@@ -153,19 +153,19 @@ func (h *house) subscribe(address string) *Subscriber {
 	return s
 }
 
-func (h *house) close(s *Subscriber) {
+func (h *harness) close(s *Subscriber) {
 	h.t.Helper()
 	if err := s.Close(context.Background()); err != nil {
 		h.t.Error(err)
 	}
 }
 
-func (h *house) hosts() []string { return h.store.Hosts("alpha") }
+func (h *harness) hosts() []string { return h.store.Hosts("alpha") }
 
-func (h *house) stored(host string) bool { return slices.Contains(h.hosts(), host) }
+func (h *harness) stored(host string) bool { return slices.Contains(h.hosts(), host) }
 
 // sum adds up the samples of a metric whose labels include these.
-func (h *house) sum(name string, labels ...string) (sum float64) {
+func (h *harness) sum(name string, labels ...string) (sum float64) {
 	h.t.Helper()
 	families, err := h.registry.Gather()
 	if err != nil {
@@ -240,19 +240,19 @@ func (g *gate) Batch(ctx context.Context, src ingest.Source, batch []byte) (inge
 }
 
 // doorkeeper is an authenticator that cannot say anything while it is shut.
-type doorkeeper struct {
+type failingAuthenticator struct {
 	Authenticator
 	shut atomic.Bool
 }
 
-func (d *doorkeeper) Authenticate(ctx context.Context, token string) (*auth.Principal, error) {
+func (d *failingAuthenticator) Authenticate(ctx context.Context, token string) (*auth.Principal, error) {
 	if d.shut.Load() {
 		return nil, &auth.Overloaded{Code: auth.NoKeys}
 	}
 	return d.Authenticator.Authenticate(ctx, token)
 }
 
-func (d *doorkeeper) AuthenticateAt(ctx context.Context, token string, at time.Time) (*auth.Principal, error) {
+func (d *failingAuthenticator) AuthenticateAt(ctx context.Context, token string, at time.Time) (*auth.Principal, error) {
 	if _, err := d.Authenticate(ctx, token); err != nil {
 		return nil, err
 	}

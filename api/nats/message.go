@@ -13,31 +13,32 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// transport is this door's name in counters and in the audit.
+// transport is this package's name in counters and in the audit.
 const transport = "nats"
 
-// feed is a subscribed subject with what is counted and logged of it.
+// feed is a subscribed subject with its counters and logs.
 type feed struct {
 	Subject
-	may                                func(cluster string) bool // write there, nil: everywhere
+	// may reports whether messages without a token may write to a cluster; nil: to all.
+	may                                func(cluster string) bool
 	counters                           *counters
-	refused, failed, rejected, dropped *note
+	refused, failed, rejected, dropped *rateLimitedLog
 }
 
 func newFeed(s Subject, c *counters, log *slog.Logger) *feed {
 	log = log.With("subject", s.Subject)
 	f := &feed{
 		Subject: s, counters: c,
-		refused:  newNote(log, slog.LevelWarn, 1, "NATS messages refused"),
-		failed:   newNote(log, slog.LevelError, 1, "NATS messages not stored"),
-		rejected: newNote(log, slog.LevelWarn, 1, "NATS messages with bad lines"),
-		dropped:  newNote(log, slog.LevelWarn, 1, "NATS messages dropped: they come faster than they are stored"),
+		refused:  newRateLimitedLog(log, slog.LevelWarn, 1, "NATS messages refused"),
+		failed:   newRateLimitedLog(log, slog.LevelError, 1, "NATS messages not stored"),
+		rejected: newRateLimitedLog(log, slog.LevelWarn, 1, "NATS messages with bad lines"),
+		dropped:  newRateLimitedLog(log, slog.LevelWarn, 1, "NATS messages dropped: they arrive faster than they are stored"),
 	}
 	if s.Authorization == Connection && s.ClusterTag != "" {
-		// Who may publish here holds this cluster, and perhaps no other.
+		// Principals that may publish here hold this cluster, and perhaps no other.
 		f.may = func(cluster string) bool { return cluster == s.ClusterTag }
 	}
-	for _, counter := range c.plain() { // a counter is there from the start, not from the first event on
+	for _, counter := range c.bySubject() { // exported as 0 before the first event
 		counter.WithLabelValues(s.Subject)
 	}
 	for _, reason := range [...]string{failedEncoding, failedTooLarge, failedAuth, failedStore, failedMemory} {
@@ -47,7 +48,9 @@ func newFeed(s Subject, c *counters, log *slog.Logger) *feed {
 	return f
 }
 
-func (f *feed) notes() []*note { return []*note{f.refused, f.failed, f.rejected, f.dropped} }
+func (f *feed) limitedLogs() []*rateLimitedLog {
+	return []*rateLimitedLog{f.refused, f.failed, f.rejected, f.dropped}
+}
 
 func (f *feed) drop(messages int) {
 	f.counters.dropped.WithLabelValues(f.Subject.Subject).Add(float64(messages))
@@ -59,27 +62,26 @@ func (f *feed) drop(messages int) {
 
 func (f *feed) fail(reason string, err error) {
 	f.counters.failed.WithLabelValues(f.Subject.Subject, reason).Inc()
-	f.failed.add(1, "reason", reason, "error", clip(err.Error()))
+	f.failed.add(1, "reason", reason, "error", truncated(err.Error()))
 }
 
-// verdict is what became of a message.
+// verdict is the result of a message.
 type verdict uint8
 
 const (
-	accepted verdict = iota // stored, as far as it could be read
-	later                   // it may be stored if it comes again
-	never
+	accepted verdict = iota // its good lines are stored
+	retry                   // not stored; it may be if it is delivered again
+	discard                 // cannot be stored
 )
 
-// handle takes one message to where it belongs. Metrics of one subject are
-// handled side by side: their order matters only where two write the same
-// moment of the same series. at is when it reached a stream, zero if it comes
-// from none.
+// handle authorizes and stores one message. Workers handle metrics concurrently: their order
+// matters only to samples of the same series and time. at is when the message reached its stream,
+// zero without one.
 func (s *Subscriber) handle(f *feed, m *natsgo.Msg, at time.Time) verdict {
 	f.counters.messages.WithLabelValues(f.Subject.Subject).Inc()
 	f.counters.bytes.WithLabelValues(f.Subject.Subject).Add(float64(len(m.Data)))
 	if f.Events != nil {
-		return s.event(f, m, at)
+		return s.handleEvent(f, m, at)
 	}
 	src := ingest.Source{Cluster: f.ClusterTag, Transport: transport, May: f.may}
 	var p *auth.Principal
@@ -93,31 +95,31 @@ func (s *Subscriber) handle(f *feed, m *natsgo.Msg, at time.Time) verdict {
 	if report.RejectedTotal > 0 {
 		f.counters.rejected.WithLabelValues(f.Subject.Subject).Add(float64(report.RejectedTotal))
 		first := report.Rejected[0]
-		f.rejected.add(1, "lines", report.RejectedTotal, "line", first.Line, "reason", clip(first.Reason))
+		f.rejected.add(1, "lines", report.RejectedTotal, "line", first.Line, "reason", truncated(first.Reason))
 	}
 	if report.Forbidden > 0 {
-		_ = s.refuse(f, p, deniedElsewhere)
+		_ = s.refuse(f, p, errOtherCluster)
 	}
 	switch {
 	case errors.Is(err, memstore.ErrMemory):
 		f.fail(failedMemory, err)
-		return later
+		return retry
 	case err != nil:
 		f.fail(reason, err)
 		if reason == failedStore {
-			return later
+			return retry
 		}
-		return never
+		return discard
 	case report.Accepted == 0 && report.RejectedTotal > 0:
-		return never
+		return discard
 	}
 	return accepted
 }
 
-// authorize returns whose token the header carries and where that may write
-// (nil: everywhere), or why it may not.
+// authorize returns the principal of the header's token and which clusters it may write to, nil for
+// all.
 func (s *Subscriber) authorize(h natsgo.Header, at time.Time) (*auth.Principal, func(cluster string) bool, error) {
-	p, err := s.bearer(h, at)
+	p, err := s.authenticate(h, at)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -125,26 +127,21 @@ func (s *Subscriber) authorize(h natsgo.Header, at time.Time) (*auth.Principal, 
 	return p, may, err
 }
 
-// bearer returns whose token the header carries.
-func (s *Subscriber) bearer(h natsgo.Header, at time.Time) (*auth.Principal, error) {
+// authenticate returns the principal of the header's token. If the message waited in a stream, its
+// token must have been valid when the message reached it.
+func (s *Subscriber) authenticate(h natsgo.Header, at time.Time) (*auth.Principal, error) {
 	token, err := auth.BearerToken(values(h, "Authorization"), nil)
 	if err != nil {
 		return nil, err
 	}
-	return s.authenticate(token, at)
-}
-
-// authenticate holds a token's times against the moment when its message
-// reached the stream: what waited there because we were away was good then.
-func (s *Subscriber) authenticate(token string, at time.Time) (*auth.Principal, error) {
 	if at.IsZero() {
 		return s.o.Authenticator.Authenticate(s.ctx, token)
 	}
 	return s.o.Authenticator.AuthenticateAt(s.ctx, token, at)
 }
 
-// values returns all values of a header. Its name's case matters to NATS, and
-// not to people.
+// values returns all values of a header. NATS header names are case-sensitive, but senders do not
+// agree on the case.
 func values(h natsgo.Header, name string) []string {
 	var all []string
 	for key, v := range h {
@@ -155,21 +152,21 @@ func values(h natsgo.Header, name string) []string {
 	return all
 }
 
-// refuse counts and audits a message that was turned away. The peer is the
-// subject that we subscribed to: messages carry no publisher, and under a
-// wildcard their own subjects are the publisher's to choose.
+// refuse counts and audits a refused message. The audit's peer is the subject that we subscribed
+// to: a message does not name its publisher, and under a wildcard the publisher chooses its
+// subject.
 func (s *Subscriber) refuse(f *feed, p *auth.Principal, err error) verdict {
 	code, ok := reasonOf(err)
 	if overloaded, busy := errors.AsType[*auth.Overloaded](err); busy {
 		f.fail(string(overloaded.Code), err)
-		return later
+		return retry
 	}
 	if !ok {
 		f.fail(failedAuth, err)
-		return later
+		return retry
 	}
 	f.counters.refused.WithLabelValues(f.Subject.Subject, string(code)).Inc()
 	f.refused.add(1, "reason", string(code))
-	record(s.o.Audit, f.Subject.Subject, p, code)
-	return never
+	auditRefusal(s.o.Audit, f.Subject.Subject, p, code)
+	return discard
 }

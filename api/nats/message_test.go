@@ -43,7 +43,7 @@ func s2zip(t testing.TB, text string) string {
 
 func TestBodies(t *testing.T) {
 	const limit = 1 << 16
-	h := newHouse(t)
+	h := newHarness(t)
 	h.options.MaxBody = limit
 	c := connect(t, addressOf(h.subscribe("")))
 	authorization := []string{"Authorization", "Bearer " + token("api")}
@@ -99,7 +99,7 @@ func TestBodies(t *testing.T) {
 
 // A body may be many times what is parsed at once, and what a core takes.
 func TestABodyOfManyBatches(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.options.Embedded = &Embedded{Listen: "127.0.0.1:0", MaxPayload: 16 << 20}
 	c := connect(t, addressOf(h.subscribe("")))
 	const lines = 150_000
@@ -121,7 +121,7 @@ func TestABodyOfManyBatches(t *testing.T) {
 }
 
 func TestABombCostsNoMoreThanTheLimit(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.options.MaxBody = 1 << 16
 	c := connect(t, addressOf(h.subscribe("")))
 	bomb := strings.Repeat("\n", 32<<20)
@@ -132,7 +132,7 @@ func TestABombCostsNoMoreThanTheLimit(t *testing.T) {
 }
 
 func TestTheBodyOfARefusedMessageIsNotLookedAt(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	c := connect(t, addressOf(h.subscribe("")))
 	publish(t, c, message("not gzip", "Content-Encoding", "gzip"))
 	eventually(t, "it is refused", func() bool { return h.sum("ringstore_nats_refused_total", subject, "missing") == 1 })
@@ -142,7 +142,7 @@ func TestTheBodyOfARefusedMessageIsNotLookedAt(t *testing.T) {
 }
 
 func TestGoodLinesAreStoredBesideBadOnes(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	s := h.subscribe("")
 	c := connect(t, addressOf(s))
 	long := strings.Repeat("long", 10_000)
@@ -167,7 +167,7 @@ func TestGoodLinesAreStoredBesideBadOnes(t *testing.T) {
 }
 
 func TestAStoreThatFailsIsCountedAndTold(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.gate.fail(errors.New("disk full"))
 	c := connect(t, addressOf(h.subscribe("")))
 	publish(t, c, bearers(hostNames(50))...)
@@ -182,7 +182,7 @@ func TestAStoreThatFailsIsCountedAndTold(t *testing.T) {
 }
 
 func TestAFullStoreIsCountedAsSuch(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.gate.fail(fmt.Errorf("storing: %w", memstore.ErrMemory))
 	c := connect(t, addressOf(h.subscribe("")))
 	publish(t, c, bearer("h"))
@@ -192,7 +192,7 @@ func TestAFullStoreIsCountedAsSuch(t *testing.T) {
 
 // nats.go refuses to send such headers, other clients may.
 func TestHeadersThatCannotBeReadAreNoHeaders(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	c := connect(t, addressOf(h.subscribe("")), natsgo.Name("raw"))
 	for _, header := range []string{
 		"HTTP/1.1\r\nAuthorization: Bearer " + token("api") + "\r\n\r\n",
@@ -213,7 +213,7 @@ func TestHeadersThatCannotBeReadAreNoHeaders(t *testing.T) {
 // BenchmarkMessage is one host's batch, checking included, without the broker.
 func BenchmarkMessage(b *testing.B) {
 	const lines = 678
-	h := newHouse(b)
+	h := newHarness(b)
 	s := h.subscribe("")
 	var body strings.Builder
 	for i := range lines {

@@ -1,10 +1,9 @@
-// Package nats is the NATS door: it takes messages with line protocol from a
-// NATS server, or from one that it runs inside this process, checks that the
-// sender may write, and hands the bodies to package ingest.
+// Package nats is the NATS transport: it receives messages with line protocol from an external NATS
+// server, or from one that it runs in this process, checks that the sender may write, and passes
+// the bodies to package ingest.
 //
-// It adapts and decides nothing: who a token speaks for and what that may do
-// is package auth's to say, what a line means package ingest's. It knows no
-// configuration file and no store.
+// It makes no decisions of its own: package auth decides whom a token identifies and what that
+// principal may do, package ingest what a line means. It knows no configuration file and no store.
 package nats
 
 import (
@@ -27,99 +26,96 @@ import (
 	"github.com/ringstore/ringstore/auth"
 )
 
-// Ingester stores batches of line protocol; [ingest.Ingester] is one. It must
-// not keep the batch.
+// Ingester stores batches of line protocol; [ingest.Ingester] is one. It must not keep the batch.
 type Ingester interface {
 	Batch(ctx context.Context, src ingest.Source, batch []byte) (ingest.Report, error)
 	Stream(ctx context.Context, src ingest.Source, r io.Reader) (ingest.Report, error)
 }
 
-// Authenticator turns a token into a Principal; [auth.Cache] is one, and saves a signature check per
-// message.
+// Authenticator turns a token into a Principal; [auth.Cache] is one, and saves a signature check
+// per message.
 type Authenticator interface {
 	auth.Authenticator
-	// AuthenticateAt holds the token's exp, nbf and iat against an earlier moment, its key and the
-	// revocations against now.
+	// AuthenticateAt checks the token's exp, nbf and iat for an earlier time, but its key and
+	// revocation for now.
 	AuthenticateAt(ctx context.Context, token string, at time.Time) (*auth.Principal, error)
-	// Generation changes when a token that was accepted may no longer be.
+	// Generation changes when tokens that were accepted may now be refused.
 	Generation() uint64
 }
 
-// Embedded says how the server in this process is run. Listen is required.
+// Embedded configures the server in this process. Listen is required.
 type Embedded struct {
-	// Listen is the host:port for publishers, who may do nothing but publish to
-	// Subjects; port 0 means a free one.
+	// Listen is the host:port for publishers, which may only publish to Subjects. Port 0 means a
+	// free one.
 	Listen            string
-	CertFile, KeyFile string // PEM; both, and publishers have to use TLS, or neither
+	CertFile, KeyFile string // PEM; with both, publishers must use TLS; set both or neither
 
-	// ExpiryGrace is how long a connection outlives its token; 0 means five
-	// minutes, less means not at all.
+	// ExpiryGrace is how long a connection outlives its token. 0 means five minutes, a negative
+	// value no grace.
 	ExpiryGrace time.Duration
 
 	MaxConnections int   // default 65,536
 	MaxPayload     int32 // bytes of a message with its headers; default 8 MiB, at most 64 MiB
-	// MessagesPerSecond and BytesPerSecond are what one connection may publish
-	// on average over a few seconds; one that exceeds them is closed. 0: no limit.
+	// MessagesPerSecond and BytesPerSecond limit what one connection publishes, on average over a
+	// few seconds. A connection that exceeds them is closed. 0: no limit.
 	MessagesPerSecond, BytesPerSecond int64
 
-	// StoreDir is where the streams are kept, made if missing. Required if a
-	// subject has one.
+	// StoreDir is the directory of the streams, created if missing. Required if a subject has a
+	// stream.
 	StoreDir string
 }
 
-// Callout answers a server elsewhere that asks who may connect (ADR-26). All
-// but XKeySeed and Account are required.
+// Callout configures the answers to an external server that asks who may connect (ADR-26).
+// AccountSeed is required.
 type Callout struct {
 	AccountSeed string // nkey seed whose public key is the server's auth_callout.issuer
-	XKeySeed    string // nkey seed of the server's auth_callout.xkey; empty: requests come in the clear
-	Account     string // that publishers are put into; empty means $G
+	XKeySeed    string // nkey seed of the server's auth_callout.xkey; empty: no encryption
+	Account     string // that publishers belong to; empty means $G
 }
 
-// Options of [Subscribe]. Ingester, Subjects and one of Address and Embedded
-// are required, Authenticator too unless every subject is Trusted (which is how
-// everybody is let in where authentication is switched off).
+// Options of [Subscribe]. Ingester, Subjects and one of Address and Embedded are required.
+// Authenticator is required unless every subject is Trusted, as with authentication disabled.
 type Options struct {
-	// Address of the server to connect to: one URL or several, separated by
-	// commas. It may carry credentials and is never logged.
+	// Address is the URL of the external server, or several, separated by commas. It may contain
+	// credentials and is never logged.
 	Address  string
-	Embedded *Embedded // runs a server of our own instead
+	Embedded *Embedded // replaces Address by a server in this process
 
-	// Username and Password are ours at a server elsewhere. At an embedded one
-	// they are those of publishers without a token, who may publish to the
-	// subjects that are not Connection; without both, anybody may.
+	// Username and Password are ours at an external server. At an embedded one they are those of
+	// publishers without a token, which may publish to the subjects that are not Connection. If
+	// both are empty, any client may.
 	Username, Password string
-	CredsFile          string   // user JWT and seed, read at each connect; empty: none
+	CredsFile          string   // with user JWT and seed, read at each connect; empty: none
 	NkeySeedFile       string   // empty: none
-	Callout            *Callout // nil: the server elsewhere does not ask us
+	Callout            *Callout // nil: the external server does not ask us
 
 	Subjects []Subject
 	Ingester Ingester
-	// SyncPoint returns a function that returns when all that the Ingester has stored
-	// between the two calls is on disk; messages of a stream are acknowledged then.
-	// nil: it is as soon as it is stored.
+	// SyncPoint returns a function that returns when everything that the Ingester stored between
+	// the two calls is on disk. Messages of a stream are acknowledged after that. nil: they are
+	// acknowledged when stored.
 	SyncPoint func() (sync func(context.Context) error)
-	MaxAge    time.Duration // of the messages in a stream that is made here; 0: forever
-	AckWait   time.Duration // until a message is delivered again; default 30 s
+	MaxAge    time.Duration // of messages in streams created here; 0: forever
+	AckWait   time.Duration // before an unacknowledged message is delivered again; default 30 s
 
 	Authenticator Authenticator
 	Policy        auth.Policy
-	Audit         *auth.Audit // of who is turned away; nil: none
+	Audit         *auth.Audit // of refusals; nil: none
 
 	Log        *slog.Logger          // nil: none
 	Registerer prometheus.Registerer // nil: none
 
-	Workers         int           // messages handled at a time; default GOMAXPROCS
-	PendingMessages int           // received and waiting, per subject; default 65,536
-	PendingBytes    int           // the same in bytes; default 64 MiB. What is more is dropped
-	MaxBody         int64         // bytes of a body after decompression; default 64 MiB
+	Workers         int           // messages handled concurrently; default GOMAXPROCS
+	PendingMessages int           // waiting per subject, others are dropped; default 65,536
+	PendingBytes    int           // the same limit in bytes; default 64 MiB
+	MaxBody         int64         // bytes of a decompressed body; default 64 MiB
 	ReconnectWait   time.Duration // between two attempts; default 2 s
 }
 
-// complete checks the options and fills the defaults in. Its errors quote no
-// credentials.
+// complete checks the options and sets the defaults. Its errors quote no credentials.
 func (o *Options) complete() error {
 	if (o.Address == "") == (o.Embedded == nil) {
-		return errors.New("one of address and embedded server is needed, and not both")
+		return errors.New("expected either an address or an embedded server, not both")
 	}
 	if o.Ingester == nil {
 		return errors.New("no ingester")
@@ -151,14 +147,14 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// checkAuthorization makes sure that what the subjects ask for can be had.
+// checkAuthorization checks that the options include what the subjects' authorization needs.
 func (o *Options) checkAuthorization() error {
 	if o.Authenticator == nil && slices.ContainsFunc(o.Subjects, func(s Subject) bool { return s.Authorization != Trusted }) {
 		return errors.New("no authenticator for the publishers' tokens")
 	}
 	connection := slices.ContainsFunc(o.Subjects, func(s Subject) bool { return s.Authorization == Connection })
 	if connection && o.Embedded == nil && o.Callout == nil {
-		return fmt.Errorf("authorization %q needs an embedded server, or the keys for the server's auth callout", Connection)
+		return fmt.Errorf("authorization %q needs an embedded server, or an auth callout's keys", Connection)
 	}
 	if o.Callout != nil && o.Embedded != nil {
 		return errors.New("an embedded server has no auth callout")
@@ -166,7 +162,7 @@ func (o *Options) checkAuthorization() error {
 	return nil
 }
 
-// checkEmbedded also fills the defaults in.
+// checkEmbedded checks the embedded server's options and sets its defaults.
 func (o *Options) checkEmbedded() error {
 	if o.Embedded == nil {
 		return nil
@@ -176,11 +172,11 @@ func (o *Options) checkEmbedded() error {
 	if (e.CertFile == "") != (e.KeyFile == "") {
 		return errors.New("embedded server: TLS needs both a certificate and its key")
 	}
-	if e.MaxPayload > mostPayload {
-		return fmt.Errorf("embedded server: a payload of more than %d bytes", mostPayload)
+	if e.MaxPayload > maxPayload {
+		return fmt.Errorf("embedded server: payload: at most %d bytes, got %d", maxPayload, e.MaxPayload)
 	}
 	if e.StoreDir == "" && slices.ContainsFunc(o.Subjects, func(s Subject) bool { return s.Stream != "" }) {
-		return errors.New("embedded server: no directory for the streams")
+		return errors.New("embedded server: no directory for streams")
 	}
 	if e.ExpiryGrace == 0 {
 		e.ExpiryGrace = 5 * time.Minute
@@ -197,8 +193,8 @@ func setDefault[T int | int32 | int64 | time.Duration](field *T, value T) {
 	}
 }
 
-// checkAddress keeps what is not a URL from the client, whose errors would
-// quote it with the credentials in it.
+// checkAddress rejects what is not a URL, as the client library's errors would quote it with its
+// credentials.
 func checkAddress(address string) error {
 	if address == "" {
 		return nil
@@ -210,20 +206,20 @@ func checkAddress(address string) error {
 		}
 		u, err := url.Parse(one)
 		if err != nil || u.Hostname() == "" {
-			return fmt.Errorf("address %d is not a URL of a server", i+1)
+			return fmt.Errorf("address %d: expected a URL with a host", i+1)
 		}
 		if !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
-			return fmt.Errorf("address %d: the scheme is none of nats, tls, ws, wss", i+1)
+			return fmt.Errorf("address %d: the scheme must be nats, tls, ws or wss", i+1)
 		}
 	}
 	return nil
 }
 
-// checkFiles reads the credential files once, as the client would only say at
-// each connect that it cannot.
+// checkFiles reads the credential files once, to report at start what the client library would
+// report only at each connect.
 func (o *Options) checkFiles() error {
 	if o.CredsFile != "" && o.NkeySeedFile != "" {
-		return errors.New("a creds file and an nkey seed file exclude each other")
+		return errors.New("set a creds file or an nkey seed file, not both")
 	}
 	if o.CredsFile != "" {
 		creds, err := os.ReadFile(o.CredsFile)
@@ -231,7 +227,7 @@ func (o *Options) checkFiles() error {
 			return fmt.Errorf("creds file: %w", err)
 		}
 		if _, err := nkeys.ParseDecoratedUserNKey(creds); err != nil {
-			return fmt.Errorf("creds file %s holds no user seed", o.CredsFile)
+			return fmt.Errorf("creds file %s: no user seed in it", o.CredsFile)
 		}
 	}
 	if o.NkeySeedFile != "" {
@@ -240,7 +236,7 @@ func (o *Options) checkFiles() error {
 			return fmt.Errorf("nkey seed file: %w", err)
 		}
 		if _, err := nkeys.ParseDecoratedNKey(seed); err != nil {
-			return fmt.Errorf("nkey seed file %s holds no seed", o.NkeySeedFile)
+			return fmt.Errorf("nkey seed file %s: no seed in it", o.NkeySeedFile)
 		}
 	}
 	return nil

@@ -172,7 +172,7 @@ func killFor(t testing.TB, times int, kill func()) {
 	}
 }
 
-func mustHaveAll(t testing.TB, h *house, hosts []string) {
+func mustHaveAll(t testing.TB, h *harness, hosts []string) {
 	t.Helper()
 	if len(hosts) < 50 {
 		t.Errorf("only %d acknowledged, which shows nothing", len(hosts))
@@ -190,7 +190,7 @@ func mustHaveAll(t testing.TB, h *house, hosts []string) {
 
 func TestAServerThatIsKilledLosesNothing(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).streaming()
+	h := newHarness(t).streaming()
 	h.options.AckWait = 2 * time.Second // until what was on its way comes again
 	p := newProcess(t, "")
 	h.subscribe(p.url)
@@ -207,7 +207,7 @@ func TestAServerThatIsKilledLosesNothing(t *testing.T) {
 
 func TestAClusterLosesNothingWhenItsNodesAreKilled(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).streaming()
+	h := newHarness(t).streaming()
 	h.options.AckWait = 2 * time.Second // until what was on its way comes again
 	var ports, routes []int
 	for range 3 {
@@ -248,7 +248,7 @@ func TestAClusterLosesNothingWhenItsNodesAreKilled(t *testing.T) {
 
 // takesABacklog has more wait in the stream than is fetched at a time. It comes,
 // and not again and again.
-func takesABacklog(t *testing.T, h *house, s *Subscriber, c *natsgo.Conn, stream jetstream.Stream) {
+func takesABacklog(t *testing.T, h *harness, s *Subscriber, c *natsgo.Conn, stream jetstream.Stream) {
 	t.Helper()
 	const backlog = 5 * fetchMessages
 	h.close(s)
@@ -307,17 +307,17 @@ func TestTheConfigurationOfTheREADME(t *testing.T) {
 		}
 		config = strings.Replace(config, change[0], change[1], 1)
 	}
-	h := newHouse(t).connecting()
+	h := newHarness(t).connecting()
 	h.options.Embedded = nil
 	h.options.Callout = &Callout{AccountSeed: accountSeed, XKeySeed: xkeySeed, Account: "$G"}
 	h.options.Username, h.options.Password = calloutUser, calloutPassword
 	url := newProcess(t, config).url
 	s := h.subscribe(url)
 	eventually(t, "it answers the server", s.Connected)
-	if _, err := h.knock(url, "h1", token("api")); err != nil {
+	if _, err := h.tryConnect(url, "h1", token("api")); err != nil {
 		t.Error(err)
 	}
-	if code, _ := h.knock(url, "h2", token("user")); code != "insufficient_role" {
+	if code, _ := h.tryConnect(url, "h2", token("user")); code != "insufficient_role" {
 		t.Errorf("a user: %q", code)
 	}
 }

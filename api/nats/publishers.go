@@ -15,31 +15,31 @@ import (
 )
 
 const (
-	checkEvery   = time.Minute    // at a token that nothing has happened to
-	warnBefore   = 24 * time.Hour // of a token's expiry
-	mostGauges   = 1000           // principals with a gauge of their own
-	checkTimeout = time.Second    // the server gives up after two
+	recheckInterval = time.Minute    // of a token, if the generation has not changed
+	warnBefore      = 24 * time.Hour // of a token's expiry
+	maxGauges       = 1000           // principals
+	checkTimeout    = time.Second    // nats-server gives up after two
 )
 
-// publishers are the connections to the embedded server that brought a token:
-// whose they are, and until when. They end with what they were granted for.
+// publishers are the embedded server's connections with a token: their principals and deadlines. A
+// connection is closed when its grant no longer holds.
 type publishers struct {
 	admission *admission
 	grace     time.Duration
 	now       func() time.Time
-	conns     connections
-	expiring  *note
-	closed    *note
+	conns     clientConnections
+	expiring  *rateLimitedLog
+	closed    *rateLimitedLog
 
-	mu   sync.Mutex // never held while the server is asked, which may be logging
+	mu   sync.Mutex // never held during calls of the server, which may call violation
 	byID map[uint64]*publisher
 }
 
-// connections are the server's.
-type connections interface {
+// clientConnections are the server's connections.
+type clientConnections interface {
 	connected(id uint64) bool
-	// disconnect hangs up without a word: the client takes that for a lost
-	// connection, and comes again.
+	// disconnect closes a connection without an error message. To the client the connection is
+	// lost, and it reconnects.
 	disconnect(id uint64)
 }
 
@@ -47,26 +47,26 @@ type publisher struct {
 	grant
 	host       string
 	deadline   time.Time // zero: none
-	generation uint64    // of what the grant is founded on
+	generation uint64    // of the Authenticator at the last check
 	checked    time.Time
 	warned     bool // that the token expires soon
-	expired    bool // and that it has
+	expired    bool // and that it has expired
 }
 
-func newPublishers(a *admission, grace time.Duration, conns connections) *publishers {
+func newPublishers(a *admission, grace time.Duration, conns clientConnections) *publishers {
 	return &publishers{
 		admission: a, grace: grace, now: time.Now, conns: conns, byID: make(map[uint64]*publisher),
-		expiring: newNote(a.o.Log, slog.LevelWarn, 10, "NATS publisher's token expires"),
-		closed:   newNote(a.o.Log, slog.LevelWarn, 10, "NATS publisher's connection closed"),
+		expiring: newRateLimitedLog(a.o.Log, slog.LevelWarn, 10, "NATS publisher's token expires"),
+		closed:   newRateLimitedLog(a.o.Log, slog.LevelWarn, 10, "NATS publisher's connection closed"),
 	}
 }
 
-func (p *publishers) notes() []*note { return []*note{p.expiring, p.closed} }
+func (p *publishers) limitedLogs() []*rateLimitedLog { return []*rateLimitedLog{p.expiring, p.closed} }
 
-// admit is admission's, and keeps what it granted. The deadline is when the
-// connection has to end, zero if never.
+// admit decides a request and records the granted connection. The deadline is when the connection
+// must be closed, zero if never.
 func (p *publishers) admit(ctx context.Context, id uint64, r request) (g grant, deadline time.Time, err error) {
-	generation := p.admission.generation() // before: what changes meanwhile is looked at again
+	generation := p.admission.generation() // before admit, so that check sees a change during it
 	g, err = p.admission.admit(ctx, r)
 	if err != nil || g.principal == nil {
 		return g, deadline, err
@@ -80,40 +80,40 @@ func (p *publishers) admit(ctx context.Context, id uint64, r request) (g grant, 
 	return g, deadline, nil
 }
 
-// of returns the publisher of a connection, nil for a guest.
-func (p *publishers) of(id uint64) *publisher {
+// get returns the publisher of a connection, nil for a guest.
+func (p *publishers) get(id uint64) *publisher {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.byID[id]
 }
 
-// turn looks after all connections: it forgets those that have gone, closes
-// those whose token no longer holds, and warns of those whose token expires.
-func (p *publishers) turn(ctx context.Context) {
+// check forgets connections that have gone, closes those whose grant no longer holds, and warns
+// about those whose token expires.
+func (p *publishers) check(ctx context.Context) {
 	now, generation := p.now(), p.admission.generation()
 	p.mu.Lock()
 	all := maps.Clone(p.byID)
 	p.mu.Unlock()
-	verdicts := make(map[string]error) // by token, which many connections share
+	results := make(map[string]error) // by token, as many connections share one
 	for id, one := range all {
 		switch {
 		case !p.conns.connected(id):
 			p.forget(id, one, now)
-		case one.generation != generation || now.Sub(one.checked) >= checkEvery:
-			err, known := verdicts[one.token]
+		case one.generation != generation || now.Sub(one.checked) >= recheckInterval:
+			err, known := results[one.token]
 			if !known {
-				err = p.admission.holds(ctx, one.grant, now)
-				verdicts[one.token] = err
+				err = p.admission.recheck(ctx, one.grant, now)
+				results[one.token] = err
 			}
-			p.settle(id, one, err, now, generation)
+			p.apply(id, one, err, now, generation)
 		}
 		p.warn(one, now)
 	}
 }
 
-// settle acts upon what has been found out of a connection's token. A fault on
-// our side is no reason to close it, and it is looked at again.
-func (p *publishers) settle(id uint64, one *publisher, err error, now time.Time, generation uint64) {
+// apply applies the result of a recheck to a connection. After an error on our side the connection
+// stays, and is checked again.
+func (p *publishers) apply(id uint64, one *publisher, err error, now time.Time, generation uint64) {
 	code, refused := reasonOf(err)
 	switch {
 	case err == nil:
@@ -122,8 +122,8 @@ func (p *publishers) settle(id uint64, one *publisher, err error, now time.Time,
 		p.mu.Unlock()
 	case refused:
 		p.close(id, one, string(code))
-		record(p.admission.o.Audit, one.host, one.principal, code)
-	case err == errChanged:
+		auditRefusal(p.admission.o.Audit, one.host, one.principal, code)
+	case err == errRightsChanged:
 		p.close(id, one, err.Error())
 	}
 }
@@ -135,7 +135,8 @@ func (p *publishers) close(id uint64, one *publisher, why string) {
 	p.remove(id)
 }
 
-// forget removes a connection that has gone, and tells of it if it had to.
+// forget removes a connection that has gone. If it reached its deadline, the server closed it,
+// which is counted, logged and audited.
 func (p *publishers) forget(id uint64, one *publisher, now time.Time) {
 	p.remove(id)
 	if one.deadline.IsZero() || now.Before(one.deadline) {
@@ -143,7 +144,7 @@ func (p *publishers) forget(id uint64, one *publisher, now time.Time) {
 	}
 	p.admission.counters.closed.Inc()
 	p.closed.add(1, "reason", string(auth.Expired), "issuer", one.principal.Issuer, "subject", one.principal.Subject, "host", one.host)
-	record(p.admission.o.Audit, one.host, one.principal, auth.Expired)
+	auditRefusal(p.admission.o.Audit, one.host, one.principal, auth.Expired)
 }
 
 func (p *publishers) remove(id uint64) {
@@ -152,16 +153,15 @@ func (p *publishers) remove(id uint64) {
 	delete(p.byID, id)
 }
 
-// warn tells, while something can be done, that a token expires, and that it
-// has.
+// warn logs once that a token expires soon, and once that it has expired.
 func (p *publishers) warn(one *publisher, now time.Time) {
 	exp := one.principal.Expires
 	if exp.IsZero() {
 		return
 	}
 	left := exp.Sub(now)
-	tell := !one.warned && left < warnBefore || !one.expired && left <= 0
-	if !tell {
+	due := !one.warned && left < warnBefore || !one.expired && left <= 0
+	if !due {
 		return
 	}
 	one.warned, one.expired = true, left <= 0
@@ -169,21 +169,21 @@ func (p *publishers) warn(one *publisher, now time.Time) {
 		"expires", exp.UTC().Format(time.RFC3339), "closes", one.deadline.UTC().Format(time.RFC3339))
 }
 
-// who is a principal as the gauge names it.
-type who struct{ issuer, subject string }
+// principalID is a principal as the gauge's labels.
+type principalID struct{ issuer, subject string }
 
-// secondsLeft returns for each connected principal how long its tokens are
-// valid, the shortest of them, and how many connections there are in all.
-func (p *publishers) secondsLeft() (left map[who]float64, connections int) {
+// secondsLeft returns how long each connected principal's tokens are valid, the shortest of each,
+// and the number of connections.
+func (p *publishers) secondsLeft() (left map[principalID]float64, connections int) {
 	now := p.now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	left = make(map[who]float64)
+	left = make(map[principalID]float64)
 	for _, one := range p.byID {
 		if one.principal.Expires.IsZero() {
 			continue
 		}
-		w := who{one.principal.Issuer, one.principal.Subject}
+		w := principalID{one.principal.Issuer, one.principal.Subject}
 		seconds := one.principal.Expires.Sub(now).Seconds()
 		if s, known := left[w]; !known || seconds < s {
 			left[w] = seconds
@@ -192,8 +192,7 @@ func (p *publishers) secondsLeft() (left map[who]float64, connections int) {
 	return left, len(p.byID)
 }
 
-// publisherGauges show the publishers to Prometheus: all connections, and of
-// the principals those whose tokens expire first.
+// publisherGauges export the number of connections and the principals whose tokens expire first.
 type publisherGauges struct {
 	publishers  *publishers
 	clients     func() int
@@ -202,17 +201,17 @@ type publisherGauges struct {
 	left        *prometheus.Desc
 }
 
-// newPublisherGauges takes what counts all connections.
+// newPublisherGauges returns the gauges. clients counts all connections.
 func newPublisherGauges(p *publishers, clients func() int) publisherGauges {
 	return publisherGauges{
 		publishers: p,
 		clients:    clients,
 		all: prometheus.NewDesc("ringstore_nats_clients",
-			"Connections to the embedded server, with a token or without, ours included.", nil, nil),
+			"Connections to the embedded server, with or without a token, including RingStore's own.", nil, nil),
 		connections: prometheus.NewDesc("ringstore_nats_publishers",
-			"Connections to the embedded server that brought a token.", nil, nil),
+			"Connections to the embedded server with a token.", nil, nil),
 		left: prometheus.NewDesc("ringstore_nats_token_left_seconds",
-			"Seconds until the token of a connected publisher expires, the first of a principal's; below 0 within the grace.",
+			"Seconds until a connected principal's first token expires; negative within the grace.",
 			[]string{"issuer", "subject"}, nil),
 	}
 }
@@ -229,8 +228,8 @@ func (g publisherGauges) Collect(ch chan<- prometheus.Metric) {
 	left, connections := g.publishers.secondsLeft()
 	ch <- prometheus.MustNewConstMetric(g.connections, prometheus.GaugeValue, float64(connections))
 	ch <- prometheus.MustNewConstMetric(g.all, prometheus.GaugeValue, float64(g.clients()))
-	first := slices.SortedFunc(maps.Keys(left), func(a, b who) int { return cmp.Compare(left[a], left[b]) })
-	for _, w := range first[:min(len(first), mostGauges)] {
+	first := slices.SortedFunc(maps.Keys(left), func(a, b principalID) int { return cmp.Compare(left[a], left[b]) })
+	for _, w := range first[:min(len(first), maxGauges)] {
 		ch <- prometheus.MustNewConstMetric(g.left, prometheus.GaugeValue, left[w], w.issuer, w.subject)
 	}
 }

@@ -23,14 +23,14 @@ import (
 )
 
 // connecting asks for tokens at the connections to an embedded server.
-func (h *house) connecting() *house {
+func (h *harness) connecting() *harness {
 	h.options.Subjects = []Subject{{Subject: subject, ClusterTag: "alpha", Authorization: Connection}}
 	h.options.Embedded = &Embedded{Listen: "127.0.0.1:0"}
 	return h
 }
 
 // serve runs an embedded server that nobody looks after but the test.
-func (h *house) serve() *embedded {
+func (h *harness) serve() *embedded {
 	h.t.Helper()
 	if err := h.options.complete(); err != nil {
 		h.t.Fatal(err)
@@ -83,7 +83,7 @@ func (p *pushing) end() int {
 
 func TestThePublisherOutlivesARestart(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).connecting()
+	h := newHarness(t).connecting()
 	s := h.subscribe("")
 	h.options.Embedded.Listen = s.Addr().String()
 	p := push(t, sink(t, addressOf(s), token("api")))
@@ -111,7 +111,7 @@ func TestThePublisherOutlivesARestart(t *testing.T) {
 
 func TestThePublisherOutlivesARotationWithOverlap(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).connecting()
+	h := newHarness(t).connecting()
 	s := h.subscribe("")
 	next := authtest.NewIssuer("the next key")
 	old := sink(t, addressOf(s), token("api"))
@@ -154,7 +154,7 @@ func (p *publishers) allOf(generation uint64) bool {
 
 func TestAPublisherWithANewTokenOutlivesTheOldOnes(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).connecting()
+	h := newHarness(t).connecting()
 	h.options.Embedded.ExpiryGrace = time.Second
 	s := h.subscribe("")
 	exp := time.Now().Add(2 * time.Second).Truncate(time.Second)
@@ -180,7 +180,7 @@ func TestAPublisherWithANewTokenOutlivesTheOldOnes(t *testing.T) {
 
 func TestTheEndOfATokenIsWarnedOfAndShown(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).connecting()
+	h := newHarness(t).connecting()
 	e := h.serve()
 	now := time.Now()
 	as := func(name string, exp any) {
@@ -201,7 +201,7 @@ func TestTheEndOfATokenIsWarnedOfAndShown(t *testing.T) {
 	f := func(after time.Duration, warnings int) {
 		t.Helper()
 		e.publishers.now = func() time.Time { return now.Add(after) }
-		e.publishers.turn(t.Context())
+		e.publishers.check(t.Context())
 		if n := strings.Count(h.log.String(), "token expires"); n != warnings {
 			t.Errorf("after %v: %d warnings, want %d", after, n, warnings)
 		}
@@ -226,9 +226,9 @@ func TestTheEndOfATokenIsWarnedOfAndShown(t *testing.T) {
 
 func TestGuestsBesideTokens(t *testing.T) {
 	t.Parallel()
-	f := func(name, user, password string, want func(t *testing.T, h *house, address string)) {
+	f := func(name, user, password string, want func(t *testing.T, h *harness, address string)) {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t).connecting()
+			h := newHarness(t).connecting()
 			h.options.Subjects = append(h.options.Subjects, Subject{Subject: "hpc.header", ClusterTag: "alpha"},
 				Subject{Subject: "hpc.trusted", ClusterTag: "alpha", Authorization: Trusted})
 			h.options.Username, h.options.Password = user, password
@@ -245,7 +245,7 @@ func TestGuestsBesideTokens(t *testing.T) {
 			t.Errorf("%q with %q: %v", user, password, err)
 		}
 	}
-	f("anybody", "", "", func(t *testing.T, h *house, address string) {
+	f("anybody", "", "", func(t *testing.T, h *harness, address string) {
 		mayNot(t, address, "publishing without a token", publishing(subject))
 		publish(t, connect(t, address), plain("hpc.trusted", "guest"))
 		eventually(t, "what is trusted is stored", func() bool { return h.stored("guest") })
@@ -254,7 +254,7 @@ func TestGuestsBesideTokens(t *testing.T) {
 		publish(t, connect(t, address, withToken), plain(subject, "h1"), plain("hpc.trusted", "h2"))
 		eventually(t, "a token opens all", func() bool { return h.stored("h1") && h.stored("h2") })
 	})
-	f("with a password", "guest", "open sesame", func(t *testing.T, h *house, address string) {
+	f("with a password", "guest", "open sesame", func(t *testing.T, h *harness, address string) {
 		refused(t, address, "", "")
 		refused(t, address, "guest", "garbage")
 		guest := natsgo.UserInfo("guest", "open sesame")
@@ -269,7 +269,7 @@ func TestGuestsBesideTokens(t *testing.T) {
 
 func TestTheEmbeddedServerUsesTLS(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).connecting()
+	h := newHarness(t).connecting()
 	roots := x509.NewCertPool()
 	h.options.Embedded.CertFile, h.options.Embedded.KeyFile = certificate(t, roots)
 	s := h.subscribe("")
@@ -332,7 +332,7 @@ func certificate(t *testing.T, roots *x509.CertPool) (certFile, keyFile string) 
 
 func TestLimitsOfTheEmbeddedServer(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).connecting()
+	h := newHarness(t).connecting()
 	h.options.Embedded.MaxConnections, h.options.Embedded.MaxPayload = 2, 1<<10
 	s := h.subscribe("")
 	with := natsgo.UserInfo("c", token("api"))
@@ -351,7 +351,7 @@ func TestWhoPublishesTooMuchIsCutOff(t *testing.T) {
 	t.Parallel()
 	f := func(name string, messages, bytes int64, want bool) {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t).connecting()
+			h := newHarness(t).connecting()
 			h.options.Embedded.MessagesPerSecond, h.options.Embedded.BytesPerSecond = messages, bytes
 			e := h.serve()
 			now := time.Now()
@@ -362,12 +362,12 @@ func TestWhoPublishesTooMuchIsCutOff(t *testing.T) {
 			}
 			publish(t, modest, plain(subject, "modest"))
 			e.rates.now = func() time.Time { return now.Add(rateWindow - time.Second) }
-			e.turn()
+			e.checkConnections()
 			if greedy.IsClosed() {
 				t.Fatal("before it was sure")
 			}
 			e.rates.now = func() time.Time { return now.Add(rateWindow + time.Second) }
-			e.turn()
+			e.checkConnections()
 			if want {
 				eventually(t, "it is cut off", greedy.IsClosed)
 				mustContain(t, "the log", h.log.String(), "publishes too much")
@@ -387,7 +387,7 @@ func TestWhoPublishesTooMuchIsCutOff(t *testing.T) {
 // Our own connection acknowledges what all publishers sent to the streams.
 func TestOurOwnConnectionHasNoRate(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).connecting().streaming()
+	h := newHarness(t).connecting().streaming()
 	h.options.Embedded.StoreDir, h.options.Embedded.MessagesPerSecond = t.TempDir(), 10
 	e := h.serve()
 	own := connect(t, "", append(e.connectOptions(), natsgo.NoReconnect())...)
@@ -395,7 +395,7 @@ func TestOurOwnConnectionHasNoRate(t *testing.T) {
 		publish(t, own, &natsgo.Msg{Subject: "$JS.ACK.any"})
 	}
 	e.rates.now = func() time.Time { return time.Now().Add(2 * rateWindow) }
-	e.turn()
+	e.checkConnections()
 	if err := own.Flush(); err != nil {
 		t.Error(err)
 	}
@@ -404,7 +404,7 @@ func TestOurOwnConnectionHasNoRate(t *testing.T) {
 
 func TestOtherListenersAreOff(t *testing.T) {
 	t.Parallel()
-	s := newHouse(t).connecting().subscribe("")
+	s := newHarness(t).connecting().subscribe("")
 	e := s.embedded.server
 	if e.MonitorAddr() != nil || e.ClusterAddr() != nil || e.ProfilerAddr() != nil || e.NumRoutes() != 0 || e.NumLeafNodes() != 0 {
 		t.Error("something else listens")

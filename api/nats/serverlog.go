@@ -9,60 +9,59 @@ import (
 	"strings"
 )
 
-// serverLog takes what the server logs. Anybody who can connect can make it
-// complain, so that is bounded in number and length.
+// serverLog implements the server's logger. Any client can cause errors, so lines are limited in
+// rate and length.
 type serverLog struct {
 	log              *slog.Logger
-	warnings, errors *note
-	death            chan string // the text of the first fatal error
+	warnings, errors *rateLimitedLog
+	fatalError       chan string // text of the first fatal error
 	violation        func(host string, id uint64)
 }
 
-// newServerLog calls violation for each connection that asks for what it may
-// not.
+// newServerLog returns a logger that calls violation for each violation of permissions.
 func newServerLog(log *slog.Logger, violation func(host string, id uint64)) *serverLog {
 	return &serverLog{
-		violation: violation,
-		log:       log,
-		warnings:  newNote(log, slog.LevelWarn, 10, "embedded NATS server"),
-		errors:    newNote(log, slog.LevelError, 10, "embedded NATS server"),
-		death:     make(chan string, 1),
+		violation:  violation,
+		log:        log,
+		warnings:   newRateLimitedLog(log, slog.LevelWarn, 10, "embedded NATS server"),
+		errors:     newRateLimitedLog(log, slog.LevelError, 10, "embedded NATS server"),
+		fatalError: make(chan string, 1),
 	}
 }
 
-func (l *serverLog) notes() []*note { return []*note{l.warnings, l.errors} }
+func (l *serverLog) limitedLogs() []*rateLimitedLog { return []*rateLimitedLog{l.warnings, l.errors} }
 
-// fatal is the error that the server could not go on with.
+// fatal returns the server's fatal error.
 func (l *serverLog) fatal() error {
 	select {
-	case text := <-l.death:
+	case text := <-l.fatalError:
 		return errors.New(text)
 	default:
 		return errors.New("no reason given")
 	}
 }
 
-// Noticef implements [server.Logger], as the others.
+// Noticef implements [server.Logger], like the methods below.
 func (l *serverLog) Noticef(format string, v ...any) {
-	l.log.Debug("embedded NATS server", "says", said(format, v))
+	l.log.Debug("embedded NATS server", "message", redact(format, v))
 }
 
-func (l *serverLog) Warnf(format string, v ...any) { l.warnings.add(1, "says", said(format, v)) }
+func (l *serverLog) Warnf(format string, v ...any) { l.warnings.add(1, "message", redact(format, v)) }
 
-// Errorf is also the only place where violations of permissions are told.
+// Errorf also receives the violations of permissions, which the server reports nowhere else.
 func (l *serverLog) Errorf(format string, v ...any) {
-	if host, id, ok := violator(format); ok {
+	if host, id, ok := parseViolation(format); ok {
 		l.violation(host, id)
-		l.warnings.add(1, "says", said(format, v))
+		l.warnings.add(1, "message", redact(format, v))
 		return
 	}
-	l.errors.add(1, "says", said(format, v))
+	l.errors.add(1, "message", redact(format, v))
 }
 
-// Fatalf must not end the process: who started the server sees that it did not.
+// Fatalf keeps the error for fatal. It must not end the process.
 func (l *serverLog) Fatalf(format string, v ...any) {
 	select {
-	case l.death <- said(format, v):
+	case l.fatalError <- redact(format, v):
 	default:
 	}
 }
@@ -70,20 +69,20 @@ func (l *serverLog) Fatalf(format string, v ...any) {
 func (l *serverLog) Debugf(string, ...any) {}
 func (l *serverLog) Tracef(string, ...any) {}
 
-// said is the server's text without the pieces of a client's input that it
-// quotes when it does not understand them: these may hold credentials.
-func said(format string, v []any) string {
+// redact formats the server's text and removes quotes of a client's input, which may contain
+// credentials.
+func redact(format string, v []any) string {
 	text := fmt.Sprintf(format, v...)
 	for _, quote := range []string{"proto=", "(snip:"} {
 		text, _, _ = strings.Cut(text, quote)
 	}
-	return clip(text)
+	return truncated(text)
 }
 
-// violator takes a client's address and number from the format of a line about
-// a violation: "127.0.0.1:1234 - cid:5 - ... - Publish Violation - ...". What
-// stands between may be the client's words.
-func violator(format string) (host string, id uint64, ok bool) {
+// parseViolation returns the client's host and connection number from the server's format string
+// for a violation, "127.0.0.1:1234 - cid:5 - ... - Publish Violation - ...". The parts in between
+// may come from the client.
+func parseViolation(format string) (host string, id uint64, ok bool) {
 	if !strings.Contains(format, " - Publish Violation - ") && !strings.Contains(format, " - Subscription Violation - ") {
 		return "", 0, false
 	}

@@ -15,93 +15,93 @@ import (
 )
 
 const (
-	fetchMessages = 128                    // at a time, acknowledged together
-	fetchWait     = 500 * time.Millisecond // for them; a message is stored when it comes
-	mostUnacked   = 1024                   // messages that were delivered and not acknowledged
-	infoEvery     = 2 * time.Second        // the lag is asked for
-	apiTime       = 5 * time.Second        // for an answer of the server
-	leastBackoff  = time.Second            // before a message comes again
-	mostBackoff   = time.Minute
-	replicas      = 3  // of a stream that is made in a cluster
-	patience      = 10 // attempts to make it so
+	fetchMessages      = 128                    // per fetch; acknowledged together
+	fetchWait          = 500 * time.Millisecond // for a full fetch
+	maxAckPending      = 1024                   // messages delivered but not acknowledged
+	lagInterval        = 2 * time.Second        // between requests for the lag
+	apiTimeout         = 5 * time.Second        // for an answer of the server
+	minBackoff         = time.Second            // before a message is delivered again
+	maxBackoff         = time.Minute
+	replicas           = 3  // of a stream created in a cluster
+	maxReplicaAttempts = 10 // before a stream is created without replicas
 )
 
-// puller takes the messages of one subject from a stream. What was stored is
-// acknowledged when it is on disk, so that what is lost with us comes again.
+// puller fetches the messages of one subject from a stream. It acknowledges a message when its
+// samples are on disk, so that the stream delivers again what is lost in a crash.
 type puller struct {
 	feed *feed
 	s    *Subscriber
 	log  *slog.Logger
-	fail *note
+	fail *rateLimitedLog
 
-	conn     *natsgo.Conn // that consumer was made with
-	consumer jetstream.Consumer
-	asked    time.Time // for the lag
-	tooFew   int       // attempts that found too few servers for the replicas
+	conn       *natsgo.Conn // of consumer
+	consumer   jetstream.Consumer
+	lagUpdated time.Time
+	tooFew     int // attempts that found too few servers for the replicas
 }
 
 func newPuller(s *Subscriber, f *feed) *puller {
 	log := s.o.Log.With("subject", f.Subject.Subject, "stream", f.Stream, "durable", f.Durable)
-	return &puller{feed: f, s: s, log: log, fail: newNote(log, slog.LevelError, 1, "NATS stream cannot be read, trying again")}
+	return &puller{feed: f, s: s, log: log, fail: newRateLimitedLog(log, slog.LevelError, 1, "NATS stream cannot be read, retrying")}
 }
 
-// run takes messages until the Subscriber stops.
+// run fetches messages until the Subscriber stops.
 func (p *puller) run() {
 	for !p.s.stopping() {
 		if err := p.step(); err != nil && !p.s.stopping() {
-			p.fail.add(1, "error", clip(err.Error()))
+			p.fail.add(1, "error", truncated(err.Error()))
 			p.consumer = nil
 			p.s.pause(p.s.o.ReconnectWait)
 		}
 	}
 	if p.conn != nil && p.conn.IsConnected() {
-		_ = p.conn.FlushTimeout(apiTime) // or the last acknowledgements do not leave
+		_ = p.conn.FlushTimeout(apiTimeout) // sends the last acknowledgements
 	}
 }
 
-// step takes what comes within a moment.
+// step fetches and handles messages once.
 func (p *puller) step() error {
-	ctx, cancel := context.WithTimeout(p.s.ctx, apiTime)
+	ctx, cancel := context.WithTimeout(p.s.ctx, apiTimeout)
 	defer cancel()
 	if err := p.open(ctx); err != nil {
 		return err
 	}
-	p.lag(ctx)
-	batch, err := p.consumer.Fetch(p.messages(), jetstream.FetchMaxWait(fetchWait))
+	p.updateLag(ctx)
+	batch, err := p.consumer.Fetch(p.fetchSize(), jetstream.FetchMaxWait(fetchWait))
 	if err != nil {
 		return fmt.Errorf("fetching: %w", err)
 	}
 	sync := p.s.o.SyncPoint()
-	p.settle(p.handle(batch.Messages()), sync)
+	p.acknowledge(p.handle(batch.Messages()), sync)
 	if err := batch.Error(); err != nil {
 		return fmt.Errorf("fetching: %w", err)
 	}
 	return nil
 }
 
-// messages returns how many to fetch. They are bounded by number, though bytes
-// are meant: a cluster's server ends a request for bytes before the messages of
-// it that its peers have yet to hear of, which nobody takes then.
-func (p *puller) messages() int {
+// fetchSize returns how many messages to fetch. It bounds their number although their bytes matter:
+// in a cluster, a request for bytes may end before some messages of it are delivered, and these
+// would wait for their AckWait.
+func (p *puller) fetchSize() int {
 	return int(min(max(int64(p.s.o.PendingBytes)/max(p.conn.MaxPayload(), 1), 1), fetchMessages))
 }
 
-// settled is a message and what became of it.
-type settled struct {
+// result is a message and its verdict.
+type result struct {
 	msg     jetstream.Msg
 	verdict verdict
 }
 
-// handle has the workers handle all messages, side by side.
-func (p *puller) handle(messages <-chan jetstream.Msg) []settled {
-	var all []*settled
+// handle passes all messages to the workers and waits for their verdicts.
+func (p *puller) handle(messages <-chan jetstream.Msg) []result {
+	var all []*result
 	var handled sync.WaitGroup
 	for m := range messages {
-		one := &settled{m, later}
+		one := &result{m, retry}
 		all = append(all, one)
 		meta, err := m.Metadata()
-		if err != nil { // no message of a stream
-			one.verdict = never
+		if err != nil { // not from a stream
+			one.verdict = discard
 			continue
 		}
 		if meta.NumDelivered > 1 {
@@ -119,37 +119,37 @@ func (p *puller) handle(messages <-chan jetstream.Msg) []settled {
 		}
 	}
 	handled.Wait()
-	done := make([]settled, len(all))
+	done := make([]result, len(all))
 	for i, one := range all {
 		done[i] = *one
 	}
 	return done
 }
 
-// settle tells the stream what became of the messages. What cannot be told
-// comes again, which changes nothing in the store.
-func (p *puller) settle(all []settled, sync func(context.Context) error) {
+// acknowledge sends the verdicts to the stream. A message whose verdict is lost is delivered and
+// stored again, which changes nothing.
+func (p *puller) acknowledge(all []result, sync func(context.Context) error) {
 	synced := p.synced(all, sync)
 	for _, one := range all {
 		v := one.verdict
 		if v == accepted && !synced {
-			v = later
+			v = retry
 		}
 		p.feed.counters.streams.WithLabelValues(p.feed.Subject.Subject, v.String()).Inc()
 		switch v {
 		case accepted:
 			_ = one.msg.Ack()
-		case never:
+		case discard:
 			_ = one.msg.TermWithReason("refused by RingStore")
-		case later:
+		case retry:
 			_ = one.msg.NakWithDelay(backoff(one.msg))
 		}
 	}
 }
 
-// synced tells whether the messages that were accepted are on disk.
-func (p *puller) synced(all []settled, sync func(context.Context) error) bool {
-	if !slices.ContainsFunc(all, func(one settled) bool { return one.verdict == accepted }) {
+// synced waits until the accepted messages are on disk, and reports whether they are.
+func (p *puller) synced(all []result, sync func(context.Context) error) bool {
+	if !slices.ContainsFunc(all, func(one result) bool { return one.verdict == accepted }) {
 		return true
 	}
 	if err := sync(p.s.ctx); err != nil {
@@ -159,23 +159,23 @@ func (p *puller) synced(all []settled, sync func(context.Context) error) bool {
 	return true
 }
 
-// String is the verdict as the stream is told it.
+// String returns the verdict's name in JetStream.
 func (v verdict) String() string { return [...]string{"ack", "nak", "term"}[v] }
 
-// backoff doubles with each delivery.
+// backoff returns how long to wait before the next delivery. It doubles with each one.
 func backoff(m jetstream.Msg) time.Duration {
-	wait := leastBackoff
+	wait := minBackoff
 	if meta, err := m.Metadata(); err == nil {
-		for n := uint64(1); n < meta.NumDelivered && wait < mostBackoff; n++ {
+		for n := uint64(1); n < meta.NumDelivered && wait < maxBackoff; n++ {
 			wait *= 2
 		}
 	}
-	return min(wait, mostBackoff)
+	return min(wait, maxBackoff)
 }
 
-// open finds the consumer, unless it has, and makes what is not there.
+// open finds or creates the stream and its consumer, once per connection.
 func (p *puller) open(ctx context.Context) error {
-	conn := p.s.link.Load().conn
+	conn := p.s.connection.Load().conn
 	if p.consumer != nil && p.conn == conn {
 		return nil
 	}
@@ -198,7 +198,7 @@ func (p *puller) open(ctx context.Context) error {
 
 func (p *puller) stream(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
 	want := p.streamConfig()
-	if p.s.embedded != nil { // nobody else's
+	if p.s.embedded != nil { // the stream is ours alone
 		return js.CreateOrUpdateStream(ctx, want)
 	}
 	stream, err := js.Stream(ctx, p.feed.Stream)
@@ -210,7 +210,7 @@ func (p *puller) stream(ctx context.Context, js jetstream.JetStream) (jetstream.
 	}
 	have := stream.CachedInfo().Config
 	if have.SubjectTransform == nil && len(have.Sources) == 0 && have.Mirror == nil && !covers(have.Subjects, p.feed.Subject.Subject) {
-		p.log.Warn("NATS stream does not hold all of the subject", "holds", have.Subjects)
+		p.log.Warn("NATS stream does not cover the subject", "holds", have.Subjects)
 	}
 	return stream, nil
 }
@@ -224,13 +224,13 @@ func covers(subjects []string, subject string) bool {
 	return false
 }
 
-// newStream makes the stream, in a cluster with replicas. If the cluster goes on
-// to have too few servers for these, and is not only starting, then without.
+// newStream creates the stream, in a cluster with replicas. The cluster may only be starting, so
+// newStream gives up the replicas only after maxReplicaAttempts found too few servers.
 func (p *puller) newStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
 	if js.Conn().ConnectedClusterName() == "" {
 		return js.CreateStream(ctx, want)
 	}
-	if p.tooFew < patience {
+	if p.tooFew < maxReplicaAttempts {
 		want.Replicas = replicas
 	}
 	stream, err := js.CreateStream(ctx, want)
@@ -238,17 +238,18 @@ func (p *puller) newStream(ctx context.Context, js jetstream.JetStream, want jet
 		p.tooFew++
 	}
 	if err == nil && want.Replicas == 0 {
-		p.log.Warn("NATS stream made without replicas, as the cluster has too few servers")
+		p.log.Warn("NATS stream created without replicas: the cluster has too few servers")
 	}
 	return stream, err
 }
 
-// tooFewServers are the errors for a stream with more replicas than there can
-// be: no suitable peers, and replicas where there is no cluster.
+// tooFewServers are the errors for a stream with too many replicas: no suitable peers, and replicas
+// without a cluster.
 var tooFewServers = [...]jetstream.ErrorCode{10005, 10074}
 
-// streamConfig holds all subjects of the stream that we know. At a server of
-// our own a message goes when we have it; elsewhere others may want it.
+// streamConfig returns the configuration of a new stream, with all configured subjects of it. The
+// embedded server deletes a message when it is acknowledged; in an external one, other consumers
+// may need it.
 func (p *puller) streamConfig() jetstream.StreamConfig {
 	c := jetstream.StreamConfig{Name: p.feed.Stream, MaxAge: p.s.o.MaxAge, Storage: jetstream.FileStorage}
 	for _, f := range p.s.feeds {
@@ -267,7 +268,7 @@ func (p *puller) durable(ctx context.Context, stream jetstream.Stream) (jetstrea
 		Durable:       p.feed.Durable,
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		AckWait:       p.s.o.AckWait,
-		MaxAckPending: mostUnacked,
+		MaxAckPending: maxAckPending,
 		FilterSubject: p.feed.Subject.Subject,
 	}
 	if p.s.embedded != nil {
@@ -281,20 +282,20 @@ func (p *puller) durable(ctx context.Context, stream jetstream.Stream) (jetstrea
 		return nil, err
 	}
 	if consumer.CachedInfo().Config.AckPolicy != jetstream.AckExplicitPolicy {
-		return nil, errors.New("it is there without explicit acknowledgement, so it would lose messages")
+		return nil, errors.New("it exists without explicit acknowledgement, so it would lose messages")
 	}
 	return consumer, nil
 }
 
-// lag shows how far behind the consumer is, if it is time to ask.
-func (p *puller) lag(ctx context.Context) {
-	if time.Since(p.asked) < infoEvery {
+// updateLag updates the metrics of the consumer's lag, at most once per lagInterval.
+func (p *puller) updateLag(ctx context.Context) {
+	if time.Since(p.lagUpdated) < lagInterval {
 		return
 	}
-	p.asked = time.Now()
+	p.lagUpdated = time.Now()
 	info, err := p.consumer.Info(ctx)
 	if err != nil {
-		return // fetching has the same trouble, and tells of it
+		return // fetching fails as well, and logs it
 	}
 	c := p.feed.counters
 	c.pending.WithLabelValues(p.feed.Stream, p.feed.Durable).Set(float64(info.NumPending))

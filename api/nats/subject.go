@@ -9,41 +9,40 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// Authorization is how the right to write is checked on a subject.
+// Authorization is how a subject checks the permission to write.
 type Authorization string
 
 const (
-	// Header wants a token in each message's header "Authorization: Bearer".
+	// Header expects a token in each message's header "Authorization: Bearer".
 	Header Authorization = "header"
-	// Connection wants a token where a publisher connects, as its password or
-	// auth token, and lets it publish to what the principal may write. It needs
-	// an embedded server, or a [Callout] of the server elsewhere.
+	// Connection expects a token when a publisher connects, as its password or auth token, and
+	// permits it to publish where the principal may write. It needs an embedded server, or a
+	// [Callout] for an external one.
 	Connection Authorization = "connection"
-	// Trusted checks nothing: whoever may publish on the server may write.
+	// Trusted checks nothing: any client that may publish on the server may write.
 	Trusted Authorization = "trusted"
 )
 
-// Subject is one subject to subscribe to. Those that have messages in common
-// ask for the same Authorization, with Connection also for the same ClusterTag.
+// Subject is one subject to subscribe to. Subjects that overlap must have the same Authorization,
+// and with Connection the same ClusterTag.
 type Subject struct {
-	Subject string // as NATS has them, wildcards allowed
-	// ClusterTag is the cluster of lines that name none; empty if they have to.
-	// With Connection it is the only one that a line may name.
+	Subject string // a NATS subject, wildcards allowed
+	// ClusterTag is the cluster of lines without a cluster tag; empty: such lines are rejected.
+	// With Connection it is the only cluster that a line may have.
 	ClusterTag    string
 	Authorization Authorization // empty means Header
 
-	// Stream and Durable name a stream of JetStream and a consumer of it, which
-	// are made if they are not there; both or neither. No two subjects share a
-	// consumer.
+	// Stream and Durable name a JetStream stream and its consumer, which are created if missing.
+	// Set both or neither. Two subjects must not share a consumer.
 	Stream, Durable string
 
-	// Events takes the messages; nil means that they are metrics. With Connection
-	// no other subject may have messages in common with this one. No Stream.
+	// Events handles the messages; nil means that they are metrics. Such a subject has no Stream,
+	// and with Connection it must not overlap any other subject.
 	Events Events
 }
 
-// mergeSubjects leaves each subject once. One that came with several cluster
-// tags has none, so that its lines need their own.
+// mergeSubjects checks the subjects and merges duplicates. A subject with several cluster tags gets
+// none, so that its lines need a cluster tag.
 func mergeSubjects(subjects []Subject) ([]Subject, error) {
 	if len(subjects) == 0 {
 		return nil, errors.New("no subjects to subscribe to")
@@ -58,17 +57,17 @@ func mergeSubjects(subjects []Subject) ([]Subject, error) {
 		}
 		i := slices.IndexFunc(merged, func(m Subject) bool { return m.Subject == s.Subject })
 		if i >= 0 && (s.Events != nil || merged[i].Events != nil) {
-			return nil, fmt.Errorf("subject %q is there for events, and for something else", s.Subject)
+			return nil, fmt.Errorf("subject %q: events need a subject of their own", s.Subject)
 		}
 		if i < 0 {
 			merged = append(merged, s)
 			continue
 		}
 		if merged[i].Authorization != s.Authorization {
-			return nil, fmt.Errorf("subject %q is there with two kinds of authorization", s.Subject)
+			return nil, fmt.Errorf("subject %q: two kinds of authorization", s.Subject)
 		}
 		if merged[i].Stream != s.Stream || merged[i].Durable != s.Durable {
-			return nil, fmt.Errorf("subject %q is there with two streams or consumers", s.Subject)
+			return nil, fmt.Errorf("subject %q: two streams or consumers", s.Subject)
 		}
 		if merged[i].ClusterTag != s.ClusterTag {
 			merged[i].ClusterTag = ""
@@ -79,29 +78,28 @@ func mergeSubjects(subjects []Subject) ([]Subject, error) {
 			continue
 		}
 		if slices.ContainsFunc(merged[:i], func(m Subject) bool { return m.Stream == s.Stream && m.Durable == s.Durable }) {
-			return nil, fmt.Errorf("subject %q: another has the consumer %q of its stream", s.Subject, s.Durable)
+			return nil, fmt.Errorf("subject %q: another subject has the consumer %q", s.Subject, s.Durable)
 		}
 	}
 	return merged, checkOverlaps(merged)
 }
 
-// checkOverlaps makes sure that who may publish to one subject cannot thereby
-// do on another what is not asked for there: a message that matches both is
-// taken on both, and where the connection was asked nobody asks the message.
+// checkOverlaps checks that overlapping subjects need the same permission. A message that matches
+// both is handled for both, so permission for one would otherwise give permission for the other.
 func checkOverlaps(subjects []Subject) error {
 	for i, s := range subjects {
 		for _, other := range subjects[:i] {
-			if server.SubjectsCollide(s.Subject, other.Subject) && !s.asksAs(other) {
-				return fmt.Errorf("subject %q overlaps with %q, where another right is asked for: who has one would have the other", s.Subject, other.Subject)
+			if server.SubjectsCollide(s.Subject, other.Subject) && !s.sameCheck(other) {
+				return fmt.Errorf("subject %q overlaps with %q, which needs another permission: with one, a publisher would have the other", s.Subject, other.Subject)
 			}
 		}
 	}
 	return nil
 }
 
-// asksAs tells whether publishing to either subject takes the same right, or
-// each message is asked on both.
-func (s Subject) asksAs(other Subject) bool {
+// sameCheck reports whether publishing to either subject needs the same permission, or both check
+// each message.
+func (s Subject) sameCheck(other Subject) bool {
 	return s.Authorization == other.Authorization &&
 		(s.Authorization != Connection || s.Events == nil && other.Events == nil && s.ClusterTag == other.ClusterTag)
 }
@@ -113,13 +111,13 @@ func (s Subject) check() error {
 	switch s.Authorization {
 	case Header, Connection, Trusted:
 	default:
-		return fmt.Errorf("subject %q: authorization %q is none of %q, %q and %q", s.Subject, s.Authorization, Header, Connection, Trusted)
+		return fmt.Errorf("subject %q: authorization: expected %q, %q or %q, got %q", s.Subject, Header, Connection, Trusted, s.Authorization)
 	}
 	if s.Events != nil && (s.Authorization == Trusted || s.Stream != "") {
-		return fmt.Errorf("subject %q: events are neither %q nor in a stream", s.Subject, Trusted)
+		return fmt.Errorf("subject %q: events must not be %q or in a stream", s.Subject, Trusted)
 	}
 	if (s.Stream == "") != (s.Durable == "") {
-		return fmt.Errorf("subject %q: a stream needs a durable consumer, and that a stream", s.Subject)
+		return fmt.Errorf("subject %q: set stream and durable both or neither", s.Subject)
 	}
 	for _, name := range []string{s.Stream, s.Durable} {
 		if strings.ContainsAny(name, ".*>/\\") || strings.ContainsFunc(name, notInSubject) {
@@ -131,8 +129,8 @@ func (s Subject) check() error {
 
 func notInSubject(r rune) bool { return r <= ' ' || r == 0x7f }
 
-// overlaps names pairs of subjects that one message can match, which is then
-// handled for each.
+// overlaps returns the pairs of subjects that overlap. A message that matches both is handled for
+// each.
 func overlaps(subjects []Subject) (pairs [][2]string) {
 	for i, a := range subjects {
 		for _, b := range subjects[i+1:] {

@@ -12,32 +12,31 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 )
 
-// turn is how often held back log lines are summed up.
-const turn = 5 * time.Second
+const (
+	flushInterval           = 5 * time.Second // of the rate-limited logs
+	connectionCheckInterval = time.Second     // of tokens and rates
+)
 
-// lookEvery is how often it is seen whether tokens still hold.
-const lookEvery = time.Second
-
-// Subscriber takes messages until it is closed. What it receives waits in the
-// client library, bounded per subject, until one of a few workers is free.
+// Subscriber receives messages until it is closed. They wait in the client library, bounded per
+// subject, until a worker is free.
 type Subscriber struct {
 	o        Options
 	feeds    []*feed
 	counters *counters
-	embedded *embedded // nil with a server elsewhere
-	callout  *callout  // nil if that does not ask us
+	embedded *embedded // nil with an external server
+	callout  *callout  // nil without an auth callout
 
-	pullers                  []*puller // of the subjects with a stream
-	disconnected, complaints *note
-	unzippers                unzippers
+	pullers                    []*puller // of the subjects with a stream
+	disconnected, serverErrors *rateLimitedLog
+	decompressors              decompressors
 
-	link   atomic.Pointer[link] // replaced only by supervise
-	jobs   chan job             // unbuffered: what was taken is with a worker
-	ctx    context.Context      // of the work; done when Close gives up waiting
-	cancel context.CancelFunc
+	connection atomic.Pointer[connection] // replaced only by supervise
+	jobs       chan job                   // unbuffered: a job that was sent is with a worker
+	ctx        context.Context            // of the work; done when Close gives up waiting
+	cancel     context.CancelFunc
 
-	stop       chan struct{} // Close has begun
-	drained    chan struct{} // no more jobs will come
+	stop       chan struct{} // closed when Close begins
+	drained    chan struct{} // closed when no more jobs come
 	pulling    sync.WaitGroup
 	supervisor sync.WaitGroup
 	workers    sync.WaitGroup
@@ -45,22 +44,21 @@ type Subscriber struct {
 	closed     error
 }
 
-// job is a message to handle. settle is called with what became of it, unless
-// it is nil.
+// job is a message to handle. A worker calls done with the verdict, unless it is nil.
 type job struct {
-	feed   *feed
-	msg    *natsgo.Msg
-	at     time.Time // when it reached its stream
-	settle func(verdict)
+	feed *feed
+	msg  *natsgo.Msg
+	at   time.Time // when the message reached its stream; zero without one
+	done func(verdict)
 }
 
-// Subscribe connects, or starts the embedded server, and takes messages from
-// then on. A server that cannot be reached or refuses us is not an error: it
-// is tried again, forever. Errors are about the options, files, the metrics'
-// registration, and the address to listen on; then nothing is left running.
+// Subscribe connects to the external server, or starts the embedded one, and receives messages from
+// then on. A server that is unreachable or refuses us is not an error: Subscribe keeps trying.
+// Errors are about the options, files, the registration of metrics and the address to listen on.
+// After an error nothing is left running.
 //
-// The embedded server starts to listen when our own subscriptions stand, so
-// what a publisher could send is received.
+// The embedded server listens only when our own subscriptions exist, so that no published message
+// is lost.
 func Subscribe(o Options) (*Subscriber, error) {
 	err := o.complete()
 	if err != nil {
@@ -68,8 +66,8 @@ func Subscribe(o Options) (*Subscriber, error) {
 	}
 	s := &Subscriber{
 		o:            o,
-		disconnected: newNote(o.Log, slog.LevelWarn, 1, "NATS not connected, trying again"),
-		complaints:   newNote(o.Log, slog.LevelError, 10, "NATS server complains"),
+		disconnected: newRateLimitedLog(o.Log, slog.LevelWarn, 1, "NATS not connected, retrying"),
+		serverErrors: newRateLimitedLog(o.Log, slog.LevelError, 10, "NATS server error"),
 		jobs:         make(chan job),
 		stop:         make(chan struct{}),
 		drained:      make(chan struct{}),
@@ -137,9 +135,9 @@ func (s *Subscriber) connect() (err error) {
 	if err != nil {
 		return err
 	}
-	s.link.Store(l)
+	s.connection.Store(l)
 	if l.conn.IsConnected() {
-		err = l.conn.FlushTimeout(5 * time.Second) // then the server knows the subscriptions
+		err = l.conn.FlushTimeout(5 * time.Second) // after it, the server has the subscriptions
 	}
 	switch {
 	case s.embedded == nil:
@@ -147,9 +145,9 @@ func (s *Subscriber) connect() (err error) {
 	case err != nil:
 		return fmt.Errorf("subscribing at the embedded server: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, 2*apiTime)
+	ctx, cancel := context.WithTimeout(s.ctx, 2*apiTimeout)
 	defer cancel()
-	for _, p := range s.pullers { // before: a message without a consumer is not kept
+	for _, p := range s.pullers { // before listen: the stream keeps no message without a consumer
 		if err := p.open(ctx); err != nil {
 			return fmt.Errorf("embedded server: stream %q: %w", p.feed.Stream, err)
 		}
@@ -157,11 +155,11 @@ func (s *Subscriber) connect() (err error) {
 	return s.embedded.listen()
 }
 
-// warn says at start what is not as safe as it could be.
+// warn logs what may be unsafe or unintended in the options.
 func (s *Subscriber) warn() {
 	for _, f := range s.feeds {
 		if f.Authorization == Trusted {
-			s.o.Log.Warn("NATS subject is trusted: whoever may publish there may write, without a token", "subject", f.Subject.Subject)
+			s.o.Log.Warn("NATS subject is trusted: any client that may publish there may write without a token", "subject", f.Subject.Subject)
 		}
 	}
 	for _, pair := range overlaps(s.o.Subjects) {
@@ -169,7 +167,7 @@ func (s *Subscriber) warn() {
 	}
 }
 
-// Addr is the address that the embedded server listens on, nil without one.
+// Addr returns the address that the embedded server listens on, nil without one.
 func (s *Subscriber) Addr() net.Addr {
 	if s.embedded == nil {
 		return nil
@@ -177,16 +175,16 @@ func (s *Subscriber) Addr() net.Addr {
 	return s.embedded.addr
 }
 
-// Connected tells whether a server is connected.
+// Connected reports whether a server is connected.
 func (s *Subscriber) Connected() bool {
-	l := s.link.Load()
+	l := s.connection.Load()
 	return l != nil && l.conn.IsConnected()
 }
 
-// take hands a message to a worker. It blocks while all are busy, and what
-// comes meanwhile waits in the library, subject by subject. Events stay here, in
-// their order: of a job that ended at once, the end must not come first.
-func (s *Subscriber) take(f *feed, m *natsgo.Msg) {
+// enqueue passes a message to a worker. It blocks while all are busy; further messages of the
+// subject wait in the library. It handles events itself to keep their order: a job's end must not
+// overtake its start.
+func (s *Subscriber) enqueue(f *feed, m *natsgo.Msg) {
 	if f.Events != nil {
 		s.handle(f, m, time.Time{})
 		return
@@ -203,8 +201,8 @@ func (s *Subscriber) work() {
 		select {
 		case j := <-s.jobs:
 			v := s.handle(j.feed, j.msg, j.at)
-			if j.settle != nil {
-				j.settle(v)
+			if j.done != nil {
+				j.done(v)
 			}
 		case <-s.drained:
 			return
@@ -212,13 +210,13 @@ func (s *Subscriber) work() {
 	}
 }
 
-// ask hands a server's question to a worker.
-func (s *Subscriber) ask(m *natsgo.Msg) {
-	s.callout.open.Add(1)
+// enqueueRequest passes a server's auth callout request to a worker.
+func (s *Subscriber) enqueueRequest(m *natsgo.Msg) {
+	s.callout.unanswered.Add(1)
 	select {
 	case s.callout.requests <- m:
 	case <-s.ctx.Done():
-		s.callout.open.Done()
+		s.callout.unanswered.Done()
 	}
 }
 
@@ -227,39 +225,40 @@ func (s *Subscriber) answer() {
 		select {
 		case m := <-s.callout.requests:
 			s.callout.answer(s.ctx, m)
-			s.callout.open.Done()
+			s.callout.unanswered.Done()
 		case <-s.drained:
 			return
 		}
 	}
 }
 
-// supervise sums up the log and replaces a link that is gone for good.
+// supervise flushes the rate-limited logs, checks the embedded server's connections, and replaces
+// our own connection when it is closed for good.
 func (s *Subscriber) supervise() {
-	tick := time.NewTicker(turn)
-	defer tick.Stop()
-	look := time.NewTicker(lookEvery)
-	defer look.Stop()
+	flush := time.NewTicker(flushInterval)
+	defer flush.Stop()
+	check := time.NewTicker(connectionCheckInterval)
+	defer check.Stop()
 	for {
 		select {
 		case <-s.stop:
 			return
-		case <-tick.C:
-			s.turn()
-		case <-look.C:
+		case <-flush.C:
+			s.flushLogs()
+		case <-check.C:
 			if s.embedded != nil {
-				s.embedded.turn()
+				s.embedded.checkConnections()
 			}
-			s.alive()
-		case <-s.link.Load().gone:
-			s.onDisconnect(nil, s.link.Load().conn.LastError())
+			s.markEventsAlive()
+		case <-s.connection.Load().gone:
+			s.onDisconnect(nil, s.connection.Load().conn.LastError())
 			s.redial()
 		}
 	}
 }
 
-// redial makes a new link after a while. If that fails the old one stays, and
-// is seen to be gone again.
+// redial makes a new connection after ReconnectWait. If that fails, the old one stays, and
+// supervise sees again that it is gone.
 func (s *Subscriber) redial() {
 	if s.pause(s.o.ReconnectWait); s.stopping() {
 		return
@@ -269,7 +268,7 @@ func (s *Subscriber) redial() {
 		s.onDisconnect(nil, err)
 		return
 	}
-	s.link.Store(l)
+	s.connection.Store(l)
 }
 
 // pause waits, unless Close begins.
@@ -280,30 +279,30 @@ func (s *Subscriber) pause(d time.Duration) {
 	}
 }
 
-func (s *Subscriber) turn() {
-	if l := s.link.Load(); l != nil {
+func (s *Subscriber) flushLogs() {
+	if l := s.connection.Load(); l != nil {
 		l.countDropped()
 	}
-	for _, n := range s.notes() {
-		n.turn()
+	for _, l := range s.limitedLogs() {
+		l.flush()
 	}
 }
 
-func (s *Subscriber) notes() []*note {
-	notes := []*note{s.disconnected, s.complaints}
+func (s *Subscriber) limitedLogs() []*rateLimitedLog {
+	limitedLogs := []*rateLimitedLog{s.disconnected, s.serverErrors}
 	for _, f := range s.feeds {
-		notes = append(notes, f.notes()...)
+		limitedLogs = append(limitedLogs, f.limitedLogs()...)
 	}
 	for _, p := range s.pullers {
-		notes = append(notes, p.fail)
+		limitedLogs = append(limitedLogs, p.fail)
 	}
 	if s.embedded != nil {
-		notes = append(notes, s.embedded.notes()...)
+		limitedLogs = append(limitedLogs, s.embedded.limitedLogs()...)
 	}
 	if s.callout != nil {
-		notes = append(notes, s.callout.notes()...)
+		limitedLogs = append(limitedLogs, s.callout.limitedLogs()...)
 	}
-	return notes
+	return limitedLogs
 }
 
 func (s *Subscriber) stopping() bool {
@@ -315,10 +314,9 @@ func (s *Subscriber) stopping() bool {
 	}
 }
 
-// Close takes no more messages, handles those that were received, and ends the
-// connection and the embedded server. When ctx is done before that, it gives
-// up what is left and says so; either way nothing runs any more when it
-// returns. A second Close waits for the first and returns the same.
+// Close stops receiving, handles the messages already received, and closes the connection and the
+// embedded server. If ctx is done before, it drops the remaining messages and returns an error. In
+// both cases nothing is left running. A second Close waits for the first and returns the same.
 func (s *Subscriber) Close(ctx context.Context) error {
 	s.closing.Do(func() { s.closed = s.close(ctx) })
 	return s.closed
@@ -329,21 +327,21 @@ func (s *Subscriber) close(ctx context.Context) error {
 	giveUp := context.AfterFunc(ctx, s.cancel)
 	close(s.stop)
 	s.supervisor.Wait()
-	s.pulling.Wait() // what is left in the streams stays there
+	s.pulling.Wait() // unfetched messages stay in the streams
 	if s.embedded != nil {
-		// First, so that publishers keep for later what they send from now on.
+		// Before draining: publishers without a server keep their messages until they reconnect.
 		s.embedded.shutdown()
 	}
-	if l := s.link.Load(); l != nil {
+	if l := s.connection.Load(); l != nil {
 		l.drain(s.ctx)
 		if s.callout != nil {
-			s.callout.open.Wait() // an answer that does not come is a refusal
+			s.callout.unanswered.Wait() // without an answer the server refuses the client
 		}
 		l.close()
 	}
 	close(s.drained)
 	s.workers.Wait()
-	s.turn()
+	s.flushLogs()
 	if !giveUp() {
 		return fmt.Errorf("nats: closed before all messages were handled: %w", context.Cause(ctx))
 	}

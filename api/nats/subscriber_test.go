@@ -16,7 +16,7 @@ import (
 )
 
 func TestItComesBackAfterTheServer(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	first := runServer(t, server.Options{})
 	s := h.subscribe(first.ClientURL())
 	publish(t, connect(t, first.ClientURL()), bearer("before"))
@@ -39,7 +39,7 @@ func TestItComesBackAfterTheServer(t *testing.T) {
 }
 
 func TestTheServerMayComeLater(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func TestAWrongPasswordIsTriedUntilItIsRight(t *testing.T) {
 	const secret = "kept-from-the-log"
 	var refuser refuser
 	first := runServer(t, server.Options{CustomClientAuthentication: &refuser})
-	h := newHouse(t)
+	h := newHarness(t)
 	h.options.Username, h.options.Password = "ringstore", secret
 	s := h.subscribe(first.ClientURL())
 	eventually(t, "it goes on after the second refusal", func() bool { return refuser.refused.Load() > 4 })
@@ -90,7 +90,7 @@ func TestAWrongPasswordIsTriedUntilItIsRight(t *testing.T) {
 func TestAPasswordThatChangesIsNoEndEither(t *testing.T) {
 	const secret = "kept-from-the-log"
 	first := runServer(t, server.Options{Username: "ringstore", Password: secret})
-	h := newHouse(t)
+	h := newHarness(t)
 	s := h.subscribe(strings.Replace(first.ClientURL(), "nats://", "nats://ringstore:"+secret+"@", 1))
 	eventually(t, "it connects", s.Connected)
 
@@ -116,7 +116,7 @@ func TestAConnectionClosedForGoodIsReplaced(t *testing.T) {
 	done := make(chan error)
 	go func() { done <- serveOneError(l) }()
 
-	h := newHouse(t)
+	h := newHarness(t)
 	s := h.subscribe(fmt.Sprintf("nats://127.0.0.1:%d", port))
 	if err := <-done; err != nil {
 		t.Fatal(err)
@@ -160,7 +160,7 @@ func TestCloseHandlesWhatWasReceived(t *testing.T) {
 	hosts := hostNames(300)
 	f := func(name string, embedded bool, before func(*server.Server)) {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newHarness(t)
 			h.gate.shut()
 			var outside *server.Server
 			var s *Subscriber
@@ -176,7 +176,7 @@ func TestCloseHandlesWhatWasReceived(t *testing.T) {
 			publish(t, c, bearers(hosts)...)
 			eventually(t, "the workers are busy", func() bool { return h.gate.waiting.Load() == int64(s.o.Workers) })
 			if !embedded {
-				l := s.link.Load()
+				l := s.connection.Load()
 				eventually(t, "all have come", func() bool { return l.conn.Stats().InMsgs == uint64(len(hosts)) })
 			}
 			if before != nil {
@@ -211,7 +211,7 @@ func TestCloseHandlesWhatWasReceived(t *testing.T) {
 }
 
 func TestCloseGivesUpWithItsContextAndSaysSo(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.gate.shut()
 	s := h.subscribe("")
 	publish(t, connect(t, addressOf(s)), bearers(hostNames(50))...)
@@ -238,7 +238,7 @@ type nopErrors struct{ testing.TB }
 func (nopErrors) Error(...any) {}
 
 func TestASlowStoreDropsWhatDoesNotFitAndCountsIt(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.options.Workers, h.options.PendingMessages = 1, 10
 	h.gate.shut()
 	url := runServer(t, server.Options{}).ClientURL()
@@ -263,7 +263,7 @@ func TestASlowStoreDropsWhatDoesNotFitAndCountsIt(t *testing.T) {
 }
 
 func TestAFloodOnOneSubjectLeavesAnotherAlone(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.options.Workers, h.options.PendingMessages = 1, 10
 	h.options.Subjects = append(h.options.Subjects, Subject{Subject: "hpc.quiet", ClusterTag: "alpha"})
 	h.gate.shut()
@@ -282,7 +282,7 @@ func TestAFloodOnOneSubjectLeavesAnotherAlone(t *testing.T) {
 }
 
 func TestASubjectWithTwoClusterTagsHasNone(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.options.Subjects = []Subject{{Subject: subject, ClusterTag: "alpha"}, {Subject: subject, ClusterTag: "beta"}}
 	c := connect(t, addressOf(h.subscribe("")))
 	publish(t, c, message("load,hostname=h1 value=1\nload,hostname=h2,cluster=alpha value=1\nload,hostname=h3,cluster=beta value=1\n",
@@ -297,7 +297,7 @@ func TestASubjectWithTwoClusterTagsHasNone(t *testing.T) {
 }
 
 func TestOverlappingSubjectsAreWarnedOf(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.options.Subjects = []Subject{{Subject: "hpc.*"}, {Subject: "hpc.a"}, {Subject: "other"}}
 	h.subscribe("")
 	mustContain(t, "the log", h.log.String(), "subject=hpc.* other=hpc.a")
@@ -310,7 +310,7 @@ func TestWhatCannotBeIsSaidAtOnceAndLeavesNothingBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = taken.Close() }()
-	h := newHouse(t)
+	h := newHarness(t)
 	f := func(want string, change func(o *Options)) {
 		t.Helper()
 		o := h.options
@@ -334,16 +334,16 @@ func TestWhatCannotBeIsSaidAtOnceAndLeavesNothingBehind(t *testing.T) {
 	f("not both", func(o *Options) { o.Address = "nats://localhost" })
 	f("no ingester", func(o *Options) { o.Ingester = nil })
 	f("no authenticator", func(o *Options) { o.Authenticator = nil })
-	f("address 1 is not a URL", external("nats://u:s3cret/x@host:4222"))
-	f("address 2 is not a URL", external("nats://a,nats://u:s3cret%zz@b"))
-	f("address 1 is not a URL", external(" , nats://a"))
+	f("address 1: expected a URL", external("nats://u:s3cret/x@host:4222"))
+	f("address 2: expected a URL", external("nats://a,nats://u:s3cret%zz@b"))
+	f("address 1: expected a URL", external(" , nats://a"))
 	f("address 1: the scheme", external("http://u:s3cret@a"))
 	f("no subjects", subjects())
 	f(`subject "" is not valid`, subjects(Subject{}))
 	f(`subject "a b" is not valid`, subjects(Subject{Subject: "a b"}))
 	f(`subject "a..b" is not valid`, subjects(Subject{Subject: "a..b"}))
 	f(`subject "a.>.b" is not valid`, subjects(Subject{Subject: "a.>.b"}))
-	f(`authorization "none"`, subjects(Subject{Subject: "a", Authorization: "none"}))
+	f(`got "none"`, subjects(Subject{Subject: "a", Authorization: "none"}))
 	f(`"connection" needs`, func(o *Options) {
 		o.Address, o.Embedded, o.Subjects = "nats://a", nil, []Subject{{Subject: "a", Authorization: Connection}}
 	})
@@ -356,21 +356,21 @@ func TestWhatCannotBeIsSaidAtOnceAndLeavesNothingBehind(t *testing.T) {
 	f("xkey seed", func(o *Options) {
 		o.Address, o.Embedded, o.Callout = "nats://a", nil, &Callout{AccountSeed: accountSeed, XKeySeed: "s3cret"}
 	})
-	f("a stream needs a durable", subjects(Subject{Subject: "a", Stream: "S"}))
-	f("a stream needs a durable", subjects(Subject{Subject: "a", Durable: "d"}))
+	f("set stream and durable both", subjects(Subject{Subject: "a", Stream: "S"}))
+	f("set stream and durable both", subjects(Subject{Subject: "a", Durable: "d"}))
 	f("cannot name a stream", subjects(Subject{Subject: "a", Stream: "a.b", Durable: "d"}))
 	f("two streams", subjects(Subject{Subject: "a"}, Subject{Subject: "a", Stream: "S", Durable: "d"}))
-	f("another has the consumer", subjects(Subject{Subject: "a", Stream: "S", Durable: "d"}, Subject{Subject: "b", Stream: "S", Durable: "d"}))
-	f("no directory for the streams", subjects(Subject{Subject: "a", Authorization: Trusted, Stream: "S", Durable: "d"}))
+	f("another subject has the consumer", subjects(Subject{Subject: "a", Stream: "S", Durable: "d"}, Subject{Subject: "b", Stream: "S", Durable: "d"}))
+	f("no directory for streams", subjects(Subject{Subject: "a", Authorization: Trusted, Stream: "S", Durable: "d"}))
 	f("both a certificate and its key", func(o *Options) { o.Embedded.CertFile = "x" })
 	f("TLS certificate", func(o *Options) { o.Embedded.CertFile, o.Embedded.KeyFile = "x", "y" })
-	f("a payload of more", func(o *Options) { o.Embedded.MaxPayload = 65 << 20 })
+	f("payload: at most", func(o *Options) { o.Embedded.MaxPayload = 65 << 20 })
 	f("two kinds of authorization", subjects(Subject{Subject: "a"}, Subject{Subject: "a", Authorization: Trusted}))
 	f("creds file: open /nowhere", func(o *Options) { o.CredsFile = "/nowhere" })
-	f("holds no user seed", func(o *Options) { o.CredsFile = "subscriber_test.go" })
+	f("no user seed in it", func(o *Options) { o.CredsFile = "subscriber_test.go" })
 	f("nkey seed file: open /nowhere", func(o *Options) { o.NkeySeedFile = "/nowhere" })
-	f("holds no seed", func(o *Options) { o.NkeySeedFile = "subscriber_test.go" })
-	f("exclude each other", func(o *Options) { o.CredsFile, o.NkeySeedFile = "a", "b" })
+	f("no seed in it", func(o *Options) { o.NkeySeedFile = "subscriber_test.go" })
+	f("set a creds file or an nkey seed file", func(o *Options) { o.CredsFile, o.NkeySeedFile = "a", "b" })
 	f("missing port", func(o *Options) { o.Embedded = &Embedded{Listen: "localhost"} })
 	f(`"x" is not a port`, func(o *Options) { o.Embedded = &Embedded{Listen: "localhost:x"} })
 	f("address already in use", func(o *Options) { o.Embedded = &Embedded{Listen: taken.Addr().String()} })
