@@ -16,21 +16,21 @@ import (
 )
 
 const (
-	// auditLines is how many lines a second one peer gets for one reason.
+	// auditLines is the number of lines per second for one peer and reason.
 	auditLines = 10
-	// auditPeers is how many pairs of peer and reason are told apart within a second; the rest share one per reason.
+	// auditPeers is how many pairs of peer and reason are distinguished within a second; the rest share one per reason.
 	auditPeers = 1024
-	// auditField is the longest field of a line, in bytes before escaping.
+	// auditField is the maximum length of a field, in bytes before escaping.
 	auditField = 256
-	// otherPeers stands for the peers beyond auditPeers in the line that counts what was suppressed.
+	// otherPeers stands for the peers beyond auditPeers.
 	otherPeers = "(others)"
 )
 
-// An Event is somebody turned away. What is not known, as the subject of a forged token, stays empty.
+// An Event is a request that was refused. Unknown fields, such as the subject of a forged token, stay empty.
 type Event struct {
 	Time      time.Time // zero: when it is recorded
-	Transport string    // the door: "http", "nats"
-	Request   string    // its id in the answer and in log lines; empty if there is none
+	Transport string    // "http" or "nats"
+	Request   string    // the request's id in the response and in the log; empty if it has none
 	Peer      string    // an address without its port, which would make every connection a new peer
 	Issuer    string
 	Subject   string
@@ -39,18 +39,17 @@ type Event struct {
 	Code      Reason // of the *Refusal or *Denied
 }
 
-// An Audit counts refusals and writes each as one line of JSON, ten a second per peer and reason; when the second has
-// passed, one line tells how many more there were. Its memory is bounded however many peers there are. It is safe
-// for concurrent use.
+// An Audit writes each refusal as one line of JSON, at most ten per second for one peer and reason; when the second has
+// passed, one more line counts the suppressed ones. Its memory is bounded for any number of peers. It is safe for
+// concurrent use.
 type Audit struct {
 	now func() time.Time
 
-	mu     sync.Mutex
-	w      io.Writer
-	err    error // the first failed write since Flush last told of one
-	start  time.Time
-	peers  map[peerReason]*burst // of the second that began at start
-	counts map[doorReason]uint64
+	mu    sync.Mutex
+	w     io.Writer
+	err   error // the first failed write since the last Flush
+	start time.Time
+	peers map[peerReason]*burst // of the second that began at start
 }
 
 type peerReason struct {
@@ -58,35 +57,25 @@ type peerReason struct {
 	code Reason
 }
 
-type doorReason struct {
-	transport string
-	code      Reason
-}
-
-// burst is what one peer did within the second for one reason.
+// burst counts one peer's events within a second, for one reason.
 type burst struct{ lines, suppressed int }
 
-// NewAudit writes to w, one Write for one or more whole lines; w stays the caller's to close. now is the clock, nil
-// means time.Now.
+// NewAudit returns an Audit that writes to w, one or more whole lines per Write. The caller closes w. now is the clock;
+// nil means time.Now.
 func NewAudit(w io.Writer, now func() time.Time) *Audit {
 	if now == nil {
 		now = time.Now
 	}
-	return &Audit{
-		w: w, now: now, start: now(),
-		peers: make(map[peerReason]*burst), counts: make(map[doorReason]uint64),
-	}
+	return &Audit{w: w, now: now, start: now(), peers: make(map[peerReason]*burst)}
 }
 
-// Record counts the event and writes its line, unless the peer has had its lines for this second. An error of the
-// writer is kept for Flush: who is turned away must not depend on the disk.
+// Record writes the event's line, unless the peer has used up its lines for this second. Flush returns the writer's
+// error: refusing a request must not depend on the disk.
 func (a *Audit) Record(e Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.now()
-	a.turn(now)
-	a.counts[doorReason{e.Transport, e.Code}]++
-
+	a.advance(now)
 	b := a.burst(e)
 	if b.lines == auditLines {
 		b.suppressed++
@@ -99,18 +88,18 @@ func (a *Audit) Record(e Event) {
 	a.write(e.appendLine(nil, 0))
 }
 
-// Flush writes what was suppressed in a second that has passed, and returns the first error of writing since the last
-// Flush. Somebody has to call it about once a second, or the end of a flood is told only by the next event.
+// Flush writes the counts of suppressed events once their second has passed, and returns the first write error since
+// the last Flush. Call it about once per second; otherwise the end of a flood is written only with the next event.
 func (a *Audit) Flush() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.turn(a.now())
+	a.advance(a.now())
 	err := a.err
 	a.err = nil
 	return err
 }
 
-// Close writes everything that was suppressed so far and returns as Flush does. The Audit stays usable.
+// Close writes all counts of suppressed events and returns what Flush returns. The Audit stays usable.
 func (a *Audit) Close() error {
 	a.mu.Lock()
 	a.summarize(a.now())
@@ -118,29 +107,15 @@ func (a *Audit) Close() error {
 	return a.Flush()
 }
 
-// Counts calls f for each transport and reason with the number of events recorded, suppressed ones too, in the order
-// of transport and reason. f is called outside the lock.
-func (a *Audit) Counts(f func(transport string, code Reason, n uint64)) {
-	a.mu.Lock()
-	counts := maps.Clone(a.counts)
-	a.mu.Unlock()
-	keys := slices.SortedFunc(maps.Keys(counts), func(x, y doorReason) int {
-		return cmp.Or(cmp.Compare(x.transport, y.transport), cmp.Compare(x.code, y.code))
-	})
-	for _, k := range keys {
-		f(k.transport, k.code, counts[k])
-	}
-}
-
-// turn begins a new second when the last one has passed, or the clock was set back.
-func (a *Audit) turn(now time.Time) {
+// advance begins a new second when the last one has passed, or the clock was set back.
+func (a *Audit) advance(now time.Time) {
 	if age := now.Sub(a.start); age < 0 || age >= time.Second {
 		a.summarize(now)
 		a.start = now
 	}
 }
 
-// summarize writes a line for each peer and reason with suppressed events, and forgets all of them.
+// summarize writes a line for each peer and reason with suppressed events, and forgets all peers.
 func (a *Audit) summarize(now time.Time) {
 	keys := slices.SortedFunc(maps.Keys(a.peers), func(x, y peerReason) int {
 		return cmp.Or(cmp.Compare(x.peer, y.peer), cmp.Compare(x.code, y.code))
@@ -194,14 +169,14 @@ func (e Event) appendLine(dst []byte, suppressed int) []byte {
 		e.Time.UTC(), bounded(e.Transport), bounded(e.Request), bounded(e.Peer), bounded(e.Issuer), bounded(e.Subject),
 		e.Roles.Names(), e.Action.String(), bounded(string(e.Code)), suppressed,
 	})
-	if err != nil { // a year that RFC 3339 cannot write
+	if err != nil { // a year outside RFC 3339's range
 		return dst
 	}
 	return append(appendPrintable(dst, line), '\n')
 }
 
-// appendPrintable appends JSON with what a terminal might act upon escaped: encoding/json leaves DEL, the C1 controls
-// and the bidirectional marks as they are. All of them can only stand inside strings.
+// appendPrintable appends JSON, escaping characters that a terminal might interpret: encoding/json leaves DEL, the C1
+// controls and the bidirectional marks unescaped. They occur only inside strings.
 func appendPrintable(dst, line []byte) []byte {
 	for _, r := range string(line) {
 		switch {
@@ -222,7 +197,7 @@ func appendEscape(dst []byte, r rune) []byte {
 	return append(dst, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
 }
 
-// bounded cuts s to the longest that a field may be, between runes.
+// bounded truncates s to auditField bytes, between runes.
 func bounded(s string) string {
 	if len(s) <= auditField {
 		return s

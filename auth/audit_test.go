@@ -165,27 +165,6 @@ func TestAuditForgetsPeers(t *testing.T) {
 	if n := len(audit.peers); n != 0 {
 		t.Errorf("%d peers remembered after the second", n)
 	}
-	if n := len(audit.counts); n != 2 {
-		t.Errorf("%d counters", n)
-	}
-}
-
-func TestAuditCounts(t *testing.T) {
-	audit := NewAudit(new(bytes.Buffer), newClock().now)
-	for range 25 {
-		audit.Record(Event{Transport: "nats", Peer: "a", Code: Missing})
-	}
-	audit.Record(Event{Transport: "http", Peer: "a", Code: Missing})
-	audit.Record(Event{Transport: "http", Peer: "b", Code: Expired})
-	audit.Record(Event{Transport: "http", Peer: "c", Code: Missing})
-	var got strings.Builder
-	audit.Counts(func(transport string, code Reason, n uint64) {
-		audit.Counts(func(string, Reason, uint64) {}) // no lock is held
-		fmt.Fprintf(&got, "%s %s %d; ", transport, code, n)
-	})
-	if want := "http expired 1; http missing 2; nats missing 25; "; got.String() != want {
-		t.Errorf("got %s, want %s", got.String(), want)
-	}
 }
 
 // full is a disk without room.
@@ -208,11 +187,6 @@ func TestAuditTellsOfFailedWrites(t *testing.T) {
 	audit.Record(Event{Code: Missing})
 	if err := audit.Close(); !errors.Is(err, errFull) {
 		t.Error(err)
-	}
-	n := uint64(0)
-	audit.Counts(func(_ string, _ Reason, count uint64) { n += count })
-	if n != 3 {
-		t.Errorf("%d counted", n)
 	}
 }
 

@@ -2,17 +2,17 @@ package auth
 
 import "strings"
 
-// BearerToken finds the one token among the values of a request's Authorization and X-Auth-Token headers. A door
-// passes all the values that it received. The scheme is "Bearer" in any case (RFC 6750, RFC 9110 section 11.1);
-// X-Auth-Token is the bare token, as cc-backend accepts it. Empty values count as absent.
+// BearerToken returns the token in a request's Authorization and X-Auth-Token headers. Callers pass all values that
+// they received. The scheme is "Bearer" in upper or lower case (RFC 6750, RFC 9110 section 11.1); X-Auth-Token holds
+// the bare token, as in cc-backend. Empty values count as absent.
 //
-// The *Refusal is Missing when there is no token, UnsupportedScheme when any Authorization value has another scheme,
-// and ConflictingTokens when there are several that differ. The token itself is not looked at.
+// The *Refusal is Missing without a token, UnsupportedScheme if any Authorization value has another scheme, and
+// ConflictingTokens if there are several different tokens. The token is not validated.
 func BearerToken(authorization, xAuthToken []string) (string, error) {
 	var found string
 	add := func(token string) error {
 		if found != "" && token != "" && token != found {
-			return refuse(ConflictingTokens, "several tokens that differ")
+			return refuse(ConflictingTokens, "several different tokens")
 		}
 		if token != "" {
 			found = token
@@ -39,5 +39,5 @@ func BearerToken(authorization, xAuthToken []string) (string, error) {
 	return found, nil
 }
 
-// trim removes the optional white space (RFC 9110 section 5.6.3) around a header's value.
+// trim removes the optional white space around a header value (RFC 9110 section 5.6.3).
 func trim(s string) string { return strings.Trim(s, " \t") }

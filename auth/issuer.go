@@ -228,7 +228,7 @@ func (i *issuer) checkAlgorithms() error {
 		if slices.Contains(i.Algorithms[:n], name) {
 			return fmt.Errorf("algorithms: %q is listed twice", name)
 		}
-		if alg.secret > 0 {
+		if alg.minSecret > 0 {
 			shared++
 		}
 	}
@@ -294,7 +294,7 @@ func (i *issuer) newKeySet(public []jwk.Key, secrets []Secret) (*keySet, error) 
 		return nil, errors.New("a shared secret without HS256, HS384 or HS512 among the algorithms")
 	}
 	for _, name := range i.Algorithms {
-		if need := algorithms[name].secret; need > 0 {
+		if need := algorithms[name].minSecret; need > 0 {
 			for n, secret := range set.secrets {
 				if len(secret.bytes) < need {
 					return nil, fmt.Errorf("secret %d: %d bytes, %s wants at least %d", n+1, len(secret.bytes), name, need)
@@ -316,7 +316,7 @@ func (i *issuer) allows(alg string) bool {
 		return slices.Contains(i.Algorithms, alg)
 	}
 	known, ok := algorithms[alg]
-	return ok && known.secret == 0
+	return ok && known.minSecret == 0
 }
 
 // warnOfKeys tells of keys that are sound, and known to anybody.

@@ -121,7 +121,7 @@ func (s *keySet) equal(other *keySet) bool {
 
 // fits reports whether any key is for the algorithm.
 func (s *keySet) fits(alg string) bool {
-	if need := algorithms[alg].secret; need > 0 {
+	if need := algorithms[alg].minSecret; need > 0 {
 		return slices.ContainsFunc(s.secrets, func(secret Secret) bool { return len(secret.bytes) >= need })
 	}
 	return slices.ContainsFunc(s.public, func(key jwk.Key) bool { return slices.Contains(key.Algorithms(), alg) })
@@ -131,7 +131,7 @@ func (s *keySet) fits(alg string) bool {
 // where there is none of that name, against keys that have no name. named says that the kid was found.
 func (s *keySet) candidates(t *token) (found []candidate, named bool) {
 	var all []candidate
-	if alg := algorithms[t.alg]; alg.secret > 0 {
+	if alg := algorithms[t.alg]; alg.minSecret > 0 {
 		all = s.fittingSecrets(alg)
 	} else {
 		all = s.fittingKeys(t.alg, alg)
@@ -147,7 +147,7 @@ func (s *keySet) candidates(t *token) (found []candidate, named bool) {
 
 func (s *keySet) fittingSecrets(alg algorithm) (list []candidate) {
 	for _, secret := range s.secrets {
-		if len(secret.bytes) >= alg.secret {
+		if len(secret.bytes) >= alg.minSecret {
 			list = append(list, candidate{secret.id, "shared secret", func(t *token) bool {
 				return alg.method.Verify(t.signed, t.signature, secret.bytes) == nil
 			}})
