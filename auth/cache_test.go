@@ -225,7 +225,7 @@ func TestCacheSharesVerifications(t *testing.T) {
 	}
 	f("good", nil, "")
 	f("bad", refuse(Expired, ""), Expired)
-	f("busy", &Overloaded{Busy, comeAgain}, Busy)
+	f("busy", &Overloaded{Busy, retryAfter}, Busy)
 }
 
 // A panic in a verification stays with the caller that makes it; a waiter verifies again.

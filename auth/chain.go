@@ -13,49 +13,50 @@ import (
 	"github.com/ringstore/ringstore/auth/jwk"
 )
 
-// maxWarned is how many subjects are remembered as warned about.
+// maxWarned is the maximum number of subjects that are named in warnings.
 const maxWarned = 1024
 
 // ChainConfig configures a Chain.
 type ChainConfig struct {
-	// Issuers are whose tokens are accepted, one at least. No two have the same name or the same iss, so that at most
-	// one is for the tokens without iss. The Chain owns their slices and maps from now on.
+	// Issuers are the trusted issuers, at least one. Names and iss are unique, so at most one issuer is for tokens
+	// without iss. The Chain takes ownership of their slices and maps.
 	Issuers []Issuer
-	// Parallel is how many signatures are verified at once; 0 means one per core.
+	// Parallel is the maximum number of signatures verified at the same time; 0 means one per core.
 	Parallel int
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// Log takes warnings; nil drops them.
+	// Log receives warnings; nil discards them.
 	Log *slog.Logger
 }
 
-// A Chain is the Authenticator of all issuers: the iss that a token names, unverified, picks exactly one of them, and
-// only its keys, algorithms, audience and mapping are used. What a token says of its key chooses among those, and of
-// its algorithm nothing. Keys, revocations and settings can be replaced while it is in use.
+// A Chain authenticates the tokens of all issuers. The token's iss, still unverified, selects exactly one issuer, and
+// only that one's keys, algorithms, audience and mapping are used. The token's kid selects among those keys; its alg is
+// only compared with the configured ones. Keys, revocations and settings can be replaced at any time. Its methods are
+// safe for concurrent use.
 type Chain struct {
 	now  func() time.Time
 	log  *slog.Logger
 	gate *gate
 
-	roster      atomic.Pointer[roster]
-	revocations atomic.Pointer[Revocations]
-	generation  atomic.Uint64
-	tally       tally
+	issuers       atomic.Pointer[issuerTable]
+	revocations   atomic.Pointer[Revocations]
+	generation    atomic.Uint64
+	verifications verificationCounts
 
-	replacing sync.Mutex // one replacement at a time
+	replacing sync.Mutex // held while issuers, keys or revocations are replaced
 
 	mu     sync.Mutex
-	warned map[issuerSubject]struct{} // whose tokens never expire
+	warned map[issuerSubject]struct{} // subjects with tokens that never expire
 }
 
-// roster is the issuers of one time. Only their keys are replaced.
-type roster struct {
+// issuerTable is immutable, except for the issuers' keys.
+type issuerTable struct {
 	byISS  map[string]*issuer
 	byName map[string]*issuer
 }
 
-// NewChain checks all settings. An error names the entry and its member as the configuration does, and a key by its
-// place. Keys are copied.
+// NewChain checks all settings. Errors name the entry and its field as in the configuration, and a key by its position.
+// Keys are copied.
 func NewChain(c ChainConfig) (*Chain, error) {
 	chain := &Chain{now: c.Now, log: c.Log, warned: make(map[issuerSubject]struct{})}
 	if chain.now == nil {
@@ -68,57 +69,57 @@ func NewChain(c ChainConfig) (*Chain, error) {
 		c.Parallel = runtime.GOMAXPROCS(0)
 	}
 	chain.gate = newGate(c.Parallel)
-	roster, err := newRoster(c.Issuers, chain.log)
+	issuers, err := newIssuerTable(c.Issuers, chain.log)
 	if err != nil {
 		return nil, err
 	}
-	chain.roster.Store(roster)
+	chain.issuers.Store(issuers)
 	return chain, nil
 }
 
-func newRoster(issuers []Issuer, log *slog.Logger) (*roster, error) {
+func newIssuerTable(issuers []Issuer, log *slog.Logger) (*issuerTable, error) {
 	if len(issuers) == 0 {
 		return nil, errors.New("issuers: none")
 	}
-	r := &roster{make(map[string]*issuer), make(map[string]*issuer)}
+	t := &issuerTable{make(map[string]*issuer), make(map[string]*issuer)}
 	for n, c := range issuers {
 		i, err := compileIssuer(c, log)
 		if err != nil {
 			return nil, fmt.Errorf("issuers[%d] %q: %w", n, c.Name, err)
 		}
-		if r.byName[c.Name] != nil {
-			return nil, fmt.Errorf("issuers[%d] %q: name: another issuer has it", n, c.Name)
+		if t.byName[c.Name] != nil {
+			return nil, fmt.Errorf("issuers[%d] %q: name: already used by another issuer", n, c.Name)
 		}
-		if other := r.byISS[c.Issuer]; other != nil {
-			return nil, fmt.Errorf("issuers[%d] %q: issuer: the same as that of %q (without it, an entry is for the tokens without iss)", n, c.Name, other.Name)
+		if other := t.byISS[c.Issuer]; other != nil {
+			return nil, fmt.Errorf("issuers[%d] %q: issuer: same as that of %q (an entry without issuer is for tokens without iss)", n, c.Name, other.Name)
 		}
-		r.byName[c.Name], r.byISS[c.Issuer] = i, i
+		t.byName[c.Name], t.byISS[c.Issuer] = i, i
 	}
-	for name, i := range r.byName { // revocations name either
-		if other := r.byISS[name]; other != nil && other != i {
-			return nil, fmt.Errorf("issuer %q: name: the issuer of %q", name, other.Name)
+	for name, i := range t.byName { // a revocation names an issuer by either
+		if other := t.byISS[name]; other != nil && other != i {
+			return nil, fmt.Errorf("issuer %q: name: is the issuer of %q", name, other.Name)
 		}
 	}
-	return r, nil
+	return t, nil
 }
 
-// Authenticate verifies a token. It returns an *Overloaded when that cannot be done now, and the end of ctx while it
-// waits for its turn.
+// Authenticate verifies a token. It returns an *Overloaded if that is impossible at the moment, and ctx's cause if ctx
+// ends while the token waits for a core.
 func (c *Chain) Authenticate(ctx context.Context, token string) (*Principal, error) {
 	return c.authenticate(ctx, token, false, c.now())
 }
 
-// AuthenticateAt says what a token was worth at another moment, such as when what it came with was queued: exp, nbf and
-// iat are held against that, keys and revocations against now.
+// AuthenticateAt verifies a token as of another moment, such as when the message that carried it was queued: exp, nbf
+// and iat are compared with that moment. Keys and revocations are the current ones.
 func (c *Chain) AuthenticateAt(ctx context.Context, token string, at time.Time) (*Principal, error) {
 	return c.authenticate(ctx, token, false, at)
 }
 
-// authenticate knows whether a token was good a moment ago.
+// authenticate verifies a token as of at; known says that it was good a moment ago.
 func (c *Chain) authenticate(ctx context.Context, token string, known bool, at time.Time) (*Principal, error) {
 	v := verification{chain: c, ctx: ctx, text: token, known: known, now: c.now(), at: at}
 	err := v.run()
-	c.tally.count(v.issuerName(), err)
+	c.verifications.count(v.issuerName(), err)
 	if err != nil {
 		return nil, err
 	}
@@ -128,12 +129,12 @@ func (c *Chain) authenticate(ctx context.Context, token string, known bool, at t
 	return v.principal, nil
 }
 
-// Generation changes when what was once accepted may be no longer. A verdict holds under the generation that was read
-// before it was asked for.
+// Generation changes whenever a token that was accepted before may no longer be. A verdict belongs to the generation
+// that was read before the token was verified.
 func (c *Chain) Generation() uint64 { return c.generation.Load() }
 
-// SetKeys replaces all public keys of the issuer of that name, at once for all tokens to come, or none: an error names
-// the key that is bad. Keys that are those it has change nothing.
+// SetKeys replaces all public keys of the named issuer, atomically; on an error, which names the bad key, the previous
+// keys stay active. Identical keys change nothing.
 func (c *Chain) SetKeys(issuer string, keys []jwk.Key) error { return c.setKeys(issuer, keys, nil) }
 
 // SetSecrets is SetKeys for an issuer with shared secrets.
@@ -141,9 +142,9 @@ func (c *Chain) SetSecrets(issuer string, secrets []Secret) error {
 	return c.setKeys(issuer, nil, secrets)
 }
 
-// Refreshed tells that what the issuer's Refresh asked for has been answered, and the keys were set if there were new ones.
+// Refreshed reports that the fetch that the issuer's Refresh requested is done. Set new keys before.
 func (c *Chain) Refreshed(issuer string) {
-	if i := c.roster.Load().byName[issuer]; i != nil {
+	if i := c.issuers.Load().byName[issuer]; i != nil {
 		i.refresh.done()
 	}
 }
@@ -151,9 +152,9 @@ func (c *Chain) Refreshed(issuer string) {
 func (c *Chain) setKeys(name string, public []jwk.Key, secrets []Secret) error {
 	c.replacing.Lock()
 	defer c.replacing.Unlock()
-	i := c.roster.Load().byName[name]
+	i := c.issuers.Load().byName[name]
 	if i == nil {
-		return fmt.Errorf("issuer %q: there is none of that name", name)
+		return fmt.Errorf("issuer %q: no such issuer", name)
 	}
 	set, err := i.newKeySet(public, secrets)
 	if err == nil && set.empty() {
@@ -166,33 +167,33 @@ func (c *Chain) setKeys(name string, public []jwk.Key, secrets []Secret) error {
 		return nil
 	}
 	i.keys.Store(set)
-	c.generation.Add(1) // after the keys are there: a verdict of this generation is of theirs
+	c.generation.Add(1) // after the keys are set, so that verdicts of this generation are theirs
 	i.warnOfKeys(c.log)
 	return nil
 }
 
-// SetIssuers replaces all settings and keys, or none: errors are NewChain's. What an issuer was trusted with until now,
-// and is not named again, is trusted no longer.
+// SetIssuers replaces all issuers with their settings and keys, atomically; on an error, as from NewChain, the previous
+// ones stay active. Keys that are not listed again are no longer trusted.
 func (c *Chain) SetIssuers(issuers []Issuer) error {
 	c.replacing.Lock()
 	defer c.replacing.Unlock()
-	next, err := newRoster(issuers, c.log)
+	next, err := newIssuerTable(issuers, c.log)
 	if err != nil {
 		return err
 	}
-	c.roster.Store(next)
+	c.issuers.Store(next)
 	c.generation.Add(1)
 	return nil
 }
 
-// SetRevocations replaces what is revoked; nil revokes nothing. It is an error to revoke a subject of an issuer that
-// there is not, and then nothing changes.
+// SetRevocations replaces the revocations; nil revokes nothing. A subject of an unknown issuer is an error, and then
+// nothing changes.
 func (c *Chain) SetRevocations(r *Revocations) error {
 	c.replacing.Lock()
 	defer c.replacing.Unlock()
 	if r != nil {
-		now := c.roster.Load()
-		if err := r.checkIssuers(func(issuer string) bool { return now.byName[issuer] != nil || now.byISS[issuer] != nil }); err != nil {
+		t := c.issuers.Load()
+		if err := r.checkIssuers(func(issuer string) bool { return t.byName[issuer] != nil || t.byISS[issuer] != nil }); err != nil {
 			return err
 		}
 	}
@@ -202,15 +203,15 @@ func (c *Chain) SetRevocations(r *Revocations) error {
 }
 
 func (c *Chain) warnOnce(p *Principal) {
-	who := issuerSubject{p.Issuer, p.Subject}
+	subject := issuerSubject{p.Issuer, p.Subject}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, known := c.warned[who]; known || len(c.warned) == maxWarned {
+	if _, known := c.warned[subject]; known || len(c.warned) == maxWarned {
 		return
 	}
-	c.warned[who] = struct{}{}
+	c.warned[subject] = struct{}{}
 	c.log.Warn("accepted a token that never expires", "issuer", p.Issuer, "subject", p.Subject)
 	if len(c.warned) == maxWarned {
-		c.log.Warn("too many subjects with tokens that never expire: no more are named")
+		c.log.Warn("too many subjects with tokens that never expire; further ones are not logged")
 	}
 }

@@ -10,16 +10,16 @@ import (
 	"unicode/utf8"
 )
 
-// maxName is the longest subject, project or token id, in bytes.
+// maxName is the maximum length of a subject, project or token id, in bytes.
 const maxName = 256
 
-// maxDate is the last second of the year 9999: later ones are mistakes (milliseconds) or mischief.
+// maxDate is the last second of the year 9999. Later dates are mistakes, such as milliseconds, or attacks.
 const maxDate = 253402300799
 
-// validity is when a token holds; a zero time is a claim that is absent. An exp of 0 is not absent but 1970.
+// validity is a token's time range. A zero time stands for an absent claim; an exp of 0 is not absent but 1970.
 type validity struct{ expires, notBefore, issued time.Time }
 
-// readValidity reads exp, nbf and iat. nullExpiry takes an exp of null for an absent one.
+// readValidity reads exp, nbf and iat. With nullExpiry, an exp of null counts as absent.
 func readValidity(claims map[string]any, nullExpiry bool) (v validity, err error) {
 	if value, ok := claims["exp"]; !ok || value != nil || !nullExpiry {
 		if v.expires, err = readDate(claims, "exp"); err != nil {
@@ -51,7 +51,7 @@ func readDate(claims map[string]any, name string) (time.Time, error) {
 	return time.Unix(int64(whole), int64(fraction*1e9)).UTC(), nil
 }
 
-// float is number's value. To find that out of a long one can take as long as to verify a signature.
+// float parses a number. Long ones are refused: parsing them can take as long as verifying a signature.
 func float(number json.Number) (float64, error) {
 	if len(number) > 64 {
 		return 0, strconv.ErrRange
@@ -73,8 +73,8 @@ func (v validity) check(now time.Time, leeway time.Duration, requireExpiry bool)
 	return nil
 }
 
-// checkLifetime refuses a token that is good for longer than limit, which 0 lifts. Where iat is missing it goes by nbf,
-// and where that is missing too by what is left. A token without exp is check's to refuse.
+// checkLifetime refuses a token whose lifetime exceeds limit; 0 means no limit. The lifetime begins at iat, at nbf if
+// there is no iat, or else now. check is responsible for tokens without exp.
 func (v validity) checkLifetime(now time.Time, limit time.Duration) error {
 	if limit == 0 || v.expires.IsZero() {
 		return nil

@@ -7,36 +7,36 @@ import (
 	"slices"
 )
 
-// Explanation is what became of a token, check by check. It holds no signature, and nothing in it may be believed
-// unless Accepted.
+// Explanation is the result of each check of a token. It contains no signature. Unless Accepted, nothing in it is
+// verified.
 type Explanation struct {
 	Accepted  bool
-	Issuer    string        // the configured name; empty if none was picked
-	Tried     []string      // the keys that the signature was checked with or would have been: kind and kid
-	Key       string        // the one of them that made it; empty if none did
-	Checks    []CheckResult // in order; those after the first that failed were not made
-	Principal *Principal    // nil if it did not come to that
-	// May lists what the principal may do and where, in the order of the actions.
+	Issuer    string        // the configured name; empty if the token matches no issuer
+	Tried     []string      // kind and kid of the keys that the signature is checked with
+	Key       string        // the one that made the signature; empty if none did
+	Checks    []CheckResult // in order, up to the first that failed
+	Principal *Principal    // nil if a check failed before it was read
+	// May lists what the principal may do and where, ordered by action.
 	May []Permission
-	// Claims are those that the issuer's settings name, by these names, and iss, exp, nbf, iat and jti; or all there are.
+	// Claims are those that the issuer's settings name, and iss, exp, nbf, iat and jti; with verbose all of them.
 	Claims map[string]any
 }
 
-// CheckResult is one check of a token.
+// CheckResult is the result of one check.
 type CheckResult struct {
 	Name   string
-	Code   Reason // empty if it passed
-	Detail string // of a *Refusal: words fixed in this package, and names from the configuration
+	Code   Reason // empty if the check passed
+	Detail string // from a *Refusal: fixed words and names from the configuration
 }
 
-// Permission is an action, and the clusters that it may be done on: all, for one that is about no cluster.
+// Permission is an action and the clusters it is permitted on; all clusters, for an action that concerns none.
 type Permission struct {
 	Action   Action
 	Clusters ClusterSet
 }
 
-// Explain does what Authenticate does and tells of it. The error is Authenticate's. verbose is for all claims in place
-// of those that the settings name.
+// Explain verifies a token as Authenticate does, with the same error, and reports each check. With verbose, the
+// Explanation contains all claims.
 func (c *Chain) Explain(ctx context.Context, token string, policy Policy, verbose bool) (*Explanation, error) {
 	now := c.now()
 	v := verification{chain: c, ctx: ctx, text: token, now: now, at: now}
@@ -76,7 +76,7 @@ func newCheckResult(name string, err error) CheckResult {
 	return r
 }
 
-// Permissions lists what p may do and where, in the order of the actions.
+// Permissions lists what p may do and where, ordered by action.
 func (policy Policy) Permissions(p *Principal) (list []Permission) {
 	for a := range Action(len(table)) {
 		if clusters := policy.Clusters(p, a); policy.Decide(p, a) == nil {
@@ -86,7 +86,7 @@ func (policy Policy) Permissions(p *Principal) (list []Permission) {
 	return list
 }
 
-// claims returns those that may be shown.
+// claims returns the claims that an Explanation shows.
 func (v *verification) claims(all bool) map[string]any {
 	if all {
 		return maps.Clone(v.token.claims)

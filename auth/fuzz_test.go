@@ -114,7 +114,7 @@ func FuzzMappedClaims(f *testing.F) {
 		if p.Roles&^(User|Support) != 0 || p.Roles.Has(User) && !strings.Contains(members, "hpc-user") && !strings.Contains(members, `\u`) {
 			t.Errorf("%q: the roles %s", members, p.Roles)
 		}
-		if strings.HasPrefix(p.JobUser, serviceAccount) || p.Issuer != "op" || len(p.Clusters) != 1 {
+		if strings.HasPrefix(p.JobUser, serviceAccountPrefix) || p.Issuer != "op" || len(p.Clusters) != 1 {
 			t.Errorf("%q: %+v", members, p)
 		}
 	})

@@ -8,79 +8,80 @@ import (
 )
 
 const (
-	// roomPerSlot is how many unknown tokens may wait for a core.
-	roomPerSlot = 8
-	// provenRoom is how many tokens may wait that were good a moment ago.
-	provenRoom = 1024
-	// patience is the longest that an unknown token waits, and provenPatience one that was good a moment ago.
-	patience       = 50 * time.Millisecond
-	provenPatience = 2 * time.Second
-	// comeAgain is what who was not served is asked to wait.
-	comeAgain = time.Second
+	// queueLenPerSlot is how many unknown tokens may wait per core.
+	queueLenPerSlot = 8
+	// knownQueueLen is how many tokens may wait that were good a moment ago.
+	knownQueueLen = 1024
+	// unknownMaxWait and knownMaxWait limit how long tokens wait.
+	unknownMaxWait = 50 * time.Millisecond
+	knownMaxWait   = 2 * time.Second
+	// retryAfter is how long a client should wait before it retries.
+	retryAfter = time.Second
 )
 
-// gate lets at most one verification per core run. A few more wait their turn; all others are turned away, so that a
-// flood of forgeries costs neither memory nor the time of those who need no verification. Tokens that were good a
-// moment ago wait in a queue of their own, into which no forgery gets, and which goes first.
+// gate limits the signature checks that run at the same time. A few more tokens wait; further ones are refused as Busy,
+// so that a flood of forgeries costs neither memory nor the time of requests that need no check. Tokens that were good
+// a moment ago have a queue of their own, which no forgery enters and which is served first.
 type gate struct {
 	mu      sync.Mutex
-	free    int
-	proven  queue
+	free    int // slots
+	known   queue
 	unknown queue
 }
 
-// queue is who waits, in order. A turn is given by closing the channel.
+// queue holds the waiting tokens in order. Closing a channel grants its token the slot.
 type queue struct {
-	waiting  []chan struct{}
-	room     int
-	patience time.Duration
+	waiting []chan struct{}
+	maxLen  int
+	maxWait time.Duration
 }
 
 func newGate(slots int) *gate {
 	return &gate{
 		free:    slots,
-		proven:  queue{room: provenRoom, patience: provenPatience},
-		unknown: queue{room: slots * roomPerSlot, patience: patience},
+		known:   queue{maxLen: knownQueueLen, maxWait: knownMaxWait},
+		unknown: queue{maxLen: slots * queueLenPerSlot, maxWait: unknownMaxWait},
 	}
 }
 
-// enter returns nil when it is the token's turn; leave must follow.
+// enter waits for a slot, which leave must free. known says that the token was good a moment ago. Without a slot in time
+// the error is an *Overloaded or ctx's cause.
 func (g *gate) enter(ctx context.Context, known bool) error {
 	q := &g.unknown
 	if known {
-		q = &g.proven
+		q = &g.known
 	}
 	g.mu.Lock()
-	if g.free > 0 { // so nobody waits
+	if g.free > 0 { // then no token waits
 		g.free--
 		g.mu.Unlock()
 		return nil
 	}
-	if len(q.waiting) == q.room {
+	if len(q.waiting) == q.maxLen {
 		g.mu.Unlock()
-		return &Overloaded{Busy, comeAgain}
+		return &Overloaded{Busy, retryAfter}
 	}
-	turn := make(chan struct{})
-	q.waiting = append(q.waiting, turn)
+	granted := make(chan struct{})
+	q.waiting = append(q.waiting, granted)
 	g.mu.Unlock()
 
-	timer := time.NewTimer(q.patience)
+	timer := time.NewTimer(q.maxWait)
 	defer timer.Stop()
 	select {
-	case <-turn:
+	case <-granted:
 		return nil
 	case <-timer.C:
-		return g.giveUp(q, turn, &Overloaded{Busy, comeAgain})
+		return g.giveUp(q, granted, &Overloaded{Busy, retryAfter})
 	case <-ctx.Done():
-		return g.giveUp(q, turn, context.Cause(ctx))
+		return g.giveUp(q, granted, context.Cause(ctx))
 	}
 }
 
-// giveUp leaves the queue, unless the turn has come meanwhile.
-func (g *gate) giveUp(q *queue, turn chan struct{}, err error) error {
+// giveUp leaves the queue and returns err, or nil if the slot was granted in the meantime.
+func (g *gate) giveUp(q *queue, granted chan struct{}, err error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	at := slices.Index(q.waiting, turn)
+	at := slices.Index(q.waiting, granted)
 	if at < 0 {
 		return nil
 	}
@@ -88,11 +89,11 @@ func (g *gate) giveUp(q *queue, turn chan struct{}, err error) error {
 	return err
 }
 
-// leave gives the turn to the next.
+// leave frees the slot, or grants it to the next token.
 func (g *gate) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, q := range []*queue{&g.proven, &g.unknown} {
+	for _, q := range []*queue{&g.known, &g.unknown} {
 		if len(q.waiting) > 0 {
 			close(q.waiting[0])
 			q.waiting = slices.Delete(q.waiting, 0, 1)

@@ -72,7 +72,7 @@ func TestOverload(t *testing.T) {
 		t.Error(err)
 	}
 	g := c.chain.gate
-	if len(g.unknown.waiting)+len(g.proven.waiting) != 0 || g.free != runtime.GOMAXPROCS(0) {
+	if len(g.unknown.waiting)+len(g.known.waiting) != 0 || g.free != runtime.GOMAXPROCS(0) {
 		t.Errorf("%+v", g)
 	}
 }
@@ -103,11 +103,11 @@ func TestTheOrderOfTurns(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 	}
-	g.unknown.patience, g.proven.patience = time.Minute, time.Minute
+	g.unknown.maxWait, g.known.maxWait = time.Minute, time.Minute
 	wait("1", false, &g.unknown)
 	wait("2", false, &g.unknown)
-	wait("good 1", true, &g.proven)
-	wait("good 2", true, &g.proven)
+	wait("good 1", true, &g.known)
+	wait("good 2", true, &g.known)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := g.enter(ctx, true); !errors.Is(err, context.Canceled) {
@@ -121,8 +121,8 @@ func TestTheOrderOfTurns(t *testing.T) {
 
 	defer wg.Wait()
 	defer fill(t, g)()
-	g.unknown.patience = time.Hour
-	for range g.unknown.room {
+	g.unknown.maxWait = time.Hour
+	for range g.unknown.maxLen {
 		wait("late", false, &g.unknown)
 	}
 	if err := g.enter(t.Context(), false); code(err) != Busy {

@@ -5,32 +5,32 @@ import (
 	"strings"
 )
 
-// identity is who a token speaks for.
+// identity is the person or service that a token identifies.
 type identity struct {
-	subject string
-	service bool // a service account of Keycloak
-	mapped  bool // the subject may stand in the role map: no person chose it
+	subject        string
+	serviceAccount bool // of Keycloak
+	mappable       bool // the role map applies to the subject: no person chose it
 }
 
-// serviceAccount is what Keycloak puts before a client's id to name the account that the client has of its own.
-const serviceAccount = "service-account-"
+// serviceAccountPrefix precedes the client's id in the name of a client's own account at Keycloak.
+const serviceAccountPrefix = "service-account-"
 
-// chosenNames are the claims that people can set for themselves, at some issuers at least. A role that hung on such a
-// name would be anybody's who renames himself in time.
-var chosenNames = []string{
+// selfChosenClaims are claims that users can set for themselves, at least at some issuers. If a role depended on one,
+// users could obtain it by renaming themselves.
+var selfChosenClaims = []string{
 	"preferred_username", "username", "email", "upn", "unique_name", "name", "nickname", "given_name", "family_name",
 }
 
 func (i *issuer) identify(claims map[string]any) (identity, error) {
 	if i.tenant != "" {
 		subject, err := entraSubject(claims, i.tenant)
-		return identity{subject: subject, mapped: true}, err
+		return identity{subject: subject, mappable: true}, err
 	}
 	claim, subject, err := i.subject(claims)
 	if err != nil {
 		return identity{}, err
 	}
-	id := identity{subject: subject, mapped: claims["isBot"] == true || !isChosen(claim)}
+	id := identity{subject: subject, mappable: claims["isBot"] == true || !isSelfChosen(claim)}
 	if i.Issuer.Issuer == "" {
 		return id, nil
 	}
@@ -39,17 +39,17 @@ func (i *issuer) identify(claims map[string]any) (identity, error) {
 	case err != nil:
 		return identity{}, err
 	case account != "":
-		id.service, id.mapped = true, true
-		if claim != "sub" { // a client_id may be a user's name too
+		id.serviceAccount, id.mappable = true, true
+		if claim != "sub" { // a client_id may equal a user's name
 			id.subject = account
 		}
-	case strings.HasPrefix(subject, serviceAccount):
+	case strings.HasPrefix(subject, serviceAccountPrefix):
 		return identity{}, errNoServiceAccount
 	}
 	return id, nil
 }
 
-// subject returns the first of the principal claims that is there, and its value.
+// subject returns the first principal claim that is present, and its value.
 func (i *issuer) subject(claims map[string]any) (claim, value string, err error) {
 	for _, claim := range i.PrincipalClaims {
 		value, found, err := lookupName(claims, claim)
@@ -60,48 +60,48 @@ func (i *issuer) subject(claims map[string]any) (claim, value string, err error)
 			return claim, value, nil
 		}
 	}
-	return "", "", refuse(BadClaims, "none of the principal claims is there")
+	return "", "", refuse(BadClaims, "none of the principal claims is present")
 }
 
-// isUnverified reports whether the claim is an e-mail that the issuer does not vouch for (OpenID Connect Core section
-// 5.1): anybody can give anybody's.
+// isUnverified reports whether the claim is an e-mail address that the issuer has not verified (OpenID Connect Core
+// section 5.1): users can enter someone else's.
 func isUnverified(claims map[string]any, claim string) bool {
-	verified, told := claims["email_verified"]
-	return claim == "email" && told && verified != true && verified != "true"
+	verified, present := claims["email_verified"]
+	return claim == "email" && present && verified != true && verified != "true"
 }
 
-func isChosen(claim string) bool {
-	return slices.Contains(chosenNames, claim[strings.LastIndexByte(claim, '.')+1:])
+func isSelfChosen(claim string) bool {
+	return slices.Contains(selfChosenClaims, claim[strings.LastIndexByte(claim, '.')+1:])
 }
 
-var errNoServiceAccount = refuse(BadClaims, "named as a service account, and not shaped as one")
+var errNoServiceAccount = refuse(BadClaims, "has a service account's name but not its claims")
 
-// serviceAccountName returns the name of the service account whose token this is, "" for others. Keycloak writes the
-// client's id into its own accounts' tokens (client_id, before version 20 clientId) and where it asked from, and not
-// into those of a user who is named like one. The name may be missing, which a client's scopes decide.
+// serviceAccountName returns the name of the service account if the token is one's, "" for others. In tokens of service
+// accounts, and not of users with such a name, Keycloak includes the client's id (client_id, before version 20 clientId)
+// and address. The client's scopes decide whether the name is included.
 func serviceAccountName(claims map[string]any) (string, error) {
 	client, ok := claims["client_id"].(string)
 	if !ok {
 		client, ok = claims["clientId"].(string)
 	}
-	account := serviceAccount + strings.ToLower(client)
-	name, named := claims["preferred_username"]
-	if !named && ok && (has(claims, "clientHost") || has(claims, "clientAddress")) {
+	account := serviceAccountPrefix + strings.ToLower(client)
+	name, hasName := claims["preferred_username"]
+	if !hasName && ok && (has(claims, "clientHost") || has(claims, "clientAddress")) {
 		name = account
 	}
-	if text, _ := name.(string); !strings.HasPrefix(text, serviceAccount) {
+	if text, _ := name.(string); !strings.HasPrefix(text, serviceAccountPrefix) {
 		return "", nil
 	}
-	azp, given := claims["azp"]
-	if !ok || client == "" || !IsName(account) || name != account || given && azp != client {
+	azp, hasAZP := claims["azp"]
+	if !ok || client == "" || !IsName(account) || name != account || hasAZP && azp != client {
 		return "", errNoServiceAccount
 	}
 	return account, nil
 }
 
-// jobUser returns whose jobs are the principal's own; nobody's, for a service account.
+// jobUser returns the cluster user whose jobs are the principal's own; "" for a service account.
 func (i *issuer) jobUser(claims map[string]any, id identity) (string, error) {
-	if i.JobUserClaim == "" || id.service {
+	if i.JobUserClaim == "" || id.serviceAccount {
 		return "", nil
 	}
 	name, _, err := lookupName(claims, i.JobUserClaim)
@@ -127,7 +127,7 @@ func (i *issuer) projects(claims map[string]any) (projects []string, err error) 
 	return projects, nil
 }
 
-// readPrincipal reads who the claims speak for and what that is here.
+// readPrincipal maps the claims to a Principal, without Expires.
 func (i *issuer) readPrincipal(claims map[string]any) (*Principal, error) {
 	id, err := i.identify(claims)
 	if err != nil {

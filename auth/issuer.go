@@ -16,94 +16,94 @@ import (
 const (
 	defaultLeeway = 30 * time.Second
 	maxLeeway     = 15 * time.Minute
-	// maxNames is the most audiences, claims or roles that one member of an Issuer may list.
+	// maxNames is the maximum number of entries in one list of an Issuer.
 	maxNames = 256
 )
 
-// Issuer configures whose tokens are believed, and what their claims mean here. Nil lists mean the default that
-// their comment tells; for claims, see [Issuer.PrincipalClaims] on how they are named.
+// Issuer configures an issuer whose tokens are accepted, and what their claims mean. For nil lists, the fields' comments
+// give the default; [Issuer.PrincipalClaims] explains how claims are named.
 type Issuer struct {
 	// Name is the issuer's name in logs, in the audit and in Principal.Issuer.
 	Name string
-	// Issuer is the iss of its tokens, compared exactly. Empty: the tokens without iss.
+	// Issuer is the iss of its tokens, compared exactly. Empty: tokens without iss.
 	Issuer string
 
-	// Keys and Secrets are what it signs with at first, one kind only. Without any, tokens are answered with
-	// *Overloaded until SetKeys or SetSecrets brings some.
+	// Keys and Secrets are the initial keys, of one kind only. Without any, tokens get *Overloaded until SetKeys or
+	// SetSecrets is called.
 	Keys    []jwk.Key
 	Secrets []Secret
-	// Algorithms are those that its tokens may use. Nil: all that are for its public keys. With Secrets one of
-	// HS256, HS384 and HS512 must be listed, and without Secrets none may be.
+	// Algorithms are the permitted ones. Nil: all those of its public keys. With Secrets, at least one of HS256, HS384
+	// and HS512 is required; without Secrets none is permitted.
 	Algorithms []string
-	// Refresh asks for the keys to be fetched anew, because a token came whose key is not there, and reports whether
-	// that is being done; tokens of a kid that was seen first before that are answered with *Overloaded until Refreshed
-	// is called, or for 5 s. It is called at most once in 5 s, on a request's goroutine, and must return at once. Nil: the
-	// keys are what they are.
+	// Refresh starts fetching the keys again, because a token names an unknown key, and reports whether it did. Until
+	// Refreshed is called, or for 5 s, tokens whose kid was first seen before that get *Overloaded. It is called at most
+	// once in 5 s, on a request's goroutine, and must return at once. Nil: keys are not refreshed on request.
 	Refresh func() bool
 
-	// Audience lists whom tokens are for: aud must have one of them. Nil: aud is not looked at.
+	// Audience lists the accepted audiences: aud must contain one of them. Nil: aud is not checked.
 	Audience []string
-	// AuthorizedParties lists the clients that tokens may have been given to: azp, or where there is none client_id,
-	// or appid, must be one of them. Nil: anyone.
+	// AuthorizedParties lists the clients whose tokens are accepted: the first of azp, client_id and appid that is
+	// present must be one of them. Nil: all clients.
 	AuthorizedParties []string
-	// RequireClaims lists for claims the values of which each must have one; an array must contain one.
+	// RequireClaims maps claims to accepted values. Each claim must have one of its values, or be an array with one.
 	RequireClaims map[string][]string
 
-	// PrincipalClaims name the claims of which the first that is there is the subject. Nil: sub. A claim is named
-	// exactly; where there is no member of that name, what precedes a dot names an object and what follows a member
-	// of it ("realm_access.roles"), the longest such object first. An e-mail that the issuer calls unverified is
-	// passed over. For Entra ID's issuers it has no effect: the subject is tid, a slash and oid.
+	// PrincipalClaims lists claims; the first one that is present becomes the subject. Nil: sub. A claim's name is taken
+	// literally first. If no member has that name, the part before a dot names an object, and the rest a member of it
+	// ("realm_access.roles"); the longest object name is tried first. An e-mail address that the issuer marks as
+	// unverified is skipped. Entra ID's issuers ignore this list: the subject is tid, a slash and oid.
 	PrincipalClaims []string
-	// JobUserClaim names the claim with the cluster user whose jobs are the principal's own. Empty: nobody's, or sub
-	// for tokens without iss.
+	// JobUserClaim names the claim with the cluster user whose jobs are the principal's own. Empty: none, or sub for
+	// tokens without iss.
 	JobUserClaim string
-	// ProjectsClaims name arrays of the projects that a manager sees. Nil: none, or projects for tokens without iss.
+	// ProjectsClaims lists claims with arrays of the projects whose jobs a manager sees. Nil: none, or projects for
+	// tokens without iss.
 	ProjectsClaims []string
-	// ResourcesClaim names the claim with what a principal may query besides its jobs ([Resource]). Empty: no token may
-	// say so.
+	// ResourcesClaim names the claim with the hosts that a principal may also query ([Resource]). Empty: none.
 	ResourcesClaim string
-	// RolesClaims name arrays of roles (or scope or scp, a string with spaces). Nil: none, or roles for tokens without iss.
+	// RolesClaims lists claims with arrays of roles (scope and scp: a string with spaces). Nil: none, or roles for
+	// tokens without iss.
 	RolesClaims []string
-	// RoleMap says what the values of RolesClaims are here. It also maps the subject itself, unless a person may have
-	// chosen that: a preferred_username, e-mail or the like that is not a service account's. Nil: values that are
-	// named as our roles are those.
+	// RoleMap maps values of RolesClaims to our roles. It also maps the subject, unless a user may have chosen it: a
+	// preferred_username, e-mail address or the like that is not a service account's. Nil: values equal to the names of
+	// our roles are those roles.
 	RoleMap map[string]MappedRole
-	// DefaultRoles are everybody's.
+	// DefaultRoles are granted to all its principals.
 	DefaultRoles Roles
-	// Clusters are those that all its principals are restricted to. Nil: no restriction.
+	// Clusters restricts all its principals to these clusters. Nil: no restriction.
 	Clusters []string
 
-	// RequireExpiry refuses tokens without exp. Nil: true, or false for tokens without iss. With an explicit false,
-	// an issuer that is named by iss may also write "exp": null, as OpenMetadata does.
+	// RequireExpiry refuses tokens without exp. Nil: true, or false for tokens without iss. If it is explicitly false
+	// and Issuer is set, "exp": null is accepted too, as OpenMetadata writes it.
 	RequireExpiry *bool
-	// MaxLifetime is the longest time from iat (nbf, or now) to exp that is accepted. Zero: any.
+	// MaxLifetime is the maximum time from iat (or nbf, or now) to exp. Zero: no limit.
 	MaxLifetime time.Duration
-	// Leeway is granted on exp, nbf and iat for clocks that differ. Zero means 30 s, a negative one means none.
+	// Leeway is the tolerance for exp, nbf and iat, for clocks that differ. Zero: 30 s; negative: none.
 	Leeway time.Duration
 }
 
-// MappedRole is one of our roles, perhaps on some clusters only.
+// MappedRole is one of our roles, optionally limited to some clusters.
 type MappedRole struct {
 	Role     Roles    // exactly one
-	Clusters []string // nil: wherever the issuer's principals may be
+	Clusters []string // nil: all clusters that the issuer's principals are not restricted from
 }
 
-// issuer is an Issuer with its defaults filled in, and the keys that it has now.
+// issuer is an Issuer with its defaults filled in, and its current keys.
 type issuer struct {
 	Issuer
 	requireExpiry bool
-	nullExpiry    bool     // "exp": null means none
+	nullExpiry    bool     // "exp": null counts as absent
 	tenant        string   // of Entra ID; empty for others
-	ownRoles      bool     // roles are named as ours, there being no map
-	required      []string // the names of RequireClaims, sorted, so that of two reasons the same is given
+	ownRoles      bool     // without a RoleMap: role names are ours
+	required      []string // the names of RequireClaims, sorted, so that the reported reason is deterministic
 	keys          atomic.Pointer[keySet]
 	refresh       *refresher
 }
 
-// compileIssuer checks the settings; an error names the member as the configuration does.
+// compileIssuer checks the settings. Errors name the field as in the configuration.
 func compileIssuer(c Issuer, log *slog.Logger) (*issuer, error) {
 	i := &issuer{Issuer: c}
-	i.fillIn()
+	i.setDefaults()
 	for _, check := range []func() error{
 		i.checkNames, i.checkAlgorithms, i.checkRoles, i.checkTimes, i.checkTenant,
 	} {
@@ -121,17 +121,17 @@ func compileIssuer(c Issuer, log *slog.Logger) (*issuer, error) {
 	return i, nil
 }
 
-func (i *issuer) fillIn() {
-	nameless := i.Issuer.Issuer == ""
-	i.requireExpiry = !nameless
+func (i *issuer) setDefaults() {
+	withoutISS := i.Issuer.Issuer == ""
+	i.requireExpiry = !withoutISS
 	if i.RequireExpiry != nil {
 		i.requireExpiry = *i.RequireExpiry
-		i.nullExpiry = !i.requireExpiry && !nameless
+		i.nullExpiry = !i.requireExpiry && !withoutISS
 	}
 	if i.PrincipalClaims == nil {
 		i.PrincipalClaims = []string{"sub"}
 	}
-	if nameless { // as cc-backend issues them
+	if withoutISS { // as cc-backend issues them
 		if i.JobUserClaim == "" {
 			i.JobUserClaim = "sub"
 		}
@@ -158,14 +158,14 @@ func (i *issuer) fillIn() {
 
 func (i *issuer) checkNames() error {
 	if !IsName(i.Name) {
-		return errors.New("name: missing, or not printable text of at most 256 bytes")
+		return errors.New("name: expected printable text of 1 to 256 bytes")
 	}
 	if i.Issuer.Issuer != "" && !IsName(i.Issuer.Issuer) {
-		return errors.New("issuer: not printable text of at most 256 bytes")
+		return errors.New("issuer: expected printable text of at most 256 bytes")
 	}
 	lists := []struct {
-		member string
-		names  []string
+		field string
+		names []string
 	}{
 		{"audience", i.Audience},
 		{"authorized-parties", i.AuthorizedParties},
@@ -176,21 +176,21 @@ func (i *issuer) checkNames() error {
 	}
 	for _, l := range lists {
 		if err := checkList(l.names); err != nil {
-			return fmt.Errorf("%s: %w", l.member, err)
+			return fmt.Errorf("%s: %w", l.field, err)
 		}
 	}
 	if len(i.PrincipalClaims) == 0 {
-		return errors.New("principal-claims: empty: nobody would be anybody")
+		return errors.New("principal-claims: empty: tokens would have no subject")
 	}
 	if i.JobUserClaim != "" && !IsName(i.JobUserClaim) {
-		return errors.New("job-user-claim: not a claim's name")
+		return errors.New("job-user-claim: not a claim name")
 	}
 	if i.ResourcesClaim != "" && !IsName(i.ResourcesClaim) {
-		return errors.New("resources-claim: not a claim's name")
+		return errors.New("resources-claim: not a claim name")
 	}
 	for claim, values := range i.RequireClaims {
 		if !IsName(claim) || len(values) == 0 {
-			return fmt.Errorf("require-claims: %q: no value, or not a claim's name", claim)
+			return fmt.Errorf("require-claims: %q: no values, or not a claim name", claim)
 		}
 		if err := checkList(values); err != nil {
 			return fmt.Errorf("require-claims: %q: %w", claim, err)
@@ -199,13 +199,13 @@ func (i *issuer) checkNames() error {
 	return nil
 }
 
-// checkList refuses an empty list, which would be easily taken for no restriction, and names that nothing can match.
+// checkList refuses an empty list, which could be mistaken for no restriction, and names that cannot match anything.
 func checkList(names []string) error {
 	if names != nil && len(names) == 0 {
-		return errors.New("an empty list: leave it out, or list something")
+		return errors.New("empty list: remove it or add an entry")
 	}
 	if len(names) > maxNames {
-		return fmt.Errorf("%d of them, more than %d", len(names), maxNames)
+		return fmt.Errorf("%d entries, more than %d", len(names), maxNames)
 	}
 	for n, name := range names {
 		if !IsName(name) {
@@ -223,7 +223,7 @@ func (i *issuer) checkAlgorithms() error {
 	for n, name := range i.Algorithms {
 		alg, ok := algorithms[name]
 		if !ok {
-			return fmt.Errorf("algorithms: %q is not a signature algorithm that is known here", name)
+			return fmt.Errorf("algorithms: %q is not a known signature algorithm", name)
 		}
 		if slices.Contains(i.Algorithms[:n], name) {
 			return fmt.Errorf("algorithms: %q is listed twice", name)
@@ -234,25 +234,25 @@ func (i *issuer) checkAlgorithms() error {
 	}
 	switch {
 	case shared > 0 && shared < len(i.Algorithms):
-		return errors.New("algorithms: both for a shared secret and for public keys: an issuer signs with one kind")
+		return errors.New("algorithms: some are for shared secrets, some for public keys: an issuer uses one kind")
 	case shared > 0 && len(i.Keys) > 0:
-		return errors.New("algorithms: an HMAC is for a shared-secret: no public key is ever used as one")
+		return errors.New("algorithms: HMAC requires a shared-secret; public keys are never used as one")
 	case shared == 0 && len(i.Secrets) > 0:
-		return errors.New("algorithms: must list HS256, HS384 or HS512 where there is a shared-secret")
+		return errors.New("algorithms: a shared-secret requires HS256, HS384 or HS512")
 	}
 	return nil
 }
 
 func (i *issuer) checkRoles() error {
 	if len(i.RoleMap) > maxNames {
-		return fmt.Errorf("role-map: %d values, more than %d", len(i.RoleMap), maxNames)
+		return fmt.Errorf("role-map: %d entries, more than %d", len(i.RoleMap), maxNames)
 	}
 	for value, mapped := range i.RoleMap {
 		if value == "" || len(value) > maxName {
-			return fmt.Errorf("role-map: %q: not 1 to %d bytes", value, maxName)
+			return fmt.Errorf("role-map: %q: expected 1 to %d bytes", value, maxName)
 		}
 		if names := mapped.Role.Names(); len(names) != 1 || mapped.Role >= 1<<len(roleNames) {
-			return fmt.Errorf("role-map: %q: not one of %s", value, strings.Join(roleNames[:], ", "))
+			return fmt.Errorf("role-map: %q: expected one of %s", value, strings.Join(roleNames[:], ", "))
 		}
 		if err := checkList(mapped.Clusters); err != nil {
 			return fmt.Errorf("role-map: %q: clusters: %w", value, err)
@@ -264,7 +264,7 @@ func (i *issuer) checkRoles() error {
 		}
 	}
 	if i.DefaultRoles >= 1<<len(roleNames) {
-		return fmt.Errorf("default-roles: not of %s", strings.Join(roleNames[:], ", "))
+		return fmt.Errorf("default-roles: expected some of %s", strings.Join(roleNames[:], ", "))
 	}
 	return nil
 }
@@ -284,7 +284,7 @@ func (i *issuer) checkTenant() (err error) {
 	return err
 }
 
-// newKeySet checks that each key is of use with the issuer's algorithms.
+// newKeySet checks the keys against the issuer's algorithms.
 func (i *issuer) newKeySet(public []jwk.Key, secrets []Secret) (*keySet, error) {
 	set, err := newKeySet(public, secrets)
 	if err != nil {
@@ -297,20 +297,20 @@ func (i *issuer) newKeySet(public []jwk.Key, secrets []Secret) (*keySet, error) 
 		if need := algorithms[name].minSecret; need > 0 {
 			for n, secret := range set.secrets {
 				if len(secret.bytes) < need {
-					return nil, fmt.Errorf("secret %d: %d bytes, %s wants at least %d", n+1, len(secret.bytes), name, need)
+					return nil, fmt.Errorf("secret %d: %d bytes, %s requires at least %d", n+1, len(secret.bytes), name, need)
 				}
 			}
 		}
 	}
 	if !set.empty() && !slices.ContainsFunc(set.public, i.uses) && len(set.secrets) == 0 {
-		return nil, errors.New("none of the keys is for one of the algorithms")
+		return nil, errors.New("none of the keys fits one of the algorithms")
 	}
 	return set, nil
 }
 
 func (i *issuer) uses(key jwk.Key) bool { return slices.ContainsFunc(key.Algorithms(), i.allows) }
 
-// allows reports whether tokens may use the algorithm. It takes a configuration to allow a shared secret's.
+// allows reports whether tokens may use the algorithm. HMAC must be configured explicitly.
 func (i *issuer) allows(alg string) bool {
 	if len(i.Algorithms) > 0 {
 		return slices.Contains(i.Algorithms, alg)
@@ -319,26 +319,26 @@ func (i *issuer) allows(alg string) bool {
 	return ok && known.minSecret == 0
 }
 
-// warnOfKeys tells of keys that are sound, and known to anybody.
+// warnOfKeys warns of keys that are published although they are private or secret.
 func (i *issuer) warnOfKeys(log *slog.Logger) {
 	keys := i.keys.Load()
 	for n, key := range keys.public {
 		if err := jwk.Check(key.Public); err != nil {
-			log.Warn("weak key", "issuer", i.Name, "key", n+1, "why", err.Error())
+			log.Warn("weak key", "issuer", i.Name, "key", n+1, "reason", err.Error())
 		}
 	}
 	if slices.ContainsFunc(keys.secrets, Secret.published) {
 		log.Warn("weak key", "issuer", i.Name,
-			"why", "the signing key of DataHub's documentation: it is published, anybody can sign with it")
+			"reason", "the signing key from DataHub's documentation: it is public, so anyone can sign tokens")
 	}
 }
 
-// warnOfSettings tells of what is allowed, and hardly meant.
+// warnOfSettings warns of valid settings that are probably mistakes.
 func (i *issuer) warnOfSettings(log *slog.Logger) {
 	if i.tenant != "" && !slices.Equal(i.PrincipalClaims, []string{"sub"}) {
-		log.Warn("principal-claims has no effect for Entra ID: a principal is its tid and oid", "issuer", i.Name)
+		log.Warn("principal-claims has no effect for Entra ID: the subject is tid/oid", "issuer", i.Name)
 	}
 	if strings.HasPrefix(i.Issuer.Issuer, "https://") && i.Audience == nil {
-		log.Warn("no audience: tokens that were issued for any other service are accepted too", "issuer", i.Name)
+		log.Warn("no audience: tokens issued for other services are accepted too", "issuer", i.Name)
 	}
 }

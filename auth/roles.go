@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// mapRoles gives the principal its roles: of its roles claims, of its name, and everybody's.
+// mapRoles sets the principal's roles: from its roles claims, from its subject, and the default roles.
 func (i *issuer) mapRoles(p *Principal, claims map[string]any, id identity) error {
 	granted := []MappedRole{{Role: i.DefaultRoles}}
 	for _, claim := range i.RolesClaims {
@@ -17,14 +17,14 @@ func (i *issuer) mapRoles(p *Principal, claims map[string]any, id identity) erro
 			granted = append(granted, i.mapRole(value))
 		}
 	}
-	if id.mapped && !i.ownRoles {
+	if id.mappable && !i.ownRoles {
 		granted = append(granted, i.mapRole(id.subject))
 	}
 	p.Roles, p.Limited = union(granted)
 	return nil
 }
 
-// mapRole returns no role for a value that is none of ours: issuers have roles of their own.
+// mapRole returns no role for an unknown value: issuers also have roles that mean nothing here.
 func (i *issuer) mapRole(value string) MappedRole {
 	if i.ownRoles {
 		role, _ := ParseRole(value)
@@ -33,7 +33,7 @@ func (i *issuer) mapRole(value string) MappedRole {
 	return i.RoleMap[value]
 }
 
-// lookupRoles is lookupStrings, but for scope and scp, which are strings of words (RFC 8693 section 4.2).
+// lookupRoles is lookupStrings, except that scope and scp are strings of words (RFC 8693 section 4.2).
 func lookupRoles(claims map[string]any, claim string) ([]string, error) {
 	if claim == "scope" || claim == "scp" {
 		if words, ok := claims[claim].(string); ok {
@@ -43,7 +43,7 @@ func lookupRoles(claims map[string]any, claim string) ([]string, error) {
 	return lookupStrings(claims, claim)
 }
 
-// union adds up what was granted. A role that was granted without a limit has none.
+// union combines the granted roles. A role that is granted once without a limit has none.
 func union(granted []MappedRole) (roles Roles, limited []MappedRole) {
 	var unlimited Roles
 	for _, g := range granted {

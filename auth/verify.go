@@ -84,7 +84,7 @@ func (v *verification) checkIssuer() error {
 			return refuse(UnknownIssuer, "")
 		}
 	}
-	if v.issuer = v.chain.roster.Load().byISS[iss]; v.issuer == nil {
+	if v.issuer = v.chain.issuers.Load().byISS[iss]; v.issuer == nil {
 		return refuse(UnknownIssuer, "")
 	}
 	v.keys = v.issuer.keys.Load()
@@ -222,7 +222,7 @@ func (v *verification) checkRevocation() error {
 func (v *verification) checkKey() error {
 	if v.keys.empty() {
 		v.issuer.refresh.request(v.now, "")
-		return &Overloaded{NoKeys, comeAgain}
+		return &Overloaded{NoKeys, retryAfter}
 	}
 	if !v.keys.fits(v.token.alg) {
 		return v.missing(BadAlgorithm)
@@ -261,10 +261,10 @@ func (v *verification) signer() (int, error) {
 // missing is for a token whose key may be one that the issuer has since it was last asked.
 func (v *verification) missing(code Reason) error {
 	if v.issuer.keys.Load() != v.keys { // they have just come
-		return &Overloaded{Refreshing, comeAgain}
+		return &Overloaded{Refreshing, retryAfter}
 	}
 	if v.issuer.refresh.request(v.now, v.token.kid) {
-		return &Overloaded{Refreshing, comeAgain}
+		return &Overloaded{Refreshing, retryAfter}
 	}
 	return refuse(code, "")
 }

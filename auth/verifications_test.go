@@ -33,7 +33,7 @@ func TestVerificationsAreCounted(t *testing.T) {
 		}
 	}
 	name := ""
-	for n := range chain.roster.Load().byName {
+	for n := range chain.issuers.Load().byName {
 		name = n
 	}
 	good := sign(key, goodHeader, `{"sub":"alice","exp":1800000600}`)
