@@ -9,18 +9,17 @@ import (
 	"path/filepath"
 )
 
-// builds pins what the environment of whoever builds could change.
-var builds = []string{
+// buildEnv pins every variable with which the builder's environment could change the program.
+var buildEnv = []string{
 	"CGO_ENABLED=0", "GOOS=linux", "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=-mod=readonly", "GOEXPERIMENT=", "GOWORK=off", "GOFIPS140=off",
 }
 
-// build makes the program, its bill of materials and its packages for one
-// architecture.
+// build makes the program, its bill of materials and its packages for one architecture.
 func (r release) build(ctx context.Context, arch string) error {
 	name := fmt.Sprintf("ringstore-%s-linux-%s", r.version, arch)
 	program := filepath.Join(r.out, name)
-	// Of the commit the version tells; -buildvcs would also tell whether there are files that git does not know.
-	err := r.command(ctx, r.root, append(builds, "GOARCH="+arch), "go", "build", "-trimpath", "-buildvcs=false",
+	// The version names the commit. With -buildvcs, files that git does not track would also change the program.
+	err := r.command(ctx, r.root, append(buildEnv, "GOARCH="+arch), "go", "build", "-trimpath", "-buildvcs=false",
 		"-ldflags", "-s -w -X main.release="+r.version, "-o", program, "./cmd/ringstore")
 	if err != nil {
 		return err
@@ -40,7 +39,7 @@ func (r release) build(ctx context.Context, arch string) error {
 	return r.packages(ctx, stage, arch)
 }
 
-// stage lays out what nfpm.yaml names.
+// stage copies the files that nfpm.yaml names to one directory.
 func (r release) stage(dir, program, materials string) error {
 	in := func(path string) string { return filepath.Join(r.root, path) }
 	for name, from := range map[string]string{
@@ -56,25 +55,28 @@ func (r release) stage(dir, program, materials string) error {
 		"ringstore.fish":    in("scripts/release/packaging/completion/ringstore.fish"),
 		"_ringstore":        in("scripts/release/packaging/completion/_ringstore"),
 		"ringstore.service": in("configs/ringstore.service"),
-		"example.json":      in("configs/config.json"),
 		"LICENSE":           in("LICENSE"),
 	} {
-		if err := r.copy(filepath.Join(dir, name), from, func(w io.Writer) io.WriteCloser { return asItIs{w} }); err != nil {
+		if err := r.copy(filepath.Join(dir, name), from, uncompressed); err != nil {
 			return err
 		}
 	}
+	if err := r.stageDocuments(filepath.Join(dir, "doc")); err != nil {
+		return err
+	}
 	return r.copy(filepath.Join(dir, "ringstore.8.gz"), in("scripts/release/packaging/ringstore.8"), func(w io.Writer) io.WriteCloser {
-		return gzip.NewWriter(w) // whose header has no time and no name
+		return gzip.NewWriter(w) // with a header that has no time and no name
 	})
 }
 
-// asItIs is a file that is not compressed.
-type asItIs struct{ io.Writer }
+func uncompressed(w io.Writer) io.WriteCloser { return nopCloser{w} }
 
-func (asItIs) Close() error { return nil }
+type nopCloser struct{ io.Writer }
 
-// copy copies a file through what wraps it, and gives it the release's time.
-func (r release) copy(to, from string, wrap func(io.Writer) io.WriteCloser) error {
+func (nopCloser) Close() error { return nil }
+
+// copy copies a file through a filter, and gives it the release's time.
+func (r release) copy(to, from string, filter func(io.Writer) io.WriteCloser) error {
 	src, err := os.Open(from)
 	if err != nil {
 		return err
@@ -85,7 +87,7 @@ func (r release) copy(to, from string, wrap func(io.Writer) io.WriteCloser) erro
 		return err
 	}
 	defer dst.Close()
-	w := wrap(dst)
+	w := filter(dst)
 	if _, err := io.Copy(w, src); err != nil {
 		return err
 	}
@@ -98,7 +100,7 @@ func (r release) copy(to, from string, wrap func(io.Writer) io.WriteCloser) erro
 	return os.Chtimes(to, r.epoch, r.epoch)
 }
 
-// packages has nfpm make a deb and an rpm of what is staged.
+// packages has nfpm make a deb and an rpm of the staged files.
 func (r release) packages(ctx context.Context, stage, arch string) error {
 	nfpm, err := output(ctx, r.root, "go", "tool", "-modfile=scripts/release/packaging/nfpm.mod", "-n", "nfpm")
 	if err != nil {
