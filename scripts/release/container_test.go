@@ -14,7 +14,7 @@ import (
 	"github.com/ringstore/ringstore/auth/authtest"
 )
 
-// image is what a Containerfile makes: a root, and how it is run.
+// image is the result of a Containerfile: a root directory, and how to run it.
 type image struct {
 	root     debian
 	uid, gid uint32
@@ -22,7 +22,7 @@ type image struct {
 	command  []string
 }
 
-// build follows a Containerfile as far as ours goes: from scratch, with a file.
+// build executes the instructions that our Containerfile uses.
 func build(t *testing.T, file, context string, args map[string]string) image {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "root")
@@ -52,7 +52,7 @@ func build(t *testing.T, file, context string, args map[string]string) image {
 			err = json.Unmarshal([]byte(rest), &words)
 			i.command = append(i.command, words...)
 		default:
-			t.Fatalf("this test knows nothing of %q", line)
+			t.Fatalf("unknown instruction %q: teach this test", line)
 		}
 		if err != nil {
 			t.Fatalf("%s: %v", line, err)
@@ -61,8 +61,8 @@ func build(t *testing.T, file, context string, args map[string]string) image {
 	return i
 }
 
-// TestContainer: the program needs nothing but itself, its configuration and a
-// directory, and is not root.
+// TestContainer runs the image: the program needs only itself, its configuration and a directory, and
+// does not run as root.
 func TestContainer(t *testing.T) {
 	packaging(t)
 	needs(t, "curl")

@@ -1,8 +1,8 @@
-// Command release builds what is published of a version: static programs for Linux, Debian and RPM packages of them, a
-// software bill of materials for each, and the checksums of all. The same commit, version and Go release give the same
-// bytes, wherever and whenever they are built.
+// Command release builds the files of a release: static programs for Linux, Debian and RPM packages,
+// a software bill of materials for each program, and checksums. The same commit, version and Go
+// release give the same bytes, wherever and whenever they are built.
 //
-// It knows what files there are and where they come from; what is in a package is said by scripts/release/packaging/nfpm.yaml.
+// It stages the files; scripts/release/packaging/nfpm.yaml says where a package puts them.
 package main
 
 import (
@@ -24,12 +24,12 @@ import (
 
 func main() { os.Exit(launch.Main("release", run)) }
 
-// release is what is built, and where.
+// release is a version to build.
 type release struct {
-	root    string // of the module
-	out     string // directory of the results
-	version string // without the leading v of its tag
-	epoch   time.Time
+	root    string    // directory of the module
+	out     string    // directory of the results
+	version string    // without the leading v of its tag
+	epoch   time.Time // modification time of every file
 	log     io.Writer
 }
 
@@ -37,8 +37,8 @@ type release struct {
 func run(ctx context.Context, args []string, _, log io.Writer) error {
 	flags := flag.NewFlagSet("release", flag.ContinueOnError)
 	flags.SetOutput(log)
-	out := flags.String("o", "dist", "`directory` of what is built; what is in it goes")
-	version := flags.String("version", "", "`version`, such as 1.2.3; without it what git describe says")
+	out := flags.String("o", "dist", "output `directory`; its contents are deleted first")
+	version := flags.String("version", "", "`version`, such as 1.2.3; default: from git describe")
 	arch := flags.String("arch", "amd64,arm64", "`architectures` to build for, as Go names them")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string, _, log io.Writer) error {
 	return r.checksums()
 }
 
-// newRelease finds out what the command line does not say.
+// newRelease fills in what the command line leaves out.
 func newRelease(ctx context.Context, out, version string, log io.Writer) (release, error) {
 	r := release{log: log, version: strings.TrimPrefix(version, "v")}
 	mod, err := output(ctx, "", "go", "env", "GOMOD")
@@ -81,15 +81,15 @@ func newRelease(ctx context.Context, out, version string, log io.Writer) (releas
 	return r, err
 }
 
-// describe makes a version of where HEAD is: that of its tag, or a snapshot after
-// the last one, which sorts before the next.
+// describe returns the version of HEAD: that of its tag, or a snapshot, which sorts after the last
+// tag and before the next one.
 func describe(ctx context.Context, root string) (string, error) {
 	if tag, err := output(ctx, root, "git", "describe", "--tags", "--exact-match", "--match", "v[0-9]*"); err == nil {
 		return strings.TrimPrefix(tag, "v"), nil
 	}
 	commit, err := output(ctx, root, "git", "rev-parse", "--short=12", "HEAD")
 	if err != nil {
-		return "", fmt.Errorf("give -version where there is no git: %w", err)
+		return "", fmt.Errorf("no git repository: set -version: %w", err)
 	}
 	last, err := output(ctx, root, "git", "describe", "--tags", "--abbrev=0", "--match", "v[0-9]*")
 	if err != nil {
@@ -102,14 +102,14 @@ func describe(ctx context.Context, root string) (string, error) {
 	return fmt.Sprintf("%s+%s.g%s", strings.TrimPrefix(last, "v"), count, commit), nil
 }
 
-// epoch is the time that all files have: SOURCE_DATE_EPOCH, or that of the
-// commit, see https://reproducible-builds.org/specs/source-date-epoch.
+// epoch returns the time that all files get: SOURCE_DATE_EPOCH, or the time of the commit. See
+// https://reproducible-builds.org/specs/source-date-epoch.
 func epoch(ctx context.Context, root string) (time.Time, error) {
 	text := os.Getenv("SOURCE_DATE_EPOCH")
 	if text == "" {
 		var err error
 		if text, err = output(ctx, root, "git", "log", "-1", "--format=%ct"); err != nil {
-			return time.Time{}, fmt.Errorf("set SOURCE_DATE_EPOCH where there is no git: %w", err)
+			return time.Time{}, fmt.Errorf("no git repository: set SOURCE_DATE_EPOCH: %w", err)
 		}
 	}
 	seconds, err := strconv.ParseInt(text, 10, 64)
@@ -137,7 +137,7 @@ func (r release) checksums() error {
 	return os.WriteFile(filepath.Join(r.out, "SHA256SUMS"), []byte(sums.String()), 0o644)
 }
 
-// sumOf is the SHA-256 of a file, in hex.
+// sumOf returns the SHA-256 of a file in hexadecimal.
 func sumOf(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -151,8 +151,7 @@ func sumOf(path string) (string, error) {
 	return fmt.Sprintf("%x", h.Sum(nil)), nil
 }
 
-// command is one that runs in dir with variables set, and tells on the log what
-// goes wrong.
+// command runs a program in dir with additional variables. Its output goes to the log.
 func (r release) command(ctx context.Context, dir string, env []string, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, r.log, r.log
@@ -163,7 +162,7 @@ func (r release) command(ctx context.Context, dir string, env []string, name str
 	return nil
 }
 
-// output returns what a command prints, without the line's end.
+// output returns what a program prints, without surrounding white space.
 func output(ctx context.Context, dir, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir

@@ -12,8 +12,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// writeMaterials writes what a program is made of as CycloneDX, from what the
-// linker noted in it: that is what is in there, whatever a go.mod says.
+// writeMaterials writes a program's bill of materials as CycloneDX. It reads the modules from the
+// program itself, because go.mod also lists modules that are not linked.
 func (r release) writeMaterials(path, program string) error {
 	info, err := buildinfo.ReadFile(program)
 	if err != nil {
@@ -59,7 +59,7 @@ func (r release) materials(info *debug.BuildInfo, sum string) *cdx.BOM {
 	return bom
 }
 
-// module is a Go module as a component, named by its package URL.
+// module returns a Go module as a component, named by its package URL.
 func module(path, version string) cdx.Component {
 	purl := fmt.Sprintf("pkg:golang/%s@%s", path, strings.ReplaceAll(version, "+", "%2B"))
 	return cdx.Component{BOMRef: purl, Type: cdx.ComponentTypeLibrary, Name: path, Version: version, PackageURL: purl}

@@ -11,9 +11,8 @@ import (
 	cdx "github.com/CycloneDX/cyclonedx-go"
 )
 
-// TestMaterials: the bill names the program by its checksum, the standard library
-// and each module that was linked, once, by package URL; the same program has the
-// same bill.
+// TestMaterials checks that the bill names the program by its checksum, and the standard library and
+// each linked module once, by package URL; and that a program always has the same bill.
 func TestMaterials(t *testing.T) {
 	r := release{version: "1.2.3+4.gabc", epoch: time.Unix(1_700_000_000, 0).UTC()}
 	info := &debug.BuildInfo{
@@ -33,7 +32,7 @@ func TestMaterials(t *testing.T) {
 	}
 	text := encode()
 	if !bytes.Equal(text, encode()) {
-		t.Error("two bills of one program differ")
+		t.Error("two bills of the same program differ")
 	}
 	var bom cdx.BOM
 	if err := cdx.NewBOMDecoder(bytes.NewReader(text), cdx.BOMFileFormatJSON).Decode(&bom); err != nil {

@@ -16,11 +16,10 @@ import (
 	"github.com/ringstore/ringstore/auth/authtest"
 )
 
-// patience is how long a test waits for what has to come.
+// patience is how long a test waits for an event.
 const patience = time.Minute
 
-// packaging skips tests that take minutes of compiling and linking, unless
-// somebody asks for them.
+// packaging skips tests that compile for minutes, unless RINGSTORE_PACKAGE_TEST is set.
 func packaging(t *testing.T) {
 	t.Helper()
 	if os.Getenv("RINGSTORE_PACKAGE_TEST") == "" {
@@ -28,7 +27,7 @@ func packaging(t *testing.T) {
 	}
 }
 
-// needs skips what needs root and programs that are not here.
+// needs skips a test without root or without one of the programs.
 func needs(t *testing.T, programs ...string) {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -41,7 +40,7 @@ func needs(t *testing.T, programs ...string) {
 	}
 }
 
-// released builds a version for this machine and returns the directory.
+// released builds a version for this machine's architecture and returns its directory.
 func released(t *testing.T, version string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -51,7 +50,7 @@ func released(t *testing.T, version string) string {
 	return dir
 }
 
-// command runs a program that has to succeed, and returns what it prints.
+// command runs a program, which must succeed, and returns its output.
 func command(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(name, args...)
@@ -63,10 +62,10 @@ func command(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// debian is the root of a system, with nothing but what every Debian has, or less.
+// debian is the root directory of a minimal Debian system.
 type debian string
 
-// newDebian makes one by debootstrap, or of packages that are here.
+// newDebian makes a root with debootstrap or, without it, from the packages of this machine.
 func newDebian(t *testing.T) debian {
 	t.Helper()
 	fresh, copied := filepath.Join(t.TempDir(), "root"), filepath.Join(t.TempDir(), "root")
@@ -74,12 +73,12 @@ func newDebian(t *testing.T) debian {
 	if err == nil {
 		return open(t, fresh)
 	}
-	t.Logf("no fresh Debian but a copy of this one: debootstrap: %v\n%s", err, out[max(0, len(out)-1000):])
+	t.Logf("debootstrap failed, using a copy of this system: %v\n%s", err, out[max(0, len(out)-1000):])
 	command(t, "testdata/debian", copied)
 	return open(t, copied)
 }
 
-// open lets in those who are not root in there.
+// open makes a root directory accessible to other users.
 func open(t *testing.T, root string) debian {
 	t.Helper()
 	for dir := root; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
@@ -124,9 +123,8 @@ func (d debian) read(t *testing.T, path string) string {
 	return string(text)
 }
 
-// TestPackage: on a fresh Debian the package is installed, given a key, started
-// as its unit says, written to and queried; an upgrade loses nothing, a removal
-// leaves the data, a purge nothing.
+// TestPackage installs the package on a fresh Debian, adds a key, starts it as its unit says, writes
+// and queries. An upgrade loses nothing, a removal keeps the data, a purge deletes it.
 func TestPackage(t *testing.T) {
 	packaging(t)
 	needs(t, "dpkg", "apt-cache", "chroot", "curl")
@@ -136,8 +134,13 @@ func TestPackage(t *testing.T) {
 	if got := d.run(t, "ringstore", "-version"); !strings.HasPrefix(got, "ringstore 0.1.0 (go") {
 		t.Errorf("-version: %s", got)
 	}
+	for _, document := range []string{"README.md", "docs/install.md", "configs/config.json", "configs/alerts.yml", "configs/grafana-dashboard.json"} {
+		if !d.exists("/usr/share/doc/ringstore/" + document) {
+			t.Errorf("the package lacks %s", document)
+		}
+	}
 	if info, err := os.Stat(d.path("/etc/ringstore/environment")); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("the environment, which may hold secrets: %v, %v", info, err)
+		t.Errorf("/etc/ringstore/environment may hold secrets, want mode 0600: %v, %v", info, err)
 	}
 
 	if s := d.start(t); s.wait(t) != 1 || !strings.Contains(s.log(t), "jwt-public-key: file:/etc/ringstore/jwt-public-key: no such file") {
@@ -158,11 +161,11 @@ func TestPackage(t *testing.T) {
 	check := func(when string) {
 		t.Helper()
 		if got := c.query(t, "fritz"); got != stored {
-			t.Errorf("%s: %s, it was %s", when, got, stored)
+			t.Errorf("%s: got %s, want %s", when, got, stored)
 		}
 	}
 
-	// The upgrade leaves the running one alone: to start it anew is systemd's, whose place the test takes.
+	// The upgrade does not touch the running process. Restarting it is systemd's job, here the test's.
 	d.dpkg(t, "--install", two)
 	check("during the upgrade")
 	c.push(t, "alex")
@@ -175,19 +178,19 @@ func TestPackage(t *testing.T) {
 	s.tells(t, "READY=1")
 	check("after the upgrade")
 	if got := c.query(t, "alex"); got != late {
-		t.Errorf("what came during the upgrade: %s, it was %s", got, late)
+		t.Errorf("samples written during the upgrade: got %s, want %s", got, late)
 	}
 	s.stop(t)
 
 	d.dpkg(t, "--remove", "ringstore")
 	const data = "/var/lib/ringstore/checkpoints/ringstore"
 	if d.exists("/usr/bin/ringstore") || !d.exists("/etc/ringstore/config.json") || !d.exists(data) {
-		t.Error("a removal takes the program and leaves configuration and data")
+		t.Error("a removal must delete the program and keep configuration and data")
 	}
 	d.dpkg(t, "--install", two)
 	s = d.start(t)
 	s.tells(t, "READY=1")
-	check("after it was removed and installed again")
+	check("after removing and installing it again")
 	s.stop(t)
 	d.dpkg(t, "--purge", "ringstore")
 	for _, gone := range []string{"/usr/bin/ringstore", "/etc/ringstore/config.json", data, "/var/log/ringstore", "/usr/lib/systemd/system/ringstore.service"} {
@@ -206,10 +209,10 @@ func debOf(t *testing.T, dir string) string {
 	return found[0]
 }
 
-// client pushes and queries by curl: the last minutes of some hosts.
+// client pushes and queries the last minutes of some hosts, with curl.
 type client struct {
 	url, token string
-	last       int64 // minute (Unix seconds)
+	last       int64 // newest minute, Unix seconds
 }
 
 const hosts, minutes = 20, 30
@@ -234,7 +237,7 @@ func (c client) push(t *testing.T, cluster string) {
 	c.curl(t, c.url+"/api/write/", "--data-binary", "@"+file)
 }
 
-// query returns the answer, which has to have all that push pushes.
+// query returns the response, which must have every sample of push.
 func (c client) query(t *testing.T, cluster string) string {
 	t.Helper()
 	answer := c.curl(t, c.url+"/api/query/", "-d", fmt.Sprintf(`{"cluster":%q,"from":%d,"to":%d,"for-all-nodes":["cpu_load"],"with-data":true}`,
@@ -259,8 +262,7 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// TestRPM: where rpm is, the other package is what it wants, and has what the deb
-// has.
+// TestRPM checks the rpm with the rpm program, and that it has the files of the deb.
 func TestRPM(t *testing.T) {
 	packaging(t)
 	needs(t, "rpm", "dpkg-deb")
@@ -283,8 +285,8 @@ func TestRPM(t *testing.T) {
 	}
 }
 
-// TestReproducible: the same tree at another place, with other times and modes of
-// its files, makes the same bytes.
+// TestReproducible builds the same tree in two places, with different times and modes of its files,
+// and compares the bytes.
 func TestReproducible(t *testing.T) {
 	packaging(t)
 	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
@@ -307,9 +309,9 @@ func TestReproducible(t *testing.T) {
 		}
 		return string(text)
 	}
-	one := copied("../..", "022", "-p") // a copy, as somebody may be at work on what it is of
+	one := copied("../..", "022", "-p") // a copy, because the original may change meanwhile
 	other := copied(one, "077", "-m --no-same-permissions")
 	if a, b := sums(one), sums(other); a != b || strings.Count(a, "\n") != 4 {
-		t.Errorf("at one place:\n%sat the other:\n%s", a, b)
+		t.Errorf("first place:\n%ssecond place:\n%s", a, b)
 	}
 }

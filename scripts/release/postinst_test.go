@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestServiceThatDoesNotStart: an upgrade is installed, even if the service does not
-// come up after it, as with a port that is taken: dpkg would leave the package half
-// configured, and apt refuse to do anything else.
+// TestServiceThatDoesNotStart checks that an upgrade succeeds even if the service does not start, for
+// example because its port is taken. Otherwise dpkg would leave the package half configured, and apt
+// would refuse to do anything else.
 func TestServiceThatDoesNotStart(t *testing.T) {
 	needs(t, "unshare", "mount")
 	programs := t.TempDir()
@@ -18,7 +18,7 @@ func TestServiceThatDoesNotStart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	stub("getent", "exit 0") // the user is there
+	stub("getent", "exit 0") // the user exists
 	stub("install", "exit 0")
 	stub("systemctl", `[ "$1" != try-restart ]`)
 	const inSystemd = `mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && exec sh packaging/postinst configure`

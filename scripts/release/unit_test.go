@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// unit is a systemd.unit(5): the last value of each setting of its sections.
+// unit is a systemd.unit(5): the last value of each setting, of all sections.
 type unit map[string]string
 
 func readUnit(text string) unit {
@@ -31,13 +31,13 @@ func readUnit(text string) unit {
 // service is a process that was started as its unit says.
 type service struct {
 	cmd    *exec.Cmd
-	states chan string // what it tells by sd_notify(3)
-	output string      // file
+	states chan string // from sd_notify(3)
+	output string      // name of the log file
 	ended  chan struct{}
 }
 
-// start does what systemd does with the unit of the package: user, group,
-// directories, umask, environment, limits, and a socket to be told at.
+// start does what systemd does with the package's unit: user, group, directories, umask, environment,
+// limits, and the notification socket.
 func (d debian) start(t *testing.T) *service {
 	t.Helper()
 	u := readUnit(d.read(t, "/usr/lib/systemd/system/ringstore.service"))
@@ -54,7 +54,7 @@ func (d debian) start(t *testing.T) *service {
 	return d.launch(t, cmd, uid, gid)
 }
 
-// launch starts a service inside as a user and group, and hears what it tells.
+// launch starts a service in the root directory, as a user and group, and listens to its notifications.
 func (d debian) launch(t *testing.T, cmd *exec.Cmd, uid, gid uint32) *service {
 	t.Helper()
 	s := &service{cmd: cmd, states: make(chan string, 1000), ended: make(chan struct{}), output: filepath.Join(t.TempDir(), "log")}
@@ -107,8 +107,8 @@ func (d debian) directory(t *testing.T, path, mode string, uid, gid uint32) {
 	}
 }
 
-// files is how many files a service may open: those of its unit, or fewer where
-// a container has fewer to give.
+// files returns how many files a service may open: as many as its unit says, or fewer in a container
+// with a lower limit.
 func files(t *testing.T, unit string) uint64 {
 	t.Helper()
 	wanted, err := strconv.ParseUint(unit, 10, 32)
@@ -122,7 +122,7 @@ func files(t *testing.T, unit string) uint64 {
 	return min(wanted, here.Max)
 }
 
-// environment reads an EnvironmentFile, which may be missing after a "-".
+// environment reads an EnvironmentFile. A leading "-" allows it to be missing.
 func (d debian) environment(t *testing.T, file string) (env []string) {
 	t.Helper()
 	for line := range strings.Lines(d.read(t, strings.TrimPrefix(file, "-"))) {
@@ -133,7 +133,7 @@ func (d debian) environment(t *testing.T, file string) (env []string) {
 	return env
 }
 
-// listen hears what the service tells, and returns where it has to tell it.
+// listen receives the notifications of the service, and returns the path of the socket.
 func (s *service) listen(t *testing.T, d debian) string {
 	t.Helper()
 	const socket = "/notify"
@@ -162,7 +162,7 @@ func (s *service) listen(t *testing.T, d debian) string {
 	return socket
 }
 
-// tells waits until the service has told a state.
+// tells waits until the service has sent a state.
 func (s *service) tells(t *testing.T, want string) {
 	t.Helper()
 	deadline := time.After(patience)
@@ -173,9 +173,9 @@ func (s *service) tells(t *testing.T, want string) {
 				return
 			}
 		case <-s.ended:
-			t.Fatalf("it ended before %s:\n%s", want, s.log(t))
+			t.Fatalf("the service ended before it sent %s:\n%s", want, s.log(t))
 		case <-deadline:
-			t.Fatalf("in vain waited for %s:\n%s", want, s.log(t))
+			t.Fatalf("timed out waiting for %s:\n%s", want, s.log(t))
 		}
 	}
 }
@@ -186,12 +186,12 @@ func (s *service) wait(t *testing.T) int {
 	select {
 	case <-s.ended:
 	case <-time.After(patience):
-		t.Fatalf("it does not end:\n%s", s.log(t))
+		t.Fatalf("the service does not end:\n%s", s.log(t))
 	}
 	return s.cmd.ProcessState.ExitCode()
 }
 
-// stop does what systemctl stop does.
+// stop does the same as systemctl stop.
 func (s *service) stop(t *testing.T) {
 	t.Helper()
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -203,7 +203,7 @@ func (s *service) stop(t *testing.T) {
 	s.told(t, "STOPPING=1")
 }
 
-// told fails if a service that has ended had not told a state.
+// told fails the test if a service that has ended had not sent a state.
 func (s *service) told(t *testing.T, want string) {
 	t.Helper()
 	for {
@@ -213,7 +213,7 @@ func (s *service) told(t *testing.T, want string) {
 				return
 			}
 		case <-time.After(time.Second):
-			t.Errorf("it did not tell %s", want)
+			t.Errorf("the service did not send %s", want)
 			return
 		}
 	}
@@ -228,8 +228,7 @@ func (s *service) log(t *testing.T) string {
 	return string(text)
 }
 
-// TestUnit: systemd reads the unit, and finds it no more exposed than its comment
-// says.
+// TestUnit checks that systemd parses the unit and rates it no more exposed than its comment says.
 func TestUnit(t *testing.T) {
 	const file = "../../configs/ringstore.service"
 	analyze, err := exec.LookPath("systemd-analyze")
@@ -238,7 +237,7 @@ func TestUnit(t *testing.T) {
 	}
 	out, err := exec.Command(analyze, "security", "--offline=true", "--threshold=15", file).CombinedOutput()
 	if strings.Contains(string(out), "unrecognized option") {
-		t.Skip("this systemd-analyze reads no files")
+		t.Skip("this systemd-analyze cannot read files")
 	}
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
