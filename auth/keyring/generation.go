@@ -10,9 +10,10 @@ import (
 	"github.com/ringstore/ringstore/auth/source"
 )
 
-// generation is the state of one configuration: its issuers, the keys from each issuer's sources, and what is revoked.
-// It passes every change on to a chain. A new generation begins with a chain of its own, so that unusable options are
-// found before the chain in use changes; see [generation.takeOver].
+// generation is the state of one configuration: its issuers, the keys from each issuer's sources,
+// and what is revoked. It passes every change on to a chain. A new generation begins with a chain
+// of its own, so that unusable options are found before the chain in use changes; see
+// [generation.takeOver].
 type generation struct {
 	entries []*entry
 	sources []*source.Source
@@ -31,7 +32,8 @@ type entry struct {
 	remote []*source.Source // sources that may have new keys when they are asked
 }
 
-// newGeneration checks the options and parses the keys in them. It reads nothing else: that is left to open.
+// newGeneration checks the options and parses the keys in them. It reads nothing else: that is left
+// to open.
 func newGeneration(o Options) (*generation, error) {
 	g := new(generation)
 	var errs []error
@@ -65,7 +67,8 @@ func (g *generation) issuers() []auth.Issuer {
 	return issuers
 }
 
-// open reads all sources and follows them. Files and references must be readable; others may become readable later.
+// open reads all sources and follows them. Files and references must be readable; others may become
+// readable later.
 func (g *generation) open(ctx context.Context, o Options) (err error) {
 	g.watcher, err = source.Open(ctx, source.Options{
 		PollInterval: o.PollInterval, MinRefresh: min(minRefresh, o.PollInterval), Log: o.Log,
@@ -86,8 +89,8 @@ func (g *generation) close() error {
 	return err
 }
 
-// takeOver replaces old: it sets this generation's issuers, keys and revocations in old's chain and takes the chain
-// over. After an error nothing has changed.
+// takeOver replaces old: it sets this generation's issuers, keys and revocations in old's chain and
+// takes the chain over. After an error nothing has changed.
 func (g *generation) takeOver(old *generation) error {
 	old.mu.Lock()
 	defer old.mu.Unlock()
@@ -113,7 +116,8 @@ func (g *generation) takeOver(old *generation) error {
 	return nil
 }
 
-// keepFrom takes over the keys of sources that this generation could not read and old could. Both are locked.
+// keepFrom takes over the keys of sources that this generation could not read and old could. Both
+// are locked.
 func (g *generation) keepFrom(old *generation) {
 	for _, e := range g.entries {
 		for _, before := range old.entries {
@@ -170,8 +174,8 @@ func (g *generation) revoke(data []byte) error {
 	return nil
 }
 
-// refreshOf returns the function that asks an issuer's remote sources for new keys, nil if it has none. The function
-// reports whether it could start.
+// refreshOf returns the function that asks an issuer's remote sources for new keys, nil if it has
+// none. The function reports whether it could start.
 func (g *generation) refreshOf(e *entry) func() bool {
 	if len(e.remote) == 0 {
 		return nil
@@ -187,7 +191,8 @@ func (g *generation) refreshOf(e *entry) func() bool {
 	}
 }
 
-// refresh reads an issuer's remote sources again, and reports to the chain when this is done, successful or not.
+// refresh reads an issuer's remote sources again, and reports to the chain when this is done,
+// successful or not.
 func (g *generation) refresh(e *entry) {
 	pending := make([]<-chan struct{}, len(e.remote))
 	for n, s := range e.remote {

@@ -1,9 +1,10 @@
 // Package keyring holds the keys of all issuers and keeps them up to date.
 //
-// It takes an issuer's configuration as plain values: its settings, and where its keys are. It reads the keys, follows
-// the files and URLs that they come from, hands every change to an [auth.Chain], and replaces the whole configuration
-// while the chain is in use. How keys are parsed is the job of package jwk, how files and URLs are followed that of
-// package source. Nothing here knows the configuration file: references to secrets arrive as functions.
+// It takes an issuer's configuration as plain values: its settings, and where its keys are. It
+// reads the keys, follows the files and URLs that they come from, hands every change to an
+// [auth.Chain], and replaces the whole configuration while the chain is in use. How keys are parsed
+// is the job of package jwk, how files and URLs are followed that of package source. Nothing here
+// knows the configuration file: references to secrets arrive as functions.
 package keyring
 
 import (
@@ -16,8 +17,9 @@ import (
 	"github.com/ringstore/ringstore/auth"
 )
 
-// minRefresh is the minimum time between two attempts to find a key that a token names and no source has. It is less
-// than the 5 s after which package auth lets such a token be retried, so that the retry sees the attempt's result.
+// minRefresh is the minimum time between two attempts to find a key that a token names and no
+// source has. It is less than the 5 s after which package auth lets such a token be retried, so
+// that the retry sees the attempt's result.
 const minRefresh = 4 * time.Second
 
 // Options say whose tokens are accepted.
@@ -68,8 +70,8 @@ type Keyring struct {
 	log     *slog.Logger
 }
 
-// Open reads all keys and follows their sources until Close. Files and references must be readable; URLs may fail,
-// which is logged, and are tried again.
+// Open reads all keys and follows their sources until Close. Files and references must be readable;
+// URLs may fail, which is logged, and are tried again.
 func Open(ctx context.Context, o Options) (*Keyring, error) {
 	g, err := openGeneration(ctx, o)
 	if err != nil {
@@ -89,13 +91,14 @@ func openGeneration(ctx context.Context, o Options) (*generation, error) {
 	return g, nil
 }
 
-// Chain returns the chain that verifies tokens. It stays the same when the configuration is replaced, and may be used
-// after Close, with the keys of that moment.
+// Chain returns the chain that verifies tokens. It stays the same when the configuration is
+// replaced, and may be used after Close, with the keys of that moment.
 func (k *Keyring) Chain() *auth.Chain { return k.chain }
 
-// Reload replaces the configuration; after an error everything stays as it was. Keys of sources that cannot be read
-// now are taken over from the same sources of the same issuer. Cached verdicts are dropped, but recently accepted
-// callers are still recognised. Reload and Close must not be called concurrently.
+// Reload replaces the configuration; after an error everything stays as it was. Keys of sources
+// that cannot be read now are taken over from the same sources of the same issuer. Cached verdicts
+// are dropped, but recently accepted callers are still recognised. Reload and Close must not be
+// called concurrently.
 func (k *Keyring) Reload(ctx context.Context, o Options) error {
 	o.Chain = nil // the chain in use logs the warnings
 	g, err := openGeneration(ctx, o)

@@ -113,7 +113,8 @@ func parseEd25519(data []byte) (part, error) {
 	return checked([]jwk.Key{{Public: key}})
 }
 
-// parseKeys parses public keys in any format. If kid is not empty, there must be one key, which gets that kid.
+// parseKeys parses public keys in any format. If kid is not empty, there must be one key, which
+// gets that kid.
 func parseKeys(data []byte, kid string) (part, error) {
 	keys, _, err := jwk.Parse(data)
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 	"github.com/ringstore/ringstore/configs"
 )
 
-// dispatch parses the arguments and runs the command that they name. Without a command it runs the server.
+// dispatch parses the arguments and runs the command that they name. Without a command it runs the
+// server.
 func dispatch(ctx context.Context, args []string, std stdio) error {
 	root := serverCommand(std)
 	root.Subcommands = []*ffcli.Command{
@@ -33,8 +34,8 @@ func dispatch(ctx context.Context, args []string, std stdio) error {
 	return root.Run(ctx)
 }
 
-// newCommand returns a command whose help is its usage line, its description and its flags. operands names what must
-// follow the flags, such as "FILE"; exec gets as many.
+// newCommand returns a command whose help is its usage line, its description and its flags.
+// operands names what must follow the flags, such as "FILE"; exec gets as many.
 func newCommand(std stdio, name, operands, short, long string, exec func(ctx context.Context, operands []string) error) *ffcli.Command {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(std.err)
@@ -74,8 +75,8 @@ func commandHelp(c *ffcli.Command) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// rootHelp is what -h prints of the program: one line per command, and the flags of the server. Shell completions
-// read it.
+// rootHelp is what -h prints of the program: one line per command, and the flags of the server.
+// Shell completions read it.
 func rootHelp(root *ffcli.Command) string {
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)

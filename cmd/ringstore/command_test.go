@@ -8,8 +8,8 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// TestHelp: each command explains itself and nothing else, with -h on stderr as package flag does, and with the
-// command help on stdout.
+// TestHelp: each command explains itself and nothing else, with -h on stderr as package flag does,
+// and with the command help on stdout.
 func TestHelp(t *testing.T) {
 	root := runCommand(t, "-h")
 	if root.code != exitOK || root.stdout != "" || !strings.HasPrefix(root.stderr, "Usage: ringstore [flags] ") ||

@@ -1,5 +1,6 @@
-// Command ringstore is an in-memory metric store for HPC clusters. It parses flags, dispatches commands, handles
-// signals and sets the exit code; nothing else in this module does. What the commands do is in cmd/internal.
+// Command ringstore is an in-memory metric store for HPC clusters. It parses flags, dispatches
+// commands, handles signals and sets the exit code; nothing else in this module does. What the
+// commands do is in cmd/internal.
 package main
 
 import (

@@ -37,8 +37,8 @@ func runCommand(t testing.TB, args ...string) command {
 	return command{code, stdout.String(), stderr.String()}
 }
 
-// TestBadConfiguration: all that is wrong is told at once, a line each with the
-// file and the key's path, and the exit code is 2; nothing has been touched.
+// TestBadConfiguration: all that is wrong is told at once, a line each with the file and the key's
+// path, and the exit code is 2; nothing has been touched.
 func TestBadConfiguration(t *testing.T) {
 	const text = `{
   "main": {"addr": 8082, "jwt-public-key": "c2hvcnQ=", "adr": "127.0.0.1:8082"},

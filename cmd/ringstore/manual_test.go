@@ -16,8 +16,7 @@ var (
 	usageFlag    = regexp.MustCompile(`(?m)^  -(\S+)`)
 )
 
-// usage returns the commands and flags that -h tells of a command, or of the
-// server.
+// usage returns the commands and flags that -h tells of a command, or of the server.
 func usage(t *testing.T, command ...string) (commands, flags []string) {
 	t.Helper()
 	text := runCommand(t, append(command, "-h")...).stderr
@@ -34,8 +33,8 @@ func usage(t *testing.T, command ...string) (commands, flags []string) {
 	return commands, flags
 }
 
-// synopsis returns the flags of each command in the SYNOPSIS of a man page, those
-// of the server as the command "", and what comes after it.
+// synopsis returns the flags of each command in the SYNOPSIS of a man page, those of the server as
+// the command "", and what comes after it.
 func synopsis(t *testing.T, manual string) (flags map[string][]string, rest string) {
 	t.Helper()
 	_, text, _ := strings.Cut(manual, "\n.Sh SYNOPSIS\n")
@@ -56,9 +55,8 @@ func synopsis(t *testing.T, manual string) (flags map[string][]string, rest stri
 	return flags, rest
 }
 
-// TestManual: the synopsis has every command and flag that the program has, and
-// no other; each is explained, and the page is well-formed where there is a
-// program that can tell.
+// TestManual: the synopsis has every command and flag that the program has, and no other; each is
+// explained, and the page is well-formed where there is a program that can tell.
 func TestManual(t *testing.T) {
 	const file = "../../scripts/release/packaging/ringstore.8"
 	told, rest := synopsis(t, cmdtest.ReadFile(t, file))
@@ -95,8 +93,8 @@ func TestManual(t *testing.T) {
 	}
 }
 
-// TestCompletion: bash, zsh and fish complete what the program itself tells of.
-// Zsh's completion needs a terminal, so only its syntax is looked at.
+// TestCompletion: bash, zsh and fish complete what the program itself tells of. Zsh's completion
+// needs a terminal, so only its syntax is looked at.
 func TestCompletion(t *testing.T) {
 	const directory = "../../scripts/release/packaging/completion/"
 	commands, flags := usage(t)

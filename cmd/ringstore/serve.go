@@ -82,8 +82,8 @@ func (f *serverFlags) run(ctx context.Context, std stdio) error {
 	return server.Run(ctx, o, reload, f.config)
 }
 
-// cleanCheckpoints removes windows that are older than the retention and not needed by a job, or moves them to the
-// Parquet archive if there is one.
+// cleanCheckpoints removes windows that are older than the retention and not needed by a job, or
+// moves them to the Parquet archive if there is one.
 func cleanCheckpoints(ctx context.Context, cfg *configs.Config, log *slog.Logger) error {
 	a, err := setup.RestoredArchive(ctx, cfg, log)
 	if err != nil {

@@ -29,8 +29,8 @@ import (
 func checkConfigCommand(std stdio) *ffcli.Command {
 	var c *ffcli.Command
 	c = newConfigCommand(std, "check-config", "", "check a configuration, change nothing", `
-Checks a configuration file and reads the keys that it refers to. Prints warnings, or what is wrong. Opens no port
-and creates no file.`,
+Checks a configuration file and reads the keys that it refers to. Prints
+warnings, or what is wrong. Opens no port and creates no file.`,
 		func(ctx context.Context, cfg *configs.Config, _ []string) error {
 			for _, w := range cfg.Warnings {
 				fmt.Fprintln(std.err, "warning:", w)
@@ -55,8 +55,9 @@ func estimateCommand(std stdio) *ffcli.Command {
 	var o estimate.Options
 	var flags *flag.FlagSet
 	c := newConfigCommand(std, "estimate", "", "print what a site needs in memory and on disk", `
-Runs the store on the values of one host, and prints what the configuration needs in memory and on disk for all
-hosts. The values continue from a sample that a collector has sent (-sample), or are made up for numbers of devices.`,
+Runs the store on the values of one host, and prints what the configuration
+needs in memory and on disk for all hosts. The values continue from a sample
+that a collector has sent (-sample), or are made up for numbers of devices.`,
 		func(ctx context.Context, cfg *configs.Config, _ []string) error {
 			err := o.Check()
 			flags.Visit(func(f *flag.Flag) {
@@ -80,8 +81,9 @@ hosts. The values continue from a sample that a collector has sent (-sample), or
 
 func importCommand(std stdio) *ffcli.Command {
 	return newConfigCommand(std, "import", "DIR", "import a checkpoint directory of cc-metric-store", `
-Stores the samples of a checkpoint directory of cc-metric-store. The server must be stopped. The directory stays as
-it is. A server that starts with an empty checkpoint directory of its own imports by itself.`,
+Stores the samples of a checkpoint directory of cc-metric-store. The server
+must be stopped. The directory stays as it is. A server that starts with an
+empty checkpoint directory of its own imports by itself.`,
 		func(ctx context.Context, cfg *configs.Config, operands []string) error {
 			from := operands[0]
 			if info, err := os.Stat(from); err != nil || !info.IsDir() {
@@ -116,8 +118,8 @@ func printSummary(w io.Writer, s ccms.Summary) {
 
 func verifyCommand(std stdio) *ffcli.Command {
 	return newConfigCommand(std, "verify", "", "check all data on disk, change nothing", `
-Reads all files in the checkpoint directory and prints what is damaged, with the position. Exits with 1 if there is
-any damage. The server must be stopped.`,
+Reads all files in the checkpoint directory and prints what is damaged, with
+the position. Exits with 1 if there is any damage. The server must be stopped.`,
 		func(ctx context.Context, cfg *configs.Config, _ []string) error {
 			v, err := archive.Verify(ctx, disk.OS{}, cfg.MetricStore.Checkpoints.Directory)
 			if err != nil {
@@ -138,8 +140,9 @@ any damage. The server must be stopped.`,
 func tokenCommand(std stdio) *ffcli.Command {
 	var verbose *bool
 	c := newConfigCommand(std, "token", "FILE", "explain whether a token is accepted and what it may do", `
-Verifies the token in FILE, or on the standard input if that is -, as the server would. Prints every check, the
-roles, and what they permit. Exits with 1 if the token is refused. Never prints the signature; prints only claims that
+Verifies the token in FILE, or on the standard input if that is -, as the
+server would. Prints every check, the roles, and what they permit. Exits with
+1 if the token is refused. Never prints the signature; prints only claims that
 the configuration uses, unless -v is given.`,
 		func(ctx context.Context, cfg *configs.Config, operands []string) error {
 			if cfg.Auth.Disabled {
@@ -171,8 +174,9 @@ the configuration uses, unless -v is given.`,
 
 func keyCommand(std stdio) *ffcli.Command {
 	c := newCommand(std, "key", "FILE", "convert an Ed25519 public key for the configuration", `
-Reads an Ed25519 public key from FILE, or from the standard input if that is -, in any common format: PEM, DER, base64,
-raw bytes. Prints it in the form of main.jwt-public-key.`,
+Reads an Ed25519 public key from FILE, or from the standard input if that is
+-, in any common format: PEM, DER, base64, raw bytes. Prints it in the form of
+main.jwt-public-key.`,
 		func(_ context.Context, operands []string) error {
 			raw, err := readKeyFile(operands[0], std.in)
 			if err != nil {
@@ -215,8 +219,9 @@ func demoCommand(std stdio) *ffcli.Command {
 	var level *string
 	o := demo.Options{Stdout: std.out, Audit: std.err, Version: version()}
 	c := newCommand(std, "demo", "", "run a server with a synthetic cluster; needs no files", `
-Runs a server with an issuer of its own and a synthetic cluster of four nodes that write over HTTP and NATS. Prints
-tokens for three roles, and commands to copy. Needs no files and no configuration; Ctrl-C stops it.`,
+Runs a server with an issuer of its own and a synthetic cluster of four nodes
+that write over HTTP and NATS. Prints tokens for three roles, and commands to
+copy. Needs no files and no configuration; Ctrl-C stops it.`,
 		func(ctx context.Context, _ []string) error {
 			log, err := newLogger(std, *level, logging.Text, false)
 			if err != nil {

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// Patience is how long a test waits for something that must happen. No test waits as long if all is well.
+// Patience is how long a test waits for something that must happen. No test waits as long if all is
+// well.
 const Patience = time.Minute
 
 // Eventually polls f until it returns true.

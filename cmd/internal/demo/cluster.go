@@ -36,8 +36,8 @@ const metrics = `{
 
 func nodeName(n int) string { return fmt.Sprintf("node%02d", n+1) }
 
-// appendNode appends a node's samples of one moment in line protocol. The values are waves, each metric with a period
-// of its own.
+// appendNode appends a node's samples of one moment in line protocol. The values are waves, each
+// metric with a period of its own.
 func appendNode(dst []byte, node int, at time.Time) []byte {
 	wave := func(period, shift float64) float64 {
 		return 0.5 + 0.5*math.Sin(2*math.Pi*(float64(at.Unix())/period+shift))
@@ -59,8 +59,8 @@ func appendNode(dst []byte, node int, at time.Time) []byte {
 	return dst
 }
 
-// collectors write for the nodes: those with even numbers over HTTP, the others over NATS, where the token was given
-// when connecting.
+// collectors write for the nodes: those with even numbers over HTTP, the others over NATS, where
+// the token was given when connecting.
 type collectors struct {
 	url    string // of the write endpoint
 	client *http.Client

@@ -1,4 +1,5 @@
-// Package demo runs a server that needs no files, with an issuer of its own and a synthetic cluster that writes to it.
+// Package demo runs a server that needs no files, with an issuer of its own and a synthetic cluster
+// that writes to it.
 package demo
 
 import (

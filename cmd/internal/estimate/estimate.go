@@ -1,5 +1,6 @@
-// Package estimate computes what a site needs in memory and on disk. It runs the store and the archive on the values of
-// one host that it makes up, and multiplies the result by the number of hosts.
+// Package estimate computes what a site needs in memory and on disk. It runs the store and the
+// archive on the values of one host that it makes up, and multiplies the result by the number of
+// hosts.
 package estimate
 
 import (
@@ -14,7 +15,8 @@ import (
 	"github.com/ringstore/ringstore/configs"
 )
 
-// defaultPrecision is compared with all digits if the configuration sets no precision. It is that of a float32.
+// defaultPrecision is compared with all digits if the configuration sets no precision. It is that
+// of a float32.
 const defaultPrecision = 24
 
 // Options describe the site.
@@ -85,7 +87,8 @@ func (o Options) series(ctx context.Context, cfg *configs.Config, stdin io.Reade
 	return readSample(ctx, cfg, o.Sample, f)
 }
 
-// precisionOf returns the precision to compare with and its name: the configured one, or the default for all metrics.
+// precisionOf returns the precision to compare with and its name: the configured one, or the
+// default for all metrics.
 func precisionOf(cfg *configs.Config) (bits func(metric string) int, name string) {
 	for metric := range cfg.Metrics {
 		if cfg.Precision(metric) != 0 {
@@ -121,8 +124,8 @@ func (n need) resident(hosts float64) float64 {
 	return processBytes + samples + n.series*hosts*seenSeriesBytes
 }
 
-// memoryCap returns the minimum metric-store.memory-cap, in GB, that holds the samples of this many hosts without
-// evicting any.
+// memoryCap returns the minimum metric-store.memory-cap, in GB, that holds the samples of this many
+// hosts without evicting any.
 func (n need) memoryCap(hosts float64) int {
 	for gb := 1; ; gb++ {
 		if float64(configs.DataMemory(int64(gb)*1e9))*0.95 >= n.memory*hosts {

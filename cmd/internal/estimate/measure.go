@@ -33,11 +33,12 @@ func (n *need) add(o need, times float64) {
 	n.disk += o.disk * times
 }
 
-// maxValues is how many values are made up for the series of one frequency. If there are more, only a random selection
-// of the series is measured.
+// maxValues is how many values are made up for the series of one frequency. If there are more, only
+// a random selection of the series is measured.
 const maxValues = 200_000
 
-// measure runs a store and an archive on one host's series until the first windows expire, and returns what they need.
+// measure runs a store and an archive on one host's series until the first windows expire, and
+// returns what they need.
 func measure(ctx context.Context, cfg *configs.Config, series []syntheticSeries, precision func(metric string) int) (need, error) {
 	byFrequency := make(map[time.Duration][]syntheticSeries)
 	for _, s := range series {

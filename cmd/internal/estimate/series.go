@@ -42,11 +42,13 @@ func (g *valueGenerator) next(r *rand.Rand) float64 {
 	return g.at
 }
 
-// maxDecimals is how many decimals a value from a sensor or a script has at most. Values with more have been computed.
+// maxDecimals is how many decimals a value from a sensor or a script has at most. Values with more
+// have been computed.
 const maxDecimals = 4
 
-// generatorFrom guesses from one value how a series continues: 0 stays; every other whole number stays, and the others
-// move by 0.1 %; values with few decimals move by 50 units of the last place; values with more are noise of 10 %.
+// generatorFrom guesses from one value how a series continues: 0 stays; every other whole number
+// stays, and the others move by 0.1 %; values with few decimals move by 50 units of the last place;
+// values with more are noise of 10 %.
 func generatorFrom(v float64, number int) valueGenerator {
 	_, fraction, _ := strings.Cut(strconv.FormatFloat(v, 'f', -1, 64), ".")
 	unit := math.Pow10(len(fraction))
@@ -160,7 +162,8 @@ func mixed(number int) valueGenerator {
 	}
 }
 
-// deviceTypeOf guesses the type of device that a metric is measured on, from its name and aggregation.
+// deviceTypeOf guesses the type of device that a metric is measured on, from its name and
+// aggregation.
 func deviceTypeOf(name string, m configs.Metric) string {
 	hasPrefix := func(prefixes ...string) bool {
 		return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })

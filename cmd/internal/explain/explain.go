@@ -15,8 +15,8 @@ import (
 	"github.com/ringstore/ringstore/auth"
 )
 
-// Print writes an explanation, one fact per line. Control characters are escaped, so a token cannot move the
-// terminal's cursor.
+// Print writes an explanation, one fact per line. Control characters are escaped, so a token cannot
+// move the terminal's cursor.
 func Print(w io.Writer, e *auth.Explanation) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) {

@@ -25,8 +25,9 @@ const (
 	JSON = "json"
 )
 
-// New returns a logger that writes lines of at least a level to w. An empty format is text on a terminal and JSON
-// elsewhere. Text lines have a time only if date is true, as systemd adds its own; JSON lines always do.
+// New returns a logger that writes lines of at least a level to w. An empty format is text on a
+// terminal and JSON elsewhere. Text lines have a time only if date is true, as systemd adds its
+// own; JSON lines always do.
 func New(w io.Writer, level, format string, date bool) (*slog.Logger, error) {
 	minLevel, ok := levels[level]
 	if !ok {
@@ -67,8 +68,8 @@ func durationInSeconds(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// Warnings returns a logger for a command: it writes warnings and errors to w, each on a line that begins with
-// "warning:".
+// Warnings returns a logger for a command: it writes warnings and errors to w, each on a line that
+// begins with "warning:".
 func Warnings(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(prefixed{w}, &slog.HandlerOptions{
 		Level: slog.LevelWarn,

@@ -1,9 +1,10 @@
-// Package pacing adapts the Go runtime to a server that keeps days of samples in memory: how much garbage may grow
-// before it is collected, and how many threads run Go code during a flood of bad tokens.
+// Package pacing adapts the Go runtime to a server that keeps days of samples in memory: how much
+// garbage may grow before it is collected, and how many threads run Go code during a flood of bad
+// tokens.
 //
-// It changes settings of the whole process. It is wrong to use it in a process that does not hold such a store, in a
-// command that ends by itself, in a library, and twice in one process. Where the environment sets GOGC, GOMEMLIMIT or
-// GOMAXPROCS, that setting stays.
+// It changes settings of the whole process. It is wrong to use it in a process that does not hold
+// such a store, in a command that ends by itself, in a library, and twice in one process. Where the
+// environment sets GOGC, GOMEMLIMIT or GOMAXPROCS, that setting stays.
 package pacing
 
 import (
@@ -14,37 +15,39 @@ import (
 	"time"
 )
 
-// How much garbage may grow before it is collected: percentOfLive of the live heap, plus percentOfScanned of the part
-// that the collector has to scan, which is its work. Samples live for days and hold no pointers, so collecting at 5 %
-// garbage costs little beside a day of them, whereas Go's default of 100 % takes 7.9 bytes of memory per sample
-// instead of 4.4 (scripts/bench). While a site's first intervals arrive, almost everything is pointers: collecting at
-// 5 % would scan all of it for every 5 % that is added.
+// How much garbage may grow before it is collected: percentOfLive of the live heap, plus
+// percentOfScanned of the part that the collector has to scan, which is its work. Samples live for
+// days and hold no pointers, so collecting at 5 % garbage costs little beside a day of them,
+// whereas Go's default of 100 % takes 7.9 bytes of memory per sample instead of 4.4
+// (scripts/bench). While a site's first intervals arrive, almost everything is pointers: collecting
+// at 5 % would scan all of it for every 5 % that is added.
 const (
 	percentOfLive    = 5
 	percentOfScanned = 40
 )
 
-// minHeap is the heap size in bytes up to which garbage is not worth collecting: in a small store a few hundred
-// requests make 5 %, and would share their time with the collector.
+// minHeap is the heap size in bytes up to which garbage is not worth collecting: in a small store a
+// few hundred requests make 5 %, and would share their time with the collector.
 const minHeap = 16 << 20
 
 // GCPercent is the percentage that results for a store that holds a day of samples.
 const GCPercent = 6
 
 const (
-	// adjustInterval is the time between two looks at the percentage, and minAdjustment how far off it must be to be
-	// changed, as a change stops the world for a moment.
+	// adjustInterval is the time between two looks at the percentage, and minAdjustment how far off
+	// it must be to be changed, as a change stops the world for a moment.
 	adjustInterval = 250 * time.Millisecond
 	minAdjustment  = 2
-	// idleLooks is how many looks without a collection count as idle: garbage from the end of the last work, such as
-	// merging, would otherwise stay until new garbage triggers a collection.
+	// idleLooks is how many looks without a collection count as idle: garbage from the end of the
+	// last work, such as merging, would otherwise stay until new garbage triggers a collection.
 	idleLooks = 40
-	// growthEnds is by how many points the percentage falls when a site is complete: memory that was only needed for
-	// the growth is returned at once.
+	// growthEnds is by how many points the percentage falls when a site is complete: memory that
+	// was only needed for the growth is returned at once.
 	growthEnds = 10
 )
 
-// LimitMemory sets the runtime's memory limit in bytes, 0 for none, and the percentage of garbage to start with.
+// LimitMemory sets the runtime's memory limit in bytes, 0 for none, and the percentage of garbage
+// to start with.
 func LimitMemory(limit int64) {
 	if limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(limit)
@@ -81,7 +84,8 @@ func Garbage(ctx context.Context) {
 	}
 }
 
-// idleCollector collects garbage and returns memory to the system, once, after a while without collections.
+// idleCollector collects garbage and returns memory to the system, once, after a while without
+// collections.
 type idleCollector struct {
 	cycles uint64 // of the garbage collector
 	looks  int    // since cycles changed
@@ -104,8 +108,8 @@ func collections() uint64 {
 	return cycles[0].Value.Uint64()
 }
 
-// garbagePercent returns how much garbage may grow in relation to the live heap, and the minimum that keeps the heap
-// below minHeap uncollected. Both go by the last collection.
+// garbagePercent returns how much garbage may grow in relation to the live heap, and the minimum
+// that keeps the heap below minHeap uncollected. Both go by the last collection.
 func garbagePercent() (share, minPercent int) {
 	heap := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/heap:bytes"}}
 	metrics.Read(heap)

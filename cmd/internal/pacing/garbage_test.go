@@ -10,8 +10,7 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// Garbage may grow by how much the collector has to read: samples are nothing to
-// it, pointers all.
+// Garbage may grow by how much the collector has to read: samples are nothing to it, pointers all.
 func TestGarbageIsPaced(t *testing.T) {
 	t.Setenv("GOGC", "")
 	f := func(what string, minPercent, maxPercent int) {
@@ -51,8 +50,7 @@ func TestGarbageIsPaced(t *testing.T) {
 	<-ended
 }
 
-// Where nothing is collected for a while, one collection finds what is left, and
-// no more follow.
+// Where nothing is collected for a while, one collection finds what is left, and no more follow.
 func TestGarbageAtRest(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	var idle idleCollector

@@ -15,8 +15,8 @@ import (
 // staleCheckInterval is the time between two checks whether a job source has fallen silent.
 const staleCheckInterval = 10 * time.Second
 
-// jobSources runs the configured job sources and watches whether they fall silent. A nil *jobSources is valid: it has
-// no sources and knows no jobs.
+// jobSources runs the configured job sources and watches whether they fall silent. A nil
+// *jobSources is valid: it has no sources and knows no jobs.
 type jobSources struct {
 	setup.JobSources
 	maxStaleness time.Duration

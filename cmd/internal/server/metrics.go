@@ -12,8 +12,8 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// registerMetrics registers the metrics of the process, the store, its files, tokens and jobs. The transports register
-// their own.
+// registerMetrics registers the metrics of the process, the store, its files, tokens and jobs. The
+// transports register their own.
 func (s *Server) registerMetrics() error {
 	all := []prometheus.Collector{
 		collectors.NewGoCollector(),

@@ -8,7 +8,8 @@ import (
 	"github.com/ringstore/ringstore/archive"
 )
 
-// journalTimes exports how long the journal's appends and fsyncs take. It implements [journal.Observer].
+// journalTimes exports how long the journal's appends and fsyncs take. It implements
+// [journal.Observer].
 type journalTimes struct{ appends, fsyncs prometheus.Histogram }
 
 func newJournalTimes() journalTimes {
@@ -62,7 +63,8 @@ func archiveCollector(a *archive.Archive) prometheus.Collector {
 	return statsCollector[status]{a.Status, all}
 }
 
-// runMetrics returns the metrics of a task that runs at intervals. what names its runs in help texts.
+// runMetrics returns the metrics of a task that runs at intervals. what names its runs in help
+// texts.
 func runMetrics(name, what string, of func(archive.Status) archive.Runs) []statMetric[archive.Status] {
 	value := func(f func(archive.Runs) float64) func(archive.Status) float64 {
 		return func(w archive.Status) float64 { return f(of(w)) }

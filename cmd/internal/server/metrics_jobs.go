@@ -6,8 +6,8 @@ import (
 	"github.com/ringstore/ringstore/auth/jobs"
 )
 
-// jobCollectors returns the metrics of the index of jobs and its sources. The size of the index is exported even if
-// there are no sources: it is 0.
+// jobCollectors returns the metrics of the index of jobs and its sources. The size of the index is
+// exported even if there are no sources: it is 0.
 func jobCollectors(s *jobSources) []prometheus.Collector {
 	type size = jobs.Size
 	all := []prometheus.Collector{statsCollector[size]{s.size, []statMetric[size]{

@@ -32,8 +32,8 @@ func askingBackend(t *testing.T, url, token string) *configs.Config {
 	return cfg
 }
 
-// A token that cannot be read is a configuration that cannot be used, and is
-// said to be before anything is opened.
+// A token that cannot be read is a configuration that cannot be used, and is said to be before
+// anything is opened.
 func TestTheBackendsTokenMustBeThere(t *testing.T) {
 	f := func(token, want string) {
 		t.Helper()
@@ -46,8 +46,7 @@ func TestTheBackendsTokenMustBeThere(t *testing.T) {
 	f("file:/none/such", "file:/none/such: no such file")
 }
 
-// The service asks as soon as it runs, with the token, and stops to ask when it
-// is stopped.
+// The service asks as soon as it runs, with the token, and stops to ask when it is stopped.
 func TestTheServiceAsksTheBackend(t *testing.T) {
 	t.Setenv("RINGSTORE_TEST_TOKEN", "the-token")
 	asked := make(chan string, 100)

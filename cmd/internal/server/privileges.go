@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// dropPrivileges makes the process run as another user and group. Either may be empty; an empty group is the user's
-// primary one.
+// dropPrivileges makes the process run as another user and group. Either may be empty; an empty
+// group is the user's primary one.
 func dropPrivileges(username, group string) error {
 	uid, gid := -1, -1
 	if username != "" {

@@ -10,8 +10,9 @@ import (
 	"github.com/ringstore/ringstore/configs"
 )
 
-// reload reads the configuration file again and applies what may change while the server runs: issuers, keys,
-// revocations and the certificate. Unusable values are logged; the previous ones stay active.
+// reload reads the configuration file again and applies what may change while the server runs:
+// issuers, keys, revocations and the certificate. Unusable values are logged; the previous ones
+// stay active.
 func (s *Server) reload(ctx context.Context, file string) {
 	defer serviceManager{s.log}.reloading()()
 	cfg, err := setup.Load(file)
@@ -49,7 +50,8 @@ func (s *Server) logReload(what string, err error) {
 	s.log.Info("reloaded", "what", what)
 }
 
-// sectionsNeedingRestart returns the sections of the configuration with changes that reload does not apply.
+// sectionsNeedingRestart returns the sections of the configuration with changes that reload does
+// not apply.
 func sectionsNeedingRestart(before, now *configs.Config) (sections []string) {
 	a, b := withoutReloadable(*before), withoutReloadable(*now)
 	for _, section := range []struct {
@@ -70,7 +72,8 @@ func sectionsNeedingRestart(before, now *configs.Config) (sections []string) {
 	return sections
 }
 
-// withoutReloadable removes the settings that reload applies. Of the HTTPS files it keeps whether there are any.
+// withoutReloadable removes the settings that reload applies. Of the HTTPS files it keeps whether
+// there are any.
 func withoutReloadable(c configs.Config) configs.Config {
 	c.Main.JWTPublicKey = ""
 	if c.Main.HTTPSCertFile != "" {

@@ -8,8 +8,8 @@ import (
 	"github.com/ringstore/ringstore/archive/ccms"
 )
 
-// restore reads what the archive holds. If that is nothing and the directory holds checkpoints of cc-metric-store,
-// these are imported.
+// restore reads what the archive holds. If that is nothing and the directory holds checkpoints of
+// cc-metric-store, these are imported.
 func (s *Server) restore(ctx context.Context) error {
 	begin := time.Now()
 	r, err := s.archive.Restore(ctx)

@@ -14,12 +14,13 @@ import (
 const (
 	// defaultDrainTime is how long requests and messages in flight may take after a stop has begun.
 	defaultDrainTime = 20 * time.Second
-	// stopTime is how long a stop may take in all. It is less than the systemd unit's TimeoutStopSec.
+	// stopTime is how long a stop may take in all. It is less than the systemd unit's
+	// TimeoutStopSec.
 	stopTime = 100 * time.Second
 )
 
-// Run runs a server until ctx ends or its HTTP server fails. It reads the configuration file again for each value
-// from reload, which may be nil.
+// Run runs a server until ctx ends or its HTTP server fails. It reads the configuration file again
+// for each value from reload, which may be nil.
 func Run(ctx context.Context, o Options, reload <-chan os.Signal, file string) error {
 	s, err := Start(ctx, o)
 	if err != nil && ctx.Err() != nil {
@@ -37,8 +38,8 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal, file string) e
 	return err
 }
 
-// Wait returns when ctx ends, or with an error when the HTTP server ends. For each value from reload, which may be
-// nil, it reads the configuration file again.
+// Wait returns when ctx ends, or with an error when the HTTP server ends. For each value from
+// reload, which may be nil, it reads the configuration file again.
 func (s *Server) Wait(ctx context.Context, reload <-chan os.Signal, file string) error {
 	for {
 		select {
@@ -52,8 +53,8 @@ func (s *Server) Wait(ctx context.Context, reload <-chan os.Signal, file string)
 	}
 }
 
-// Stop closes the listeners, lets requests and messages in flight finish, and writes the last checkpoint. It returns
-// an error when this takes too long: the process should then end.
+// Stop closes the listeners, lets requests and messages in flight finish, and writes the last
+// checkpoint. It returns an error when this takes too long: the process should then end.
 func (s *Server) Stop() error {
 	return stopWithin(stopTime, s.stop)
 }
@@ -107,8 +108,8 @@ func (s *Server) stop() error {
 	return errors.Join(errs...)
 }
 
-// stopWithin runs stop for at most limit, so that a hung disk does not keep the process running. The goroutine that
-// still waits for the disk ends with the process.
+// stopWithin runs stop for at most limit, so that a hung disk does not keep the process running.
+// The goroutine that still waits for the disk ends with the process.
 func stopWithin(limit time.Duration, stop func() error) error {
 	stopped := make(chan error, 1)
 	go func() { stopped <- stop() }()

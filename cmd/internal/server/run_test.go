@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// TestStopWithin: a stop that hangs does not keep the process, and one that fails
-// says so.
+// TestStopWithin: a stop that hangs does not keep the process, and one that fails says so.
 func TestStopWithin(t *testing.T) {
 	hangs := make(chan error)
 	if err := stopWithin(time.Nanosecond, func() error { return <-hangs }); err == nil || !strings.Contains(err.Error(), "in the journal") {

@@ -1,5 +1,5 @@
-// Package server runs a RingStore: it starts its parts in the right order, reloads what may change, reports to the
-// service manager, exports metrics, and stops everything again.
+// Package server runs a RingStore: it starts its parts in the right order, reloads what may change,
+// reports to the service manager, exports metrics, and stops everything again.
 package server
 
 import (
@@ -82,9 +82,9 @@ type Server struct {
 	running sync.WaitGroup
 }
 
-// Start starts a server and returns once it is ready; after an error nothing is left running. The order matters: the
-// port is opened and privileges are dropped before any file is created; the port answers while the store is being
-// restored; NATS comes last.
+// Start starts a server and returns once it is ready; after an error nothing is left running. The
+// order matters: the port is opened and privileges are dropped before any file is created; the port
+// answers while the store is being restored; NATS comes last.
 func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	cfg, log := o.Config, o.Log
@@ -182,8 +182,9 @@ func rejected(chain *auth.Chain) (n uint64) {
 	return n
 }
 
-// openKeys opens the keyring, unless authentication is disabled, and follows the certificate. It runs after
-// privileges are dropped, so that files which cannot be read again later are found at the start.
+// openKeys opens the keyring, unless authentication is disabled, and follows the certificate. It
+// runs after privileges are dropped, so that files which cannot be read again later are found at
+// the start.
 func (s *Server) openKeys(ctx context.Context) (err error) {
 	if !s.cfg.Auth.Disabled {
 		if s.keyring, err = setup.OpenKeyring(ctx, s.cfg, s.log, s.log); err != nil {
@@ -199,7 +200,8 @@ func (s *Server) openKeys(ctx context.Context) (err error) {
 	return nil
 }
 
-// listen opens the ports and reads the certificate, which may need the privileges that are dropped afterwards.
+// listen opens the ports and reads the certificate, which may need the privileges that are dropped
+// afterwards.
 func (s *Server) listen() (err error) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) })
 	s.server, err = rest.NewServer(handler, rest.ServerOptions{

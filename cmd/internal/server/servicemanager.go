@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// While the server starts, it asks the service manager for startExtension more at every extendInterval: a server that
-// restores for hours is left alone, a hung one is not.
+// While the server starts, it asks the service manager for startExtension more at every
+// extendInterval: a server that restores for hours is left alone, a hung one is not.
 const (
 	extendInterval = 10 * time.Second
 	startExtension = time.Minute
@@ -25,8 +25,8 @@ const (
 // extendStart asks for startExtension.
 var extendStart = fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d\nSTATUS=Restoring", startExtension.Microseconds())
 
-// serviceManager is the program that started the server and expects reports by sd_notify(3), usually systemd. If there
-// is none, nothing is sent.
+// serviceManager is the program that started the server and expects reports by sd_notify(3),
+// usually systemd. If there is none, nothing is sent.
 type serviceManager struct{ log *slog.Logger }
 
 // notify sends a state, such as READY=1. Errors are only logged.
@@ -50,8 +50,8 @@ func (m serviceManager) reloading() (done func()) {
 	return m.ready
 }
 
-// watch reports until ctx ends that the server is alive, each time if check succeeds: before the server is ready by
-// asking for more time, afterwards to the watchdog, if there is one.
+// watch reports until ctx ends that the server is alive, each time if check succeeds: before the
+// server is ready by asking for more time, afterwards to the watchdog, if there is one.
 func (m serviceManager) watch(ctx context.Context, ready func() bool, check func(context.Context) error) {
 	watchdog, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
@@ -93,8 +93,8 @@ func checkWithin(ctx context.Context, timeout time.Duration, check func(context.
 	return check(ctx)
 }
 
-// supervise reports to the service manager until a stop is requested, which ends ctx, or the server stops, which ends
-// background.
+// supervise reports to the service manager until a stop is requested, which ends ctx, or the server
+// stops, which ends background.
 func (s *Server) supervise(ctx, background context.Context) {
 	manager := serviceManager{s.log}
 	manager.notify(extendStart)
@@ -107,16 +107,17 @@ func (s *Server) supervise(ctx, background context.Context) {
 	})
 }
 
-// checkHealth asks the server for its health as a client would, and the store for its size, which does not return
-// if the store is deadlocked.
+// checkHealth asks the server for its health as a client would, and the store for its size, which
+// does not return if the store is deadlocked.
 func (s *Server) checkHealth(ctx context.Context) error {
 	err := requestHealth(ctx, s.cfg.Main.HTTPSCertFile != "", s.listener.Addr().String())
 	s.store.Size()
 	return err
 }
 
-// requestHealth requests /-/healthy from this server, so its certificate need not be verified. If the server requires
-// client certificates, its rejection of the connection is proof enough that it responds.
+// requestHealth requests /-/healthy from this server, so its certificate need not be verified. If
+// the server requires client certificates, its rejection of the connection is proof enough that it
+// responds.
 func requestHealth(ctx context.Context, https bool, addr string) error {
 	scheme := "http"
 	if https {

@@ -18,8 +18,8 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// TestWatchdogStarves: a service whose port is closed is alive and answers
-// nobody. The watchdog is not fed from then on.
+// TestWatchdogStarves: a service whose port is closed is alive and answers nobody. The watchdog is
+// not fed from then on.
 func TestWatchdogStarves(t *testing.T) {
 	m := cmdtest.NewManager(t)
 	t.Setenv("NOTIFY_SOCKET", m.Socket)

@@ -2,7 +2,8 @@ package server
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// statsCollector exports metrics that are computed from one snapshot of statistics, taken at each scrape.
+// statsCollector exports metrics that are computed from one snapshot of statistics, taken at each
+// scrape.
 type statsCollector[T any] struct {
 	snapshot func() T
 	metrics  []statMetric[T]
@@ -20,7 +21,8 @@ func gauge[T any](name, help string, value func(T) float64, labels ...string) st
 	return statMetric[T]{newDesc(name, help, labels), prometheus.GaugeValue, value}
 }
 
-// counter returns a counter ringstore_NAME, whose name ends in _total. Labels are pairs of name and value.
+// counter returns a counter ringstore_NAME, whose name ends in _total. Labels are pairs of name and
+// value.
 func counter[T any](name, help string, value func(T) float64, labels ...string) statMetric[T] {
 	return statMetric[T]{newDesc(name, help, labels), prometheus.CounterValue, value}
 }

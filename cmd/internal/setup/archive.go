@@ -49,7 +49,8 @@ func syncMode(s configs.Sync) journal.SyncMode {
 	return journal.SyncMode(s.Interval())
 }
 
-// RestoredArchive opens and restores the archive of a server that is not running. The caller closes it.
+// RestoredArchive opens and restores the archive of a server that is not running. The caller closes
+// it.
 func RestoredArchive(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*archive.Archive, error) {
 	nodes, err := Nodes(ctx, cfg, log)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package setup turns the configuration into the options of each package: of the store, the archive, NATS, the
-// keyring, job sources and the policy. The server uses it, and so do the commands that look at the same configuration
-// without a server.
+// Package setup turns the configuration into the options of each package: of the store, the
+// archive, NATS, the keyring, job sources and the policy. The server uses it, and so do the
+// commands that look at the same configuration without a server.
 package setup
 
 import (
@@ -20,8 +20,8 @@ func (e ConfigError) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e ConfigError) Unwrap() error { return e.Err }
 
-// Load reads and checks a configuration file, and the keys in it; nothing that it refers to is read. Its errors are
-// of type [ConfigError].
+// Load reads and checks a configuration file, and the keys in it; nothing that it refers to is
+// read. Its errors are of type [ConfigError].
 func Load(file string) (*configs.Config, error) {
 	cfg, err := configs.Load(file)
 	if err != nil {
@@ -33,7 +33,8 @@ func Load(file string) (*configs.Config, error) {
 	return cfg, nil
 }
 
-// checkKeys finds errors in issuers and keys, such as a weak key, that package configs cannot know of.
+// checkKeys finds errors in issuers and keys, such as a weak key, that package configs cannot know
+// of.
 func checkKeys(cfg *configs.Config) error {
 	if cfg.Auth.Disabled {
 		return nil

@@ -16,7 +16,8 @@ import (
 const (
 	// jobMargin is how much longer than samples their jobs are kept.
 	jobMargin = 24 * time.Hour
-	// maxJobDuration is how long a job may run that cc-backend still reports if it ended while this program was down.
+	// maxJobDuration is how long a job may run that cc-backend still reports if it ended while this
+	// program was down.
 	maxJobDuration = 7 * 24 * time.Hour
 )
 
@@ -59,7 +60,8 @@ func Jobs(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*JobSourc
 	return s, nil
 }
 
-// Nodes returns what asks cc-backend for the nodes that run jobs, nil if the configuration has no cc-backend.
+// Nodes returns what asks cc-backend for the nodes that run jobs, nil if the configuration has no
+// cc-backend.
 func Nodes(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*ccbackend.Nodes, error) {
 	c := cfg.Auth.Jobs.Backend
 	if cfg.Main.BackendURL == "" || c.Token == "" {

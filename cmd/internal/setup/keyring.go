@@ -14,10 +14,12 @@ import (
 	"github.com/ringstore/ringstore/configs/secrets"
 )
 
-// plainIssuer names the issuer of tokens without "iss" if main.jwt-public-key is all that the configuration says of it.
+// plainIssuer names the issuer of tokens without "iss" if main.jwt-public-key is all that the
+// configuration says of it.
 const plainIssuer = "jwt-public-key"
 
-// OpenKeyring opens the configured keyring. chain gets warnings about keys and settings; it may be nil.
+// OpenKeyring opens the configured keyring. chain gets warnings about keys and settings; it may be
+// nil.
 func OpenKeyring(ctx context.Context, cfg *configs.Config, log, chain *slog.Logger) (*keyring.Keyring, error) {
 	o, err := KeyringOptions(ctx, cfg)
 	if err != nil {
@@ -66,7 +68,8 @@ func keyringOptions(cfg *configs.Config, reader secrets.Reader) (keyring.Options
 	return o, errors.Join(errs...)
 }
 
-// issuers returns the entries of auth.issuers, and one for main.jwt-public-key if no entry is for tokens without "iss".
+// issuers returns the entries of auth.issuers, and one for main.jwt-public-key if no entry is for
+// tokens without "iss".
 func issuers(cfg *configs.Config) []configs.Issuer {
 	all := cfg.Auth.Issuers
 	for _, i := range all {
@@ -141,7 +144,8 @@ func keyValue(path, text string, reader secrets.Reader) (*keyring.Value, error) 
 	return v, nil
 }
 
-// secretValue returns a shared secret that the configuration holds or refers to, nil if there is none.
+// secretValue returns a shared secret that the configuration holds or refers to, nil if there is
+// none.
 func secretValue(path string, value configs.Secret, reader secrets.Reader) (*keyring.Value, error) {
 	if value == "" {
 		return nil, nil

@@ -10,11 +10,12 @@ import (
 	"github.com/ringstore/ringstore/configs"
 )
 
-// minAckWait is the minimum time that a message of a stream may take here before it is delivered again.
+// minAckWait is the minimum time that a message of a stream may take here before it is delivered
+// again.
 const minAckWait = 30 * time.Second
 
-// NATS returns the options of NATS that the configuration gives. Without subjects there is nothing to
-// subscribe to. jobs may be nil.
+// NATS returns the options of NATS that the configuration gives. Without subjects there is nothing
+// to subscribe to. jobs may be nil.
 func NATS(ctx context.Context, cfg *configs.Config, jobs *JobSources) (nats.Options, error) {
 	c := cfg.NATS
 	if c.Address == "" && c.Embedded == nil {

@@ -10,7 +10,8 @@ import (
 	"github.com/ringstore/ringstore/configs"
 )
 
-// A reference that leads nowhere makes a configuration unusable: the error has the member and the reference.
+// A reference that leads nowhere makes a configuration unusable: the error has the member and the
+// reference.
 func TestResolve(t *testing.T) {
 	t.Setenv("RS_SECRET", "hunter2")
 	file := filepath.Join(t.TempDir(), "secret")
