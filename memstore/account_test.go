@@ -9,7 +9,7 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// recount is what the books should say: all that is in the store, counted anew.
+// recount computes the memory use of the store from its contents.
 func recount(s *Store) (n int64) {
 	for _, h := range s.allHosts() {
 		n += hostBytes
@@ -66,15 +66,14 @@ func recountLevel(l *level) (n int64) {
 func checkAccount(t testing.TB, s *Store, format string, args ...any) {
 	t.Helper()
 	if used, want := s.memory.used.Load(), recount(s); used != want {
-		t.Fatalf("%s: the books say %d bytes, a recount %d", fmt.Sprintf(format, args...), used, want)
+		t.Fatalf("%s: the accounting says %d bytes, a recount %d", fmt.Sprintf(format, args...), used, want)
 	}
 	if got, want := s.Size().BlockValues, recountBlocks(t, s); got != want {
 		t.Fatalf("%s: the blocks are said to hold %d samples, they hold %d", fmt.Sprintf(format, args...), got, want)
 	}
 }
 
-// The books never drift from what is there, whatever happens to a store; and an
-// empty one takes nothing.
+// The memory accounting always matches the contents of the store, and is 0 for an empty one.
 func TestBooks(t *testing.T) {
 	devices := []Device{
 		{},
@@ -121,12 +120,12 @@ func TestBooks(t *testing.T) {
 		maintain(t, s)
 		maintain(t, s)
 		if n := s.memory.used.Load(); n != 0 || len(s.allHosts()) > 0 {
-			t.Fatalf("seed %d: the books say %d bytes of an empty store", seed, n)
+			t.Fatalf("seed %d: the accounting says %d bytes for an empty store", seed, n)
 		}
 	}
 }
 
-// Nor do they drift where writes, seals, merges, frees and evictions meet.
+// The accounting also matches after concurrent writes, seals, merges, frees and evictions.
 func TestBooksConcurrently(t *testing.T) {
 	var now clock
 	now.Store(base)

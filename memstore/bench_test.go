@@ -11,7 +11,7 @@ import (
 	"github.com/ringstore/ringstore/memstore/synthetic"
 )
 
-// cpuTime is what the process has used of the processors so far.
+// cpuTime returns the CPU time of the process so far.
 func cpuTime(t testing.TB) time.Duration {
 	t.Helper()
 	var u syscall.Rusage
@@ -21,8 +21,8 @@ func cpuTime(t testing.TB) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// newSynthetic returns a store for the synthetic cluster, with a clock that the
-// caller moves, and the series of each host in the cluster's order.
+// newSynthetic returns a store for the synthetic cluster, whose clock the caller sets, and the
+// series of each host in the cluster's order.
 func newSynthetic(t testing.TB, c *synthetic.Cluster, now *int64) (*Store, [][]*Series) {
 	t.Helper()
 	o := Options{Retention: 24 * time.Hour, Now: func() time.Time { return time.Unix(*now, 0) }}
@@ -51,10 +51,9 @@ func newSynthetic(t testing.TB, c *synthetic.Cluster, now *int64) (*Store, [][]*
 	return s, hosts
 }
 
-// BenchmarkIngest stores a day of the synthetic cluster, series resolved, in
-// order, sealing included. Its figures: CPU time per sample, without and with
-// what maintenance adds; bytes of the sealed blocks per value; bytes of the
-// heap per sample.
+// BenchmarkIngest stores a day of the synthetic cluster, with resolved series, in order, including
+// the sealing. It reports the CPU time per sample, without and with maintenance, the bytes of
+// sealed blocks per value, and the heap bytes per sample.
 func BenchmarkIngest(b *testing.B) {
 	const steps = 1440
 	for b.Loop() {
@@ -152,8 +151,8 @@ func BenchmarkRead(b *testing.B) {
 	b.ReportMetric(float64((cpuTime(b)-begin).Nanoseconds())/float64(read), "cpu-ns/value")
 }
 
-// BenchmarkReplay does again what the records of a day of the synthetic cluster
-// tell, lines shuffled. Its figures: CPU time and time on the wall per sample.
+// BenchmarkReplay replays the records of a day of the synthetic cluster with shuffled lines. It
+// reports the CPU time and the elapsed time per sample.
 func BenchmarkReplay(b *testing.B) {
 	const steps = 1440
 	c := synthetic.New(20, 1)

@@ -12,8 +12,8 @@ import (
 	"github.com/ringstore/ringstore/memstore/block"
 )
 
-// A column's number is used again once its series has left. No series ever
-// shows what another one left in its column, whatever goes on meanwhile.
+// Column numbers of removed series are reused. A series never shows values that another series
+// stored in its column, whatever runs concurrently.
 func TestReusedColumns(t *testing.T) {
 	var now clock
 	now.Store(base)
@@ -67,7 +67,7 @@ func TestReusedColumns(t *testing.T) {
 	checkAccount(t, s, "after all")
 }
 
-// checkOwnValues checks that a device has no other values than its number.
+// checkOwnValues checks that all values of a device are its own number.
 func checkOwnValues(t *testing.T, s *Store, device int, now int64) {
 	sel := Selection{Cluster: "alpha", Host: "n1", Metric: "fast", Type: "hwthread", TypeIDs: []string{fmt.Sprint(device)}}
 	d, err := s.Read(context.Background(), sel, Range{From: now - 3600, To: now, Pad: true})
@@ -82,8 +82,8 @@ func checkOwnValues(t *testing.T, s *Store, device int, now int64) {
 	}
 }
 
-// Devices that sent one sample cost little while others of their host go on, and
-// nothing once they have left.
+// Devices that sent a single sample take little memory while others of their host continue, and
+// none after their removal.
 func TestOneSampleEach(t *testing.T) {
 	const devices = 2000
 	minute := int64(0)
@@ -106,7 +106,7 @@ func TestOneSampleEach(t *testing.T) {
 		t.Errorf("a series with one sample takes %d bytes", each)
 	}
 	live(24 * 60)
-	s.Snapshot() // numbers are not used again before
+	s.Snapshot() // only then numbers are reused
 	live(6 * 60)
 	if n := s.Size(); n.Series != 1 || n.Bytes > 12_000 {
 		t.Errorf("after all but one series have left: %+v", n)
@@ -116,7 +116,7 @@ func TestOneSampleEach(t *testing.T) {
 	}
 }
 
-// The lowest of the numbers that are free is used first.
+// The lowest free number is used first.
 func TestColumnNumbers(t *testing.T) {
 	l := &lane{}
 	var all []*Series
@@ -139,7 +139,7 @@ func TestColumnNumbers(t *testing.T) {
 	}
 }
 
-// A sample of 1970 is one like any other where the retention reaches so far.
+// Samples of 1970 are valid if the retention is long enough.
 func TestFirstSampleOf1970(t *testing.T) {
 	s := newStoreFor(t, clockAt(base), 100*365*24*time.Hour)
 	sr := series(t, s, "n1", "load", Device{})
@@ -152,7 +152,7 @@ func TestFirstSampleOf1970(t *testing.T) {
 	}
 }
 
-// A merged block has the offsets that its series had last.
+// A merged block has the latest offsets of its series.
 func TestMergedOffsets(t *testing.T) {
 	f := func(name string, want int64, offsets ...int64) {
 		t.Run(name, func(t *testing.T) {

@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// memoryDisk keeps what a store wants kept, as package archive does on disk.
+// memoryDisk keeps the states and records of a store in memory, as package archive does on disk.
 type memoryDisk struct {
 	runs    [][]HostState // of blocks, oldest first
-	settled []HostState   // of the run that came to its end
+	settled []HostState   // of the last complete run
 	at      int           // and its number
-	records [][]byte      // after that
+	records [][]byte      // since then
 }
 
 func (d *memoryDisk) keep(r *Record) {
@@ -35,7 +35,7 @@ func (d *memoryDisk) free(s *Store, path [][]string, to int64) int {
 	return s.Free(path, to)
 }
 
-// take collects the states of a snapshot, blocks apart from the rest.
+// take collects the states of a snapshot, with the blocks separate.
 func take(t testing.TB, n *Snapshot) (blocks, open []HostState) {
 	var err error
 	for _, cluster := range n.Clusters() {
@@ -67,13 +67,13 @@ func (d *memoryDisk) checkpoint(t testing.TB, s *Store) {
 	n.Commit()
 }
 
-// breakOff is a checkpoint that ends before its open windows are there.
+// breakOff is a checkpoint that is interrupted before the open windows are written.
 func (d *memoryDisk) breakOff(t testing.TB, s *Store) {
 	blocks, _ := take(t, s.Snapshot())
 	d.runs = append(d.runs, blocks)
 }
 
-// stretch is the time of a window, in Unix milliseconds.
+// stretch is the time range of a window in Unix milliseconds.
 type stretch struct {
 	host, cluster string
 	frequency     int64
@@ -91,7 +91,7 @@ func (e stretch) overlaps(all []stretch) bool {
 	})
 }
 
-// restore brings the newest of everything back.
+// restore restores the newest states and the records.
 func (d *memoryDisk) restore(t testing.TB, s *Store) {
 	t.Helper()
 	r := s.Restore()

@@ -19,12 +19,11 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// emmyJob is a job of 32 hosts of NHR@FAU's cluster Emmy: values by metric and
-// host, one a minute, NaN where there was none.
+// emmyJob is a job on 32 hosts of NHR@FAU's cluster Emmy: values by metric and host, one per
+// minute, NaN for a missing sample.
 type emmyJob map[string]map[string][]float64
 
-// loadEmmy reads the job, which is not in the repository; the test is skipped
-// where it is absent.
+// loadEmmy reads the job. It is not in the repository; without it, the test is skipped.
 func loadEmmy(t testing.TB) emmyJob {
 	t.Helper()
 	dir := os.Getenv("RINGSTORE_DATA")
@@ -74,7 +73,7 @@ func loadEmmy(t testing.TB) emmyJob {
 	return job
 }
 
-// as returns the job with other values.
+// as returns the job with converted values.
 func (j emmyJob) as(f func(v float64) float64) emmyJob {
 	other := make(emmyJob)
 	for _, metric := range slices.Sorted(maps.Keys(j)) {
@@ -90,7 +89,7 @@ func (j emmyJob) as(f func(v float64) float64) emmyJob {
 	return other
 }
 
-// hosts returns the names of the job's hosts, and how many minutes it lasts.
+// hosts returns the names of the job's hosts, and its duration in minutes.
 func (j emmyJob) hosts() (names []string, minutes int) {
 	seen := make(map[string]bool)
 	for _, hosts := range j {
@@ -101,8 +100,8 @@ func (j emmyJob) hosts() (names []string, minutes int) {
 	return slices.Sorted(maps.Keys(seen)), minutes
 }
 
-// store writes the job as its collectors sent it, minute by minute, and leaves
-// the store as it is after the last one.
+// store writes the job minute by minute, as its collectors sent it, and returns the store after the
+// last minute.
 func (j emmyJob) store(t testing.TB) *Store {
 	t.Helper()
 	now := int64(base)
@@ -138,8 +137,8 @@ func (j emmyJob) store(t testing.TB) *Store {
 	return s
 }
 
-// sealedSize returns what the store's blocks take, the series tables that they
-// need to be read included, and how many values they hold.
+// sealedSize returns the size of the store's blocks, including the series tables that are necessary
+// to read them, and their number of values.
 func sealedSize(t testing.TB, s *Store) (size, values int) {
 	t.Helper()
 	var d codec.Decoder
@@ -164,9 +163,8 @@ func sealedSize(t testing.TB, s *Store) (size, values int) {
 	return size, values
 }
 
-// seriesTableSize is what the names of a host take where each is written once
-// for the host, by its length and its bytes, and what a lane needs to number its
-// series.
+// seriesTableSize returns the size of the series tables of a host: every name once per host, with
+// its length, and the numbers of each lane's series.
 func seriesTableSize(h *host) (size int) {
 	text := func(s string) { size += len(binary.AppendUvarint(nil, uint64(len(s)))) + len(s) }
 	text(h.cluster)
@@ -181,9 +179,8 @@ func seriesTableSize(h *host) (size int) {
 	return size
 }
 
-// TestEmmy stores the job and holds the size of its sealed blocks to what is
-// promised. Sizes are of the blocks as merging leaves them; what the heads hold
-// is neither counted as bytes nor as values.
+// TestEmmy stores the job and checks the promised size of its sealed blocks, after merging. The
+// heads count neither for the bytes nor for the values.
 func TestEmmy(t *testing.T) {
 	job := loadEmmy(t)
 	f := func(name string, most float64, job emmyJob) {
@@ -215,7 +212,7 @@ func (j emmyJob) values() (n int) {
 	return n
 }
 
-// compare reads every series back and holds it against the job, to the bit.
+// compare reads every series and compares it with the job, to the bit.
 func (j emmyJob) compare(t *testing.T, s *Store) {
 	t.Helper()
 	_, minutes := j.hosts()

@@ -8,10 +8,10 @@ import (
 // maxTime is a time in seconds that is later than any sample.
 const maxTime = 1 << 50
 
-// Free deletes the windows of series in a subtree that end at or before to (Unix seconds), and returns
-// how many it deleted. The newest window of a series ends with its last sample. A path is a cluster,
-// a host, and devices as [Store.Tree] names them; each element may have several names, and "*" means
-// all.
+// Free deletes the windows of series in a subtree that end at or before to (Unix seconds), and
+// returns how many it deleted. The newest window of a series ends with its last sample. A path is a
+// cluster, a host, and devices as [Store.Tree] names them; each element may have several names, and
+// "*" means all.
 func (s *Store) Free(path [][]string, to int64) int {
 	var n int
 	// Extreme times must not overflow below.
@@ -42,8 +42,8 @@ func (s *Store) Free(path [][]string, to int64) int {
 	return n
 }
 
-// freeColumns deletes columns from those windows of a lane in which they end at or before to, in Unix
-// milliseconds; the host is locked. It returns how many columns of windows it deleted.
+// freeColumns deletes columns from those windows of a lane in which they end at or before to, in
+// Unix milliseconds; the host is locked. It returns how many columns of windows it deleted.
 func (s *Store) freeColumns(h *host, l *lane, columns map[uint32]*Series, to int64) (n int) {
 	over := make(map[uint32]*Series, len(columns))
 	for _, g := range slices.Clone(l.segments) {

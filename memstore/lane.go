@@ -10,11 +10,12 @@ import (
 	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
-// lane is the grid that all series of one host and frequency share: the time of slot n is
-// grid + n*frequency. All times are Unix milliseconds.
+// lane is the grid that all series of one host and frequency share: the time of slot n is grid +
+// n*frequency. All times are Unix milliseconds.
 //
 // The samples lie in segments, each a window of slots. Open segments can be written to; the others
-// are blocks or are being sealed. The newest segment is the head. The host's lock guards all fields.
+// are blocks or are being sealed. The newest segment is the head. The host's lock guards all
+// fields.
 type lane struct {
 	host      *host
 	frequency int64

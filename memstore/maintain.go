@@ -12,8 +12,8 @@ import (
 const quietTime = 60_000
 
 // Maintain drops windows that are older than the retention and not needed by a job, seals windows
-// without recent writes, merges short blocks, and evicts windows if memory is short. The caller calls
-// it every few seconds. The error reports damaged blocks, which no input can cause.
+// without recent writes, merges short blocks, and evicts windows if memory is short. The caller
+// calls it every few seconds. The error reports damaged blocks, which no input can cause.
 func (s *Store) Maintain() error {
 	now := s.now().UnixMilli()
 	var errs []error
@@ -38,8 +38,8 @@ func (s *Store) Maintain() error {
 	return errors.Join(errs...)
 }
 
-// Oldest returns the time, in Unix milliseconds, since which samples of a host are kept: the start of
-// the retention, or earlier if running jobs need more.
+// Oldest returns the time, in Unix milliseconds, since which samples of a host are kept: the start
+// of the retention, or earlier if running jobs need more.
 func (s *Store) Oldest(cluster, hostname string) int64 {
 	return min(s.now().UnixMilli()-s.retention, s.needed(cluster, hostname))
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// small is a store of some hosts whose memory is limited.
+// small is a store of a few hosts with a memory limit.
 type small struct {
 	*Store
 	t      testing.TB
@@ -40,8 +40,7 @@ func newSmall(t testing.TB, limit int64) *small {
 	return m
 }
 
-// step writes a sample for each of some threads of a host. No codec shrinks
-// what they hold.
+// step writes an incompressible sample for each of some threads of a host.
 func (m *small) step(host string, threads int) error {
 	var batch []Sample
 	for i := range threads {
@@ -58,7 +57,7 @@ func (m *small) step(host string, threads int) error {
 	return err
 }
 
-// run writes minutes of some hosts.
+// run writes some minutes of a few hosts.
 func (m *small) run(minutes int, hosts ...string) {
 	m.t.Helper()
 	for i := range minutes {
@@ -78,7 +77,7 @@ func (m *small) run(minutes int, hosts ...string) {
 	checkAccount(m.t, m.Store, "at the end")
 }
 
-// oldest returns when the oldest window of a host begins, in Unix seconds.
+// oldest returns the start of the oldest window of a host, in Unix seconds.
 func (m *small) oldest(host string) int64 {
 	l := m.host("alpha", host).lanes[0]
 	return l.time(l.oldest()) / 1000
@@ -92,8 +91,8 @@ func (m *small) read(host string, from, to int64) []float64 {
 
 const merged = 2 * 240 * 60 // seconds of a merged window of the tests' lane
 
-// Endless writes stay within the limit: the oldest windows of all hosts go,
-// heads stay, and so do the writes.
+// Endless writes stay within the limit: the oldest windows of all hosts are evicted, the heads
+// stay, and no write fails.
 func TestMemoryIsBounded(t *testing.T) {
 	m := newSmall(t, 450_000)
 	hosts := []string{"n1", "n2", "n3", "n4"}
@@ -116,7 +115,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// Windows that jobs need go last, but within the limit nothing is sacred.
+// Windows that jobs need are evicted last, but they are evicted.
 func TestNeededWindowsGoLast(t *testing.T) {
 	m := newSmall(t, 450_000)
 	m.needed["n1"] = 0
@@ -127,7 +126,7 @@ func TestNeededWindowsGoLast(t *testing.T) {
 		}
 	}
 	if got := m.read("n1", base, base+600); count(got) != 10 {
-		t.Errorf("what the job needs is gone: %v", got)
+		t.Errorf("a window that the job needs was evicted: %v", got)
 	}
 	m.run(4000, "n1")
 	if m.oldest("n1") == base {
@@ -135,8 +134,7 @@ func TestNeededWindowsGoLast(t *testing.T) {
 	}
 }
 
-// Only what a job needs goes last: what the host held before it began is as
-// good as any other.
+// Only windows that a job needs are evicted last, not the older windows of its hosts.
 func TestWindowsBeforeTheJobAreNotNeeded(t *testing.T) {
 	m := newSmall(t, 450_000)
 	m.needed["n1"] = (base + 1800*60) * 1000
@@ -149,8 +147,8 @@ func TestWindowsBeforeTheJobAreNotNeeded(t *testing.T) {
 	}
 }
 
-// Past the retention what a job needs stays, can be read, counts for the limits
-// of queries, survives a restart, and goes when the job ends.
+// Windows that a job needs stay beyond the retention, can be read, count for the limits of queries,
+// survive a restart, and are dropped when the job ends.
 func TestNeededWindowsStayPastTheRetention(t *testing.T) {
 	m := newSmall(t, 0)
 	m.needed["n1"] = 0
@@ -197,8 +195,8 @@ func TestNeededWindowsStayPastTheRetention(t *testing.T) {
 	}
 }
 
-// Where heads alone fill the memory writes fail, reads go on, and once there is
-// room writes do too.
+// If the heads alone exceed the limit, writes fail and reads do not. Writes succeed again when
+// memory is free.
 func TestFullOfHeads(t *testing.T) {
 	m := newSmall(t, 1_000_000)
 	var err error
@@ -235,7 +233,8 @@ func TestFullOfHeads(t *testing.T) {
 	}
 }
 
-// One batch cannot go far beyond the limit: not by rows of a wide host either.
+// A single batch cannot exceed the limit by much, not even with the rows of a host with many
+// series.
 func TestOneBatchIsBounded(t *testing.T) {
 	m := newSmall(t, 10_000_000)
 	if err := m.step("wide", 10_000); err != nil {
@@ -243,7 +242,7 @@ func TestOneBatchIsBounded(t *testing.T) {
 	}
 	sr := series(t, m.Store, "wide", "load", thread("0"))
 	var batch []Sample
-	for minute := range int64(2000) { // a row of 80 kB for each
+	for minute := range int64(2000) { // a row of 80 kB each
 		batch = append(batch, Sample{sr, (m.now - minute*60) * 1000, 1})
 	}
 	if _, err := m.Write(batch); err != nil && !errors.Is(err, ErrMemory) {
@@ -255,7 +254,7 @@ func TestOneBatchIsBounded(t *testing.T) {
 	checkAccount(t, m.Store, "at the end")
 }
 
-// A store that holds nothing any more has empty books.
+// The accounting of an empty store is 0.
 func TestBooksEndAtNothing(t *testing.T) {
 	m := newSmall(t, 0)
 	m.run(1000, "n1", "n2")

@@ -11,7 +11,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// base is a multiple of 600; the clock of most tests stands a day behind it.
+// base is a multiple of 600. In most tests the clock is a day later.
 const base = 1_795_200_000
 
 func clockAt(seconds int64) func() time.Time {
@@ -50,7 +50,7 @@ func series(t testing.TB, s *Store, host, metric string, d Device) *Series {
 	return sr
 }
 
-// put stores values at a time in seconds and each frequency after it.
+// put stores values at a time in seconds and every frequency after it.
 func put(t testing.TB, s *Store, sr *Series, at float64, values ...float64) {
 	t.Helper()
 	for i, v := range values {

@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// model is the plainest store there is. All samples of a device lie at its own
-// phase behind the minute, below half a minute.
+// model is the simplest possible store. The samples of a device are a fixed time, less than half a
+// minute, after the full minute.
 type model map[Key]map[int64]float64 // by minutes since base
 
-// want answers a selection the slow way.
+// want answers a selection the simple and slow way.
 func (m model) want(sel Selection, aggregation Aggregation, from, n int64) ([]float64, error) {
 	named := func(d Device) bool {
 		switch {
@@ -35,7 +35,7 @@ func (m model) want(sel Selection, aggregation Aggregation, from, n int64) ([]fl
 			parts = append(parts, k)
 		}
 	}
-	// A series above another answers for it.
+	// A series answers for all series below it.
 	covered := func(k Key) bool {
 		return slices.ContainsFunc(parts, func(o Key) bool {
 			return depth(o.Device) < depth(k.Device) && (o.Device == Device{} || o.Device.Type == k.Device.Type && o.Device.TypeID == k.Device.TypeID)
@@ -114,8 +114,8 @@ func (m model) forget(f func(k Key, minute int64) bool) {
 	}
 }
 
-// phaseOf returns how many seconds behind the minute a device's samples lie: each
-// has a source of its own.
+// phaseOf returns how many seconds after the full minute a device's samples are: each device has a
+// source of its own.
 func phaseOf(d Device) int64 { return int64(7*len(d.String())) % 30 }
 
 // segmentOf returns the segment of the store that covers a minute of a host.
@@ -150,12 +150,12 @@ func valueAt(s *Store, k Key, minute int64) float64 {
 	return values[0]
 }
 
-// freedDevice reports whether a device is among those that TestModel frees.
+// freedDevice reports whether TestModel frees a device.
 func freedDevice(d Device) bool {
 	return d.Type == "hwthread" && d.TypeID == "1" || d.SubtypeID == "lo"
 }
 
-// TestModel holds the store against the model under random operations.
+// TestModel compares the store with the model under random operations.
 func TestModel(t *testing.T) {
 	metrics := map[string]Aggregation{"load": AggregateNone, "power": AggregateSum, "ipc": AggregateAvg}
 	names := []string{"load", "power", "ipc"}
@@ -270,11 +270,11 @@ func TestModel(t *testing.T) {
 						fail("%v at %d is lost in a restart, the retention begins at %d", k, at, minute-hours*60)
 					}
 					if held && valueAt(s, k, at) != m[k][at] {
-						if at < minute-hours*60 { // its window goes on
+						if at < minute-hours*60 { // a part of its window is older than the retention
 							return true
 						}
 						if slices.ContainsFunc(frees, func(f free) bool { return f.host == k.Host && at <= f.to && freedDevice(k.Device) }) {
-							return true // windows may be shorter than they were, as they were not merged yet
+							return true // Free is replayed on windows that are not merged yet, and deletes more or less
 						}
 						fail("%v at %d is %v after a restart, want %v", k, at, valueAt(s, k, at), m[k][at])
 					}
@@ -284,7 +284,7 @@ func TestModel(t *testing.T) {
 				for _, host := range hosts {
 					want := m.health(host, names, minute)
 					got := s.Health("alpha", host, names)
-					if !got.Known && len(want.Missing) == len(names) { // the host has left, or never came
+					if !got.Known && len(want.Missing) == len(names) { // the host is not in the store
 						continue
 					}
 					if !reflect.DeepEqual(got, want) {
@@ -304,7 +304,7 @@ func TestModel(t *testing.T) {
 				if !errors.Is(err, wantErr) {
 					fail("%+v: error %v, want %v", sel, err, wantErr)
 				}
-				if limit := minute + 4 - from; n > limit { // what lies in the future is not answered
+				if limit := minute + 4 - from; n > limit { // the answer ends shortly after now
 					want = want[:min(int64(len(want)), limit)]
 				}
 				if err == nil {
@@ -325,7 +325,7 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// TestConcurrentUse writes, reads, frees and expires at once; -race watches.
+// TestConcurrentUse writes, reads, frees and expires concurrently, for the race detector.
 func TestConcurrentUse(t *testing.T) {
 	s := newStore(t, func() time.Time { return time.Unix(base, 0) })
 	var wg sync.WaitGroup

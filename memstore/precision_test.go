@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Samples are rounded once, when they are written: what is read from a head, a
-// block, and a store that was restored from a dump is the same.
+// Samples are rounded once, when they are written: a head, a block and a restored store have the
+// same values.
 func TestPrecision(t *testing.T) {
 	f := func(name string, bits int, v, want float64) {
 		t.Run(name, func(t *testing.T) {
@@ -63,7 +63,7 @@ func TestPrecisionIsChecked(t *testing.T) {
 	}
 }
 
-// However many samples of one moment come in one batch, each is rounded.
+// All samples of one time in one batch are rounded.
 func TestPrecisionOfBatches(t *testing.T) {
 	s, err := New(Options{
 		Metrics:   []Metric{{Name: "exact", Frequency: time.Minute}, {Name: "rounded", Frequency: time.Minute, Precision: 24}},

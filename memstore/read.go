@@ -11,8 +11,8 @@ import (
 	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
-// Selection names the series of one answer: a metric of a host, of some of its devices, or of parts of
-// these. All matching series are aggregated into one.
+// Selection names the series of one answer: a metric of a host, of some of its devices, or of parts
+// of these. All matching series are aggregated into one.
 type Selection struct {
 	Cluster, Host, Metric string
 
@@ -57,9 +57,9 @@ var (
 	ErrAggregation = errors.New("no aggregation is configured for the metric")
 )
 
-// Read answers one selection. Several series are aggregated slot by slot. A slot is NaN if one of the
-// series lacks it that have data in the range. The host is locked while open windows are copied;
-// blocks are decoded without the lock.
+// Read answers one selection. Several series are aggregated slot by slot. A slot is NaN if one of
+// the series lacks it that have data in the range. The host is locked while open windows are
+// copied; blocks are decoded without the lock.
 func (s *Store) Read(ctx context.Context, sel Selection, r Range) (Data, error) {
 	m := s.metrics[sel.Metric]
 	if m == nil {
@@ -247,8 +247,8 @@ func (g grid) shape(values []float64, lo, hi, step int, r Range) Data {
 	return d
 }
 
-// frame returns an answer at the lane's frequency without its values: the whole grid if padded, else
-// from lo to hi.
+// frame returns an answer at the lane's frequency without its values: the whole grid if padded,
+// else from lo to hi.
 func (g grid) frame(lo, hi int, r Range) Data {
 	if r.Pad {
 		lo, hi = 0, g.n

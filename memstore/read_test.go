@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A buffer that held something else has no part in the answer.
+// Old contents of the buffer do not affect the answer.
 func TestReadIntoABuffer(t *testing.T) {
 	s := newStore(t, clockAt(base+3600))
 	for _, id := range []string{"0", "1"} {
@@ -28,7 +28,7 @@ func TestReadIntoABuffer(t *testing.T) {
 	f("power", 2, 4, 6, nan)
 }
 
-// The tree shows a run as one, whatever windows it lies in.
+// The tree shows adjacent windows as one.
 func TestTreeShowsRuns(t *testing.T) {
 	now := int64(base)
 	s := newStoreFor(t, func() time.Time { return time.Unix(now, 0) }, 4*time.Hour) // windows of 24 slots

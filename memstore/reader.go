@@ -55,8 +55,8 @@ func (rd *reader) reset() {
 	rd.visible, rd.err = nil, nil
 }
 
-// collect finds the series of a selection and their pieces, under the host's lock. The grid belongs to
-// the lane of the series.
+// collect finds the series of a selection and their pieces, under the host's lock. The grid belongs
+// to the lane of the series.
 func (rd *reader) collect(h *host, m *metric, sel Selection, from, to int64, shaped bool) (grid, error) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -114,8 +114,8 @@ func (rd *reader) add(g grid, seg *segment, column uint32, in slotRange) {
 	rd.pieces = append(rd.pieces, p)
 }
 
-// gather aggregates the series into one value per slot. lo and hi are the bounds of the series within
-// the grid, from their first to their last sample.
+// gather aggregates the series into one value per slot. lo and hi are the bounds of the series
+// within the grid, from their first to their last sample.
 func (rd *reader) gather(g grid, values []float64, a Aggregation) (lo, hi int, err error) {
 	if len(rd.series) == 1 {
 		_, err := rd.decode(values, 0)

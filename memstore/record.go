@@ -7,8 +7,8 @@ import (
 )
 
 // Record lists what batches changed, in bytes that [Restorer.Record] applies again: series and the
-// slots that samples went to, so that a replay repeats no decision. The zero Record is ready to use,
-// by one goroutine at a time. FORMAT.md describes the bytes.
+// slots that samples went to, so that a replay repeats no decision. The zero Record is ready to
+// use, by one goroutine at a time. FORMAT.md describes the bytes.
 type Record struct {
 	bytes   []byte
 	lane    *lane // of the run

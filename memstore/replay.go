@@ -12,8 +12,9 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// Unused columns take 12 bytes each, and a few bytes of a record can name a very high column. So the
-// number of columns that records skip is limited; the more series there are, the more is allowed.
+// Unused columns take 12 bytes each, and a few bytes of a record can name a very high column. So
+// the number of columns that records skip is limited; the more series there are, the more is
+// allowed.
 const (
 	maxGaps       = 1 << 18
 	gapsPerSeries = 64
@@ -29,7 +30,8 @@ type run struct {
 	slot      int64
 }
 
-// Record applies one record. Records must be applied in the order in which they were made. The error is
+// Record applies one record. Records must be applied in the order in which they were made. The
+// error is
 // [ErrMemory] or reports damage; the entries before it are applied.
 func (r *Restorer) Record(record []byte) error {
 	p := parser{Reader: binfmt.NewReader(record, 0)}
@@ -104,8 +106,8 @@ func (r *Restorer) hostEntry(number uint32, p *parser) error {
 	return nil
 }
 
-// series puts a series in the place that a record gives it. It removes the series that was there before,
-// which had left the store when the record was made.
+// series puts a series in the place that a record gives it. It removes the series that was there
+// before, which had left the store when the record was made.
 func (r *Restorer) series(h *host, p *parser) (err error) {
 	ss := SeriesState{Column: uint32(p.Uvarint(0, block.MaxColumns-1, "column")), First: 0, Last: -1}
 	frequency := p.frequency()
@@ -242,8 +244,8 @@ type extent struct{ first, last int64 }
 
 var noExtent = extent{math.MaxInt64, math.MinInt64}
 
-// extentsOf returns the extents of a lane's columns. They are collected here and applied to the series
-// later, because the series are far apart in memory.
+// extentsOf returns the extents of a lane's columns. They are collected here and applied to the
+// series later, because the series are far apart in memory.
 func (r *Restorer) extentsOf(l *lane) []extent {
 	e := r.extents[l]
 	if len(e) < len(l.columns) {
@@ -287,8 +289,8 @@ type sealJobs struct {
 	jobs []sealing
 }
 
-// lockWritable locks a host and returns the open segment for a slot. The error reports a damaged block;
-// then the host is not locked.
+// lockWritable locks a host and returns the open segment for a slot. The error reports a damaged
+// block; then the host is not locked.
 func (s *Store) lockWritable(h *host, l *lane, slot, now int64) (*segment, error) {
 	for {
 		h.mu.Lock()
@@ -361,8 +363,8 @@ func (s *Store) clearLane(h *host, l *lane) {
 	}
 }
 
-// conflicting returns the series that has the column of a place, and the series that belongs there but
-// has another column.
+// conflicting returns the series that has the column of a place, and the series that belongs there
+// but has another column.
 func (l *lane) conflicting(ss SeriesState) (there []*Series) {
 	for _, sr := range l.columns {
 		if sr != nil && (sr.column == ss.Column || sr.metric.Name == ss.Metric && sr.level.device == ss.Device) {

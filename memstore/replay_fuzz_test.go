@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// records are some that a store makes.
+// records returns a few records of a store.
 func records(t testing.TB) (all [][]byte) {
 	s := newStoreFor(t, func() time.Time { return time.Unix(base, 0) }, time.Hour)
 	keep := func(r *Record) {
@@ -40,8 +40,8 @@ func records(t testing.TB) (all [][]byte) {
 	return all
 }
 
-// FuzzRecord: bytes that are no record are an error, and cost no more memory than
-// their length gives reason to.
+// FuzzRecord: damaged records are an error, and the memory that they take is proportional to their
+// length.
 func FuzzRecord(f *testing.F) {
 	all := records(f)
 	for _, r := range all {
@@ -88,13 +88,13 @@ func FuzzRecord(f *testing.F) {
 			t.Errorf("error %v", err)
 		}
 		runtime.ReadMemStats(&after)
-		// A told host or series is some KB, a column left out 12 bytes, a late sample a window.
+		// A host or series takes some KB, an unused column 12 bytes, a late sample a window.
 		if used, most := after.TotalAlloc-before.TotalAlloc, uint64(maxGaps*90+1<<22+len(record)*(1<<16)); used > most {
 			t.Errorf("%d bytes for %d", used, len(record))
 		}
 		r.Done()
 		checkAccount(t, s, "after it")
-		// What it has left can be kept and brought back.
+		// The resulting store can be stored and restored.
 		blocks, open := take(t, s.Snapshot())
 		again := newStoreFor(t, s.now, time.Hour).Restore()
 		for _, h := range slices.Concat(open, blocks) {
@@ -106,11 +106,11 @@ func FuzzRecord(f *testing.F) {
 	})
 }
 
-// A series whose place a damaged record told takes no samples of another one that
-// had it: they are lost, and not given to somebody else.
+// If the record with the place of a series is damaged, its samples are lost. They are not given to
+// the series that had the column before.
 func TestSamplesOfWhomNobodyTold(t *testing.T) {
 	clock := func() time.Time { return time.Unix(base, 0) }
-	// An older state, of blocks only, has "load" of a thread in column 0.
+	// An older state, with blocks only, has "load" of a thread in column 0.
 	s := newStoreFor(t, clock, time.Hour)
 	var d memoryDisk
 	sr, err := s.Series(Key{"alpha", "n1", "load", thread("9")})
@@ -126,17 +126,17 @@ func TestSamplesOfWhomNobodyTold(t *testing.T) {
 	}
 	blocks, _ := take(t, s.Snapshot())
 
-	// Later that had left the store, and another series got the column.
+	// Later that series was removed, and another series got the column.
 	later := newStoreFor(t, clock, time.Hour)
 	other, err := later.Series(Key{"alpha", "n1", "load", Device{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var told, r Record
-	if _, err := later.WriteRecord([]Sample{{other, base * 1000, 1}}, &told); err != nil {
+	var lost, r Record
+	if _, err := later.WriteRecord([]Sample{{other, base * 1000, 1}}, &lost); err != nil {
 		t.Fatal(err)
 	}
-	told.Commit() // and the record is damaged
+	lost.Commit() // and the record is damaged
 	if _, err := later.WriteRecord([]Sample{{other, (base - 60) * 1000, 2}}, &r); err != nil {
 		t.Fatal(err)
 	}
@@ -160,8 +160,8 @@ func TestSamplesOfWhomNobodyTold(t *testing.T) {
 	}
 }
 
-// A number of a host that records used is never another host's, also if what told
-// it is damaged.
+// The number of a host in records is never given to another host, even if the record with its names
+// is damaged.
 func TestNumbersOfHostsAreNotUsedAgain(t *testing.T) {
 	clock := func() time.Time { return time.Unix(base, 0) }
 	s := newStoreFor(t, clock, time.Hour)
@@ -169,7 +169,7 @@ func TestNumbersOfHostsAreNotUsedAgain(t *testing.T) {
 	if err := r.State(HostState{Cluster: "alpha", Host: "n1", Number: 1}, true); err != nil {
 		t.Fatal(err)
 	}
-	for _, number := range []uint64{9, 4} { // it left and came again
+	for _, number := range []uint64{9, 4} { // it was removed and added again
 		b := binary.AppendUvarint(nil, number<<entryBits|entryHost)
 		if err := r.Record(append(b, "\x05alpha\x02n1"...)); err != nil {
 			t.Fatal(err)

@@ -15,7 +15,8 @@ const (
 	ResampleMin
 )
 
-// minPoints is the number of values below which nothing is resampled, because a screen shows them all.
+// minPoints is the number of values below which nothing is resampled, because a screen shows them
+// all.
 const minPoints = 1000
 
 // coarser reports whether n values must be resampled by step.
@@ -47,8 +48,8 @@ func (r Resample) point(bucket []float64) float64 {
 	}
 }
 
-// lttb picks n of the values: the first, the last, and of each bucket between them the value that spans
-// the largest triangle with the previously picked one and the average of the next bucket.
+// lttb picks n of the values: the first, the last, and of each bucket between them the value that
+// spans the largest triangle with the previously picked one and the average of the next bucket.
 func lttb(values []float64, n int) []float64 {
 	if n < 3 {
 		return fewPoints(values, n)

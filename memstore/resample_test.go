@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestLTTBAsRecorded holds lttb against cc-metric-store's answer to the case
-// "resample-600" of ../shared/compat.
+// TestLTTBAsRecorded compares lttb with cc-metric-store's answer to the case "resample-600" of
+// ../shared/compat.
 func TestLTTBAsRecorded(t *testing.T) {
 	var rec struct{ Values, Want []float64 }
 	raw, err := os.ReadFile("testdata/lttb.json")
@@ -61,8 +61,8 @@ func TestResample(t *testing.T) {
 	f("max", ResampleMax, ramp, 10, 100, func(p []float64) bool { return p[0] == 9 && p[99] == 999 })
 	f("min", ResampleMin, ramp, 10, 100, func(p []float64) bool { return p[0] == 0 && p[99] == 990 })
 	f("a rest is a point too", ResampleMax, ramp[:25], 10, 3, func(p []float64) bool { return p[2] == 24 })
-	// A bucket is null only where all of it is: those of 500 to 599, no other
-	// but the first and the last point, which are single values.
+	// A bucket is null only if all its values are: the buckets of 500 to 599, and the first and the
+	// last point, which are single values.
 	nulls := func(p []float64) bool {
 		for i, v := range p {
 			if math.IsNaN(v) != (i == 0 || i == 99 || i >= 51 && i <= 59) && i != 50 && i != 60 {

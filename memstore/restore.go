@@ -85,8 +85,8 @@ func (s *Store) Restore() *Restorer {
 // use its numbers of hosts and columns.
 //
 // Series of metrics that are not configured are kept, but invisible to queries. The error wraps
-// [ErrMemory] if the next block does not fit, and nothing of that block is stored then; or it reports
-// a damaged block.
+// [ErrMemory] if the next block does not fit, and nothing of that block is stored then; or it
+// reports a damaged block.
 func (r *Restorer) State(state HostState, recorded bool) error {
 	s := r.store
 	if err := s.checkNames(Key{Cluster: state.Cluster, Host: state.Host}); err != nil {
@@ -193,8 +193,8 @@ func (p *laneRestorer) key(ss SeriesState) Key {
 	return Key{Cluster: p.host.cluster, Host: p.host.name, Metric: ss.Metric, Device: ss.Device}
 }
 
-// series returns the series of a place, which it adds if necessary. It returns nil if the series cannot
-// have the same column, frequency and grid as in the state. The host is locked.
+// series returns the series of a place, which it adds if necessary. It returns nil if the series
+// cannot have the same column, frequency and grid as in the state. The host is locked.
 func (p *laneRestorer) series(ss SeriesState) *Series {
 	l := p.lane
 	m := p.store.metrics[ss.Metric]
@@ -294,7 +294,8 @@ func (p *laneRestorer) extend(sr *Series, ss SeriesState, b *block.Block) {
 	p.lane.newest = max(p.lane.newest, sr.last)
 }
 
-// convert stores those samples of displaced columns that are older than the samples of their series.
+// convert stores those samples of displaced columns that are older than the samples of their
+// series.
 func (p *laneRestorer) convert(b *block.Block, displaced []SeriesState) error {
 	var d codec.Decoder
 	values := make([]float64, b.Slots)
@@ -320,8 +321,8 @@ func (p *laneRestorer) convert(b *block.Block, displaced []SeriesState) error {
 	return nil
 }
 
-// provisionalSeries returns the series of a key. A new one gets a provisional column, which it loses if
-// a record gives that column to another series.
+// provisionalSeries returns the series of a key. A new one gets a provisional column, which it
+// loses if a record gives that column to another series.
 func (r *Restorer) provisionalSeries(key Key) (*Series, error) {
 	if h := r.store.host(key.Cluster, key.Host); h != nil {
 		if m, level := r.store.metrics[key.Metric], h.level(key.Device); m != nil && level != nil {

@@ -14,8 +14,8 @@ import (
 
 var scaleHosts = flag.Int("scale", 0, "hosts of TestScale, which holds a day of them; 1000 take about three minutes and 3 GB")
 
-// TestScale holds a day of many hosts, and queries it while samples arrive. It
-// reports and asserts nothing of time.
+// TestScale stores a day of many hosts and queries it while samples arrive. It reports times
+// without checking them.
 func TestScale(t *testing.T) {
 	if *scaleHosts == 0 {
 		t.Skip("a long run: -scale 1000")

@@ -12,20 +12,20 @@ import (
 	"time"
 )
 
-// clock is a clock that a test moves, in Unix seconds.
+// clock is a clock that a test sets, in Unix seconds.
 type clock struct{ atomic.Int64 }
 
 func (c *clock) time() time.Time { return time.Unix(c.Load(), 0) }
 
-// reach moves the clock forward to a time, unless it is there already.
+// reach advances the clock to a time, unless it is already later.
 func (c *clock) reach(at int64) {
 	for was := c.Load(); was < at && !c.CompareAndSwap(was, at); was = c.Load() {
 	}
 }
 
-// busy lets four writers store half an hour of a host, second by second, a fifth of it late
-// or twice, while the store is maintained and something else happens. It checks
-// at the end that every sample is there.
+// busy runs four writers that store half an hour of a host, second by second, a fifth of the
+// samples late or twice, during maintenance and another activity. At the end it checks that no
+// sample is missing.
 func busy(t *testing.T, now *clock, s *Store, other func(r *rand.Rand)) {
 	const writers, seconds = 4, 2000
 	var writing, rest sync.WaitGroup
@@ -74,7 +74,7 @@ func busy(t *testing.T, now *clock, s *Store, other func(r *rand.Rand)) {
 	}
 	rest.Wait()
 	now.Add(120)
-	maintain(t, s) // closes what was reopened
+	maintain(t, s) // closes reopened segments
 	maintain(t, s)
 	for id := range writers {
 		sel := Selection{Cluster: "alpha", Host: "n1", Metric: "fast", Type: "hwthread", TypeIDs: []string{fmt.Sprint(id)}}
@@ -91,8 +91,8 @@ func busy(t *testing.T, now *clock, s *Store, other func(r *rand.Rand)) {
 	}
 }
 
-// No sample is lost between the closing of a segment and its block, whoever
-// writes, reads, merges or frees something else meanwhile.
+// No sample is lost while a segment becomes a block, during concurrent writes, reads, merges and
+// frees of other series.
 func TestSealLosesNothing(t *testing.T) {
 	var now clock
 	now.Store(base)
@@ -116,8 +116,7 @@ func TestSealLosesNothing(t *testing.T) {
 	}
 }
 
-// Whatever happens to a segment while it is encoded, its block takes its place
-// only if it still holds what the segment does.
+// A block replaces the rows of its segment only if the segment has not changed during the encoding.
 func TestWhileSealing(t *testing.T) {
 	a, b := thread("0"), thread("1")
 	f := func(name string, act func(s *Store, again func() []sealing) []sealing, wantA, wantB []float64, wantBlocks int) {
@@ -143,7 +142,7 @@ func TestWhileSealing(t *testing.T) {
 			if len(jobs) != 1 {
 				t.Fatalf("%d segments, want one", len(jobs))
 			}
-			s.seal(h, append(act(s, again), jobs...)) // the oldest is the last to be ready
+			s.seal(h, append(act(s, again), jobs...)) // the oldest encoding finishes last
 			for device, want := range map[Device][]float64{a: wantA, b: wantB} {
 				sel := Selection{Cluster: "alpha", Host: "n1", Metric: "fast", Type: "hwthread", TypeIDs: []string{device.TypeID}}
 				d, err := s.Read(context.Background(), sel, Range{From: base, To: base + 3, Pad: true})
@@ -179,8 +178,7 @@ func TestWhileSealing(t *testing.T) {
 	}, nil, nil, 0)
 }
 
-// A merged block takes the place of the blocks that it was made of only if they
-// are still there.
+// A merged block replaces its source blocks only if they have not changed.
 func TestWhileMerging(t *testing.T) {
 	f := func(name string, wantMerged bool, act func(s *Store, l *lane)) {
 		t.Run(name, func(t *testing.T) {

@@ -8,8 +8,8 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// segment is a window of a lane's slots: either a block, or rows. The host's lock guards all fields.
-// The bytes of a block and the rows of a closed segment never change.
+// segment is a window of a lane's slots: either a block, or rows. The host's lock guards all
+// fields. The bytes of a block and the rows of a closed segment never change.
 type segment struct {
 	first      int64 // slot
 	slots      int
@@ -17,8 +17,8 @@ type segment struct {
 	sealed     *block.Block // nil while there are rows
 	stored     bool         // a committed snapshot holds the block
 
-	// An open segment has a row for each slot that holds a sample: the values of the slot by column,
-	// NaN where there is none. Rows are only as long as their last sample requires.
+	// An open segment has a row for each slot that holds a sample: the values of the slot by
+	// column, NaN where there is none. Rows are only as long as their last sample requires.
 	rows     [][]float64
 	closed   bool   // the rows are being sealed
 	borrowed []bool // rows that must be copied before a write, because someone else reads them; nil: none
@@ -136,8 +136,8 @@ func (g *segment) values(d *codec.Decoder) (n int64, err error) {
 	return n + sealed, err
 }
 
-// maxOpen is how many segments of a lane may be open: the head, for a short time its predecessor, and
-// a few that late samples have reopened.
+// maxOpen is how many segments of a lane may be open: the head, for a short time its predecessor,
+// and a few that late samples have reopened.
 const maxOpen = 4
 
 // headGrace is how many slots the lane must be past the end of a head before it is sealed, because

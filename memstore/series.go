@@ -23,8 +23,8 @@ type Key struct {
 	Device                Device
 }
 
-// Series is one metric of one device: the target of a [Sample]. It stays usable, though slower, after
-// it was removed from the store; [Series.Gone] then tells the caller to look it up again.
+// Series is one metric of one device: the target of a [Sample]. It stays usable, though slower,
+// after it was removed from the store; [Series.Gone] then tells the caller to look it up again.
 //
 // It fits in one cache line, because most of the cost of storing a sample is waiting for the cache.
 type Series struct {
@@ -60,8 +60,8 @@ func (sr *Series) Key() Key {
 }
 
 // Series returns the series of a key, which it creates if necessary. The error is
-// [ErrUnknownMetric], or wraps [ErrName] or [ErrLimit] and says what and where, or is [ErrMemory] if
-// a new series would exceed the memory limit.
+// [ErrUnknownMetric], or wraps [ErrName] or [ErrLimit] and says what and where, or is [ErrMemory]
+// if a new series would exceed the memory limit.
 func (s *Store) Series(k Key) (*Series, error) {
 	m := s.metrics[k.Metric]
 	if m == nil {
@@ -129,8 +129,8 @@ func checkName(name string, limit int) error {
 // maxFileName is NAME_MAX of Linux, in bytes.
 const maxFileName = 255
 
-// checkPathElement refuses names that could leave a directory: the names of clusters and hosts become
-// file names.
+// checkPathElement refuses names that could leave a directory: the names of clusters and hosts
+// become file names.
 func checkPathElement(name string) error {
 	switch {
 	case name == "":

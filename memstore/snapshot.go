@@ -9,9 +9,9 @@ import (
 	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
-// Snapshot returns the state of each host while writes continue. The state of one host is consistent.
-// A snapshot contains everything recorded before [Store.Snapshot], and possibly some of what is
-// recorded later. It is for one goroutine.
+// Snapshot returns the state of each host while writes continue. The state of one host is
+// consistent. A snapshot contains everything recorded before [Store.Snapshot], and possibly some of
+// what is recorded later. It is for one goroutine.
 type Snapshot struct {
 	store     *Store
 	freed     map[hostName][]freedWindow
@@ -45,8 +45,9 @@ func (n *Snapshot) Clusters() []string {
 	return slices.Compact(names)
 }
 
-// Hosts calls f for each host of a cluster, ordered by name, until f fails. A state has all series of
-// the host, its open windows, and the blocks that are in no committed snapshot. f owns the state.
+// Hosts calls f for each host of a cluster, ordered by name, until f fails. A state has all series
+// of the host, its open windows, and the blocks that are in no committed snapshot. f owns the
+// state.
 func (n *Snapshot) Hosts(cluster string, f func(HostState) error) error {
 	names := n.store.Hosts(cluster)
 	for name := range n.freed {

@@ -2,8 +2,8 @@ package memstore
 
 import "github.com/ringstore/ringstore/memstore/block"
 
-// HostState is the state of a host for package archive: the places of its series, and windows of their
-// samples.
+// HostState is the state of a host for package archive: the places of its series, and windows of
+// their samples.
 type HostState struct {
 	Cluster, Host string
 	Number        uint32 // by which a [Record] names the host

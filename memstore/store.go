@@ -3,7 +3,8 @@
 //
 // It depends on no transport, no tokens and no files. [Store.Write] stores samples, [Store.Read]
 // answers queries, and Options.Now is the clock. For durability, package archive stores the records
-// of [Store.WriteRecord] and the states of [Store.Snapshot], and restores them with [Store.Restore].
+// of [Store.WriteRecord] and the states of [Store.Snapshot], and restores them with
+// [Store.Restore].
 package memstore
 
 import (
@@ -31,9 +32,9 @@ type Options struct {
 	MemoryLimit int64
 
 	// Needed returns the time, in Unix milliseconds, since which running jobs need the samples of a
-	// host, or [NotNeeded] if no job runs there; nil means that no job runs anywhere. Needed windows
-	// stay beyond the retention and are evicted last. Needed is called for every host every few
-	// seconds, without a lock held, and must return at once.
+	// host, or [NotNeeded] if no job runs there; nil means that no job runs anywhere. Needed
+	// windows stay beyond the retention and are evicted last. Needed is called for every host every
+	// few seconds, without a lock held, and must return at once.
 	Needed func(cluster, host string) int64
 
 	// KeepUnstored keeps windows beyond the retention until a snapshot that contains them has been
@@ -227,8 +228,8 @@ func (s *Store) Size() Size {
 	return n
 }
 
-// Values counts the samples that the store holds. It reads the statistics of every block, which takes
-// a while. The error reports damaged blocks.
+// Values counts the samples that the store holds. It reads the statistics of every block, which
+// takes a while. The error reports damaged blocks.
 func (s *Store) Values() (n int64, err error) {
 	var d codec.Decoder
 	for _, h := range s.allHosts() {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Samples are written as seconds after base; the answer is of [0, 300) padded.
+// Samples are written as seconds after base; the answer is [0, 300), padded.
 func TestSlots(t *testing.T) {
 	type sample struct{ at, value float64 }
 	f := func(name string, written []sample, from int64, want []float64, wantFrom int64) {
@@ -61,7 +61,7 @@ func TestRefusals(t *testing.T) {
 	f("not a number", base, nan, RefusedValue)
 }
 
-// A batch's refusals name their places, and the others are stored.
+// Refusals have the indexes of the samples; the other samples of the batch are stored.
 func TestRefusalsLeaveTheRest(t *testing.T) {
 	s := newStore(t, clockAt(base))
 	a, b := series(t, s, "n1", "load", Device{}), series(t, s, "n2", "load", Device{})
@@ -75,8 +75,8 @@ func TestRefusalsLeaveTheRest(t *testing.T) {
 	}
 }
 
-// Whatever the phases of a host's sources, jitter below a quarter of the
-// frequency loses no sample, and sums align.
+// With any phases of a host's sources, jitter below a quarter of the frequency loses no sample, and
+// sums align.
 func TestJitterLosesNothing(t *testing.T) {
 	for seed := range uint64(50) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -135,7 +135,7 @@ func TestRetention(t *testing.T) {
 	if !old.Gone() || young.Gone() {
 		t.Errorf("gone: old %t, young %t", old.Gone(), young.Gone())
 	}
-	// A handle of a host that has left still stores.
+	// A series of a removed host can still be written to.
 	put(t, s, old, float64(now), 7)
 	d := read(t, s, Selection{Cluster: "alpha", Host: "old", Metric: "load"}, Range{From: now, To: now + 60})
 	if !same(d.Values, []float64{7}) {

@@ -8,9 +8,9 @@ type Usage struct {
 	Bytes   int64 // of blocks and open windows
 }
 
-// Usage returns the usage of each host and each metric, in no particular order. Bytes that the series
-// of a host share, such as block directories, count for the host only. It walks all blocks, and
-// locks one host at a time.
+// Usage returns the usage of each host and each metric, in no particular order. Bytes that the
+// series of a host share, such as block directories, count for the host only. It walks all blocks,
+// and locks one host at a time.
 func (s *Store) Usage() (hosts, metrics []Usage) {
 	byMetric := make(map[*metric]*Usage)
 	for _, h := range s.allHosts() {

@@ -15,7 +15,7 @@ func TestUsage(t *testing.T) {
 	if hosts, metrics := s.Usage(); len(hosts)+len(metrics) > 0 {
 		t.Errorf("of nothing: %v, %v", hosts, metrics)
 	}
-	values := make([]float64, 1000) // some windows, the last of them open
+	values := make([]float64, 1000) // several windows, the last one open
 	for i := range values {
 		values[i] = float64(i) / 7
 	}

@@ -14,7 +14,8 @@ type Span struct{ From, To int64 }
 // statistics all other samples do not exist. The returned slices are not modified.
 type Visibility func(Device) []Span
 
-// Holds reports whether the store has a visible sample of a host. The error reports a damaged block.
+// Holds reports whether the store has a visible sample of a host. The error reports a damaged
+// block.
 func (s *Store) Holds(cluster, host string, visible Visibility) (bool, error) {
 	h := s.host(cluster, host)
 	if h == nil {
@@ -78,8 +79,8 @@ func (sr *Series) slots(s Span) (older, newer slotRange) {
 	return older.within(slotRange{older.first, moved}), newer.within(slotRange{moved, newer.end})
 }
 
-// holdsIn reports whether a series has a sample in a range of slots. It sets rd.err and returns true
-// if a block cannot be read.
+// holdsIn reports whether a series has a sample in a range of slots. It sets rd.err and returns
+// true if a block cannot be read.
 func (rd *reader) holdsIn(sr *Series, in slotRange) bool {
 	in = in.within(slotRange{sr.first, sr.last + 1})
 	if in.first == in.end {

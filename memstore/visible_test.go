@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// twins are a store with all samples and one with those only that may be read.
+// twins are a store with all samples and a store with only the visible ones.
 type twins struct {
 	all, seen *Store
 	visible   map[string]Visibility // by host
@@ -134,8 +134,7 @@ func randomVisibility(r *rand.Rand, minutes int64) Visibility {
 	}
 }
 
-// What is read of the one store equals the answer of the other, be it values, an
-// error or statistics.
+// Both stores give the same answers: values, errors and statistics.
 func TestReadingSomeIsReadingAStoreOfThese(t *testing.T) {
 	for seed := range uint64(2) {
 		r := rand.New(rand.NewPCG(seed, 7))
@@ -190,8 +189,8 @@ func TestReadingSomeIsReadingAStoreOfThese(t *testing.T) {
 	}
 }
 
-// A collector that is started again sends at other seconds of the minute. What it
-// sent before is not shown as of a time at which it was not taken.
+// A restarted collector sends at other seconds of the minute. The earlier samples must not become
+// visible for a time at which they were not taken.
 func TestAPhaseThatMovesShowsNobodyElsesSample(t *testing.T) {
 	clock := int64(base)
 	s, err := New(Options{
@@ -223,9 +222,9 @@ func TestAPhaseThatMovesShowsNobodyElsesSample(t *testing.T) {
 		}
 		return ones, twos
 	}
-	put(25, 1) // the lane's grid
+	put(25, 1) // sets the lane's grid
 	for m := range int64(20) {
-		put(60*m+25, float64(1+m/10)) // from 600 s on another job runs
+		put(60*m+25, float64(1+m/10)) // another job starts at 600 s
 	}
 	if ones, twos := sees(0, 610); ones != 10 || twos != 0 {
 		t.Errorf("before: %d of its own, %d of the other's", ones, twos)

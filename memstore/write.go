@@ -33,10 +33,10 @@ const (
 	RefusedUnreadable RefusalReason = "what is stored of its time cannot be read"
 )
 
-// Write stores a batch and returns the refused samples, in the order of the batch. Of several samples
-// for one slot the last one counts. Consecutive samples of one host share one acquisition of its
-// lock; completed windows are sealed after it is released. The error is [ErrMemory]: then a prefix of
-// the batch was stored, possibly nothing.
+// Write stores a batch and returns the refused samples, in the order of the batch. Of several
+// samples for one slot the last one counts. Consecutive samples of one host share one acquisition
+// of its lock; completed windows are sealed after it is released. The error is [ErrMemory]: then a
+// prefix of the batch was stored, possibly nothing.
 func (s *Store) Write(batch []Sample) ([]Refusal, error) { return s.WriteRecord(batch, nil) }
 
 // WriteRecord is like [Store.Write] and appends the stored samples to r unless r is nil, also those
@@ -133,8 +133,9 @@ func (s *Store) writeAgain(x Sample, p period, r *Record) (RefusalReason, error)
 	}
 }
 
-// store stores and records one sample, and sets c for the samples that follow; the host is locked. If
-// the slot lies in a block, store changes nothing and returns the reopening that must come first.
+// store stores and records one sample, and sets c for the samples that follow; the host is locked.
+// If the slot lies in a block, store changes nothing and returns the reopening that must come
+// first.
 func (s *Store) store(h *host, x Sample, p period, r *Record, c *cursor) (RefusalReason, *reopening) {
 	*c = cursor{}
 	sr := x.Series
@@ -196,8 +197,8 @@ type cursor struct {
 	row          []float64
 }
 
-// store stores a sample in the row if it belongs there and is the newest of its series. Otherwise it
-// returns false and changes nothing.
+// store stores a sample in the row if it belongs there and is the newest of its series. Otherwise
+// it returns false and changes nothing.
 func (c *cursor) store(x *Sample, r *Record) bool {
 	sr := x.Series
 	if x.Time != c.time || sr.lane != c.lane || sr.Gone() || sr.phase.offset != c.offset || sr.last >= c.slot ||

@@ -8,7 +8,7 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// benchmarked is the window of a host with 700 series, a seventh of them noise.
+// benchmarked is the window of a host with 700 series, of which a seventh is noise.
 func benchmarked(dense bool) window {
 	r := rand.New(rand.NewPCG(1, 1))
 	w := window{head: minute(144)}
@@ -48,7 +48,7 @@ func BenchmarkFind(b *testing.B) {
 	}
 }
 
-// BenchmarkBuilder seals a window; its figure is for one value.
+// BenchmarkBuilder seals a window and reports the time per value.
 func BenchmarkBuilder(b *testing.B) {
 	for name, generation := range map[string]uint8{"sealed": 0, "merged": 1} {
 		b.Run(name, func(b *testing.B) {
@@ -64,7 +64,7 @@ func BenchmarkBuilder(b *testing.B) {
 	}
 }
 
-// BenchmarkDecode reads a column of a block after the other.
+// BenchmarkDecode decodes the columns of a block one by one.
 func BenchmarkDecode(b *testing.B) {
 	built := benchmarked(true).build(new(block.Builder))
 	values := make([]float64, built.Slots)

@@ -204,8 +204,8 @@ func (b *Block) column(i int) []byte {
 	return b.body[begin:b.end(i)]
 }
 
-// Decode fills dst with values of column i. from is the index of the first one; from+len(dst) must not
-// exceed Slots. The error wraps a [*binfmt.DamageError].
+// Decode fills dst with values of column i. from is the index of the first one; from+len(dst) must
+// not exceed Slots. The error wraps a [*binfmt.DamageError].
 func (b *Block) Decode(d *codec.Decoder, dst []float64, i, from int) error {
 	var err error
 	if from == 0 && len(dst) == b.Slots {

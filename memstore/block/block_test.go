@@ -12,9 +12,9 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// Whatever goes into a block comes out of its bytes, to the bit.
+// Decoding the bytes of a block gives the original values, to the bit.
 func TestRoundTrip(t *testing.T) {
-	var w block.Builder // one for all: nothing stays behind in it
+	var w block.Builder // shared: it must not keep state
 	for _, slots := range []int{1, 2, 7, 8, 60, 144, 300} {
 		for seed := range uint64(12) {
 			t.Run(fmt.Sprintf("%d slots, seed %d", slots, seed), func(t *testing.T) {
@@ -26,7 +26,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// The header's fields hold what they may.
+// The fields of the header can have all allowed values.
 func TestHeaderRange(t *testing.T) {
 	var w block.Builder
 	f := func(name string, h block.Header, offset int64) {
@@ -44,7 +44,7 @@ func TestHeaderRange(t *testing.T) {
 	f("ten thousand years", block.Header{Frequency: 1000 * 86400 * 365 * 10_000, First: 2, Slots: 3}, 0)
 }
 
-// What a block cannot hold is the caller's mistake, and no block is made of it.
+// The builder panics for input that the format cannot represent.
 func TestBuilderRefuses(t *testing.T) {
 	f := func(name string, h block.Header, values []float64, columns ...block.Column) {
 		t.Run(name, func(t *testing.T) {
@@ -76,7 +76,7 @@ func TestBuilderRefuses(t *testing.T) {
 	f("a time that overflows", block.Header{Frequency: 60_000, First: math.MaxInt64 / 60_000, Slots: 1}, one, block.Column{})
 }
 
-// A window without a sample makes no block.
+// A window without samples makes no block.
 func TestEmptyWindow(t *testing.T) {
 	var w block.Builder
 	for _, columns := range [][]block.Column{nil, {{ID: 0}}, {{ID: 3}, {ID: 4}}} {
@@ -90,7 +90,7 @@ func TestEmptyWindow(t *testing.T) {
 	}
 }
 
-// A builder's blocks do not share its memory.
+// Blocks do not share memory with their builder.
 func TestBlocksStay(t *testing.T) {
 	var w block.Builder
 	r := rand.New(rand.NewPCG(5, 5))
@@ -134,7 +134,7 @@ func TestFind(t *testing.T) {
 	f("far behind sparse", sparse, math.MaxUint32, none)
 }
 
-// Any run of slots of any column reads as the whole does there.
+// Decoding any range of slots gives the same values as decoding the whole column.
 func TestDecodeRanges(t *testing.T) {
 	r := rand.New(rand.NewPCG(6, 6))
 	var d codec.Decoder
@@ -159,8 +159,8 @@ func TestDecodeRanges(t *testing.T) {
 	}
 }
 
-// Blocks tell the statistics of their columns, merged or not; and only those of
-// merged blocks are in the columns' heads.
+// All blocks have statistics of their columns, but only those of merged blocks are in the columns'
+// heads.
 func TestStats(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	var d codec.Decoder
@@ -182,7 +182,7 @@ func TestStats(t *testing.T) {
 				t.Errorf("generation %d column %d: %+v, want %+v", generation, i, got, want)
 			}
 		}
-		for range 2 { // counted, and remembered
+		for range 2 { // the second call uses the stored count
 			if got, err := b.Values(&d); err != nil || got != samples {
 				t.Errorf("generation %d: %d samples, want %d; %v", generation, got, samples, err)
 			}
@@ -193,7 +193,7 @@ func TestStats(t *testing.T) {
 	}
 }
 
-// close compares sums; that of a decimal column is the exact one.
+// close compares sums. The sum of a decimal column is exact, that of others is not.
 func close(a, b float64) bool {
 	return a == b || a != a && b != b || math.Abs(a-b) <= 1e-12*math.Abs(b)
 }
@@ -219,7 +219,7 @@ func TestWithout(t *testing.T) {
 		if !bytes.Equal(b.Bytes(), before) {
 			t.Fatal("the block that columns were dropped from has changed")
 		}
-		// The others stay byte for byte: it is the block that they alone make.
+		// The result has the same bytes as a block made of the remaining columns only.
 		if alone := want.build(new(block.Builder)); (less == nil) != (alone == nil) || less != nil && !bytes.Equal(less.Bytes(), alone.Bytes()) {
 			t.Fatalf("seed %d: the remaining columns are not what they were", seed)
 		}

@@ -14,8 +14,8 @@ type Column struct {
 	Offset int64  // of its samples from the slot times, milliseconds
 }
 
-// Builder makes blocks. Call Reset before the first use. A Builder reuses its scratch memory; only one
-// goroutine may use it at a time.
+// Builder makes blocks. Call Reset before the first use. A Builder reuses its scratch memory; only
+// one goroutine may use it at a time.
 type Builder struct {
 	head    Header
 	before  *Block // the block of the preceding window, or nil
@@ -32,14 +32,14 @@ func (w *Builder) Reset(h Header) {
 	w.columns, w.ends, w.body = w.columns[:0], w.ends[:0], w.body[:0]
 }
 
-// Follow sets the block of the preceding window, which may be nil. Columns similar to those of b are
-// then encoded faster. Merged blocks do not use it: for them, the encoder makes every choice again.
-// The builder refers to b until Finish.
+// Follow sets the block of the preceding window, which may be nil. Columns similar to those of b
+// are then encoded faster. Merged blocks do not use it: for them, the encoder makes every choice
+// again. The builder refers to b until Finish.
 func (w *Builder) Follow(b *Block) { w.before = b }
 
-// Add adds a column unless all its values are NaN. Columns must be added in ascending order of their
-// numbers. A column has one value per slot. Only merged blocks contain statistics, which would be a
-// large part of a short block.
+// Add adds a column unless all its values are NaN. Columns must be added in ascending order of
+// their numbers. A column has one value per slot. Only merged blocks contain statistics, which
+// would be a large part of a short block.
 func (w *Builder) Add(c Column, values []float64) {
 	if len(values) != w.head.Slots {
 		panic(fmt.Sprintf("block: column: expected %d values, got %d", w.head.Slots, len(values)))
@@ -76,8 +76,8 @@ func (w *Builder) add(c Column, appendTo func([]byte) []byte) {
 	w.ends = append(w.ends, uint32(len(w.body)))
 }
 
-// Finish returns the block, in one allocation of its exact size, or nil if it has no column. It panics
-// if the header or the columns violate the format.
+// Finish returns the block, in one allocation of its exact size, or nil if it has no column. It
+// panics if the header or the columns violate the format.
 func (w *Builder) Finish() *Block {
 	w.before = nil
 	if len(w.columns) == 0 {

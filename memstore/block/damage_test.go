@@ -14,7 +14,7 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// Whatever is cut off, it is an error.
+// A truncated block is an error.
 func TestTruncated(t *testing.T) {
 	for name, w := range goldens() {
 		data := w.build(new(block.Builder)).Bytes()
@@ -28,7 +28,7 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-// Whichever bit is wrong, it is an error.
+// A single flipped bit is an error.
 func TestFlippedBits(t *testing.T) {
 	for name, w := range goldens() {
 		data := w.build(new(block.Builder)).Bytes()
@@ -46,7 +46,7 @@ func TestFlippedBits(t *testing.T) {
 	}
 }
 
-// Neither are two blocks one, nor bytes before or behind one.
+// Two blocks, and bytes before or after a block, are errors.
 func TestMoreThanABlock(t *testing.T) {
 	data := goldens()["example"].build(new(block.Builder)).Bytes()
 	for _, more := range [][]byte{slices.Concat(data, data), slices.Concat(data, []byte{0}), slices.Concat([]byte{0}, data)} {
@@ -58,8 +58,7 @@ func TestMoreThanABlock(t *testing.T) {
 	}
 }
 
-// checkCorrupt checks that an error, if there is one, names a place in the
-// block.
+// checkCorrupt checks that an error, unless it is nil, has an offset inside the block.
 func checkCorrupt(t *testing.T, err error, size int) {
 	t.Helper()
 	if err == nil {
@@ -74,7 +73,7 @@ func checkCorrupt(t *testing.T, err error, size int) {
 	}
 }
 
-// draft is a block whose fields lie as they please; its checksum is right.
+// draft is a block with arbitrary fields and a correct checksum.
 type draft struct {
 	magic                           string
 	version, flags, generation      byte
@@ -133,8 +132,8 @@ func TestSoundDraft(t *testing.T) {
 	}
 }
 
-// A block that is wrong under a right checksum is an error that tells where,
-// and costs no memory.
+// A damaged block with a correct checksum is an error with the offset of the damage. It takes no
+// memory.
 func TestDamaged(t *testing.T) {
 	f := func(name string, offset int, reason string, change func(d *draft)) {
 		t.Run(name, func(t *testing.T) {
@@ -197,8 +196,8 @@ func TestDamaged(t *testing.T) {
 	f("bytes behind", bodyAt+4, "after the last column", func(d *draft) { d.body = append(d.body, 0) })
 }
 
-// A column that is wrong under a right checksum is an error as it is decoded,
-// and leaves the others alone.
+// A damaged column in a block with a correct checksum is an error when it is decoded. The other
+// columns are not affected.
 func TestDamagedColumn(t *testing.T) {
 	f := func(name string, column ...byte) {
 		t.Run(name, func(t *testing.T) {

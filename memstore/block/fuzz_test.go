@@ -10,9 +10,9 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// FuzzOpen opens hostile bytes, as they are and with the checksum put right: an
-// error or a block, never a panic, and no memory that the bytes do not justify.
-// Columns decode, in whole and in part alike, or are an error.
+// FuzzOpen opens hostile bytes, unchanged and with a corrected checksum. The result is an error or
+// a block, never a panic, and the memory is proportional to the bytes. Decoding a column, or a part
+// of it, gives the same values or an error.
 func FuzzOpen(f *testing.F) {
 	for _, w := range goldens() {
 		data := w.build(new(block.Builder)).Bytes()
@@ -38,14 +38,14 @@ func FuzzOpen(f *testing.F) {
 			t.Fatalf("%d bytes are allocated for a block of %d", used, len(data))
 		}
 		checkCorrupt(t, err, len(data))
-		if err != nil || b.Slots > 1<<14 { // so much for one value a column is legal, but slow
+		if err != nil || b.Slots > 1<<14 { // legal, but slow
 			return
 		}
 		checkHostile(t, b)
 	})
 }
 
-// checkHostile reads all of a block that may have been made by an enemy.
+// checkHostile reads everything in a block that may be hostile.
 func checkHostile(t *testing.T, b *block.Block) {
 	var d codec.Decoder
 	sound := 0
@@ -83,7 +83,7 @@ func checkHostile(t *testing.T, b *block.Block) {
 	}
 }
 
-// FuzzRoundTrip takes its bytes for the values of a window's columns.
+// FuzzRoundTrip uses its bytes as the values of the columns of a window.
 func FuzzRoundTrip(f *testing.F) {
 	for i, w := range []string{"example", "dense", "sparse", "limits"} {
 		var seed []byte

@@ -17,7 +17,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden blocks anew")
 
-// goldens returns what the golden blocks hold, by the names of their files.
+// goldens returns the contents of the golden blocks by file name.
 func goldens() map[string]window {
 	column := func(slots int, f func(i int) float64) []float64 {
 		values := make([]float64, slots)
@@ -77,9 +77,9 @@ func goldens() map[string]window {
 	return all
 }
 
-// Blocks of version 1 stay readable, and are written as they were. If the
-// encoder chooses better, run with -update and look at the difference; if a file
-// cannot be read, the format is broken. A new version gets a folder of its own.
+// Blocks of version 1 stay readable, and the builder still writes the same bytes. If the encoder
+// has improved, run with -update and check the difference. If a file is unreadable, the format is
+// broken. A new version gets a new directory.
 func TestGolden(t *testing.T) {
 	all := goldens()
 	dir := filepath.Join("testdata", "v1")
@@ -113,7 +113,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// The example of ../FORMAT.md is what the builder makes.
+// The builder makes the example of ../FORMAT.md.
 func TestExampleOfTheFormat(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "FORMAT.md"))
 	if err != nil {

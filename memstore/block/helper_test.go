@@ -18,7 +18,7 @@ func minute(slots int) block.Header {
 	return block.Header{Frequency: 60_000, Grid: 17_000, First: 29_750_000, Slots: slots}
 }
 
-// window is what a block is made of.
+// window is the input of a builder.
 type window struct {
 	head    block.Header
 	columns []block.Column
@@ -33,7 +33,7 @@ func (w window) build(b *block.Builder) *block.Block {
 	return b.Finish()
 }
 
-// kept returns the window without the columns that hold no sample.
+// kept returns the window without the columns that have no sample.
 func (w window) kept() window {
 	k := window{head: w.head}
 	for i, c := range w.columns {
@@ -65,7 +65,7 @@ func randomWindow(r *rand.Rand, n, slots int, dense, offsets bool) window {
 	return w
 }
 
-// randomColumn returns values in one of the ways that metrics have them.
+// randomColumn returns values of one of several typical kinds of metrics.
 func randomColumn(r *rand.Rand, kind, slots int) []float64 {
 	values := make([]float64, slots)
 	walk := float64(r.IntN(5000))
@@ -91,8 +91,7 @@ func randomColumn(r *rand.Rand, kind, slots int) []float64 {
 	return values
 }
 
-// checkBlock holds a block, and what is read back from its bytes, against a
-// window.
+// checkBlock compares a block, and the block opened from its bytes, with a window.
 func checkBlock(t *testing.T, b *block.Block, want window) {
 	t.Helper()
 	want = want.kept()
@@ -157,7 +156,7 @@ func checkSame(t *testing.T, got, want []float64) {
 	}
 }
 
-// sealed appends the right checksum to what may be no block.
+// sealed appends the correct checksum to content, which need not be a valid block.
 func sealed(content []byte) []byte {
 	return binary.LittleEndian.AppendUint32(content[:len(content):len(content)], binfmt.Checksum(content))
 }

@@ -7,8 +7,7 @@ import (
 	"github.com/ringstore/ringstore/memstore/block"
 )
 
-// What a block takes beside its columns' values, to the byte. The values here
-// are all zero, which takes one byte a column.
+// The overhead of a block, to the byte. All values here are zero, which takes one byte per column.
 func TestSize(t *testing.T) {
 	f := func(name string, want, columns int, h block.Header, column func(i int) block.Column) {
 		t.Helper()
@@ -37,8 +36,7 @@ func TestSize(t *testing.T) {
 	})
 }
 
-// A builder that has made a block makes the next in two allocations: its bytes
-// and the Block itself.
+// A used builder makes a block with two allocations: the bytes and the Block.
 func TestBuilderAllocations(t *testing.T) {
 	w := window{head: minute(60)}
 	for i := range 100 {

@@ -11,7 +11,7 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// windows cuts a column into pieces of n slots, as a store's blocks would.
+// windows divides a column into windows of n slots, as the blocks of a store do.
 func windows(columns [][]float64, n int) (pieces [][]float64) {
 	for _, column := range columns {
 		for piece := range slices.Chunk(column, n) {
@@ -47,7 +47,7 @@ func roundTo24(columns [][]float64) [][]float64 {
 	return rounded
 }
 
-// hwthread makes the ten columns of a hwthread of the synthetic cluster.
+// hwthread returns the ten columns of a hwthread of the synthetic cluster.
 func hwthread(r *rand.Rand, n int) [][]float64 {
 	var columns [][]float64
 	for _, column := range []func(*rand.Rand, int) []float64{
@@ -118,7 +118,7 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
-// BenchmarkAppendLike encodes windows, each like the one of its column before it.
+// BenchmarkAppendLike encodes windows, each like the previous window of its column.
 func BenchmarkAppendLike(b *testing.B) {
 	names, sets := classes(b)
 	for _, name := range names {

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// maxField is the maximum width of a field that fits in one load of 64 bits for every position of the
-// field in its first byte.
+// maxField is the maximum width of a field that fits in one load of 64 bits for every position of
+// the field in its first byte.
 const maxField = 57
 
 // bitWriter appends fields to buf, the low bit of a byte first.

@@ -13,9 +13,9 @@ type shape struct {
 // patchBits is about the size of a patch.
 const patchBits = 72
 
-// choose chooses the form of a column and prepares it: e.ints has the integers, and e.model is fitted to
-// them. It chooses the domain by a few samples and fits one model, or two if a dictionary may be
-// smaller.
+// choose chooses the form of a column and prepares it: e.ints has the integers, and e.model is
+// fitted to them. It chooses the domain by a few samples and fits one model, or two if a dictionary
+// may be smaller.
 func (e *Encoder) choose(samples []float64, common common) shape {
 	var s shape
 	if d, ok := e.decimals(samples); ok {

@@ -7,15 +7,15 @@
 // [math.NaN].
 //
 // Encoding has three steps. A domain turns the values into integers: decimal.go (v*10^e is an
-// integer), pattern.go (the bits of the float) or dictionary.go (an index into the distinct values).
-// A predictor (predict.go) turns the integers into small residuals. A prefix code (ladder.go,
-// prefix.go) writes the residuals in about as many bits as their entropy. Constant and incompressible
-// columns have forms of their own.
+// integer), pattern.go (the bits of the float) or dictionary.go (an index into the distinct
+// values). A predictor (predict.go) turns the integers into small residuals. A prefix code
+// (ladder.go, prefix.go) writes the residuals in about as many bits as their entropy. Constant and
+// incompressible columns have forms of their own.
 //
-// The decimal domain and its patches come from ALP (Afroozeh, Kuffo, Boncz: SIGMOD 2024), the ladder
-// from the hybrid integers of JPEG XL (ISO/IEC 18181-1). There is no form that codes the XOR of
-// neighbours (Gorilla: VLDB 2015, Chimp: VLDB 2022), because it made none of the measured metrics
-// smaller.
+// The decimal domain and its patches come from ALP (Afroozeh, Kuffo, Boncz: SIGMOD 2024), the
+// ladder from the hybrid integers of JPEG XL (ISO/IEC 18181-1). There is no form that codes the XOR
+// of neighbours (Gorilla: VLDB 2015, Chimp: VLDB 2022), because it made none of the measured
+// metrics smaller.
 package codec
 
 import "math"
@@ -23,8 +23,8 @@ import "math"
 // MaxSlots is the maximum length of a column.
 const MaxSlots = 1 << 20
 
-// The tag is the first byte of a column: the form in the low three bits, flags in the others. Forms 6
-// and 7 are reserved.
+// The tag is the first byte of a column: the form in the low three bits, flags in the others. Forms
+// 6 and 7 are reserved.
 const (
 	formEmpty      = 0 // no slot has a sample
 	formConstant   = 1 // every sample is the same
@@ -63,9 +63,9 @@ func (e *Encoder) Append(dst []byte, values []float64) []byte {
 }
 
 // AppendLike is like [Encoder.Append] for a column that is probably similar to another: like is the
-// encoding of n slots, usually the previous window of the same series. If the columns are similar, it
-// takes a fifth less time than Append and hardly more bytes; otherwise a little more time. like may
-// be empty or any other bytes.
+// encoding of n slots, usually the previous window of the same series. If the columns are similar,
+// it takes a fifth less time than Append and hardly more bytes; otherwise a little more time. like
+// may be empty or any other bytes.
 func (e *Encoder) AppendLike(dst []byte, values []float64, like []byte, n int) []byte {
 	return e.append(dst, values, 0, e.guideOf(like, n))
 }
@@ -92,8 +92,8 @@ func (e *Encoder) append(dst []byte, values []float64, stats byte, g guide) []by
 	return e.appendVaried(dst, samples, common, tag, g)
 }
 
-// appendVaried encodes at least two different samples, in the shape of g if that still fits well, else
-// in the smallest shape.
+// appendVaried encodes at least two different samples, in the shape of g if that still fits well,
+// else in the smallest shape.
 func (e *Encoder) appendVaried(dst []byte, samples []float64, common common, tag byte, g guide) []byte {
 	s, ok := e.follow(samples, common, g)
 	if !ok {
@@ -123,8 +123,8 @@ func commonBits(samples []float64) common {
 	return c
 }
 
-// samples returns the values that are not NaN and their common bits. If there are NaN, it also returns
-// tagNulls and sets e.presence to the runs of presence.
+// samples returns the values that are not NaN and their common bits. If there are NaN, it also
+// returns tagNulls and sets e.presence to the runs of presence.
 func (e *Encoder) samples(values []float64) ([]float64, common, byte) {
 	full := 0
 	c := common{all: ^uint64(0)}
@@ -159,7 +159,8 @@ func (e *Encoder) samples(values []float64) ([]float64, common, byte) {
 	return compact[:count], commonBits(compact[:count]), tagNulls
 }
 
-// body starts the bit stream at the end of a column, with the presence of the samples and the patches.
+// body starts the bit stream at the end of a column, with the presence of the samples and the
+// patches.
 func (e *Encoder) body(dst []byte, tag byte, samples int) bitWriter {
 	w := bitWriter{buf: dst}
 	if tag&tagNulls != 0 {

@@ -12,13 +12,13 @@ import (
 	"testing"
 )
 
-// kind makes columns of one kind, as collectors send them.
+// kind generates columns of one kind, as collectors send them.
 type kind struct {
 	name   string
 	column func(r *rand.Rand, n int) []float64
 }
 
-// each makes a column from a function that is called for each slot.
+// each makes a column by calling a function for each slot.
 func each(value func(r *rand.Rand, i int) float64) func(*rand.Rand, int) []float64 {
 	return func(r *rand.Rand, n int) []float64 {
 		column := make([]float64, n)
@@ -45,7 +45,7 @@ func walk(start, step float64, decimals int) func(*rand.Rand, int) []float64 {
 	}
 }
 
-// noise is a base with a tenth of normal noise and all 17 digits.
+// noise is a base with normal noise of a tenth, with 17 digits.
 func noise(base float64) func(*rand.Rand, int) []float64 {
 	return each(func(r *rand.Rand, _ int) float64 { return base * (1 + 0.1*r.NormFloat64()) })
 }
@@ -56,7 +56,7 @@ func decimals(places int) func(*rand.Rand, int) []float64 {
 	})
 }
 
-// gaps puts NaN where missing says.
+// gaps replaces the values for which missing returns true by NaN.
 func gaps(column func(*rand.Rand, int) []float64, missing func(r *rand.Rand, i, n int) bool) func(*rand.Rand, int) []float64 {
 	return func(r *rand.Rand, n int) []float64 {
 		values := column(r, n)
@@ -79,7 +79,7 @@ func pick(values ...float64) func(*rand.Rand, int) []float64 {
 
 func anyBits(r *rand.Rand, _ int) float64 { return math.Float64frombits(r.Uint64()) }
 
-// kinds are all sorts of columns, likely ones and nasty ones.
+// kinds has all kinds of columns, typical and unusual ones.
 var kinds = []kind{
 	{"zero", constant(0)},
 	{"minus zero", constant(math.Copysign(0, -1))},
@@ -180,8 +180,7 @@ var kinds = []kind{
 	{"steps, gaps", gaps(pick(0, 0, 0, 0, 0, 0, 0, 0, 0, 1.5), scattered(.1))},
 }
 
-// emmy returns the columns of the Emmy job by metric, and skips the test where
-// the data is not there.
+// emmy returns the columns of the Emmy job by metric. It skips the test if the data is missing.
 func emmy(tb testing.TB) map[string][][]float64 {
 	tb.Helper()
 	metrics := emmyIfPresent(tb)
@@ -191,7 +190,7 @@ func emmy(tb testing.TB) map[string][][]float64 {
 	return metrics
 }
 
-// emmyIfPresent is emmy, but nil where the data is not there.
+// emmyIfPresent is like emmy, but returns nil if the data is missing.
 func emmyIfPresent(tb testing.TB) map[string][][]float64 {
 	tb.Helper()
 	dir := os.Getenv("RINGSTORE_DATA")

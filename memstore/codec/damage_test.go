@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// bitsOf packs fields of value and width.
+// bitsOf packs fields, each given as a value and a width.
 func bitsOf(fields ...uint64) []byte {
 	w := bitWriter{}
 	for i := 0; i < len(fields); i += 2 {
@@ -20,7 +20,7 @@ func bitsOf(fields ...uint64) []byte {
 
 func join(parts ...[]byte) []byte { return slices.Concat(parts...) }
 
-// A damaged column of 64 slots is an error that says so, and costs no memory.
+// A damaged column of 64 slots is an error of the right kind. It takes no memory.
 func TestDamage(t *testing.T) {
 	const n = 64
 	level := []byte{formDecimal, 0, 0} // exponent 0, center 0
@@ -98,7 +98,7 @@ func TestDamage(t *testing.T) {
 	f("raw cut off", ErrTruncated, join([]byte{formRaw}, make([]byte, 8*n-1)))
 }
 
-// every calls yield with a column of each form, its name and its bytes.
+// every calls yield with the name and the bytes of a column of each form.
 func every(yield func(name string, values []float64, encoded []byte)) {
 	var e Encoder
 	for _, c := range samplesOfForms() {
@@ -107,7 +107,7 @@ func every(yield func(name string, values []float64, encoded []byte)) {
 	}
 }
 
-// A column cut off anywhere is an error.
+// A truncated column is an error.
 func TestTruncation(t *testing.T) {
 	var d Decoder
 	every(func(name string, values []float64, encoded []byte) {
@@ -120,7 +120,7 @@ func TestTruncation(t *testing.T) {
 	})
 }
 
-// Whatever bytes are in a column, decoding ends without a panic.
+// Decoding arbitrary bytes does not panic.
 func TestFlippedBytes(t *testing.T) {
 	var d Decoder
 	r := rand.New(rand.NewPCG(4, 4))
@@ -139,14 +139,13 @@ func TestFlippedBytes(t *testing.T) {
 	})
 }
 
-// form is a column that is encoded in one way, whichever chance.
+// form is a column that is always encoded in the same form.
 type form struct {
 	name   string
 	values []float64
 }
 
-// samplesOfForms returns short columns that between them use every field of the
-// format.
+// samplesOfForms returns short columns that together use every field of the format.
 func samplesOfForms() []form {
 	column := func(n int, value func(i int) float64) []float64 {
 		values := make([]float64, n)

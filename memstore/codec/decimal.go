@@ -8,9 +8,9 @@ import (
 )
 
 // The decimal domain contains the values x / 10^e with an integer x of at most 15 digits, where the
-// division as float64 gives the value to the bit, as a parser of short decimal numbers does. A common
-// factor of all x, the step, is divided out. If only a few values are not decimal, they become
-// patches, which are stored verbatim.
+// division as float64 gives the value to the bit, as a parser of short decimal numbers does. A
+// common factor of all x, the step, is divided out. If only a few values are not decimal, they
+// become patches, which are stored verbatim.
 
 // decimal is a decimal domain.
 type decimal struct {
@@ -24,8 +24,8 @@ const (
 	decimalFloatStats = 0x40 // the statistics are floats
 	decimalUnknown    = 0x80
 
-	// maxDecimal bounds |x|: 15 digits survive the conversion from text to float64 and back, and the fast
-	// rounding in scaled needs less than 2^51.
+	// maxDecimal bounds |x|: 15 digits survive the conversion from text to float64 and back, and
+	// the fast rounding in scaled needs less than 2^51.
 	maxDecimal = 1e15
 )
 
@@ -50,7 +50,8 @@ func isDecimal(v float64, exponent int) bool {
 	return math.Float64bits(back) == math.Float64bits(v) // not ==: -0 is not a decimal
 }
 
-// places returns the minimum number of decimal places, but at least from, with which v is a decimal.
+// places returns the minimum number of decimal places, but at least from, with which v is a
+// decimal.
 func places(v float64, from int) (int, bool) {
 	limit := maxPlaces(v)
 	if !isDecimal(v, limit) && (limit == 0 || !isDecimal(v, limit-1)) {
@@ -132,8 +133,8 @@ func (e *Encoder) takeDecimals(samples []float64, exponent int) {
 	}
 }
 
-// morePlaces returns the number of places that the patches need, or exponent if more places do not pay
-// off for so few patches.
+// morePlaces returns the number of places that the patches need, or exponent if more places do not
+// pay off for so few patches.
 func morePlaces(patches []patch, exponent int) int {
 	if len(patches) < 4 {
 		return exponent

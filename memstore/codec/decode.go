@@ -5,12 +5,12 @@ import (
 	"math"
 )
 
-// Decoder decodes columns. The zero value is ready to use. A Decoder reuses its scratch memory, so that
-// decoding allocates nothing. It must not be used concurrently.
+// Decoder decodes columns. The zero value is ready to use. A Decoder reuses its scratch memory, so
+// that decoding allocates nothing. It must not be used concurrently.
 //
-// It is safe on any bytes: it never panics, and its errors wrap one of this package's. Time and memory
-// depend on the number of requested slots only (20 bytes per slot, never more than 200), not on
-// numbers in the bytes.
+// It is safe on any bytes: it never panics, and its errors wrap one of this package's. Time and
+// memory depend on the number of requested slots only (20 bytes per slot, never more than 200), not
+// on numbers in the bytes.
 type Decoder struct {
 	presence []int
 	spare    []int
@@ -41,8 +41,9 @@ type column struct {
 	patched  uint // position of the values of the patches in body
 }
 
-// Decode decodes the column of len(dst) slots at the start of src into dst and returns the bytes after
-// it. Slots without a sample are set to NaN. After an error the contents of dst are undefined.
+// Decode decodes the column of len(dst) slots at the start of src into dst and returns the bytes
+// after it. Slots without a sample are set to NaN. After an error the contents of dst are
+// undefined.
 func (d *Decoder) Decode(dst []float64, src []byte) (tail []byte, err error) {
 	c, err := d.open(src, len(dst))
 	if err != nil {
@@ -54,8 +55,8 @@ func (d *Decoder) Decode(dst []float64, src []byte) (tail []byte, err error) {
 	return c.body.tail(), nil
 }
 
-// DecodeRange decodes the slots [from, from+len(dst)) of the column of n slots at the start of src into
-// dst. Slots outside of the range take less time than those inside, but some.
+// DecodeRange decodes the slots [from, from+len(dst)) of the column of n slots at the start of src
+// into dst. Slots outside of the range take less time than those inside, but some.
 func (d *Decoder) DecodeRange(dst []float64, src []byte, n, from int) error {
 	if from < 0 || from > n || len(dst) > n-from {
 		return fmt.Errorf("%w: [%d, %d) of %d", ErrRange, from, from+len(dst), n)
@@ -164,8 +165,8 @@ func countIn(runs []int, positions int) int {
 	return count
 }
 
-// spreadNulls moves the samples at the start of dst to their slots, which runs describe, and sets the
-// other slots to NaN. It moves the last sample first. dst starts with slot from.
+// spreadNulls moves the samples at the start of dst to their slots, which runs describe, and sets
+// the other slots to NaN. It moves the last sample first. dst starts with slot from.
 func spreadNulls(dst []float64, runs []int, from, slots, samples int) {
 	end := slots - from
 	for i := len(runs) - 1; i >= 0 && end > 0; i-- {

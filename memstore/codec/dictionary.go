@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// The dictionary domain stores the distinct values of a column in ascending order, as a nested column,
-// and for each sample the index of its value.
+// The dictionary domain stores the distinct values of a column in ascending order, as a nested
+// column, and for each sample the index of its value.
 
 // maxDistinct is the maximum length of a dictionary that the encoder makes.
 const maxDistinct = 512
@@ -28,9 +28,9 @@ type distinct struct {
 	bits    int       // size of encoded
 }
 
-// findDistinct looks for a dictionary that takes less than budget bits, including the indexes. It gives
-// up early where success is unlikely: if residuals are short, the sampled integers must repeat often;
-// otherwise the first samples must repeat at all.
+// findDistinct looks for a dictionary that takes less than budget bits, including the indexes. It
+// gives up early where success is unlikely: if residuals are short, the sampled integers must
+// repeat often; otherwise the first samples must repeat at all.
 func (e *Encoder) findDistinct(samples []float64, budget int) bool {
 	n := len(samples)
 	each := budget / n

@@ -1,7 +1,7 @@
 package codec
 
-// The next window of a series is usually similar to the previous one, so the choices for the previous
-// column are usually right for the next. Choosing is half of the work of encoding.
+// The next window of a series is usually similar to the previous one, so the choices for the
+// previous column are usually right for the next. Choosing is half of the work of encoding.
 
 // guide has the choices that were made for a similar column. Without a form it is empty.
 type guide struct {
@@ -15,8 +15,8 @@ type guide struct {
 	samples   int
 }
 
-// guideOf reads the choices from the head of a column of n slots. For rare shapes and damaged columns
-// the guide is empty.
+// guideOf reads the choices from the head of a column of n slots. For rare shapes and damaged
+// columns the guide is empty.
 func (e *Encoder) guideOf(src []byte, n int) guide {
 	if len(src) == 0 || n < 0 || n > MaxSlots || src[0]&(tagSparse|tagPatched) != 0 {
 		return guide{}
@@ -48,9 +48,9 @@ func (e *Encoder) guideOf(src []byte, n int) guide {
 	}
 }
 
-// follow prepares a column with the choices of g. It returns false if they do not fit, or if the size
-// differs notably from that of the similar column: then the caller must choose. The prepared column
-// is valid for any g.
+// follow prepares a column with the choices of g. It returns false if they do not fit, or if the
+// size differs notably from that of the similar column: then the caller must choose. The prepared
+// column is valid for any g.
 func (e *Encoder) follow(samples []float64, common common, g guide) (s shape, ok bool) {
 	s.form = g.form
 	e.patches = e.patches[:0]

@@ -9,8 +9,7 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// FuzzRoundTrip takes its bytes for floats, scaled to look like a metric in
-// some of the ways that metrics do.
+// FuzzRoundTrip uses its bytes as floats, scaled to resemble various metrics.
 func FuzzRoundTrip(f *testing.F) {
 	for i, k := range kinds {
 		var seed []byte
@@ -57,8 +56,8 @@ func FuzzRoundTrip(f *testing.F) {
 	})
 }
 
-// FuzzDecode decodes hostile bytes: an error or values, never a panic. What is
-// decoded can be encoded again.
+// FuzzDecode decodes hostile bytes. The result is an error or values, never a panic. Decoded values
+// can be encoded again.
 func FuzzDecode(f *testing.F) {
 	var e codec.Encoder
 	for i, k := range kinds {
@@ -89,8 +88,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzAppendLike encodes a column like bytes that may be one, or not: it decodes to
-// the same values whatever these are.
+// FuzzAppendLike encodes a column like arbitrary bytes. They do not affect the decoded values.
 func FuzzAppendLike(f *testing.F) {
 	var e codec.Encoder
 	for i, k := range kinds {

@@ -16,9 +16,9 @@ var update = flag.Bool("update", false, "write the golden file anew")
 
 var goldenFile = filepath.Join("testdata", "columns.golden")
 
-// The bytes of each form are what they were: columns written by an older version
-// must stay readable. If the encoder chooses better, run with -update and look
-// at the difference; if the decoder fails on the old file, the format is broken.
+// Columns of older versions stay readable, and the encoder still writes the same bytes. If the
+// encoder has improved, run with -update and check the difference. If the decoder fails on the old
+// file, the format is broken.
 func TestGolden(t *testing.T) {
 	var now bytes.Buffer
 	decoded := map[string][]float64{}

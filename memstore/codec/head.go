@@ -7,9 +7,9 @@ import (
 	"math/bits"
 )
 
-// head reads the fields between the tag and the bit stream, which are whole bytes. After an error it
-// returns zeros. It does not use binfmt.Reader, which reports offsets: a column does not know where
-// it lies in its block.
+// head reads the fields between the tag and the bit stream, which are whole bytes. After an error
+// it returns zeros. It does not use binfmt.Reader, which reports offsets: a column does not know
+// where it lies in its block.
 type head struct {
 	src []byte
 	err error

@@ -2,14 +2,14 @@ package codec
 
 import "math/bits"
 
-// The ladder divides the natural numbers into rungs, two per octave, so that a number is the index of
-// its rung and an offset on it:
+// The ladder divides the natural numbers into rungs, two per octave, so that a number is the index
+// of its rung and an offset on it:
 //
 //	rung   0  1  2  3  4    5    6     7      8      9
 //	holds  0  1  2  3  4-5  6-7  8-11  12-15  16-23  24-31 ...
 //
-// On a ladder with a shift k, n is on the rung of n>>k, and the offset has k more bits. Rungs have a
-// prefix code, offsets are written verbatim: two rungs per octave follow the distribution within
+// On a ladder with a shift k, n is on the rung of n>>k, and the offset has k more bits. Rungs have
+// a prefix code, offsets are written verbatim: two rungs per octave follow the distribution within
 // 0.05 bit, and the shift keeps the number of rungs small.
 
 // maxRungs is the number of rungs of 64-bit numbers.

@@ -8,10 +8,10 @@ import (
 
 // The pattern domain contains the bit patterns of floats as integers. Positive floats have the same
 // order as their patterns, so similar values have similar patterns. Trailing bits that are zero in
-// all values, for example after rounding, are shifted out. If all values have the same sign, it is in
-// the head, otherwise in the lowest bit of each integer. The effect is that of the left and right
-// bits of ALP-RD, but without a fixed boundary: the prefix code encodes the left bits, and the
-// offsets are the right bits.
+// all values, for example after rounding, are shifted out. If all values have the same sign, it is
+// in the head, otherwise in the lowest bit of each integer. The effect is that of the left and
+// right bits of ALP-RD, but without a fixed boundary: the prefix code encodes the left bits, and
+// the offsets are the right bits.
 
 // pattern is a pattern domain.
 type pattern struct {
@@ -75,8 +75,8 @@ func probeShift(samples []float64) uint {
 	return uint(min(second, 52))
 }
 
-// patchNarrow makes patches of the samples with fewer trailing zeros than wide and returns wide. If that
-// costs more than it saves, it makes no patches and returns narrow.
+// patchNarrow makes patches of the samples with fewer trailing zeros than wide and returns wide. If
+// that costs more than it saves, it makes no patches and returns narrow.
 func (e *Encoder) patchNarrow(samples []float64, wide, narrow uint) uint {
 	limit := len(samples) * int(wide-narrow) / 80
 	for i, v := range samples {

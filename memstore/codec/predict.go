@@ -10,8 +10,8 @@ import (
 // a drift, which is called center, too; the first integer is the base and has no residual. All
 // arithmetic wraps around, so that any 64-bit integers are valid.
 
-// zigzag maps small integers of either sign to small natural numbers
-// (Protocol Buffers): 0, -1, 1, -2, 2 to 0, 1, 2, 3, 4.
+// zigzag maps small integers of either sign to small natural numbers (Protocol Buffers): 0, -1, 1,
+// -2, 2 to 0, 1, 2, 3, 4.
 func zigzag(n int64) uint64 { return uint64(n)<<1 ^ uint64(n>>63) }
 
 func unzigzag(n uint64) int64 { return int64(n>>1) ^ -int64(n&1) }
@@ -40,8 +40,8 @@ func (m *model) tag() byte {
 	return tag
 }
 
-// fit fits e.model to ints, of which there are at least two, and sets e.residuals. coarse allows a center
-// that is rounded to fewer bits.
+// fit fits e.model to ints, of which there are at least two, and sets e.residuals. coarse allows a
+// center that is rounded to fewer bits.
 func (e *Encoder) fit(ints []int64, coarse bool) {
 	level, drift := sampleCenter(ints, false), sampleCenter(ints, true)
 	e.model.kinds = level.kinds
@@ -172,8 +172,8 @@ func (s *sample) refine(ints []int64, delta bool) {
 	}
 }
 
-// residualBits returns the total number of bits of the residuals by level and by delta, for looked of the
-// integers.
+// residualBits returns the total number of bits of the residuals by level and by delta, for looked
+// of the integers.
 func residualBits(ints []int64, level, drift int64) (levelBits, deltaBits, looked int) {
 	step := stride(ints)
 	for i := 1; i < len(ints); i += step {
@@ -188,8 +188,8 @@ func residualBits(ints []int64, level, drift int64) (levelBits, deltaBits, looke
 // stride is the distance between the integers of a long column that estimates use.
 func stride(ints []int64) int { return 1 + len(ints)/64 }
 
-// integrate converts residuals in place to integers. In delta mode, ints[0] is not a residual and is set
-// to the base.
+// integrate converts residuals in place to integers. In delta mode, ints[0] is not a residual and
+// is set to the base.
 func (m *model) integrate(ints []int64) {
 	if !m.delta {
 		for i := range ints {

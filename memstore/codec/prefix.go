@@ -5,11 +5,12 @@ import (
 	"math/bits"
 )
 
-// maxCode is the maximum length of a prefix code in bits, so that a table of 256 entries decodes it.
+// maxCode is the maximum length of a prefix code in bits, so that a table of 256 entries decodes
+// it.
 const maxCode = 8
 
-// geometric has the code lengths for a distribution that halves from rung to rung. Short columns use
-// them if their own lengths would cost more than they save.
+// geometric has the code lengths for a distribution that halves from rung to rung. Short columns
+// use them if their own lengths would cost more than they save.
 var geometric = [...]uint8{1, 2, 3, 4, 5, 6, 8, 8, 8, 8}
 
 // xlogx[n] is 16*n*log2(n).
@@ -22,8 +23,9 @@ func makeXlogx() (table [2048]uint32) {
 	return table
 }
 
-// huffman sets lengths to those of a complete prefix code for counts: the optimal code (Huffman 1952),
-// limited to maxCode bits. A count of zero gets the length zero, and so does a single symbol.
+// huffman sets lengths to those of a complete prefix code for counts: the optimal code (Huffman
+// 1952), limited to maxCode bits. A count of zero gets the length zero, and so does a single
+// symbol.
 func huffman(lengths []uint8, counts []uint32) {
 	clear(lengths)
 	var order [maxRungs]uint8 // the symbols by ascending count
@@ -78,8 +80,8 @@ func depths(lengths []uint8, counts []uint32, order []uint8) {
 	}
 }
 
-// limit limits lengths to maxCode and makes the code complete again: it first lengthens the codes of the
-// rarest symbols until the code is valid, and then shortens those of the most frequent ones.
+// limit limits lengths to maxCode and makes the code complete again: it first lengthens the codes
+// of the rarest symbols until the code is valid, and then shortens those of the most frequent ones.
 func limit(lengths []uint8, order []uint8) {
 	const whole = 1 << maxCode
 	spent := 0
@@ -104,8 +106,8 @@ func limit(lengths []uint8, order []uint8) {
 	}
 }
 
-// valid reports whether lengths are those of a complete prefix code that uses its last symbol, or are
-// all zero, which means that only the last symbol occurs.
+// valid reports whether lengths are those of a complete prefix code that uses its last symbol, or
+// are all zero, which means that only the last symbol occurs.
 func valid(lengths []uint8) bool {
 	spent := 0
 	for _, l := range lengths {
@@ -119,8 +121,8 @@ func valid(lengths []uint8) bool {
 	return spent == 1<<maxCode
 }
 
-// assign sets codes to the canonical codes of lengths (RFC 1951, 3.2.2). The first bit of a code is its
-// lowest bit, as in bitWriter and bitReader.
+// assign sets codes to the canonical codes of lengths (RFC 1951, 3.2.2). The first bit of a code is
+// its lowest bit, as in bitWriter and bitReader.
 func assign(codes []uint8, lengths []uint8) {
 	var count, next [maxCode + 2]int
 	for _, l := range lengths {
@@ -136,8 +138,8 @@ func assign(codes []uint8, lengths []uint8) {
 	}
 }
 
-// codeTable decodes a prefix code. Indexed by the next maxCode bits, it has the symbol and, in the low
-// four bits, the length of its code.
+// codeTable decodes a prefix code. Indexed by the next maxCode bits, it has the symbol and, in the
+// low four bits, the length of its code.
 type codeTable [1 << maxCode]uint16
 
 // fill sets the table to a complete code.

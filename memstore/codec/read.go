@@ -9,8 +9,9 @@ type step struct {
 	width uint
 }
 
-// takeResiduals reads the residuals of all integers but the first skip, and returns a slice for the first
-// want integers, of which the first skip are undefined. The slice is valid until the next call.
+// takeResiduals reads the residuals of all integers but the first skip, and returns a slice for the
+// first want integers, of which the first skip are undefined. The slice is valid until the next
+// call.
 func (d *Decoder) takeResiduals(c *column, want, skip int) ([]int64, error) {
 	r := &c.body
 	n := c.samples - skip
@@ -24,7 +25,8 @@ func (d *Decoder) takeResiduals(c *column, want, skip int) ([]int64, error) {
 	if err := r.takeCode(&d.code); err != nil {
 		return nil, err
 	}
-	// Without bits for rungs or offsets, the length of src does not bound coded; the number of slots does.
+	// Without bits for rungs or offsets, the length of src does not bound coded; the number of
+	// slots does.
 	d.rungs = resize(d.rungs, coded)
 	if d.code.single() {
 		fillRungs(d.rungs, d.code.rungs-1)
@@ -79,8 +81,8 @@ func (d *Decoder) takeRungs(r *bitReader) {
 	r.pos = pos
 }
 
-// takeOffsets reads the residuals of the first rungs of d.rungs, and skips the offsets of the others if
-// skip is set.
+// takeOffsets reads the residuals of the first rungs of d.rungs, and skips the offsets of the
+// others if skip is set.
 func (d *Decoder) takeOffsets(r *bitReader, residuals []int64, skip bool) {
 	var widest uint
 	for at := range d.code.rungs {
@@ -115,8 +117,8 @@ func (d *Decoder) takeWideOffsets(r *bitReader, residuals []int64) {
 	}
 }
 
-// spreadZeros moves the first coded of ints to the positions that runs describe, and sets the others to
-// zero. It moves the last one first.
+// spreadZeros moves the first coded of ints to the positions that runs describe, and sets the
+// others to zero. It moves the last one first.
 func spreadZeros(ints []int64, runs []int, coded int) {
 	end := len(ints)
 	for i := len(runs) - 1; i >= 0; i-- {

@@ -129,7 +129,8 @@ func span(counts *[maxRungs]uint32) (low, top int) {
 	return low, top
 }
 
-// follow finds a code for counts, of which some are not zero, with a given shift and kind of lengths.
+// follow finds a code for counts, of which some are not zero, with a given shift and kind of
+// lengths.
 func (c *code) follow(counts *[maxRungs]uint32, shift uint, fixed bool) {
 	c.low, c.top = span(counts)
 	c.geometric = false
@@ -174,9 +175,9 @@ func (c *code) tryOwn(counts *[maxRungs]uint32, shift uint) {
 	}
 }
 
-// bestShift returns the shift with the minimum entropy of rungs and offsets, and an estimate of the size
-// of code and residuals. It skips shifts so small that hardly a residual is on the first rung: they
-// gain nothing and need more rungs.
+// bestShift returns the shift with the minimum entropy of rungs and offsets, and an estimate of the
+// size of code and residuals. It skips shifts so small that hardly a residual is on the first rung:
+// they gain nothing and need more rungs.
 func bestShift(counts *[maxRungs]uint32, n, low, top int) (uint, int) {
 	shift := low / 2
 	below := 0 // residuals on rungs below 2*shift
@@ -216,8 +217,8 @@ func bestShift(counts *[maxRungs]uint32, n, low, top int) (uint, int) {
 	return uint(best), (lowest+int(xlog(uint32(n))))/16 + shiftBits + 1 + countBits
 }
 
-// rungBits16 is the size of count residuals on a rung of the ladder without a shift in 1/16 bit, without
-// the part that all residuals share.
+// rungBits16 is the size of count residuals on a rung of the ladder without a shift in 1/16 bit,
+// without the part that all residuals share.
 func rungBits16(count uint32, at int) int {
 	return 16*int(count)*(at/2-1) - int(xlog(count))
 }
@@ -225,8 +226,8 @@ func rungBits16(count uint32, at int) int {
 // rungCost is about the size of the length of a rung's code, in 1/16 bit.
 const rungCost = 40
 
-// shiftCounts converts counts of the ladder without a shift to those of c's ladder. The result may use
-// the memory of buffer.
+// shiftCounts converts counts of the ladder without a shift to those of c's ladder. The result may
+// use the memory of buffer.
 func (c *code) shiftCounts(buffer, counts *[maxRungs]uint32) []uint32 {
 	if c.shift == 0 {
 		return counts[:c.top+1]

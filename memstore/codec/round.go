@@ -5,13 +5,13 @@ import "math"
 // roundPlaces is the number of decimals up to which [Round] does not round.
 const roundPlaces = 4
 
-// Round rounds v to the given number of significant bits, including the leading one: 24 is the precision
-// of a float32, and 53 or more returns v. It rounds to nearest, halves to even (IEEE 754), so the
-// error is at most |v| * 2^-bits. Fewer than 1 bits count as 1.
+// Round rounds v to the given number of significant bits, including the leading one: 24 is the
+// precision of a float32, and 53 or more returns v. It rounds to nearest, halves to even (IEEE
+// 754), so the error is at most |v| * 2^-bits. Fewer than 1 bits count as 1.
 //
-// Values that compress well without rounding stay as they are: integers below 2^53, and decimals of at
-// most four places below 1e11. So do infinities, NaN, zeros of either sign, and values that would
-// round to infinity. Subnormals are rounded at the same bit as the smallest normal numbers.
+// Values that compress well without rounding stay as they are: integers below 2^53, and decimals of
+// at most four places below 1e11. So do infinities, NaN, zeros of either sign, and values that
+// would round to infinity. Subnormals are rounded at the same bit as the smallest normal numbers.
 // Round(Round(v, bits), bits) equals Round(v, bits).
 func Round(v float64, bits int) float64 {
 	if bits >= 53 || v == math.Trunc(v) && math.Abs(v) < 1<<53 || isShortDecimal(v) {

@@ -16,7 +16,7 @@ func TestRound(t *testing.T) {
 		}
 	}
 	third := 1.0 / 3
-	// What is whole or a short decimal stays.
+	// Integers and short decimals are not rounded.
 	f(0, 1, 0)
 	f(math.Copysign(0, -1), 1, math.Copysign(0, -1))
 	f(16777217, 24, 16777217)
@@ -24,11 +24,11 @@ func TestRound(t *testing.T) {
 	f(0.1, 24, 0.1)
 	f(-2345.6789, 8, -2345.6789)
 	f(99999999999.99, 24, 99999999999.99)
-	// What is not a number stays.
+	// NaN and infinities are not rounded.
 	f(math.Inf(1), 24, math.Inf(1))
 	f(math.Inf(-1), 1, math.Inf(-1))
 	f(math.NaN(), 24, math.NaN())
-	// The rest is rounded to nearest, halves to even.
+	// Others are rounded to nearest, halves to even.
 	f(third, 24, float64(float32(third)))
 	f(-third, 24, -float64(float32(third)))
 	f(third, 1, 0.25)

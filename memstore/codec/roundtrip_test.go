@@ -11,13 +11,13 @@ import (
 
 var lengths = []int{0, 1, 2, 3, 4, 7, 8, 15, 16, 31, 60, 64, 100, 288, 1000, 1440, 2000}
 
-// same says whether two values are the same sample: to the bit, or both none.
+// same reports whether two values are identical to the bit, or both NaN.
 func same(a, b float64) bool {
 	return math.Float64bits(a) == math.Float64bits(b) || a != a && b != b
 }
 
-// checkRoundTrip encodes values behind other bytes, decodes them in front of
-// others and without, and compares.
+// checkRoundTrip encodes values after other bytes, decodes them with and without other bytes after
+// them, and compares.
 func checkRoundTrip(t *testing.T, e *codec.Encoder, d *codec.Decoder, values []float64, stats bool) (encoded []byte) {
 	t.Helper()
 	encode := e.Append
@@ -70,7 +70,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// Columns change their nature: pieces of all kinds one after the other.
+// Columns whose kind changes: concatenated pieces of all kinds.
 func TestRoundTripMixture(t *testing.T) {
 	var e codec.Encoder
 	var d codec.Decoder

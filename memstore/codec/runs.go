@@ -8,9 +8,9 @@ import (
 // Runs describe a set of positions as the lengths of alternating ranges, inside first: runs[0]
 // positions are in the set, runs[1] are not, and so on. Only runs[0] may be zero. They encode which
 // slots have samples, which residuals are not zero and which values are patched. The lengths are
-// Golomb-Rice coded (Rice 1979), with one parameter for the ranges inside and one for those outside.
-// A half empty window takes three bytes, scattered gaps about their entropy, and the worst case,
-// random positions, one bit per position like a bitmap.
+// Golomb-Rice coded (Rice 1979), with one parameter for the ranges inside and one for those
+// outside. A half empty window takes three bytes, scattered gaps about their entropy, and the worst
+// case, random positions, one bit per position like a bitmap.
 
 // putRuns writes runs. The reader must know their sum.
 func (w *bitWriter) putRuns(runs []int) {
@@ -62,8 +62,8 @@ func runBits(runs []int) int {
 	return total
 }
 
-// takeRuns appends the runs of total positions to runs and returns them with the number of positions in
-// the set.
+// takeRuns appends the runs of total positions to runs and returns them with the number of
+// positions in the set.
 func (r *bitReader) takeRuns(runs []int, total int) ([]int, int, error) {
 	isIn := r.take(1) == 0
 	k, next := uint(r.take(4)), uint(r.take(4))

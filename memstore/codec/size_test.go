@@ -8,7 +8,7 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// bytesPerValue encodes columns in pieces of n slots, statistics included.
+// bytesPerValue encodes columns in windows of n slots with statistics.
 func bytesPerValue(columns [][]float64, n int) float64 {
 	var e codec.Encoder
 	size := 0
@@ -19,7 +19,7 @@ func bytesPerValue(columns [][]float64, n int) float64 {
 	return float64(size) / float64(samples)
 }
 
-// What constant columns take, to the byte.
+// The size of constant columns, to the byte.
 func TestSizeOfConstants(t *testing.T) {
 	var e codec.Encoder
 	f := func(want int, values ...float64) {
@@ -41,9 +41,8 @@ func TestSizeOfConstants(t *testing.T) {
 	f(3, 0, 0, nan)
 }
 
-// What typical columns take in blocks of one length and another, in bytes a
-// value. The information in them (the entropy of what they are drawn from) is
-// 0.96 for the walks and 6.37 to 6.43 for the noise.
+// The size of typical columns in blocks of different lengths, in bytes per value. Their entropy is
+// 0.96 bytes per value for the walks and 6.37 to 6.43 for the noise.
 func TestSizeOfTypicalColumns(t *testing.T) {
 	f := func(name string, short, long float64, column func(*rand.Rand, int) []float64) {
 		t.Helper()
@@ -79,7 +78,7 @@ func TestSizeOfTypicalColumns(t *testing.T) {
 	f("any bits", 8.47, 8.03, each(anyBits))
 }
 
-// The synthetic cluster's hwthreads; the store is allowed 3.2.
+// The hwthreads of the synthetic cluster. The limit for the store is 3.2.
 func TestSizeOfSyntheticCluster(t *testing.T) {
 	var columns [][]float64
 	for seed := range uint64(16) {
@@ -96,7 +95,7 @@ func TestSizeOfSyntheticCluster(t *testing.T) {
 	f(1440, 2.88)
 }
 
-// The Emmy job; the store is allowed 1.6 lossless, 3.2 with noise and 24 bits.
+// The Emmy job. The limits for the store are 1.6 lossless, and 3.2 with noise and 24 bits.
 func TestSizeOfEmmy(t *testing.T) {
 	var lossless, rounded [][]float64
 	for _, columns := range emmy(t) {
@@ -117,8 +116,8 @@ func TestSizeOfEmmy(t *testing.T) {
 	f("24 bits", rounded, 1441, 2.80)
 }
 
-// A column that is encoded like the one before it takes little more than one
-// whose shape is chosen, also where what the series does has changed in between.
+// A column encoded like its predecessor is hardly larger than one with a new choice, even if the
+// series has changed in between.
 func TestSizeOfAppendLike(t *testing.T) {
 	const n = 144
 	var e codec.Encoder

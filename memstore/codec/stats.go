@@ -9,16 +9,17 @@ import (
 // Stats are the statistics of a column's samples.
 //
 // Count, Min and Max are the results of comparing the samples with < and > (so Min and Max may be
-// either 0 or -0, which are equal). For constant and decimal columns, Sum is the exact sum rounded to
-// float64, within two units in the last place; for others it is the float64 sum from left to right.
-// Without samples, Min and Max are NaN and Sum is 0.
+// either 0 or -0, which are equal). For constant and decimal columns, Sum is the exact sum rounded
+// to float64, within two units in the last place; for others it is the float64 sum from left to
+// right. Without samples, Min and Max are NaN and Sum is 0.
 type Stats struct {
 	Count    int
 	Sum      float64
 	Min, Max float64
 }
 
-// Summarize computes the statistics of the values that are not NaN. Sum is the sum from left to right.
+// Summarize computes the statistics of the values that are not NaN. Sum is the sum from left to
+// right.
 func Summarize(values []float64) Stats {
 	s := Stats{Min: math.Inf(1), Max: math.Inf(-1)}
 	for _, v := range values {
@@ -40,8 +41,8 @@ func Summarize(values []float64) Stats {
 	return s
 }
 
-// Stats returns the statistics of the column of n slots at the start of src. It decodes the values only
-// if the head has no statistics (see [Encoder.AppendWithStats]).
+// Stats returns the statistics of the column of n slots at the start of src. It decodes the values
+// only if the head has no statistics (see [Encoder.AppendWithStats]).
 func (d *Decoder) Stats(src []byte, n int) (Stats, error) {
 	c, err := d.open(src, n)
 	if err != nil {
@@ -65,8 +66,8 @@ func (d *Decoder) Stats(src []byte, n int) (Stats, error) {
 	return c.stats, nil
 }
 
-// Count returns the number of samples in a column of n slots. If no sample is missing, it reads only the
-// first byte and does not notice damage of the others.
+// Count returns the number of samples in a column of n slots. If no sample is missing, it reads
+// only the first byte and does not notice damage of the others.
 func (d *Decoder) Count(src []byte, n int) (int, error) {
 	if len(src) > 0 && n > 0 && n <= MaxSlots {
 		form := src[0] & formMask
@@ -87,7 +88,8 @@ type wholeStats struct {
 	sum      int64
 }
 
-// sumWhole computes the statistics of ints. ok reports that sums and products with step fit in 62 bits.
+// sumWhole computes the statistics of ints. ok reports that sums and products with step fit in 62
+// bits.
 func sumWhole(ints []int64, step int64) (s wholeStats, ok bool) {
 	s = wholeStats{min: ints[0], max: ints[0]}
 	for _, x := range ints {
@@ -122,8 +124,8 @@ func (s wholeStats) stats(d *decimal, reference int64, count int) Stats {
 	return Stats{count, v[2], v[0], v[1]}
 }
 
-// appendStats writes s for a pattern column without patches, where the minimum and the maximum are in the
-// domain.
+// appendStats writes s for a pattern column without patches, where the minimum and the maximum are
+// in the domain.
 func (p pattern) appendStats(dst []byte, s Stats, reference int64) []byte {
 	dst = binary.AppendVarint(dst, reference-p.integer(s.Min))
 	dst = binary.AppendVarint(dst, p.integer(s.Max)-reference)

@@ -8,9 +8,8 @@ import (
 	"github.com/ringstore/ringstore/memstore/codec"
 )
 
-// sumIsClose says whether got is the sum of values within what is promised: to
-// two units in the last place of the exact sum, or as far off as adding from
-// left to right is.
+// sumIsClose reports whether got is the sum of values within the promised error: two units in the
+// last place of the exact sum, or the error of adding from left to right.
 func sumIsClose(got float64, values []float64) bool {
 	want := codec.Summarize(values).Sum
 	if same(got, want) {
@@ -71,7 +70,7 @@ func TestSummarize(t *testing.T) {
 	f(codec.Stats{Count: 1, Sum: inf, Min: inf, Max: inf}, inf)
 }
 
-// A decimal sum does not carry the rounding errors of its terms.
+// The sum of a decimal column has no accumulated rounding errors.
 func TestDecimalSumIsExact(t *testing.T) {
 	var e codec.Encoder
 	var d codec.Decoder

@@ -29,8 +29,8 @@ func (w *bitWriter) reserve(n int) {
 	w.buf = slices.Grow(w.buf, n+16)
 }
 
-// field is the part of a residual that is written for its rung: the rung's code, or a mask of the bits
-// of the offset.
+// field is the part of a residual that is written for its rung: the rung's code, or a mask of the
+// bits of the offset.
 type field struct {
 	bits  uint64
 	width uint

@@ -2,14 +2,14 @@ package synthetic
 
 import "strconv"
 
-// measured is a metric and how its series move.
+// measured is a metric and the signal of its series.
 type measured struct {
 	name        string
 	aggregation string
 	signal
 }
 
-// device is a kind of device: how many a host has, and what each measures.
+// device is a kind of device: the ids that a host has, and the metrics of each.
 type device struct {
 	kind    string
 	ids     []string
@@ -29,7 +29,7 @@ func numbered(n int) []string {
 	return ids
 }
 
-// devices are what a host is made of: 64 x 10 + 16 + 2 x 3 + 4 x 4 = 678 series.
+// devices has the devices of a host: 64 x 10 + 16 + 2 x 3 + 4 x 4 = 678 series.
 var devices = [...]device{
 	{"hwthread", numbered(64), []measured{
 		{"cpu_irq", "avg", constant(0)},

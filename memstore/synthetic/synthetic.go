@@ -1,8 +1,7 @@
-// Package synthetic makes up the data of a cluster, for benchmarks and tests
-// only: 678 series per host, one value each a minute, the same values for the
-// same seed on every machine.
+// Package synthetic generates the data of a cluster for benchmarks, tests and the demo: 678 series
+// per host with one value per minute, the same values for the same seed on every machine.
 //
-// It knows nothing of the store, so that the store's own tests may use it.
+// It does not import the store, so that the store's own tests can use it.
 package synthetic
 
 import (
@@ -35,8 +34,8 @@ type Series struct {
 	TypeID string // empty for type node
 }
 
-// Cluster generates the values of all hosts. Different hosts may be stepped by
-// different goroutines at a time, one host may not.
+// Cluster generates the values of all hosts. Goroutines may step different hosts concurrently, but
+// not the same host.
 type Cluster struct {
 	seed    uint64
 	columns []column
@@ -50,11 +49,11 @@ type column struct {
 	head, tail string // of its lines: before and after the host's name
 }
 
-// host is where the walks of a host stand.
+// host is the state of a host.
 type host struct {
 	random *rand.Rand
-	next   int       // the step that comes next
-	at     []float64 // one for each column
+	next   int       // the next step
+	at     []float64 // the current value of each column's walk
 }
 
 // New returns a cluster before its first step. It holds about 8 kB per host.
@@ -83,7 +82,7 @@ func newColumn(m measured, kind, id string) column {
 	}
 }
 
-// Hosts returns how many hosts there are.
+// Hosts returns the number of hosts.
 func (c *Cluster) Hosts() int { return len(c.hosts) }
 
 // Host returns the name of a host.
@@ -100,8 +99,8 @@ func (c *Cluster) Metrics() []Metric {
 	return all
 }
 
-// Series returns the series of a host, the same for each, in the order of the
-// values of [Cluster.Step].
+// Series returns the series of a host, in the order of the values of [Cluster.Step]. All hosts have
+// the same series.
 func (c *Cluster) Series() []Series {
 	all := make([]Series, len(c.columns))
 	for i := range c.columns {
@@ -110,9 +109,9 @@ func (c *Cluster) Series() []Series {
 	return all
 }
 
-// Step puts the values of one host at one step, from 0, into values, one for
-// each of [Cluster.Series]. They depend on the seed, the host and the step and
-// on nothing else; the next step is the cheap one, an earlier one starts over.
+// Step sets values, one for each of [Cluster.Series], to those of a host at a step, which counts
+// from 0. They depend on the seed, the host and the step only. The next step is cheap; an earlier
+// one is computed from the start.
 func (c *Cluster) Step(host, step int, values []float64) {
 	h := &c.hosts[host]
 	if h.random == nil || step < h.next {
@@ -132,14 +131,14 @@ func (c *Cluster) restart(h *host, number int) {
 	h.at = slices.Grow(h.at[:0], len(c.columns))[:len(c.columns)]
 }
 
-// Order returns an order of a host's lines, another one for each host and step:
-// collectors walk maps.
+// Order returns an order of a host's lines, which is different for each host and step, as
+// collectors iterate over maps.
 func (c *Cluster) Order(host, step int) []int {
 	return rand.New(rand.NewPCG(c.seed, uint64(host)<<32|uint64(step))).Perm(len(c.columns))
 }
 
-// AppendLines appends one host's values of a moment (Unix seconds) in line
-// protocol, a line per series, in the order of [Cluster.Series] if order is nil.
+// AppendLines appends the values of one host at a time (Unix seconds) in line protocol, one line
+// per series. A nil order means the order of [Cluster.Series].
 func (c *Cluster) AppendLines(dst []byte, host int, values []float64, order []int, unix int64) []byte {
 	name := c.Host(host)
 	for n := range values {
@@ -159,8 +158,8 @@ func (c *Cluster) AppendLines(dst []byte, host int, values []float64, order []in
 	return dst
 }
 
-// Restamp gives all lines of [Cluster.AppendLines] another moment (Unix seconds), of
-// as many digits as the one that they have.
+// Restamp changes the time of all lines of [Cluster.AppendLines] to unix (Unix seconds), which must
+// have as many digits as the current time.
 func Restamp(lines []byte, unix int64) {
 	digits := strconv.AppendInt(nil, unix, 10)
 	for end := bytes.IndexByte(lines, '\n'); end >= 0; end = bytes.IndexByte(lines, '\n') {
@@ -169,19 +168,18 @@ func Restamp(lines []byte, unix int64) {
 	}
 }
 
-// signal is how a series moves. One that has neither a walk nor noise is
-// constant.
+// signal generates the values of a series. Without a walk and noise it is constant.
 type signal struct {
 	base  float64
 	walk  float64 // standard deviation of a step, 0 for no walk
-	unit  float64 // that a walk is rounded to: decimals are 1/unit
-	noise float64 // standard deviation as a part of base
+	unit  float64 // a walk is rounded to multiples of 1/unit
+	noise float64 // standard deviation relative to base
 }
 
 func (s *signal) step(random *rand.Rand, at *float64, first bool) float64 {
 	switch {
 	case s.noise != 0:
-		return s.base * (1 + float64(s.noise*random.NormFloat64())) // the conversion forbids a fused multiply-add
+		return s.base * (1 + float64(s.noise*random.NormFloat64())) // the conversion prevents a fused multiply-add
 	case s.walk == 0 || first:
 		*at = s.base
 	default:

@@ -13,7 +13,7 @@ import (
 
 const steps = 20
 
-// day returns what one host shows at each step, asked for in the order given.
+// day returns the values of one host at each step, requested in the given order.
 func day(c *synthetic.Cluster, host int, order []int) map[int][]float64 {
 	values := make(map[int][]float64)
 	for _, step := range order {
@@ -39,7 +39,7 @@ func TestAHostIsMadeOf(t *testing.T) {
 		names[s] = true
 	}
 	if len(series) != 678 || len(names) != 678 || fmt.Sprint(count) != "map[accelerator:16 hwthread:640 node:16 socket:6]" {
-		t.Errorf("%d series, %d of them different, by type %v", len(series), len(names), count)
+		t.Errorf("%d series, %d distinct, by type %v", len(series), len(names), count)
 	}
 	for _, m := range synthetic.New(1, 1).Metrics() {
 		if !slices.ContainsFunc(series, func(s synthetic.Series) bool { return s.Metric == m.Name }) {
@@ -48,7 +48,7 @@ func TestAHostIsMadeOf(t *testing.T) {
 	}
 }
 
-// Figures of benchmarks can be compared over the years only if the data stay.
+// Benchmark results are comparable over the years only if the data never change.
 func TestTheDataAreFixed(t *testing.T) {
 	c := synthetic.New(3, 1)
 	sum := fnv.New64a()
@@ -70,7 +70,7 @@ func TestValuesDependOnSeedHostAndStepOnly(t *testing.T) {
 			got := day(c, host, order)
 			for step := range got {
 				if slices.Equal(got[step], want[step]) != same {
-					t.Fatalf("step %d: the same values: %v", step, !same)
+					t.Fatalf("step %d: same values: %v", step, !same)
 				}
 			}
 		})
@@ -134,7 +134,7 @@ func TestLines(t *testing.T) {
 	later := c.AppendLines(nil, 1, values, nil, 1_700_000_000)
 	synthetic.Restamp(later, 1_700_000_060)
 	if want := c.AppendLines(nil, 1, values, nil, 1_700_000_060); !slices.Equal(later, want) {
-		t.Error("lines of another moment are not those that were made for it")
+		t.Error("restamped lines differ from lines generated for that time")
 	}
 	shuffled := strings.SplitAfter(string(c.AppendLines(nil, 1, values, c.Order(1, 0), 1_700_000_000)), "\n")
 	if slices.Equal(plain, shuffled) {
