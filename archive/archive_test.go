@@ -20,9 +20,9 @@ import (
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(restoreOnly); dir != "" {
-		child := restoreAndTell
+		child := restoreChild
 		if to := os.Getenv(moveTo); to != "" {
-			child = func(dir string) error { return moveAndTell(dir, to) }
+			child = func(dir string) error { return archiveChild(dir, to) }
 		}
 		if err := child(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -51,7 +51,7 @@ func newStore(t testing.TB, metrics ...memstore.Metric) *memstore.Store {
 	return s
 }
 
-// ticking is a clock that never stands still, so that files differ in name.
+// ticking returns a clock that advances with each call, so that file names differ.
 func ticking() func() time.Time {
 	ms := int64(now * 1000)
 	return func() time.Time { ms++; return time.UnixMilli(ms) }
@@ -70,7 +70,7 @@ func open(t testing.TB, dir string, s *memstore.Store) *Archive {
 	return a
 }
 
-// fill writes samples of the last minutes for each of some hosts.
+// fill writes samples of the last five minutes for some hosts.
 func fill(t testing.TB, a *Archive, s *memstore.Store, hosts int) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(1, 1))
@@ -99,7 +99,7 @@ var (
 	metrics = []string{"load", "power"}
 )
 
-// contents is what fill wrote and the store has, to the bit.
+// contents returns the samples of fill that the store holds, to the bit.
 func contents(t testing.TB, s *memstore.Store) map[string]string {
 	t.Helper()
 	all := make(map[string]string)
@@ -159,7 +159,7 @@ func TestTwoProcessesOnOneDirectory(t *testing.T) {
 	a := open(t, dir, newStore(t))
 	_, err := Open(Options{Dir: dir, Store: newStore(t)})
 	if err == nil || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
-		t.Errorf("the second is told %v", err)
+		t.Errorf("a second Open: %v", err)
 	}
 	if err := a.Close(); err != nil {
 		t.Fatal(err)
@@ -167,7 +167,7 @@ func TestTwoProcessesOnOneDirectory(t *testing.T) {
 	open(t, dir, newStore(t))
 }
 
-// What goes for want of memory is told, once.
+// Evictions at the memory limit are logged once.
 func TestEvictionsAreLogged(t *testing.T) {
 	clock := int64(now)
 	s, err := memstore.New(memstore.Options{
@@ -182,7 +182,7 @@ func TestEvictionsAreLogged(t *testing.T) {
 	var log bytes.Buffer
 	a := open(t, t.TempDir(), s)
 	a.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	told := a.maintain(0)
+	logged := a.maintain(0)
 	if log.Len() > 0 {
 		t.Errorf("with nothing evicted: %s", &log)
 	}
@@ -196,11 +196,11 @@ func TestEvictionsAreLogged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if told = a.maintain(told); !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), fmt.Sprintf("windows=%d", s.Evicted())) {
-		t.Errorf("not told: %s", &log)
+	if logged = a.maintain(logged); !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), fmt.Sprintf("windows=%d", s.Evicted())) {
+		t.Errorf("not logged: %s", &log)
 	}
 	log.Reset()
-	if a.maintain(told); log.Len() > 0 {
-		t.Errorf("told again: %s", &log)
+	if a.maintain(logged); log.Len() > 0 {
+		t.Errorf("logged again: %s", &log)
 	}
 }

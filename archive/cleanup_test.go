@@ -18,29 +18,29 @@ import (
 	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
-// movable is an archive whose clock can be set, with a store of ten hours.
-type movable struct {
+// testArchive is an archive with a clock that the test sets and a retention of ten hours.
+type testArchive struct {
 	*Archive
 	t      *testing.T
 	dir    string
 	second int64
-	sent   map[archived]float64
+	sent   map[rowKey]float64
 }
 
-// archived is a row of the archive.
-type archived struct {
+// rowKey identifies a row of a Parquet file.
+type rowKey struct {
 	host, metric, scope, id string
 	time                    int64
 }
 
-func newMovable(t *testing.T) *movable {
-	m := &movable{t: t, dir: t.TempDir(), second: now - now%unixtime.SecondsPerDay, sent: make(map[archived]float64)}
+func newTestArchive(t *testing.T) *testArchive {
+	m := &testArchive{t: t, dir: t.TempDir(), second: now - now%unixtime.SecondsPerDay, sent: make(map[rowKey]float64)}
 	m.start()
 	return m
 }
 
 // start opens the archive as a program does.
-func (m *movable) start() {
+func (m *testArchive) start() {
 	m.t.Helper()
 	clock := func() time.Time { return time.Unix(m.second, 0) }
 	s, err := memstore.New(memstore.Options{
@@ -65,8 +65,8 @@ func (m *movable) start() {
 	}
 }
 
-// pass lets hours go by, in which two hosts send.
-func (m *movable) pass(hours int) {
+// advance lets hours pass while two hosts send.
+func (m *testArchive) advance(hours int) {
 	m.t.Helper()
 	for range hours * 6 {
 		var batch []memstore.Sample
@@ -77,12 +77,12 @@ func (m *movable) pass(hours int) {
 					if err != nil {
 						m.t.Fatal(err)
 					}
-					// Each source has its own phase; some lie across midnight.
+					// Each source has its own phase; some samples are before midnight.
 					at := m.second - int64(i*7)
 					v := float64(at) / 10
 					batch = append(batch, memstore.Sample{Series: sr, Time: at * 1000, Value: v})
 					scope, id := parquet.Scope(d)
-					m.sent[archived{host, metric, scope, id, at}] = v
+					m.sent[rowKey{host, metric, scope, id, at}] = v
 				}
 			}
 		}
@@ -101,15 +101,15 @@ func (m *movable) pass(hours int) {
 	}
 }
 
-func (m *movable) cleanup(unfinished bool) {
+func (m *testArchive) cleanup(unfinished bool) {
 	m.t.Helper()
 	if err := m.Cleanup(m.t.Context(), unfinished); err != nil {
 		m.t.Fatal(err)
 	}
 }
 
-// check compares the files of the archive with what was sent before a moment.
-func (m *movable) check(what string, until int64, files ...string) {
+// check compares the Parquet files with the samples before until.
+func (m *testArchive) check(what string, until int64, files ...string) {
 	m.t.Helper()
 	names, err := filepath.Glob(filepath.Join(m.dir, "archive", "alpha", "*"))
 	if err != nil {
@@ -121,12 +121,12 @@ func (m *movable) check(what string, until int64, files ...string) {
 	if !slices.Equal(names, files) {
 		m.t.Errorf("%s: files %q, want %q", what, names, files)
 	}
-	rows := make(map[archived]float64)
+	rows := make(map[rowKey]float64)
 	for _, name := range names {
 		for _, r := range readRows(m.t, filepath.Join(m.dir, "archive", "alpha", name)) {
-			key := archived{r.Hostname, r.Metric, r.Scope, r.ScopeID, r.Timestamp}
+			key := rowKey{r.Hostname, r.Metric, r.Scope, r.ScopeID, r.Timestamp}
 			if _, twice := rows[key]; twice {
-				m.t.Errorf("%s: %+v is there twice", what, key)
+				m.t.Errorf("%s: %+v occurs twice", what, key)
 			}
 			rows[key] = r.Value
 		}
@@ -176,16 +176,16 @@ func dayName(second int64, suffix string) string {
 	return fmt.Sprintf("%s%s.parquet", time.Unix(second, 0).UTC().Format("2006-01-02"), suffix)
 }
 
-// A day is archived once it has left the retention as a whole, also over a
-// restart, and its blocks go then.
+// A day is rowKey once it has left the retention completely, also after a restart. Then its blocks
+// are removed.
 func TestDaysAreArchived(t *testing.T) {
-	m := newMovable(t)
+	m := newTestArchive(t)
 	begin := m.second
-	first, second := dayName(begin-1, ""), dayName(begin, "") // some of the first samples lie before midnight
-	m.pass(33)
+	first, second := dayName(begin-1, ""), dayName(begin, "") // some of the first samples are before midnight
+	m.advance(33)
 	m.cleanup(false)
 	m.check("an hour before the second day has left", begin, first)
-	m.pass(1)
+	m.advance(1)
 	m.cleanup(false)
 	m.check("after it", begin+unixtime.SecondsPerDay, first, second)
 	m.cleanup(false)
@@ -196,40 +196,40 @@ func TestDaysAreArchived(t *testing.T) {
 	m.start()
 	m.cleanup(false)
 	m.check("after a restart", begin+unixtime.SecondsPerDay, first, second)
-	m.pass(24)
+	m.advance(24)
 	m.cleanup(false)
 	m.check("a day later", begin+2*unixtime.SecondsPerDay, first, second, dayName(begin+unixtime.SecondsPerDay, ""))
 	for lane, entries := range m.catalog.lanes {
 		for _, e := range entries {
 			if e.end <= (begin+2*unixtime.SecondsPerDay)*1000 {
-				t.Errorf("%v: a block of %d is still there", lane, e.end/1000)
+				t.Errorf("%v: the block up to %d still exists", lane, e.end/1000)
 			}
 		}
 	}
 }
 
-// Asked for, what has left the retention of an unfinished day is archived too;
-// the rest of that day goes to a file of its own.
+// On request the part of an unfinished day that has left the retention is rowKey too. The rest of
+// that day goes to a file of its own.
 func TestUnfinishedDayIsArchived(t *testing.T) {
-	m := newMovable(t)
+	m := newTestArchive(t)
 	begin := m.second
-	m.pass(20)
+	m.advance(20)
 	m.cleanup(true)
 	before := dayName(begin-1, "")
 	m.check("after 20 hours", begin+10*3600, before, dayName(begin, ""))
-	m.pass(15)
+	m.advance(15)
 	m.cleanup(false)
 	m.check("after 35 hours", begin+unixtime.SecondsPerDay, before, dayName(begin, "-2"), dayName(begin, ""))
 }
 
-// What was only in the journal or in open windows when the program went is
-// archived although its retention is over when the program comes back.
+// Samples that were only in the journal or in open windows when the program ended are rowKey, even
+// if their retention is over at the next start.
 func TestLongDowntime(t *testing.T) {
-	m := newMovable(t)
+	m := newTestArchive(t)
 	begin := m.second
-	m.pass(3)
+	m.advance(3)
 	for _, crash := range []bool{true, false} {
-		if crash { // the journal is all there is of the last samples
+		if crash { // only the journal has the last samples
 			copied := filepath.Join(t.TempDir(), "copied")
 			if err := errors.Join(os.CopyFS(copied, os.DirFS(m.dir)), m.Close()); err != nil {
 				t.Fatal(err)
@@ -247,17 +247,17 @@ func TestLongDowntime(t *testing.T) {
 		if n := m.Store.Size().Blocks; n > 0 {
 			t.Errorf("%d blocks are left", n)
 		}
-		m.pass(1)
+		m.advance(1)
 	}
 	m.check("at the end", begin+3*unixtime.SecondsPerDay, dayName(begin-1, ""), dayName(begin, ""), dayName(begin+2*unixtime.SecondsPerDay, ""))
 }
 
-// A crash after a file was published, and before its sources went, costs
-// neither a row nor a second copy.
+// A crash after a file was published, and before its source was removed, neither loses nor duplicates
+// rows.
 func TestCleanupIsResumed(t *testing.T) {
-	m := newMovable(t)
+	m := newTestArchive(t)
 	begin := m.second
-	m.pass(35)
+	m.advance(35)
 	saved := filepath.Join(t.TempDir(), "saved")
 	if err := os.CopyFS(saved, os.DirFS(filepath.Join(m.dir, subdir))); err != nil {
 		t.Fatal(err)

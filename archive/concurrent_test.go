@@ -14,9 +14,8 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// TestConcurrentUse writes, frees, takes checkpoints, maintains and asks at once;
-// -race watches. Then what was acknowledged is restored: of a process that was
-// killed, and of one that was closed.
+// TestConcurrentUse writes, frees, checkpoints, maintains and queries concurrently, for the race
+// detector. Then it checks that everything acknowledged is restored, after a kill and after Close.
 func TestConcurrentUse(t *testing.T) {
 	newStore := func() *memstore.Store {
 		s, err := memstore.New(memstore.Options{
@@ -123,7 +122,7 @@ func TestConcurrentUse(t *testing.T) {
 							continue
 						}
 						if v != value(w, host, device, at) {
-							t.Fatalf("%+v at %d holds %v, which nobody sent there", k, at, v)
+							t.Fatalf("%+v at %d holds %v, which was not sent there", k, at, v)
 						}
 						if !mayBeFreed(w, host, at) {
 							all[fmt.Sprint(k, at)] = v
@@ -136,8 +135,8 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	want := everything(s)
 	for p := range acked {
-		if _, there := want[p]; !there {
-			t.Fatalf("%s was acknowledged and is not there", p)
+		if _, found := want[p]; !found {
+			t.Fatalf("%s was acknowledged and is missing", p)
 		}
 	}
 	compare := func(what, dir string) {

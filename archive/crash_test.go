@@ -11,21 +11,20 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// before leaves a directory with blocks, windows and a journal of a process
-// that was killed.
-func (s *sender) before() {
+// prepare leaves a directory with blocks, windows and a journal, as after a kill.
+func (s *sender) prepare() {
 	s.t.Helper()
 	ok(s.t, s.open())
 	ok(s.t, s.write(s.span(50, 30, 0, 1, 2, 3, 4)...))
 	ok(s.t, s.checkpoint())
 	ok(s.t, s.write(s.span(30, 20, 0, 1, 2, 3, 4)...))
-	ok(s.t, s.write(s.span(46, 44, 0, 1)...)) // late, again
+	ok(s.t, s.write(s.span(46, 44, 0, 1)...)) // late samples
 	ok(s.t, s.sync())
 	s.end(false)
 }
 
-// run is the script: all that an archive does, in little. Errors are noted, and
-// it goes on as a server would, until it is told to give up.
+// run is a script with every operation of an archive. After an error it continues, as a server would,
+// unless giveUp returns true.
 func (s *sender) run(open func() error, giveUp func(error) bool) {
 	s.t.Helper()
 	minutes := func(n int) int64 { return time.Now().Unix() - int64(n)*60 }
@@ -36,7 +35,7 @@ func (s *sender) run(open func() error, giveUp func(error) bool) {
 		func() error { return s.write(s.span(48, 46, 0, 2)...) }, // late
 		s.checkpoint,
 		func() error { return s.free(minutes(25), "alpha", "n2") },
-		func() error { return s.write(s.span(40, 38, 3)...) }, // where it was freed
+		func() error { return s.write(s.span(40, 38, 3)...) }, // in the freed range
 		func() error {
 			if err := s.free(minutes(0), "beta"); err != nil {
 				return err
@@ -61,14 +60,14 @@ func (s *sender) run(open func() error, giveUp func(error) bool) {
 	}
 }
 
-// By default the modes take turns, so that they all take some seconds together.
+// By default each mode tests different operations, so that all of them together take some seconds.
 var (
-	stride = flag.Int("stride", 24, "end or fail after every so many operations only, in each mode after others")
-	seeds  = flag.Int("seeds", 1, "how often to lose power after each of these operations, each time otherwise")
+	stride = flag.Int("stride", 24, "test only every n-th operation, different ones in each mode")
+	seeds  = flag.Int("seeds", 1, "seeds for the loss of power after each tested operation")
 )
 
-// However far it came: after every operation of the script, what was promised is
-// restored to the bit and nothing else.
+// If the process or the power ends after any operation of the script, exactly what was acknowledged is
+// restored, to the bit.
 func TestEndAfterEveryOperation(t *testing.T) {
 	for i, m := range modes {
 		for k, end := range ends {
@@ -80,7 +79,7 @@ func TestEndAfterEveryOperation(t *testing.T) {
 						cases++
 						synctest.Test(t, func(t *testing.T) {
 							s := newSender(t, uint64(n)*1000+seed, m.mode)
-							s.before()
+							s.prepare()
 							start := s.fsys.Operations()
 							s.fsys.StopAfter(n)
 							gone := func(err error) bool { return errors.Is(err, disktest.ErrPower) }

@@ -18,7 +18,7 @@ import (
 	"github.com/ringstore/ringstore/archive/journal"
 )
 
-// image is the files of a directory.
+// image is the content of a directory's files, by path.
 type image map[string][]byte
 
 func (s *sender) image() image {
@@ -34,7 +34,7 @@ func (s *sender) image() image {
 	return files
 }
 
-// load makes a disk of an image.
+// load replaces the disk by one that holds an image.
 func (s *sender) load(files image) {
 	s.t.Helper()
 	s.fsys = disktest.New(1)
@@ -48,8 +48,9 @@ func (s *sender) load(files image) {
 	}
 }
 
-// little leaves an image with a file of each kind, and returns what is in which.
-func (s *sender) little() (files image, in map[place]string) {
+// smallImage returns an image with a file of each kind, and for each place the part of the image that
+// holds it.
+func (s *sender) smallImage() (files image, in map[place]string) {
 	s.t.Helper()
 	ok(s.t, s.open())
 	in = make(map[place]string)
@@ -73,8 +74,8 @@ func (s *sender) little() (files image, in map[place]string) {
 	return s.image(), in
 }
 
-// hurt restores an image with one file changed, and returns what is lost.
-func (s *sender) hurt(what, path string, files image, content []byte) (lost []place) {
+// restoreDamaged restores an image with one file changed, and returns what is lost.
+func (s *sender) restoreDamaged(what, path string, files image, content []byte) (lost []place) {
 	s.t.Helper()
 	whole := files[path]
 	files = maps.Clone(files)
@@ -88,11 +89,11 @@ func (s *sender) hurt(what, path string, files image, content []byte) (lost []pl
 	got := s.contents()
 	for p, v := range got {
 		if s.places[p] == nil || s.places[p][0].outcome != v {
-			s.t.Fatalf("%s: %v holds %v, which nobody sent there", what, p, v)
+			s.t.Fatalf("%s: %v holds %v, which was not sent there", what, p, v)
 		}
 	}
 	for p := range s.places {
-		if _, there := got[p]; !there {
+		if _, found := got[p]; !found {
 			lost = append(lost, p)
 		}
 	}
@@ -100,7 +101,7 @@ func (s *sender) hurt(what, path string, files image, content []byte) (lost []pl
 	_, aside := s.image()[path+damagedSuffix]
 	segment := strings.HasSuffix(path, ".rsj")
 	switch {
-	case segment && bytes.HasPrefix(whole, content): // its end may be that of a record
+	case segment && bytes.HasPrefix(whole, content): // may end with a complete record
 	case s.restored.Damaged+j.Torn == 0:
 		s.t.Fatalf("%s: nothing is counted: %+v", what, s.restored)
 	case s.restored.Damaged > 0 && !(aside && strings.Contains(out.String(), "damaged at byte") && strings.Contains(out.String(), path)):
@@ -112,13 +113,12 @@ func (s *sender) hurt(what, path string, files image, content []byte) (lost []pl
 	return lost
 }
 
-// A bit that is flipped at any byte of a file, and a file that is cut off there,
-// stop no start; the damage is told and set aside; no sample is invented and none
-// lost but those that were hit.
+// A flipped bit at any byte of a file, and a file that is cut off there, do not prevent a start. The
+// damage is logged and the file kept, no sample is invented, and only samples at the damage are lost.
 func TestDamageAtEveryByte(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSender(t, 1, journal.SyncMode(time.Second))
-		files, in := s.little()
+		files, in := s.smallImage()
 		host := func(p place) string { return p.key.Host }
 		part := func(p place) string { return in[p] }
 		all := func(what string, lost []place, of func(place) string, allowed string) {
@@ -140,14 +140,14 @@ func TestDamageAtEveryByte(t *testing.T) {
 				changed := bytes.Clone(content)
 				changed[at] ^= 1 << (at % 8)
 				what := fmt.Sprintf("%s, bit flipped at %d of %d", path, at, len(content))
-				lost := s.hurt(what, path, files, changed)
+				lost := s.restoreDamaged(what, path, files, changed)
 				switch {
 				case segment:
 					all(what, lost, part, "record")
 				case strings.HasSuffix(path, blocksSuffix):
 					all(what, lost, part, "checkpoint")
 					fallthrough
-				default: // with a host's series goes what the journal has of it
+				default: // without a host's series its records in the journal are lost too
 					all(what, lost, host, "")
 				}
 				if len(lost) > 0 {
@@ -155,7 +155,7 @@ func TestDamageAtEveryByte(t *testing.T) {
 				}
 
 				what = fmt.Sprintf("%s, cut off at %d of %d", path, at, len(content))
-				lost = s.hurt(what, path, files, content[:at])
+				lost = s.restoreDamaged(what, path, files, content[:at])
 				if segment || strings.HasSuffix(path, blocksSuffix) {
 					for _, p := range lost {
 						if segment != strings.Contains(in[p], "record") {

@@ -13,26 +13,26 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// takesRoom are the operations that fail on a full disk.
-var takesRoom = map[disktest.Kind]bool{
+// needsSpace lists the operations that fail on a full disk.
+var needsSpace = map[disktest.Kind]bool{
 	disktest.Write: true, disktest.Sync: true, disktest.SyncDir: true, disktest.Rename: true,
 	disktest.Link: true, disktest.Truncate: true, disktest.Mkdir: true,
 }
 
-// faulty runs the script with failures from the n-th operation on. It returns
-// whether there was such an operation.
+// faulty runs the script and makes operations fail from the n-th on. It returns whether there was an
+// n-th operation.
 func (s *sender) faulty(what string, n, times int, cause error, power bool) bool {
 	s.t.Helper()
 	start := s.fsys.Operations()
 	errno := syscall.EIO
 	errors.As(cause, &errno)
 	s.fsys.Inject(func(op disktest.Op) error {
-		// A disk from which nothing can be read for long is damaged.
+		// If reads fail for longer, a restore takes the data for damaged.
 		last := n + times
 		if s.starting.Load() {
 			last = min(last, n+4)
 		}
-		if at := op.N - start; at < n || at >= last || errno == syscall.ENOSPC && !takesRoom[op.Kind] {
+		if at := op.N - start; at < n || at >= last || errno == syscall.ENOSPC && !needsSpace[op.Kind] {
 			return nil
 		}
 		s.unsynced = s.unsynced || op.Kind == disktest.Sync && s.mode == journal.Off
@@ -44,16 +44,16 @@ func (s *sender) faulty(what string, n, times int, cause error, power bool) bool
 			if !errors.Is(err, errno) || tries == times {
 				s.t.Fatalf("%s: it does not start: %v", what, err)
 			}
-			err = s.open() // as systemd would have it
+			err = s.open() // as systemd would
 		}
 		return nil
 	}
 	ok(s.t, open())
 	s.run(open, func(err error) bool {
 		if !errors.Is(err, errno) {
-			s.t.Fatalf("%s: the error does not tell the cause: %v", what, err)
+			s.t.Fatalf("%s: the error does not wrap the cause: %v", what, err)
 		}
-		s.check(what+", meanwhile", s.n) // queries go on
+		s.check(what+", meanwhile", s.n) // queries still work
 		time.Sleep(20 * time.Second)
 		return false
 	})
@@ -69,8 +69,8 @@ func (s *sender) faulty(what string, n, times int, cause error, power bool) bool
 	return !finished
 }
 
-// Whatever fails, once or for some time: writes are refused and tell why,
-// queries go on, it recovers by itself, and then no acknowledged sample is lost.
+// Whatever fails, once or repeatedly: writes are refused with the reason, queries still work, the
+// archive recovers by itself, and no acknowledged sample is lost.
 func TestFaultAtEveryOperation(t *testing.T) {
 	faults := []struct {
 		name string
@@ -91,7 +91,7 @@ func TestFaultAtEveryOperation(t *testing.T) {
 						for _, times := range []int{1, 4, 15} {
 							synctest.Test(t, func(t *testing.T) {
 								s := newSender(t, uint64(n), m.mode)
-								s.before()
+								s.prepare()
 								what := fmt.Sprintf("%s, %s from operation %d on, %d times, then %s", m.name, fault.name, n, times, end.name)
 								failed = s.faulty(what, n, times, fault.err, end.power)
 								s.restart(what)
@@ -104,14 +104,14 @@ func TestFaultAtEveryOperation(t *testing.T) {
 	}
 }
 
-// A disk that is full for hours: nothing is lost, no file of a checkpoint that
-// failed takes room, and it goes on when there is room.
+// While a disk is full, nothing is lost and failed checkpoints leave no files. Once there is space, the
+// archive works again.
 func TestFullDisk(t *testing.T) {
 	for _, m := range modes {
 		t.Run(m.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSender(t, 1, m.mode)
-				s.before()
+				s.prepare()
 				ok(t, s.open())
 				ok(t, s.write(s.span(20, 10, 0, 1, 2, 3, 4)...))
 				for room := int64(0); room < 6000; room += 500 {

@@ -16,8 +16,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden directory of a new version")
 
-// goldenVersion is of the directory as a whole: it goes up when any of its formats
-// does. The directories of older versions stay as they are.
+// goldenVersion is the version of the directory as a whole. It increases with the version of any of its
+// formats. The golden directories of older versions stay unchanged.
 const goldenVersion = 1
 
 var goldenMetrics = []memstore.Metric{{Name: "load", Frequency: time.Minute}, {Name: "power", Frequency: 10 * time.Second}}
@@ -32,8 +32,8 @@ func goldenStore(t *testing.T) *memstore.Store {
 	return s
 }
 
-// writeGolden leaves all that a directory can have: blocks, merged and freed
-// ones, open windows, and a journal with late samples, new series and a free.
+// writeGolden writes a directory with everything it can hold: blocks, also merged and freed ones, open
+// windows, and a journal with late samples, new series and a free.
 func writeGolden(t *testing.T, dir string) {
 	s := goldenStore(t)
 	a := open(t, dir, s)
@@ -66,13 +66,10 @@ func writeGolden(t *testing.T, dir string) {
 	_, err = a.Free(t.Context(), [][]string{{"alpha"}, {"n1"}, {"hwthread1"}}, now-1500)
 	ok(t, err)
 	ok(t, a.SyncPoint()(t.Context()))
-	// As a process that is killed leaves it.
-	a.journal.Load().Close()
-	a.lock.Close()
-	a.closed.Store(true)
+	kill(t, a)
 }
 
-// describe lists what is stored.
+// describeContents lists the stored samples.
 func describeContents(t *testing.T, s *memstore.Store) string {
 	all := contents(t, s)
 	var lines []string
@@ -87,7 +84,7 @@ func TestGolden(t *testing.T) {
 	latest := filepath.Join("testdata", fmt.Sprint("v", goldenVersion))
 	if *update {
 		if _, err := os.Stat(latest); err == nil {
-			t.Fatalf("%s is there: a version that was written stays as it is", latest)
+			t.Fatalf("%s exists: the golden directory of a version must not change", latest)
 		}
 		dir := t.TempDir()
 		writeGolden(t, dir)
@@ -108,7 +105,7 @@ func TestGolden(t *testing.T) {
 			ok(t, os.CopyFS(dir, os.DirFS(filepath.Join(version, "directory"))))
 			want, err := os.ReadFile(filepath.Join(version, "contents"))
 			ok(t, err)
-			for _, what := range []string{"restored", "restored from a checkpoint of today"} {
+			for _, what := range []string{"restored", "restored from a new checkpoint"} {
 				s := goldenStore(t)
 				a := open(t, dir, s)
 				if got := describeContents(t, s); got != string(want) {
@@ -120,8 +117,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// What is written today is what the newest version pins.
-func TestGoldenIsOfToday(t *testing.T) {
+// The current code writes what the golden directory of the newest version holds.
+func TestGoldenIsCurrent(t *testing.T) {
 	dir := t.TempDir()
 	writeGolden(t, dir)
 	s := goldenStore(t)

@@ -11,28 +11,28 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// stopping is a directory whose reader is told to stop when it comes to a name.
-type stopping struct {
+// cancelingFS calls stop when a name is opened.
+type cancelingFS struct {
 	fs.FS
 	at   string
 	stop context.CancelFunc
 }
 
-func (s stopping) Open(name string) (fs.File, error) {
+func (s cancelingFS) Open(name string) (fs.File, error) {
 	if name == s.at {
 		s.stop()
 	}
 	return s.FS.Open(name)
 }
 
-// An import that was broken off leaves nothing on disk, so that the next start
-// begins it anew and does not take a part of the history for all of it.
-func TestImportBrokenOff(t *testing.T) {
+// An interrupted import leaves nothing on disk, so that the next start repeats it and does not mistake
+// a part of the history for all of it.
+func TestInterruptedImport(t *testing.T) {
 	dir := t.TempDir()
 	a := open(t, dir, newImporter(t))
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	from := stopping{os.DirFS("ccms/testdata/bin-60s"), "alpha/n2", stop}
+	from := cancelingFS{os.DirFS("ccms/testdata/bin-60s"), "alpha/n2", stop}
 	if _, err := a.Import(ctx, from); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestImportBrokenOff(t *testing.T) {
 	}
 }
 
-// newImporter returns a store whose retention reaches back to the recordings.
+// newImporter returns a store whose retention includes the recordings.
 func newImporter(t *testing.T) *memstore.Store {
 	t.Helper()
 	s, err := memstore.New(memstore.Options{

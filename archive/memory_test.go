@@ -21,20 +21,21 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// restoreOnly is the environment's variable that has the test binary restore a
-// directory and tell what that took.
+// restoreOnly is the environment variable that makes the test binary restore a directory and print a
+// measurement.
 const restoreOnly = "RINGSTORE_TEST_RESTORE"
 
 var restoreSamples = flag.Int("samples", 2_000_000, "to restore, and to archive, in little memory")
 
-// moveTo has it archive all of that as Parquet, into this directory, instead.
+// moveTo is the environment variable that makes it archive that directory as Parquet files in another
+// one instead.
 const moveTo = "RINGSTORE_TEST_MOVE"
 
-// took is what a process tells of its restore.
-type took struct {
-	Samples int64 // that are there
-	Bytes   int64 // of the store, by its books
-	Peak    int64 // resident, bytes
+// measurement is the output of a child process.
+type measurement struct {
+	Samples int64 // restored
+	Bytes   int64 // of the store, by its memory accounting
+	Peak    int64 // of resident memory, bytes
 	Took    time.Duration
 }
 
@@ -44,17 +45,16 @@ func largeStore(at int64) (*memstore.Store, error) {
 		Retention: 48 * time.Hour,
 		Now:       func() time.Time { return time.Unix(at, 0) },
 
-		KeepUnstored: true, // as there is a Parquet archive in one of the tests
+		KeepUnstored: true, // required by the test with a Parquet archive
 	})
 }
 
-// fillLarge makes an archive of -samples in whole hosts, at least one, and returns
-// how many there are.
+// fillLarge creates an archive of about -samples samples, in complete hosts, and returns their number.
 func fillLarge(t *testing.T, dir string) (*memstore.Store, *Archive, int64) {
 	t.Helper()
 	samples := *restoreSamples
 	if raceDetector {
-		samples /= 20 // it is as much slower
+		samples /= 20 // the race detector is about 20 times slower
 	}
 	s, err := largeStore(now)
 	ok(t, err)
@@ -79,27 +79,28 @@ func fillLarge(t *testing.T, dir string) (*memstore.Store, *Archive, int64) {
 	return s, a, all
 }
 
-// leave ends an archive as a kill would.
-func leave(t *testing.T, a *Archive) {
+// kill ends an archive as a kill of the process would.
+func kill(t *testing.T, a *Archive) {
 	t.Helper()
 	ok(t, a.journal.Load().Close())
 	ok(t, a.lock.Close())
 	a.closed.Store(true)
 }
 
-// inProcess returns what a process of its own tells of the directory.
-func inProcess(t *testing.T, dir string, env ...string) (told took) {
+// runChild runs this test binary as a child process on a directory, and returns its measurement.
+func runChild(t *testing.T, dir string, env ...string) (m measurement) {
 	t.Helper()
 	child := exec.Command(os.Args[0])
 	child.Env = append(append(os.Environ(), restoreOnly+"="+dir), env...)
 	child.Stderr = os.Stderr
 	out, err := child.Output()
 	ok(t, err)
-	ok(t, json.Unmarshal(out, &told))
-	return told
+	ok(t, json.Unmarshal(out, &m))
+	return m
 }
 
-func restoreAndTell(dir string) error {
+// restoreChild restores a directory and prints a measurement.
+func restoreChild(dir string) error {
 	s, err := largeStore(now)
 	if err != nil {
 		return err
@@ -112,19 +113,19 @@ func restoreAndTell(dir string) error {
 	if _, err := a.Restore(context.Background()); err != nil {
 		return err
 	}
-	told := took{Took: time.Since(begin), Bytes: s.Size().Bytes}
-	if told.Peak, err = peakMemory(); err != nil {
+	m := measurement{Took: time.Since(begin), Bytes: s.Size().Bytes}
+	if m.Peak, err = peakMemory(); err != nil {
 		return err
 	}
-	if told.Samples, err = s.Values(); err != nil {
+	if m.Samples, err = s.Values(); err != nil {
 		return err
 	}
-	return json.NewEncoder(os.Stdout).Encode(told)
+	return json.NewEncoder(os.Stdout).Encode(m)
 }
 
-// moveAndTell archives what is in a directory, a week later, and tells by how much
-// that raised the resident memory's peak.
-func moveAndTell(dir, to string) error {
+// archiveChild archives the contents of a directory, a week later, and prints by how much that raised
+// the peak of resident memory.
+func archiveChild(dir, to string) error {
 	const later = now + 7*24*60*60
 	s, err := largeStore(later)
 	if err != nil {
@@ -149,13 +150,13 @@ func moveAndTell(dir, to string) error {
 	if err := errors.Join(a.Checkpoint(), a.Cleanup(context.Background(), true)); err != nil { // as -cleanup-checkpoints does
 		return err
 	}
-	told := took{Took: time.Since(begin)}
+	m := measurement{Took: time.Since(begin)}
 	after, err := peakMemory()
-	told.Peak = after - before
-	return errors.Join(err, json.NewEncoder(os.Stdout).Encode(told))
+	m.Peak = after - before
+	return errors.Join(err, json.NewEncoder(os.Stdout).Encode(m))
 }
 
-// peakMemory is VmHWM of proc_pid_status(5), in bytes.
+// peakMemory returns VmHWM of proc_pid_status(5), in bytes.
 func peakMemory() (int64, error) {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -167,11 +168,10 @@ func peakMemory() (int64, error) {
 	return kib << 10, err
 }
 
-// A restore takes little memory beside what it restores, from blocks as from the
-// journal.
+// A restore, from blocks or from the journal, needs little memory beyond that of the restored data.
 func TestRestoreUnderMemoryLimit(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it is short")
+		t.Skip("slow")
 	}
 	f := func(name string, checkpoint bool) {
 		t.Run(name, func(t *testing.T) {
@@ -181,16 +181,16 @@ func TestRestoreUnderMemoryLimit(t *testing.T) {
 			if checkpoint {
 				ok(t, a.Checkpoint())
 			}
-			leave(t, a)
+			kill(t, a)
 
 			limit := data + 200<<20
-			told := inProcess(t, dir, fmt.Sprint("GOMEMLIMIT=", limit))
-			t.Logf("%d samples, %d MB of data: restored in %v with %d MB at most", want, data>>20, told.Took.Round(time.Millisecond), told.Peak>>20)
-			if told.Samples != want {
-				t.Errorf("%d samples came back of %d", told.Samples, want)
+			got := runChild(t, dir, fmt.Sprint("GOMEMLIMIT=", limit))
+			t.Logf("%d samples, %d MB of data: restored in %v with %d MB at most", want, data>>20, got.Took.Round(time.Millisecond), got.Peak>>20)
+			if got.Samples != want {
+				t.Errorf("%d samples restored, want %d", got.Samples, want)
 			}
-			if told.Peak > limit && !raceDetector {
-				t.Errorf("it took %d bytes for %d", told.Peak, data)
+			if got.Peak > limit && !raceDetector {
+				t.Errorf("%d bytes of memory for %d bytes of data, want at most %d", got.Peak, data, limit)
 			}
 		})
 	}
@@ -198,17 +198,17 @@ func TestRestoreUnderMemoryLimit(t *testing.T) {
 	f("from the journal", false)
 }
 
-// To archive takes little memory, however much there is.
+// Archiving needs little memory, regardless of the amount of data.
 func TestCleanupInLittleMemory(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it is short")
+		t.Skip("slow")
 	}
 	dir, to := t.TempDir(), t.TempDir()
 	_, a, want := fillLarge(t, dir)
 	ok(t, a.Checkpoint())
-	leave(t, a)
+	kill(t, a)
 
-	told := inProcess(t, dir, moveTo+"="+to)
+	got := runChild(t, dir, moveTo+"="+to)
 	files, err := filepath.Glob(filepath.Join(to, "alpha", "*.parquet"))
 	ok(t, err)
 	var rows int64
@@ -222,11 +222,11 @@ func TestCleanupInLittleMemory(t *testing.T) {
 		rows += p.NumRows()
 		ok(t, f.Close())
 	}
-	t.Logf("%d samples archived in %v with %d MB more", rows, told.Took.Round(time.Millisecond), told.Peak>>20)
+	t.Logf("%d samples archived in %v with %d MB more", rows, got.Took.Round(time.Millisecond), got.Peak>>20)
 	if rows != want {
 		t.Errorf("%d rows in %v, want %d", rows, files, want)
 	}
-	if told.Peak > 150<<20 && !raceDetector {
-		t.Errorf("it took %d bytes more", told.Peak)
+	if got.Peak > 150<<20 && !raceDetector {
+		t.Errorf("%d bytes of memory, want at most 150 MiB", got.Peak)
 	}
 }

@@ -2,5 +2,5 @@
 
 package archive
 
-// raceDetector takes several times the memory of the program.
+// raceDetector reports whether the race detector is on, which multiplies memory and time.
 const raceDetector = true

@@ -18,8 +18,8 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// restarted are ways from one process to the next.
-var restarted = []struct {
+// restarts are the ways to restart an archive.
+var restarts = []struct {
 	name string
 	do   func(s *sender) error
 }{
@@ -32,9 +32,9 @@ var restarted = []struct {
 	}},
 }
 
-// inRestarts runs a test for each way, in a bubble.
+// inRestarts runs a test with each kind of restart, in a synctest bubble.
 func inRestarts(t *testing.T, test func(s *sender, restart func())) {
-	for _, r := range restarted {
+	for _, r := range restarts {
 		t.Run(r.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSender(t, 1, journal.SyncMode(time.Second))
@@ -50,8 +50,8 @@ func inRestarts(t *testing.T, test func(s *sender, restart func())) {
 	}
 }
 
-// A metric that left the configuration is unknown to queries, and there again
-// when it comes back.
+// Samples of a metric that is removed from the configuration are hidden, and reappear when it is added
+// again.
 func TestMetricThatLeft(t *testing.T) {
 	inRestarts(t, func(s *sender, restart func()) {
 		ok(s.t, s.write(s.span(50, 20, 0, 1, 2, 3, 4)...))
@@ -63,8 +63,8 @@ func TestMetricThatLeft(t *testing.T) {
 		restart()
 		got := s.contents()
 		for p := range want {
-			if _, there := got[p]; there != (p.key.Metric == "load") {
-				s.t.Fatalf("without power: %v there: %v", p, there)
+			if _, found := got[p]; found != (p.key.Metric == "load") {
+				s.t.Fatalf("metric power is not configured: %v is found: %v", p, found)
 			}
 		}
 		restart()
@@ -76,8 +76,8 @@ func TestMetricThatLeft(t *testing.T) {
 	})
 }
 
-// A metric whose frequency changed is answered on the new grid, wherever its
-// samples are, and however often the process is killed.
+// After a change of a metric's frequency, queries answer on the new grid, wherever the samples are
+// stored and however often the process is killed.
 func TestFrequencyThatChanged(t *testing.T) {
 	inRestarts(t, func(s *sender, restart func()) {
 		now := time.Now().Unix() / 60 * 60
@@ -98,7 +98,7 @@ func TestFrequencyThatChanged(t *testing.T) {
 			all = append(all, batch...)
 			ok(s.t, s.write(batch...))
 		}
-		write(58, 57, 60, "old") // that is too old soon
+		write(58, 57, 60, "old") // leaves the retention soon
 		write(50, 30, 60, "0", "1")
 		restart()
 		write(30, 20, 60, "0", "1", "2")
@@ -118,8 +118,8 @@ func TestFrequencyThatChanged(t *testing.T) {
 	})
 }
 
-// What running jobs need comes back beyond the retention, from blocks, windows
-// and journal, and nothing else of that age.
+// Samples that running jobs need are restored even if they are older than the retention, from blocks,
+// windows and the journal. No other samples of that age are.
 func TestNeededBeyondTheRetention(t *testing.T) {
 	inRestarts(t, func(s *sender, restart func()) {
 		s.needed = func(_, host string) int64 {
@@ -134,20 +134,20 @@ func TestNeededBeyondTheRetention(t *testing.T) {
 		ok(s.t, s.write(s.span(30, 0, 0, 1, 2, 3, 4)...))
 		want := s.contents()
 		s.end(false)
-		time.Sleep(2 * keptFor)
+		time.Sleep(2 * retention)
 		ok(s.t, s.open())
 		restart()
 		got := s.contents()
 		for p, v := range want {
-			if at, there := got[p]; there != (p.key.Host == "n1") || there && at != v {
-				s.t.Fatalf("%v: there %v with %v, stored %v", p, there, at, v)
+			if at, found := got[p]; found != (p.key.Host == "n1") || found && at != v {
+				s.t.Fatalf("%v: found %v with %v, stored %v", p, found, at, v)
 			}
 		}
 	})
 }
 
-// A full memory stops a restore, the newest first; what stays on disk is not
-// hidden by late samples, and comes back when there is room.
+// A restore starts with the newest data and stops at the memory limit. Late samples do not hide what
+// stays on disk, which is restored once the limit allows.
 func TestRestoreWithLittleMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSender(t, 1, journal.SyncMode(time.Second))
@@ -156,7 +156,7 @@ func TestRestoreWithLittleMemory(t *testing.T) {
 		for i := range 8 {
 			hosts = append(hosts, memstore.Key{Cluster: "alpha", Host: fmt.Sprint("n", i), Metric: "power"})
 		}
-		gone := memstore.Key{Cluster: "alpha", Host: "gone", Metric: "power"} // since half an hour
+		gone := memstore.Key{Cluster: "alpha", Host: "gone", Metric: "power"} // stopped half an hour ago
 		begin := time.Now().Unix() / 60 * 60
 		for at := begin - 3300; at < begin; at += 10 {
 			var batch []sample
@@ -188,8 +188,8 @@ func TestRestoreWithLittleMemory(t *testing.T) {
 				}
 			}
 			for p := range all {
-				if _, there := have[p]; p.key == k && p.second >= oldest && !there {
-					t.Fatalf("%v is missing, though older samples are there", p)
+				if _, found := have[p]; p.key == k && p.second >= oldest && !found {
+					t.Fatalf("%v is missing, but older samples are not", p)
 				}
 			}
 		}
@@ -212,12 +212,11 @@ func TestRestoreWithLittleMemory(t *testing.T) {
 	})
 }
 
-// A checkpoint that comes no further than its blocks loses nothing and changes
-// nothing.
+// A checkpoint that is interrupted after its block files loses and changes nothing.
 func TestTornCheckpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSender(t, 1, journal.SyncMode(time.Second))
-		s.before()
+		s.prepare()
 		ok(t, s.open())
 		ok(t, s.write(s.span(20, 10, 0, 1, 2, 3, 4)...))
 		ok(t, s.free(time.Now().Unix()-45*60, "alpha", "n1"))
@@ -246,8 +245,7 @@ func TestTornCheckpoint(t *testing.T) {
 	})
 }
 
-// Segments that a checkpoint has made needless and that cannot be removed stop
-// no start, and are not replayed.
+// Old journal segments that cannot be removed do not prevent a start and are not replayed.
 func TestOldSegmentsThatStay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSender(t, 1, journal.SyncMode(time.Second))
@@ -276,8 +274,8 @@ func TestOldSegmentsThatStay(t *testing.T) {
 	})
 }
 
-// What was freed stays so in all of its time, though a newer window covers a part
-// of it and the file that has it is there for other hosts.
+// A freed range stays freed completely if a newer window covers only a part of it, even while the
+// older file still exists for other hosts.
 func TestFreedAndPartlyWrittenAgain(t *testing.T) {
 	f := &file{run: 1}
 	freed := &file{run: 2}
@@ -291,7 +289,7 @@ func TestFreedAndPartlyWrittenAgain(t *testing.T) {
 			c.put(&entry{file: again, lane: lane, begin: 0, end: 10})
 		}
 		if freed.live == 0 {
-			t.Error("nobody knows any more what was freed")
+			t.Error("the freed range has been dropped")
 		}
 		for _, e := range c.blocks() {
 			live = append(live, fmt.Sprint(e.file.run, e.begin, e.end))
@@ -306,7 +304,7 @@ func TestFreedAndPartlyWrittenAgain(t *testing.T) {
 	}
 }
 
-// A name that no directory can have is no sample's, and no checkpoint's end.
+// Names that are too long for a directory are refused, and checkpoints work.
 func TestLongNames(t *testing.T) {
 	s := newStore(t)
 	a := open(t, t.TempDir(), s)
@@ -324,7 +322,7 @@ func TestLongNames(t *testing.T) {
 	ok(t, a.Checkpoint())
 }
 
-// list returns the paths below the archive's directory.
+// list returns the paths of the files below a directory.
 func (s *sender) list(dir string) (paths []string) {
 	s.t.Helper()
 	entries, err := s.fsys.ReadDir(dir)

@@ -17,7 +17,7 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// restored is what comes back from a copy of a snapshot, which is removed.
+// restored verifies a snapshot, restores a copy of it and returns the contents.
 func restored(t *testing.T, info SnapshotInfo) map[string]string {
 	t.Helper()
 	if v, err := Verify(t.Context(), disk.OS{}, info.Path); err != nil || len(v.Damage) > 0 {
@@ -69,7 +69,7 @@ func TestSnapshotsAreAsOfTheirMoment(t *testing.T) {
 		t.Fatal(err)
 	}
 	freed, third := snapshot(t, a), contents(t, s)
-	checkpoint() // and nothing that went since is missing
+	checkpoint() // removes files that the snapshots still need
 	checkpoint()
 	if err := a.Close(); err != nil {
 		t.Fatal(err)
@@ -83,13 +83,13 @@ func TestSnapshotsAreAsOfTheirMoment(t *testing.T) {
 		t.Errorf("%+v", inBoth)
 	}
 
-	// The archive itself passes them over.
+	// The archive itself ignores its snapshots.
 	again := newStore(t)
 	open(t, dir, again)
 	is("the archive", contents(t, again), third)
 }
 
-// Whatever goes on meanwhile, what was acknowledged before is in a snapshot.
+// A snapshot holds everything acknowledged before it, whatever happens concurrently.
 func TestSnapshotsBesideWritesAndCheckpoints(t *testing.T) {
 	s := newStore(t)
 	a := open(t, t.TempDir(), s)
@@ -130,23 +130,23 @@ func TestSnapshotsBesideWritesAndCheckpoints(t *testing.T) {
 	}
 }
 
-// linkless is a file system whose links fail from some point on.
-type linkless struct {
+// failingLinks is a file system whose links fail after some successful ones.
+type failingLinks struct {
 	disk.OS
 	left int
 }
 
-func (l *linkless) Link(from, to string) error {
+func (l *failingLinks) Link(from, to string) error {
 	if l.left--; l.left < 0 {
 		return &os.LinkError{Op: "link", Old: from, New: to, Err: syscall.ENOSPC}
 	}
 	return l.OS.Link(from, to)
 }
 
-// A snapshot is there as a whole or not at all, and leaves nothing behind.
+// A failed snapshot leaves nothing behind.
 func TestSnapshotsThatFail(t *testing.T) {
 	s := newStore(t)
-	fsys := new(linkless)
+	fsys := new(failingLinks)
 	a, err := Open(Options{Dir: t.TempDir(), Store: s, FS: fsys, Now: ticking()})
 	if err != nil {
 		t.Fatal(err)
@@ -181,10 +181,10 @@ func TestSnapshotsThatFail(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := a.Snapshot(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("the client has gone: %v", err)
+		t.Errorf("with a canceled context: %v", err)
 	}
-	none("the client has gone")
-	// What a process left that was killed goes with the next.
+	none("with a canceled context")
+	// The next snapshot removes what a killed process left.
 	if err := os.MkdirAll(filepath.Join(root, "20260101T000000.000Z.tmp", subdir, journalDir), 0o750); err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func TestSnapshotsThatFail(t *testing.T) {
 	}
 }
 
-// Snapshots whose clock stands still, or goes back, are beside each other.
+// Snapshots get different paths even if the clock stands still.
 func TestSnapshotsOfOneMoment(t *testing.T) {
 	a, err := Open(Options{Dir: t.TempDir(), Store: newStore(t), Now: func() time.Time { return time.Unix(now, 0) }})
 	if err != nil {
@@ -223,8 +223,7 @@ func TestSnapshotsOfOneMoment(t *testing.T) {
 	}
 }
 
-// What a process left that was killed in the middle of a snapshot would keep its
-// files on disk for good.
+// Unfinished snapshots of a killed process would otherwise keep files on disk for good.
 func TestRestoreRemovesUnfinishedSnapshots(t *testing.T) {
 	dir := t.TempDir()
 	root := filepath.Join(dir, subdir, snapshotsDir)
@@ -237,8 +236,8 @@ func TestRestoreRemovesUnfinishedSnapshots(t *testing.T) {
 	}
 }
 
-// What lies beside the clusters' directories and is none of ours is in nobody's way.
-func TestSnapshotsPassForeignFilesOver(t *testing.T) {
+// A file of another program beside the clusters' directories is ignored.
+func TestSnapshotsIgnoreOtherFiles(t *testing.T) {
 	s := newStore(t)
 	dir := t.TempDir()
 	a := open(t, dir, s)

@@ -13,8 +13,8 @@ import (
 	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
-// Checkpoints are counted with what they wrote, those that failed apart, and the
-// last success stays what it was.
+// The status counts successful and failed checkpoints and their bytes. A failure does not change the
+// last success.
 func TestStatus(t *testing.T) {
 	fsys := disktest.New(1)
 	s := newStore(t)
@@ -59,10 +59,10 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// A cleanup counts the bytes of the Parquet files that it wrote.
+// The status counts the bytes of the Parquet files that cleanups write.
 func TestStatusOfCleanups(t *testing.T) {
-	m := newMovable(t)
-	m.pass(40)
+	m := newTestArchive(t)
+	m.advance(40)
 	if err := m.Checkpoint(); err != nil {
 		t.Fatal(err)
 	}
@@ -86,24 +86,24 @@ func TestStatusOfCleanups(t *testing.T) {
 	}
 }
 
-// hanging is a disk that does not come back, once it is told to, until it may.
-type hanging struct {
+// hangingDisk hangs in one call of SyncDir, once armed, until it is released.
+type hangingDisk struct {
 	disk.OS
-	told            atomic.Bool
-	hangs, comeBack chan struct{}
+	armed          atomic.Bool
+	hangs, release chan struct{}
 }
 
-func (h *hanging) SyncDir(name string) error {
-	if h.told.CompareAndSwap(true, false) {
+func (h *hangingDisk) SyncDir(name string) error {
+	if h.armed.CompareAndSwap(true, false) {
 		close(h.hangs)
-		<-h.comeBack
+		<-h.release
 	}
 	return h.OS.SyncDir(name)
 }
 
-// Who asks how the archive is hears it while the disk hangs under a checkpoint.
+// Status returns while a checkpoint waits for a hanging disk.
 func TestStatusDoesNotWaitForTheDisk(t *testing.T) {
-	fsys := &hanging{hangs: make(chan struct{}), comeBack: make(chan struct{})}
+	fsys := &hangingDisk{hangs: make(chan struct{}), release: make(chan struct{})}
 	s := newStore(t)
 	a, err := Open(Options{Dir: t.TempDir(), FS: fsys, Store: s, Now: ticking()})
 	if err != nil {
@@ -114,7 +114,7 @@ func TestStatusDoesNotWaitForTheDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	fill(t, a, s, 1)
-	fsys.told.Store(true)
+	fsys.armed.Store(true)
 	checkpointed, asked := make(chan error, 1), make(chan Status, 1)
 	go func() { checkpointed <- a.Checkpoint() }()
 	<-fsys.hangs
@@ -127,7 +127,7 @@ func TestStatusDoesNotWaitForTheDisk(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("the status waits for the disk")
 	}
-	close(fsys.comeBack)
+	close(fsys.release)
 	if err := <-checkpointed; err != nil {
 		t.Error(err)
 	}

@@ -22,20 +22,20 @@ type place struct {
 	second int64
 }
 
-// absent is the outcome of a free; no sample has this value.
+// absent is the outcome of a free. No sample has this value.
 const absent = -1
 
-// event is what may have become of a place: each sample has a value of its own,
-// so that one which was never sent would be seen.
+// event is a possible content of a place. Each sample has a value of its own, so that a value that was
+// never sent is noticed.
 type event struct {
-	n       int     // of all events
+	n       int     // number among all events
 	outcome float64 // or absent
 	acked   bool
-	maybe   bool // a free that is not sure to have hit it
+	maybe   bool // a free that may not have deleted the sample
 }
 
-// sender writes to an archive on a disk that fails, and keeps books on what it
-// was promised. It is for one goroutine, in a bubble of synctest.
+// sender writes to an archive on a failing disk and records what was acknowledged. It is for one
+// goroutine, in a synctest bubble.
 type sender struct {
 	t        *testing.T
 	fsys     *disktest.FS
@@ -50,12 +50,12 @@ type sender struct {
 	starting atomic.Bool
 
 	places  map[place][]event
-	n       int // events
-	durable int // up to here they survive a loss of power
+	n       int // number of events
+	durable int // events before this one survive a loss of power
 
-	// unsynced: an fsync failed and the journal has no copy of what it was to
-	// sync, as the mode is off, or the last fsync did. Until a checkpoint, what was
-	// acknowledged since the last one may be lost when the process ends.
+	// unsynced is set when an fsync has failed and the journal has no copy of the data, because the mode
+	// is off or because it was the last fsync. Until the next checkpoint, samples that were acknowledged
+	// since the last one may then be lost when the process ends.
 	unsynced bool
 }
 
@@ -66,7 +66,7 @@ func newSender(t *testing.T, seed uint64, mode journal.SyncMode) *sender {
 	}
 }
 
-const keptFor = time.Hour
+const retention = time.Hour
 
 // open opens the archive and restores into a new store.
 func (s *sender) open() error {
@@ -74,7 +74,7 @@ func (s *sender) open() error {
 	s.starting.Store(true)
 	defer s.starting.Store(false)
 	var err error
-	s.store, err = memstore.New(memstore.Options{Metrics: s.metrics, Retention: keptFor, MemoryLimit: s.limit, Needed: s.needed})
+	s.store, err = memstore.New(memstore.Options{Metrics: s.metrics, Retention: retention, MemoryLimit: s.limit, Needed: s.needed})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func (s *sender) open() error {
 		return err
 	}
 	a := s.archive
-	s.t.Cleanup(func() { a.Close() }) // of a test that fails
+	s.t.Cleanup(func() { a.Close() }) // in case the test fails
 	s.restored, err = a.Restore(context.Background())
 	if err != nil {
 		return errors.Join(err, a.Close())
@@ -94,7 +94,7 @@ func (s *sender) open() error {
 	return nil
 }
 
-// sample is one that is to be sent.
+// sample is a sample to be sent.
 type sample struct {
 	key    memstore.Key
 	second int64
@@ -125,7 +125,7 @@ func (s *sender) write(samples ...sample) error {
 	return s.done(err, s.mode == journal.Always)
 }
 
-// done notes how an operation ended, and if all acknowledged is on disk then.
+// done records whether everything acknowledged is on disk after an operation, and returns err.
 func (s *sender) done(err error, synced bool) error {
 	if err == nil && synced {
 		s.durable = s.n
@@ -133,7 +133,7 @@ func (s *sender) done(err error, synced bool) error {
 	return err
 }
 
-// free forgets what a path names.
+// free frees the samples of a path.
 func (s *sender) free(to int64, path ...string) error {
 	s.t.Helper()
 	var elements [][]string
@@ -175,7 +175,7 @@ func (s *sender) sync() error {
 	return s.done(err, false)
 }
 
-// pause lets time pass, in which the journal syncs if that is its mode.
+// pause lets time pass. In interval mode the journal syncs meanwhile.
 func (s *sender) pause(d time.Duration) {
 	time.Sleep(d)
 	if s.mode > 0 && s.archive.Unavailable() == nil {
@@ -191,12 +191,12 @@ func (s *sender) close() error {
 		return nil
 	}
 	s.unsynced = s.unsynced || s.mode != journal.Always
-	s.forget()
+	s.forgetUnsynced()
 	return err
 }
 
-// forget notes that the process ended with what may not be on disk.
-func (s *sender) forget() {
+// forgetUnsynced records that the process ended while data may not have been on disk.
+func (s *sender) forgetUnsynced() {
 	if !s.unsynced {
 		return
 	}
@@ -208,22 +208,22 @@ func (s *sender) forget() {
 	s.unsynced = false
 }
 
-// end ends the process, or the power too.
+// end ends the process, with or without a loss of power.
 func (s *sender) end(power bool) {
 	s.fsys.StopAfter(0)
 	if s.archive != nil {
-		_ = s.archive.Close() // for its goroutines
+		_ = s.archive.Close() // ends its goroutines
 	}
 	if power {
 		s.fsys.LosePower()
 		return
 	}
 	s.fsys.Kill()
-	s.forget()
+	s.forgetUnsynced()
 	s.durable = s.n
 }
 
-// contents is what the store answers.
+// contents returns what the store holds.
 func (s *sender) contents() map[place]float64 {
 	s.t.Helper()
 	all := make(map[place]float64)
@@ -242,7 +242,7 @@ func (s *sender) contents() map[place]float64 {
 		if d.Subtype != "" {
 			sel.SubtypeIDs = []string{d.SubtypeID}
 		}
-		got, err := s.store.Read(context.Background(), sel, memstore.Range{From: now - 3*int64(keptFor/time.Second), To: now + 120, Pad: true})
+		got, err := s.store.Read(context.Background(), sel, memstore.Range{From: now - 3*int64(retention/time.Second), To: now + 120, Pad: true})
 		if errors.Is(err, memstore.ErrNotFound) || errors.Is(err, memstore.ErrUnknownMetric) {
 			continue
 		}
@@ -258,38 +258,38 @@ func (s *sender) contents() map[place]float64 {
 	return all
 }
 
-// may returns what a place may hold, given up to which event all is there.
-func (s *sender) may(p place, sure int) []float64 {
+// allowed returns what a place may hold if all events before durable are.
+func (s *sender) allowed(p place, durable int) []float64 {
 	all := []float64{absent}
 	for _, e := range s.places[p] {
-		if e.acked && !e.maybe && e.n < sure {
+		if e.acked && !e.maybe && e.n < durable {
 			all = all[:0]
 		}
 		all = append(all, e.outcome)
 	}
-	if p.second < time.Now().Add(-keptFor).Unix() {
+	if p.second < time.Now().Add(-retention).Unix() {
 		all = append(all, absent)
 	}
 	return all
 }
 
-// check compares what is stored with the books.
-func (s *sender) check(what string, sure int) {
+// check compares the store's contents with what was acknowledged.
+func (s *sender) check(what string, durable int) {
 	s.t.Helper()
 	got := s.contents()
 	for p, v := range got {
-		if !slices.Contains(s.may(p, sure), v) {
-			s.t.Fatalf("%s: %v holds %v, may %v; events %+v", what, p, v, s.may(p, sure), s.places[p])
+		if !slices.Contains(s.allowed(p, durable), v) {
+			s.t.Fatalf("%s: %v holds %v, want one of %v; events %+v", what, p, v, s.allowed(p, durable), s.places[p])
 		}
 	}
 	for p := range s.places {
-		if _, there := got[p]; !there && !slices.Contains(s.may(p, sure), absent) {
-			s.t.Fatalf("%s: %v is lost, must be %v; %+v; events %+v of which %d are sure", what, p, s.may(p, sure), s.restored, s.places[p], sure)
+		if _, found := got[p]; !found && !slices.Contains(s.allowed(p, durable), absent) {
+			s.t.Fatalf("%s: %v is lost, want one of %v; %+v; events %+v of which the first %d are durable", what, p, s.allowed(p, durable), s.restored, s.places[p], durable)
 		}
 	}
 }
 
-// restart restores what an end has left, twice, and checks it.
+// restart restores the archive after an end, twice, and checks the contents.
 func (s *sender) restart(what string) {
 	s.t.Helper()
 	if err := s.open(); err != nil {
@@ -304,13 +304,13 @@ func (s *sender) restart(what string) {
 	}
 	got := s.contents()
 	for p, v := range want {
-		if got[p] != v && p.second >= time.Now().Add(-keptFor).Unix() {
+		if got[p] != v && p.second >= time.Now().Add(-retention).Unix() {
 			s.t.Fatalf("%s: %v is %v, and after another restart %v", what, p, v, got[p])
 		}
 	}
 	for p := range got {
-		if _, there := want[p]; !there {
-			s.t.Fatalf("%s: %v comes back in another restart", what, p)
+		if _, found := want[p]; !found {
+			s.t.Fatalf("%s: %v reappears after another restart", what, p)
 		}
 	}
 	s.end(false)
@@ -323,8 +323,8 @@ func ok(t testing.TB, err error) {
 	}
 }
 
-// series are those that the script writes, with how many seconds behind the
-// minute their samples lie.
+// series are those that the script writes, with the offset of their samples from the minute, in
+// seconds.
 var series = []struct {
 	memstore.Key
 	phase int64
@@ -336,7 +336,7 @@ var series = []struct {
 	{memstore.Key{Cluster: "beta", Host: "m1", Metric: "load"}, 31},
 }
 
-// span makes the samples of some series from so many minutes ago to so many.
+// span returns the samples of some series between two times, in minutes before now.
 func (s *sender) span(from, to int, which ...int) (samples []sample) {
 	minute := time.Now().Unix()/60 - 1
 	for _, i := range which {
