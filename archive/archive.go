@@ -1,6 +1,7 @@
 // Package archive keeps the store on disk: a journal of the writes since the last checkpoint, the
 // files that checkpoints write, and the code that restores both at the next start. Its [Archive]
-// implements the Writer that package api declares: it appends to the journal and applies to memstore.
+// implements the Writer that package api declares: it appends to the journal and applies to
+// memstore.
 //
 // It depends on memstore and on files, not on transports or callers. FORMAT.md describes its files.
 package archive
@@ -74,8 +75,8 @@ type Archive struct {
 
 	gate sync.RWMutex // shared by writers; a checkpoint locks it to begin
 
-	// These two change while the gate is locked. Status calls read them without the gate,
-	// because it is held during disk I/O.
+	// These two change while the gate is locked. Status calls read them without the gate, because
+	// it is held during disk I/O.
 	closed  atomic.Bool
 	journal atomic.Pointer[journal.Journal] // nil until Restore has finished
 }
@@ -218,8 +219,9 @@ func (a *Archive) journalHealth(err error) {
 }
 
 // Run maintains the store and writes checkpoints until ctx ends: at the interval, when the journal
-// has grown past its limit, and after the disk has recovered. A checkpoint pauses for three quarters
-// of its time, so as not to delay writers. One that fails is logged; the next is due after the interval.
+// has grown past its limit, and after the disk has recovered. A checkpoint pauses for three
+// quarters of its time, so as not to delay writers. One that fails is logged; the next is due after
+// the interval.
 func (a *Archive) Run(ctx context.Context) {
 	interval := time.NewTicker(a.Interval)
 	defer interval.Stop()
@@ -262,8 +264,8 @@ func (a *Archive) Run(ctx context.Context) {
 	}
 }
 
-// runCleanups runs a cleanup whenever one is due. It has its own goroutine so that checkpoints do not
-// wait for cleanups.
+// runCleanups runs a cleanup whenever one is due. It has its own goroutine so that checkpoints do
+// not wait for cleanups.
 func (a *Archive) runCleanups(ctx context.Context, due <-chan struct{}) {
 	for {
 		select {
@@ -290,9 +292,9 @@ func (a *Archive) maintain(evicted int64) int64 {
 	return now
 }
 
-// Close waits for writes in flight, writes a last checkpoint if Restore and Import had finished, and
-// unlocks the directory. If the checkpoint fails, the journal still holds everything. A second Close
-// does nothing.
+// Close waits for writes in flight, writes a last checkpoint if Restore and Import had finished,
+// and unlocks the directory. If the checkpoint fails, the journal still holds everything. A second
+// Close does nothing.
 func (a *Archive) Close() error {
 	a.gate.Lock()
 	if a.closed.Load() {

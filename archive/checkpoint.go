@@ -19,8 +19,8 @@ import (
 )
 
 // A checkpoint writes one file per cluster with the blocks sealed since the last checkpoint,
-// blocks/<cluster>/<run>.rsb, and then windows-<run>.rsw with the open windows and the tables of all
-// series. The windows file makes the run valid.
+// blocks/<cluster>/<run>.rsb, and then windows-<run>.rsw with the open windows and the tables of
+// all series. The windows file makes the run valid.
 const (
 	blocksDir     = "blocks"
 	blocksSuffix  = ".rsb"
@@ -30,8 +30,8 @@ const (
 	damagedSuffix = ".damaged"
 )
 
-// Checkpoint writes everything in the store that no file holds yet, and removes the journal segments
-// and files that are no longer needed. Writes continue meanwhile.
+// Checkpoint writes everything in the store that no file holds yet, and removes the journal
+// segments and files that are no longer needed. Writes continue meanwhile.
 func (a *Archive) Checkpoint() error { return a.pacedCheckpoint(new(pace)) }
 
 func (a *Archive) pacedCheckpoint(p *pace) error {
@@ -62,8 +62,8 @@ func (a *Archive) checkpoint(begin time.Time, p *pace) (int64, error) {
 	return c.bytes, nil
 }
 
-// beginCheckpoint starts a journal segment and returns its number, with a snapshot of everything that
-// older segments hold.
+// beginCheckpoint starts a journal segment and returns its number, with a snapshot of everything
+// that older segments hold.
 func (a *Archive) beginCheckpoint() (*memstore.Snapshot, uint64, error) {
 	j := a.journal.Load()
 	if j == nil {
@@ -134,8 +134,8 @@ func (c *checkpoint) addToCatalog() {
 	}
 }
 
-// undo removes the files of a failed checkpoint, which would fill a full disk further. If the windows
-// file may exist, the checkpoint may be valid, and its block files stay.
+// undo removes the files of a failed checkpoint, which would fill a full disk further. If the
+// windows file may exist, the checkpoint may be valid, and its block files stay.
 func (c *checkpoint) undo() error {
 	fsys := c.archive.FS
 	if _, err := fsys.Stat(c.windowsPath()); !errors.Is(err, fs.ErrNotExist) {
@@ -154,7 +154,8 @@ func (c *checkpoint) undo() error {
 // errNoBlocks keeps a file without blocks from being published.
 var errNoBlocks = errors.New("no new block")
 
-// writeCluster writes a cluster's hosts: open windows to the windows file, blocks to a file of their own.
+// writeCluster writes a cluster's hosts: open windows to the windows file, blocks to a file of
+// their own.
 func (c *checkpoint) writeCluster(name string) error {
 	a := c.archive
 	dir := filepath.Join(a.dir, blocksDir, name)
@@ -202,8 +203,8 @@ func (c *checkpoint) writeCluster(name string) error {
 	return nil
 }
 
-// split divides a host's state: sealed goes to a block file and holds n blocks and freed ranges, open
-// goes to the windows file.
+// split divides a host's state: sealed goes to a block file and holds n blocks and freed ranges,
+// open goes to the windows file.
 func split(h memstore.HostState) (sealed, open memstore.HostState, n int) {
 	sealed, open = h, h
 	sealed.Lanes, open.Lanes = nil, nil

@@ -20,9 +20,9 @@ import (
 )
 
 // Cleanup moves the days that have left the retention completely from the block files to
-// Options.Parquet, and removes files that are no longer needed. With unfinished it also moves the part
-// of the current day that has left the retention. One cleanup runs at a time. An interrupted cleanup
-// is continued by the next.
+// Options.Parquet, and removes files that are no longer needed. With unfinished it also moves the
+// part of the current day that has left the retention. One cleanup runs at a time. An interrupted
+// cleanup is continued by the next.
 //
 // No sample older than what was moved can be written any more. The end of a Parquet file's time
 // range, stored as its source, therefore says completely what has been moved.
@@ -91,7 +91,8 @@ func (a *Archive) moveCluster(ctx context.Context, cluster string, limit int64, 
 // samples of a series may be half a slot ahead of the grid.
 func (e *entry) earliest() int64 { return e.begin - e.lane.frequency/2 }
 
-// oldestUnmoved returns the start of a cluster's oldest data that has not been moved, in Unix seconds.
+// oldestUnmoved returns the start of a cluster's oldest data that has not been moved, in Unix
+// seconds.
 func (a *Archive) oldestUnmoved(cluster string) (begin int64, ok bool) {
 	a.checkpointMu.Lock()
 	defer a.checkpointMu.Unlock()
@@ -109,8 +110,8 @@ func (a *Archive) oldestUnmoved(cluster string) (begin int64, ok bool) {
 	return begin, begin < math.MaxInt64
 }
 
-// moveDay writes a day's samples between the last move and until (Unix seconds) to a Parquet file, and
-// returns its size in bytes.
+// moveDay writes a day's samples between the last move and until (Unix seconds) to a Parquet file,
+// and returns its size in bytes.
 func (a *Archive) moveDay(ctx context.Context, cluster string, day parquet.Day, until int64) (int64, error) {
 	files, err := a.Parquet.Files(ctx, cluster, day)
 	if err != nil {
@@ -182,8 +183,8 @@ type dayReader struct {
 
 func (r *dayReader) close() { r.reader.close() }
 
-// columns yields the columns of all hosts in the archive's order. It keeps the blocks of one host in
-// memory.
+// columns yields the columns of all hosts in the archive's order. It keeps the blocks of one host
+// in memory.
 func (r *dayReader) columns(ctx context.Context) iter.Seq2[parquet.Column, error] {
 	return func(yield func(parquet.Column, error) bool) {
 		for _, host := range slices.Sorted(maps.Keys(r.hosts)) {

@@ -252,8 +252,8 @@ func TestLongDowntime(t *testing.T) {
 	m.check("at the end", begin+3*unixtime.SecondsPerDay, dayName(begin-1, ""), dayName(begin, ""), dayName(begin+2*unixtime.SecondsPerDay, ""))
 }
 
-// A crash after a file was published, and before its source was removed, neither loses nor duplicates
-// rows.
+// A crash after a file was published, and before its source was removed, neither loses nor
+// duplicates rows.
 func TestCleanupIsResumed(t *testing.T) {
 	m := newTestArchive(t)
 	begin := m.second

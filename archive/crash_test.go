@@ -23,8 +23,8 @@ func (s *sender) prepare() {
 	s.end(false)
 }
 
-// run is a script with every operation of an archive. After an error it continues, as a server would,
-// unless giveUp returns true.
+// run is a script with every operation of an archive. After an error it continues, as a server
+// would, unless giveUp returns true.
 func (s *sender) run(open func() error, giveUp func(error) bool) {
 	s.t.Helper()
 	minutes := func(n int) int64 { return time.Now().Unix() - int64(n)*60 }
@@ -66,8 +66,8 @@ var (
 	seeds  = flag.Int("seeds", 1, "seeds for the loss of power after each tested operation")
 )
 
-// If the process or the power ends after any operation of the script, exactly what was acknowledged is
-// restored, to the bit.
+// If the process or the power ends after any operation of the script, exactly what was acknowledged
+// is restored, to the bit.
 func TestEndAfterEveryOperation(t *testing.T) {
 	for i, m := range modes {
 		for k, end := range ends {

@@ -48,8 +48,8 @@ func (s *sender) load(files image) {
 	}
 }
 
-// smallImage returns an image with a file of each kind, and for each place the part of the image that
-// holds it.
+// smallImage returns an image with a file of each kind, and for each place the part of the image
+// that holds it.
 func (s *sender) smallImage() (files image, in map[place]string) {
 	s.t.Helper()
 	ok(s.t, s.open())
@@ -113,8 +113,9 @@ func (s *sender) restoreDamaged(what, path string, files image, content []byte) 
 	return lost
 }
 
-// A flipped bit at any byte of a file, and a file that is cut off there, do not prevent a start. The
-// damage is logged and the file kept, no sample is invented, and only samples at the damage are lost.
+// A flipped bit at any byte of a file, and a file that is cut off there, do not prevent a start.
+// The damage is logged and the file kept, no sample is invented, and only samples at the damage are
+// lost.
 func TestDamageAtEveryByte(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSender(t, 1, journal.SyncMode(time.Second))

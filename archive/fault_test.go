@@ -19,8 +19,8 @@ var needsSpace = map[disktest.Kind]bool{
 	disktest.Link: true, disktest.Truncate: true, disktest.Mkdir: true,
 }
 
-// faulty runs the script and makes operations fail from the n-th on. It returns whether there was an
-// n-th operation.
+// faulty runs the script and makes operations fail from the n-th on. It returns whether there was
+// an n-th operation.
 func (s *sender) faulty(what string, n, times int, cause error, power bool) bool {
 	s.t.Helper()
 	start := s.fsys.Operations()
@@ -104,8 +104,8 @@ func TestFaultAtEveryOperation(t *testing.T) {
 	}
 }
 
-// While a disk is full, nothing is lost and failed checkpoints leave no files. Once there is space, the
-// archive works again.
+// While a disk is full, nothing is lost and failed checkpoints leave no files. Once there is space,
+// the archive works again.
 func TestFullDisk(t *testing.T) {
 	for _, m := range modes {
 		t.Run(m.name, func(t *testing.T) {

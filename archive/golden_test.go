@@ -16,8 +16,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden directory of a new version")
 
-// goldenVersion is the version of the directory as a whole. It increases with the version of any of its
-// formats. The golden directories of older versions stay unchanged.
+// goldenVersion is the version of the directory as a whole. It increases with the version of any of
+// its formats. The golden directories of older versions stay unchanged.
 const goldenVersion = 1
 
 var goldenMetrics = []memstore.Metric{{Name: "load", Frequency: time.Minute}, {Name: "power", Frequency: 10 * time.Second}}
@@ -32,8 +32,8 @@ func goldenStore(t *testing.T) *memstore.Store {
 	return s
 }
 
-// writeGolden writes a directory with everything it can hold: blocks, also merged and freed ones, open
-// windows, and a journal with late samples, new series and a free.
+// writeGolden writes a directory with everything it can hold: blocks, also merged and freed ones,
+// open windows, and a journal with late samples, new series and a free.
 func writeGolden(t *testing.T, dir string) {
 	s := goldenStore(t)
 	a := open(t, dir, s)

@@ -14,8 +14,8 @@ import (
 // Import stores the samples of a checkpoint directory of cc-metric-store that are within the
 // retention, and writes a checkpoint. Nothing on disk changes before that, so an import that failed
 // can simply be repeated. There must be no other writer meanwhile. The error is one of reading the
-// directory or of writing the checkpoint, or [memstore.ErrMemory]; damaged files are in the summary.
-// After an error the archive must be closed.
+// directory or of writing the checkpoint, or [memstore.ErrMemory]; damaged files are in the
+// summary. After an error the archive must be closed.
 func (a *Archive) Import(ctx context.Context, from fs.FS) (ccms.Summary, error) {
 	var batch []memstore.Sample
 	logged := time.Now()

@@ -25,8 +25,8 @@ func (s cancelingFS) Open(name string) (fs.File, error) {
 	return s.FS.Open(name)
 }
 
-// An interrupted import leaves nothing on disk, so that the next start repeats it and does not mistake
-// a part of the history for all of it.
+// An interrupted import leaves nothing on disk, so that the next start repeats it and does not
+// mistake a part of the history for all of it.
 func TestInterruptedImport(t *testing.T) {
 	dir := t.TempDir()
 	a := open(t, dir, newImporter(t))

@@ -21,14 +21,14 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// restoreOnly is the environment variable that makes the test binary restore a directory and print a
-// measurement.
+// restoreOnly is the environment variable that makes the test binary restore a directory and print
+// a measurement.
 const restoreOnly = "RINGSTORE_TEST_RESTORE"
 
 var restoreSamples = flag.Int("samples", 2_000_000, "to restore, and to archive, in little memory")
 
-// moveTo is the environment variable that makes it archive that directory as Parquet files in another
-// one instead.
+// moveTo is the environment variable that makes it archive that directory as Parquet files in
+// another one instead.
 const moveTo = "RINGSTORE_TEST_MOVE"
 
 // measurement is the output of a child process.
@@ -49,7 +49,8 @@ func largeStore(at int64) (*memstore.Store, error) {
 	})
 }
 
-// fillLarge creates an archive of about -samples samples, in complete hosts, and returns their number.
+// fillLarge creates an archive of about -samples samples, in complete hosts, and returns their
+// number.
 func fillLarge(t *testing.T, dir string) (*memstore.Store, *Archive, int64) {
 	t.Helper()
 	samples := *restoreSamples
@@ -123,8 +124,8 @@ func restoreChild(dir string) error {
 	return json.NewEncoder(os.Stdout).Encode(m)
 }
 
-// archiveChild archives the contents of a directory, a week later, and prints by how much that raised
-// the peak of resident memory.
+// archiveChild archives the contents of a directory, a week later, and prints by how much that
+// raised the peak of resident memory.
 func archiveChild(dir, to string) error {
 	const later = now + 7*24*60*60
 	s, err := largeStore(later)

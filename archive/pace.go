@@ -6,9 +6,9 @@ import (
 )
 
 // A pace spreads background work that comes in pieces of a few milliseconds: after each piece it
-// rests three times as long as the piece took, at most maxRest. A writer's thread that the scheduler
-// has queued behind this work on a processor then waits for one piece, not for all of them. The zero
-// pace does not rest.
+// rests three times as long as the piece took, at most maxRest. A writer's thread that the
+// scheduler has queued behind this work on a processor then waits for one piece, not for all of
+// them. The zero pace does not rest.
 type pace struct {
 	ctx   context.Context // ends the rests
 	since time.Time       // start of the piece

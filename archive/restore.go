@@ -37,10 +37,11 @@ type restorer struct {
 	logged time.Time // when progress was last logged
 }
 
-// Restore restores the contents of the checkpoints and the journal, newest first, as far as they fit
-// into memory, and opens the journal. From then on the archive accepts writes. Damage is logged, and
-// the damaged file is kept under a second name that ends in .damaged; everything undamaged is
-// restored. The error is one of the directory or of ctx; then nothing on disk has changed.
+// Restore restores the contents of the checkpoints and the journal, newest first, as far as they
+// fit into memory, and opens the journal. From then on the archive accepts writes. Damage is
+// logged, and the damaged file is kept under a second name that ends in .damaged; everything
+// undamaged is restored. The error is one of the directory or of ctx; then nothing on disk has
+// changed.
 func (a *Archive) Restore(ctx context.Context) (Restored, error) {
 	a.checkpointMu.Lock()
 	defer a.checkpointMu.Unlock()
@@ -128,8 +129,8 @@ func (r *restorer) reportDamage(path string, damage error) {
 	}
 }
 
-// clusterDirs returns the names of an archive's block directories, one per cluster. It ignores files
-// beside them.
+// clusterDirs returns the names of an archive's block directories, one per cluster. It ignores
+// files beside them.
 func clusterDirs(fsys disk.FS, root string) (names []string, err error) {
 	entries, err := disk.List(fsys, filepath.Join(root, blocksDir))
 	for _, e := range entries {
@@ -173,8 +174,8 @@ func (r *restorer) findBlocks() error {
 	return nil
 }
 
-// restoreWindows restores all series, and the open windows unless a later, unfinished run has sealed
-// them.
+// restoreWindows restores all series, and the open windows unless a later, unfinished run has
+// sealed them.
 func (r *restorer) restoreWindows(path string, f *blockfile.File) error {
 	for i, h := range f.Hosts {
 		if err := r.ctx.Err(); err != nil {

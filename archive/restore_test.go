@@ -50,8 +50,8 @@ func inRestarts(t *testing.T, test func(s *sender, restart func())) {
 	}
 }
 
-// Samples of a metric that is removed from the configuration are hidden, and reappear when it is added
-// again.
+// Samples of a metric that is removed from the configuration are hidden, and reappear when it is
+// added again.
 func TestMetricThatLeft(t *testing.T) {
 	inRestarts(t, func(s *sender, restart func()) {
 		ok(s.t, s.write(s.span(50, 20, 0, 1, 2, 3, 4)...))
@@ -118,8 +118,8 @@ func TestFrequencyThatChanged(t *testing.T) {
 	})
 }
 
-// Samples that running jobs need are restored even if they are older than the retention, from blocks,
-// windows and the journal. No other samples of that age are.
+// Samples that running jobs need are restored even if they are older than the retention, from
+// blocks, windows and the journal. No other samples of that age are.
 func TestNeededBeyondTheRetention(t *testing.T) {
 	inRestarts(t, func(s *sender, restart func()) {
 		s.needed = func(_, host string) int64 {
@@ -146,8 +146,8 @@ func TestNeededBeyondTheRetention(t *testing.T) {
 	})
 }
 
-// A restore starts with the newest data and stops at the memory limit. Late samples do not hide what
-// stays on disk, which is restored once the limit allows.
+// A restore starts with the newest data and stops at the memory limit. Late samples do not hide
+// what stays on disk, which is restored once the limit allows.
 func TestRestoreWithLittleMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSender(t, 1, journal.SyncMode(time.Second))

@@ -25,8 +25,8 @@ type place struct {
 // absent is the outcome of a free. No sample has this value.
 const absent = -1
 
-// event is a possible content of a place. Each sample has a value of its own, so that a value that was
-// never sent is noticed.
+// event is a possible content of a place. Each sample has a value of its own, so that a value that
+// was never sent is noticed.
 type event struct {
 	n       int     // number among all events
 	outcome float64 // or absent
@@ -53,9 +53,9 @@ type sender struct {
 	n       int // number of events
 	durable int // events before this one survive a loss of power
 
-	// unsynced is set when an fsync has failed and the journal has no copy of the data, because the mode
-	// is off or because it was the last fsync. Until the next checkpoint, samples that were acknowledged
-	// since the last one may then be lost when the process ends.
+	// unsynced is set when an fsync has failed and the journal has no copy of the data, because the
+	// mode is off or because it was the last fsync. Until the next checkpoint, samples that were
+	// acknowledged since the last one may then be lost when the process ends.
 	unsynced bool
 }
 

@@ -29,8 +29,8 @@ type SnapshotInfo struct {
 }
 
 // Snapshot makes a consistent copy of the files by hard links. It contains everything that was
-// acknowledged before the call. Writes continue meanwhile; checkpoints wait. The errors are those of
-// Write and of the disk; then there is no copy.
+// acknowledged before the call. Writes continue meanwhile; checkpoints wait. The errors are those
+// of Write and of the disk; then there is no copy.
 //
 // A snapshot keeps its files on disk after the archive has removed them, until the operator deletes
 // the snapshot. Its files must not be modified, as the archive may still use them.

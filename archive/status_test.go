@@ -13,8 +13,8 @@ import (
 	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
-// The status counts successful and failed checkpoints and their bytes. A failure does not change the
-// last success.
+// The status counts successful and failed checkpoints and their bytes. A failure does not change
+// the last success.
 func TestStatus(t *testing.T) {
 	fsys := disktest.New(1)
 	s := newStore(t)

@@ -15,8 +15,8 @@ import (
 	"github.com/ringstore/ringstore/memstore/synthetic"
 )
 
-// clusterHosts returns hosts of the synthetic cluster, whose 678 series are there
-// in the order in which the first lines came, with the same windows each.
+// clusterHosts returns hosts of the synthetic cluster, all with the same windows. Their 678 series
+// are in the order of their first lines.
 func clusterHosts(n int, windows []memstore.WindowState) []memstore.HostState {
 	cluster := synthetic.New(n, 1)
 	series := cluster.Series()
@@ -36,7 +36,7 @@ func clusterHosts(n int, windows []memstore.WindowState) []memstore.HostState {
 	return hosts
 }
 
-// A host's 678 series take at most 5.5 bytes each, all strings included.
+// A host's 678 series take at most 5.5 bytes each, including all strings.
 func TestTableSize(t *testing.T) {
 	const n = 10
 	hosts := clusterHosts(n, nil)
@@ -47,8 +47,7 @@ func TestTableSize(t *testing.T) {
 	}
 }
 
-// longWindows returns the windows of a host's 678 series of noise, n bytes or a
-// little more of blocks.
+// longWindows returns windows of 678 series of noise, with blocks of n bytes or slightly more.
 func longWindows(n int) []memstore.WindowState {
 	r := rand.New(rand.NewPCG(5, 5))
 	var windows []memstore.WindowState
@@ -77,8 +76,7 @@ func onDisk(b *testing.B, hosts []memstore.HostState) string {
 	return name
 }
 
-// BenchmarkRead opens a file of 20 hosts and 55 MB and reads the series and the
-// blocks of all.
+// BenchmarkRead opens a file of 20 hosts and 55 MB, and reads all series and blocks.
 func BenchmarkRead(b *testing.B) {
 	hosts := clusterHosts(20, nil)
 	windows := longWindows(55_000_000 / len(hosts))
@@ -144,7 +142,7 @@ func BenchmarkWrite(b *testing.B) {
 	}
 }
 
-// BenchmarkSearch looks for a record in 55 MB that have none.
+// BenchmarkSearch searches 55 MB for a record that is not there.
 func BenchmarkSearch(b *testing.B) {
 	file := write(b)[:headerSize]
 	file = append(file, bytes.Repeat([]byte("abcdefg\n"), 7_000_000)...)

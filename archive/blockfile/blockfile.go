@@ -1,5 +1,6 @@
 // Package blockfile reads and writes the files of checkpoints: the blocks of many hosts as they are
-// in memory, the tables of the series in their columns, and an index. FORMAT.md describes the format.
+// in memory, the tables of the series in their columns, and an index. FORMAT.md describes the
+// format.
 //
 // The package handles one file at a time; which files exist and which of them is newer is up to
 // package archive. It decodes a block only to verify it.
@@ -79,7 +80,8 @@ func appendHeader(dst []byte, h Head, m marker) []byte {
 	return binary.LittleEndian.AppendUint32(dst, binfmt.Checksum(dst[begin:]))
 }
 
-// parseHeader reads the header at the start of b. The error is [ErrVersion], or says what is damaged.
+// parseHeader reads the header at the start of b. The error is [ErrVersion], or says what is
+// damaged.
 func parseHeader(b []byte) (Head, marker, error) {
 	var h Head
 	var m marker

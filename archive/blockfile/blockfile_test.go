@@ -12,7 +12,7 @@ import (
 	"github.com/ringstore/ringstore/memstore/block"
 )
 
-// What was written is read, from the index and from a scan.
+// Everything written is read back, by the index and by a scan.
 func TestRoundTrip(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for range 100 {
@@ -59,7 +59,7 @@ func TestMarkerIsRandom(t *testing.T) {
 	}
 }
 
-// What could not be read again is not written, and leaves no trace.
+// A host that could not be read back is refused, and the file does not change.
 func TestWriterRefuses(t *testing.T) {
 	f := func(name, want string, change func(h *memstore.HostState)) {
 		t.Run(name, func(t *testing.T) {
@@ -76,7 +76,7 @@ func TestWriterRefuses(t *testing.T) {
 			}
 			ok(t, w.Close())
 			if !bytes.Equal(b.Bytes(), write(t, sound)) {
-				t.Error("the file has something of it")
+				t.Error("the refused host has changed the file")
 			}
 		})
 	}
@@ -126,8 +126,7 @@ func TestWriterRefusesKind(t *testing.T) {
 	}
 }
 
-// A writer that failed to write goes on failing, and one that is closed takes
-// nothing more.
+// After a failed write every call fails, and after Close every Add.
 func TestWriterIsDone(t *testing.T) {
 	full := errors.New("the disk is full")
 	size := len(write(t, exampleHost()))
@@ -153,11 +152,11 @@ func TestWriterIsDone(t *testing.T) {
 	ok(t, err)
 	ok(t, w.Close())
 	if _, err := w.Add(exampleHost()); err == nil {
-		t.Error("a closed writer takes a host")
+		t.Error("a closed writer accepts a host")
 	}
 }
 
-// limited takes so many bytes.
+// limited is a writer with room for some bytes.
 type limited struct {
 	room int
 	err  error

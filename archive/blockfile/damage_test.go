@@ -19,13 +19,13 @@ import (
 	"github.com/ringstore/ringstore/memstore/block"
 )
 
-// part is a piece of a file, and what is lost with it.
+// part is a part of a file.
 type part struct {
 	name       string
 	start, end int64
 }
 
-// parts returns what a file consists of, in order.
+// parts returns the parts of a file, in order.
 func parts(t testing.TB, file []byte) []part {
 	t.Helper()
 	f, err := Open(withFile(t, file), path)
@@ -44,8 +44,8 @@ func parts(t testing.TB, file []byte) []part {
 	return append(all, part{"footer", end, int64(len(file))})
 }
 
-// A flipped bit costs a host's series or one block if it is in them, and nothing
-// elsewhere; it never goes unnoticed.
+// A flipped bit in a record's head loses the host's series, one in a block loses the block, and any
+// other loses nothing. All are reported.
 func TestFlippedBitAtEveryByte(t *testing.T) {
 	file := write(t, goldenHosts()...)
 	fsys := withFile(t, file)
@@ -67,7 +67,7 @@ func TestFlippedBitAtEveryByte(t *testing.T) {
 	}
 }
 
-// Without the footer a flipped bit costs the record or the block that it is in.
+// Without the footer, a flipped bit loses the host or the block that contains it.
 func TestFlippedBitWithoutFooter(t *testing.T) {
 	file := write(t, goldenHosts()...)
 	all := parts(t, file)
@@ -80,7 +80,7 @@ func TestFlippedBitWithoutFooter(t *testing.T) {
 			put(t, fsys, damaged)
 			l := reopen(t, fsys, goldenHosts())
 			damage := 2
-			if i == len(all)-3 { // nothing is behind the last record
+			if i == len(all)-3 { // the last record
 				damage = 1
 			}
 			want := map[string]lost{"head": {hosts: 1}, "block": {blocks: 1}}[p.name]
@@ -92,7 +92,7 @@ func TestFlippedBitWithoutFooter(t *testing.T) {
 	}
 }
 
-// A file that was cut short has the hosts and the blocks that are left.
+// A truncated file keeps the hosts and blocks before the cut.
 func TestTruncationAtEveryByte(t *testing.T) {
 	file := write(t, goldenHosts()...)
 	all := parts(t, file)
@@ -172,12 +172,12 @@ func TestDamage(t *testing.T) {
 	f("bytes put in", func(b []byte) []byte { return slices.Insert(b, int(second.start), []byte("something else")...) }, lost{}, second.start, footer+14)
 	f("a record taken out", func(b []byte) []byte { return slices.Delete(b, headerSize, int(second.start)) }, lost{hosts: 1}, footer-second.start+headerSize)
 	f("another footer", func(b []byte) []byte {
-		return append(b, foreign(t)...)
+		return append(b, otherFile(t)...)
 	}, lost{}, footer)
 }
 
-// foreign is a whole file with another marker, and a host of its own.
-func foreign(t testing.TB) []byte {
+// otherFile returns a file with another marker and another host.
+func otherFile(t testing.TB) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w, err := newWriter(&b, testHead, marker([]byte("another!")))
@@ -189,9 +189,9 @@ func foreign(t testing.TB) []byte {
 	return b.Bytes()
 }
 
-// A record in the values of a block, or a marker in a name, is no record.
+// A record in the values of a block, or a marker in a name, is not read as a record.
 func TestPlantedRecord(t *testing.T) {
-	planted := foreign(t)
+	planted := otherFile(t)
 	victim := exampleHost()
 	victim.Lanes = victim.Lanes[:1]
 	lane := &victim.Lanes[0]
@@ -205,7 +205,7 @@ func TestPlantedRecord(t *testing.T) {
 	add(t, w, victim, other)
 	ok(t, w.Close())
 	file := b.Bytes()
-	file[headerSize+12]++ // what follows is looked for in the blocks and the names
+	file[headerSize+12]++ // makes the reader search the blocks and names for the next record
 	file = file[:len(file)-1]
 	l := reopen(t, withFile(t, file), []memstore.HostState{victim, other})
 	if l.hosts != 1 || l.series+l.blocks > 0 || len(l.damage) != 2 || l.damage[0].Offset != headerSize {
@@ -213,8 +213,8 @@ func TestPlantedRecord(t *testing.T) {
 	}
 }
 
-// plant returns a block that has bytes in it as they are, which an enemy gets by
-// sending them as values among others that nothing makes smaller.
+// plant returns a block that contains the given bytes unchanged. An attacker achieves that by
+// sending them as values among others that do not compress.
 func plant(t testing.TB, l *memstore.LaneState, b []byte) *block.Block {
 	t.Helper()
 	whole := len(b) &^ 7
@@ -231,7 +231,7 @@ func plant(t testing.TB, l *memstore.LaneState, b []byte) *block.Block {
 	w.Add(block.Column{}, values)
 	made := w.Finish()
 	if !bytes.Contains(made.Bytes(), b[:whole]) {
-		t.Fatal("the values are not in the block as they are")
+		t.Fatal("the block does not contain the values unchanged")
 	}
 	return made
 }
@@ -255,7 +255,7 @@ func TestNoFile(t *testing.T) {
 	}
 }
 
-// With neither header nor footer nothing is read.
+// Without header and footer nothing is read.
 func TestNothingLeft(t *testing.T) {
 	file := write(t, exampleHost())
 	file[0]++
@@ -274,7 +274,7 @@ func openErrors(t testing.TB, fsys *disktest.FS) map[string]error {
 	return map[string]error{"Open": openErr, "Verify": verifyErr}
 }
 
-// Pages that cannot be read are damage where they are.
+// Unreadable parts are reported as damage at their place.
 func TestUnreadable(t *testing.T) {
 	file := write(t, goldenHosts()...)
 	fsys := withFile(t, file)
@@ -313,7 +313,7 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// A file made of markers costs no more reads than it has pages, a few times.
+// The number of reads in a file full of markers is bounded by a multiple of its pages.
 func TestLookingForARecordIsBounded(t *testing.T) {
 	file := write(t)[:headerSize]
 	head := append(testMarker[:], 0, 0, 1, 0, 1, 2, 3, 4) // 64 KiB
@@ -330,12 +330,12 @@ func TestLookingForARecordIsBounded(t *testing.T) {
 	if len(l.damage) != 1 || l.damage[0].Offset != headerSize {
 		t.Errorf("lost %+v", l)
 	}
-	if most := 3 * 8 * len(file) / pageBytes; reads > most {
-		t.Errorf("%d reads of %d bytes, want at most %d", reads, len(file), most)
+	if limit := 3 * 8 * len(file) / pageBytes; reads > limit {
+		t.Errorf("%d reads of %d bytes, want at most %d", reads, len(file), limit)
 	}
 }
 
-// What the index says is checked against the record and the blocks.
+// Records and blocks are checked against the index.
 func TestIndexOfAnotherFile(t *testing.T) {
 	f, err := Open(withFile(t, write(t, goldenHosts()...)), path)
 	ok(t, err)

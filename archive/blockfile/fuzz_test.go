@@ -12,9 +12,8 @@ import (
 	"github.com/ringstore/ringstore/memstore/binfmt"
 )
 
-// FuzzOpen reads hostile files, as they are and with the checksums put right: an
-// error or what keeps to the rules, never a panic, and no memory that the bytes
-// do not justify.
+// FuzzOpen reads hostile files, with their own and with corrected checksums. The result is an error
+// or valid content, never a panic, and memory is bounded by the size of the file.
 func FuzzOpen(f *testing.F) {
 	file := write(f, goldenHosts()...)
 	f.Add(file)
@@ -33,7 +32,7 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// FuzzPayload reads hostile payloads of a record, as if they were an index too.
+// FuzzPayload reads hostile payloads of a record with a valid checksum.
 func FuzzPayload(f *testing.F) {
 	file := write(f, goldenHosts()...)
 	all, err := Open(withFile(f, file), path)
@@ -50,8 +49,8 @@ func FuzzPayload(f *testing.F) {
 	})
 }
 
-// resummed gives header, records and footer of a file the checksums that they
-// would have, as far as it has such.
+// resummed returns the file with corrected checksums of its header, records and footer, as far as
+// it has any.
 func resummed(b []byte) []byte {
 	b = bytes.Clone(b)
 	sum := func(at int, v uint32) { binary.LittleEndian.PutUint32(b[at:], v) }
@@ -76,7 +75,7 @@ func resummed(b []byte) []byte {
 	return b
 }
 
-// read reads all of a file that may have been made by an enemy.
+// read reads all of a hostile file.
 func read(t *testing.T, b []byte) {
 	fsys := withFile(t, b)
 	var before, after runtime.MemStats
@@ -107,10 +106,10 @@ func read(t *testing.T, b []byte) {
 	if used := after.TotalAlloc - before.TotalAlloc; used > uint64(200*len(b))+4<<20 { // other goroutines allocate a little
 		t.Fatalf("%d bytes are allocated for a file of %d", used, len(b))
 	}
-	again(t, f, b)
+	rewrite(t, f, b)
 }
 
-// checkLane holds a lane against what FORMAT.md promises of it.
+// checkLane checks a lane against FORMAT.md.
 func checkLane(t *testing.T, l LaneIndex, series []memstore.SeriesState) {
 	t.Helper()
 	if l.Frequency <= 0 || l.Frequency%1000 != 0 || l.Grid < 0 || l.Grid >= l.Frequency {
@@ -128,8 +127,8 @@ func checkLane(t *testing.T, l LaneIndex, series []memstore.SeriesState) {
 	}
 }
 
-// again writes what was read, which gives the same, if nothing is damaged.
-func again(t *testing.T, f *File, b []byte) {
+// rewrite writes what was read. If nothing is damaged, the result must be equal.
+func rewrite(t *testing.T, f *File, b []byte) {
 	t.Helper()
 	if len(f.Damage) > 0 {
 		return

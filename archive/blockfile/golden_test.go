@@ -37,7 +37,7 @@ func samples(t testing.TB, b *block.Block) (n int64) {
 	return n
 }
 
-// exampleHost has one of everything.
+// exampleHost returns a host with every feature of the format.
 func exampleHost() memstore.HostState {
 	header := block.Header{Frequency: 60_000, Grid: 17_000, First: 29_750_000, Slots: 3}
 	next := header
@@ -67,9 +67,8 @@ func goldenHosts() []memstore.HostState {
 	return []memstore.HostState{exampleHost(), other, {Cluster: "fritz", Host: "f1"}}
 }
 
-// Version 1 as FORMAT.md draws it stays readable, and is written as it was. If
-// a file cannot be read, the format is broken; a new version gets a folder of
-// its own.
+// Version 1 stays readable and is written as before. A failure means that the format has changed; a
+// new version gets a directory of its own.
 func TestGolden(t *testing.T) {
 	golden := filepath.Join("testdata", "v1", "example.rsb")
 	want := write(t, goldenHosts()...)

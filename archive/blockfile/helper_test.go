@@ -57,7 +57,7 @@ func add(t testing.TB, w *Writer, hosts ...memstore.HostState) []HostIndex {
 	return index
 }
 
-// put makes bytes a file.
+// put writes a file.
 func put(t testing.TB, fsys disk.FS, b []byte) {
 	t.Helper()
 	f, err := fsys.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
@@ -84,14 +84,14 @@ func withFile(t testing.TB, b []byte) *disktest.FS {
 	return fsys
 }
 
-// lost tells what of a file could not be read.
+// lost counts what could not be read of a file.
 type lost struct {
 	hosts, series, blocks int
 	damage                []*disk.DamageError
 }
 
-// compare reads all of a file. What is read must be what was written, and each
-// piece that is not must come with an error that names a place in the file.
+// compare reads all of a file. Everything read must be as written, and every missing part must have
+// an error with a place in the file.
 func compare(t testing.TB, f *File, written []memstore.HostState) lost {
 	t.Helper()
 	byName := make(map[hostName]memstore.HostState)
@@ -114,7 +114,7 @@ func compare(t testing.TB, f *File, written []memstore.HostState) lost {
 		if !known || h.Number != want.Number || len(h.Lanes) != len(want.Lanes) {
 			t.Fatalf("host %d is %+v, want %s/%s, number %d with %d lanes", i, h, want.Cluster, want.Host, want.Number, len(want.Lanes))
 		}
-		delete(byName, hostName{h.Cluster, h.Host}) // neither is it there twice
+		delete(byName, hostName{h.Cluster, h.Host}) // detects a host that is listed twice
 		series, err := f.Series(i)
 		if err != nil {
 			l.series++
@@ -140,7 +140,7 @@ func compare(t testing.TB, f *File, written []memstore.HostState) lost {
 					continue
 				}
 				if !bytes.Equal(b.Bytes(), wantWindow.Block.Bytes()) || cap(b.Bytes()) != len(b.Bytes()) {
-					t.Fatal("another block than was written, or room behind it")
+					t.Fatal("the block differs from the written one, or its slice has spare capacity")
 				}
 			}
 		}
@@ -155,7 +155,7 @@ func compare(t testing.TB, f *File, written []memstore.HostState) lost {
 
 func same[T any](a, b []T) bool { return len(a) == 0 && len(b) == 0 || reflect.DeepEqual(a, b) }
 
-// reopen reads all of a file, as compare does.
+// reopen opens a file and compares it.
 func reopen(t testing.TB, fsys disk.FS, written []memstore.HostState) lost {
 	t.Helper()
 	f, err := Open(fsys, path)
@@ -164,7 +164,7 @@ func reopen(t testing.TB, fsys disk.FS, written []memstore.HostState) lost {
 	return compare(t, f, written)
 }
 
-// randomHosts returns n hosts with what a state can hold.
+// randomHosts returns n hosts with random content.
 func randomHosts(r *rand.Rand, n int) []memstore.HostState {
 	hosts := make([]memstore.HostState, n)
 	for i := range hosts {

@@ -9,8 +9,8 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// A payload that is wrong under a right checksum costs its host's series, and no
-// memory. What the writer refuses, the reader does, as it is the one asked.
+// An invalid payload with a valid checksum loses its host's series and allocates no memory. The
+// writer uses the same checks.
 func TestHostileTables(t *testing.T) {
 	state := memstore.HostState{Cluster: "c", Host: "h", Lanes: []memstore.LaneState{{Frequency: 1000}}}
 	index, err := indexOf(state)
@@ -61,8 +61,7 @@ func TestHostileTables(t *testing.T) {
 	f("a varint without an end", "last slot", 0, 0, 1, flagLast, 0, 0, 0xff)
 }
 
-// An index that is wrong under a right checksum is not believed: the records are
-// read.
+// If an index is invalid although its checksum is valid, the records are read instead.
 func TestHostileFooter(t *testing.T) {
 	file := write(t, goldenHosts()...)
 	all := parts(t, file)
@@ -92,7 +91,7 @@ func TestHostileFooter(t *testing.T) {
 	f("a record too long", "expected records up to byte", func(b []byte) []byte { b[1]++; return b })
 }
 
-// A host whose record is there twice, and twice in the index, is there once.
+// A host with two records, both in the index, is read once.
 func TestHostTwice(t *testing.T) {
 	host := memstore.HostState{Cluster: "fritz", Host: "f1"}
 	file := write(t, host)

@@ -47,8 +47,8 @@ const (
 // maxSlot returns the highest slot of a lane with a frequency; the lowest is its negative.
 func maxSlot(frequency int64) int64 { return maxTime/frequency - 1 }
 
-// indexOf returns the index of a host. It checks only the blocks against their lane; [Writer.encode]
-// checks the rest.
+// indexOf returns the index of a host. It checks only the blocks against their lane;
+// [Writer.encode] checks the rest.
 func indexOf(h memstore.HostState) (HostIndex, error) {
 	x := HostIndex{Cluster: h.Cluster, Host: h.Host, Number: h.Number}
 	for _, l := range h.Lanes {

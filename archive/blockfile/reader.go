@@ -28,9 +28,9 @@ type File struct {
 	close  func() error
 }
 
-// Open opens a file and reads its index. If the index is damaged, Open searches for the records, and
-// Hosts lists the sound ones. The error is [ErrVersion], a *[disk.DamageError] if nothing is readable,
-// or one of the file system.
+// Open opens a file and reads its index. If the index is damaged, Open searches for the records,
+// and Hosts lists the sound ones. The error is [ErrVersion], a *[disk.DamageError] if nothing is
+// readable, or one of the file system.
 func Open(fsys disk.FS, path string) (*File, error) {
 	file, err := fsys.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {
@@ -106,8 +106,8 @@ func (f *File) readHeader() error {
 	return err
 }
 
-// readFooter reads the index, and the copy of the header that precedes it. If the file's own header is
-// intact, both must be equal.
+// readFooter reads the index, and the copy of the header that precedes it. If the file's own header
+// is intact, both must be equal.
 func (f *File) readFooter(headLost bool) error {
 	trailer, err := f.read(f.size-trailerSize, trailerSize)
 	if err != nil {
@@ -142,8 +142,8 @@ func (f *File) readFooter(headLost bool) error {
 	return nil
 }
 
-// parseFooter reads the index, which is the part of the footer after its header. The last record must
-// end at end, the offset of the footer in the file.
+// parseFooter reads the index, which is the part of the footer after its header. The last record
+// must end at end, the offset of the footer in the file.
 func parseFooter(b []byte, end int64) ([]HostIndex, error) {
 	r := binfmt.NewReader(b, headerSize)
 	hosts := make([]HostIndex, 0, r.Count(6, "hosts"))

@@ -52,8 +52,8 @@ func (f *File) scan(cause error) {
 	}
 }
 
-// next returns the offset and the index of the first sound record at or behind an offset. If there is
-// none, the offset is the file's size.
+// next returns the offset and the index of the first sound record at or behind an offset. If there
+// is none, the offset is the file's size.
 func (s *scanner) next(at int64) (int64, HostIndex) {
 	for {
 		if at = s.search(at); at == s.size {
@@ -101,8 +101,8 @@ func (s *scanner) record(at int64) (HostIndex, error) {
 	return h, recordError(&r)
 }
 
-// search returns the offset of the first marker at or behind an offset, or the file's size if there is
-// none.
+// search returns the offset of the first marker at or behind an offset, or the file's size if there
+// is none.
 func (s *scanner) search(at int64) int64 {
 	for s.size-at >= markerSize {
 		if have := s.chunkAt + int64(len(s.chunk)); at < s.chunkAt || have-at < markerSize {

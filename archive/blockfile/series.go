@@ -63,8 +63,8 @@ func (t *tables) reset() {
 	t.text, t.lengths, t.device, t.rows = t.text[:0], t.lengths[:0], t.device[:0], t.rows[:0]
 }
 
-// add adds a series, encoded relative to before, the previous one, and to next, the column after that
-// one's. It updates before.
+// add adds a series, encoded relative to before, the previous one, and to next, the column after
+// that one's. It updates before.
 func (t *tables) add(s, before *memstore.SeriesState, next int64) {
 	metric, device := t.stringNumber(s.Metric), t.deviceNumber(s.Device)
 	flags := byte(0)

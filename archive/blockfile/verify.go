@@ -17,8 +17,8 @@ type Summary struct {
 	Damage                []*disk.DamageError
 }
 
-// Verify reads all of a file, including every value of every block, and changes nothing. It does not
-// count damaged series and blocks. The error is one of [Open] or of ctx.
+// Verify reads all of a file, including every value of every block, and changes nothing. It does
+// not count damaged series and blocks. The error is one of [Open] or of ctx.
 func Verify(ctx context.Context, fsys disk.FS, path string) (Summary, error) {
 	f, err := Open(fsys, path)
 	if err != nil {

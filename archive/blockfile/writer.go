@@ -13,8 +13,8 @@ import (
 	"github.com/ringstore/ringstore/memstore/binfmt"
 )
 
-// Writer writes a file. It is for one goroutine. It keeps the encoded index in memory, and the series
-// of one host at a time.
+// Writer writes a file. It is for one goroutine. It keeps the encoded index in memory, and the
+// series of one host at a time.
 type Writer struct {
 	w      io.Writer
 	head   Head
@@ -51,9 +51,9 @@ func newWriter(w io.Writer, h Head, m marker) (*Writer, error) {
 // Size returns how many bytes were written.
 func (w *Writer) Size() int64 { return w.size }
 
-// Add writes a host and returns its index entry, as [Open] will return it. If the
-// state is invalid, the error says why and the file is unchanged. After an error of
-// the underlying writer the file is unusable, and every later call fails.
+// Add writes a host and returns its index entry, as [Open] will return it. If the state is invalid,
+// the error says why and the file is unchanged. After an error of the underlying writer the file is
+// unusable, and every later call fails.
 func (w *Writer) Add(h memstore.HostState) (HostIndex, error) {
 	if w.err != nil {
 		return HostIndex{}, w.err
@@ -83,9 +83,8 @@ func (w *Writer) Add(h memstore.HostState) (HostIndex, error) {
 	return index, nil
 }
 
-// encode encodes a host's record, without its blocks, into w.record. It decodes the
-// record again, so that nothing is written that a reader would reject, and returns the
-// decoded index.
+// encode encodes a host's record, without its blocks, into w.record. It decodes the record again,
+// so that nothing is written that a reader would reject, and returns the decoded index.
 func (w *Writer) encode(h memstore.HostState) (HostIndex, error) {
 	index, err := indexOf(h)
 	if err != nil {

@@ -7,15 +7,15 @@ import (
 	"slices"
 )
 
-// A binary checkpoint is little endian: magic number, from (int64), to (int64), level. A level is the
-// number of metrics (uint32), the metrics, the number of levels below (uint32), and each of these with
-// its name. A metric is its name, frequency (int64), start (int64), number of values (uint32) and the
-// values (float32). A name is its length (uint16) and its bytes.
+// A binary checkpoint is little endian: magic number, from (int64), to (int64), level. A level is
+// the number of metrics (uint32), the metrics, the number of levels below (uint32), and each of
+// these with its name. A metric is its name, frequency (int64), start (int64), number of values
+// (uint32) and the values (float32). A name is its length (uint16) and its bytes.
 //
-// There is no checksum, so metrics are checked for plausibility: see [reader.column]. A slightly wrong
-// number of values makes the reader take the following bytes for values, which shows only behind
-// them. A metric is therefore accepted only when another good one, or the regular end of the file,
-// follows.
+// There is no checksum, so metrics are checked for plausibility: see [reader.column]. A slightly
+// wrong number of values makes the reader take the following bytes for values, which shows only
+// behind them. A metric is therefore accepted only when another good one, or the regular end of the
+// file, follows.
 const (
 	binMagic = 0xCC5B0001
 	binHead  = 4 + 8 + 8

@@ -27,14 +27,14 @@ type Series struct {
 // RunSamples is the maximum number of samples in a [Series].
 const RunSamples = 4096
 
-// Sink stores a run, whose slices are valid only during the call. It returns how many of the samples
-// it refused. An error stops the reading.
+// Sink stores a run, whose slices are valid only during the call. It returns how many of the
+// samples it refused. An error stops the reading.
 type Sink func(Series) (refused int, err error)
 
 // Options of [Read].
 type Options struct {
-	// Since is in Unix seconds. A .json or .bin file that ends earlier is skipped unread. Samples in
-	// other files may be older.
+	// Since is in Unix seconds. A .json or .bin file that ends earlier is skipped unread. Samples
+	// in other files may be older.
 	Since int64
 }
 
@@ -73,7 +73,8 @@ const maxDamage = 100
 // Read reads a directory, host by host. It reads the files of a host oldest first and current.wal
 // last, so that the newer of two samples for one slot comes later. Within a file it passes on all
 // series of a short slice of time before the next slice, so that the store can seal its blocks. The
-// error is that of the directory, of the sink or of ctx; the summary counts what was read until then.
+// error is that of the directory, of the sink or of ctx; the summary counts what was read until
+// then.
 func Read(ctx context.Context, fsys fs.FS, o Options, sink Sink) (Summary, error) {
 	r := newReader(ctx, fsys, o, sink)
 	clusters, err := directories(fsys, ".")

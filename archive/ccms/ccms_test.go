@@ -18,7 +18,7 @@ import (
 	"testing/fstest"
 )
 
-// What the real program acknowledged comes out at its own time, and nothing else.
+// Exactly the samples that cc-metric-store acknowledged are read, at their own times.
 func TestAcknowledged(t *testing.T) {
 	f := func(name string, hosts, series int, same func(got, sent float64) bool) {
 		t.Run(name, func(t *testing.T) {
@@ -41,7 +41,7 @@ func TestAcknowledged(t *testing.T) {
 		})
 	}
 	oneDecimal := func(got, sent float64) bool { return math.Abs(got-sent) < 0.0501 }
-	seven := func(got, sent float64) bool { return got == sent } // what was sent has no more digits than a float32
+	seven := func(got, sent float64) bool { return got == sent } // a float32 holds all digits that were sent
 	f("json", 1, 5, oneDecimal)
 	f("json-60s", 2, 10, oneDecimal)
 	f("bin", 1, 5, seven)
@@ -81,7 +81,7 @@ func acknowledged(t *testing.T, path string) samples {
 	return all
 }
 
-// The same samples come out of every format, and of any mixture of them.
+// Every format, and any mixture of formats, gives the same samples.
 func TestFormatsAgree(t *testing.T) {
 	const start, frequency, n = 1_700_000_017, 60, 120
 	a, b := host(start, frequency, n), host(start+7, 30, n)
@@ -118,7 +118,7 @@ func reordered(b []byte) []byte {
 	return []byte(strings.Join(parts, ""))
 }
 
-// A level's name is taken apart into what was joined in it.
+// A level's name is split into type and id.
 func TestDevice(t *testing.T) {
 	f := func(levels, want string) {
 		t.Helper()
@@ -163,8 +163,7 @@ func TestDevice(t *testing.T) {
 	f("socket0>/scratch", "socket|0|/scratch|")
 }
 
-// A start that stands for "somewhere in this slot" becomes the time that the
-// slot's samples have.
+// A start that may be any time in its slot is moved to the time of the slot's samples.
 func TestStartIsPutOnTheGrid(t *testing.T) {
 	const f60 = 60
 	one := func(start int64) level {
@@ -208,7 +207,7 @@ func TestStartIsPutOnTheGrid(t *testing.T) {
 	}, 1007, 1067, 1127, 1311, 1371, 1431, 1611, 1671, 1731)
 }
 
-// Newer files come later, whatever their names sort like, and the log last.
+// Files are read by their times, not in the order of their names, and the log last.
 func TestOrder(t *testing.T) {
 	one := func(start int64, v float64) level { return level{metrics: []metric{{"m", 1, start, []float64{v}}}} }
 	fsys := dir(map[string][]byte{
@@ -239,7 +238,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// A file that ends before Since is not read: damage in it is not found.
+// A file that ends before Since is not read, so that damage in it is not reported.
 func TestSince(t *testing.T) {
 	rotten := []byte(`{"metrics":{{{,"to":300}`)
 	l := host(400, 1, 50)
@@ -261,7 +260,7 @@ func TestSince(t *testing.T) {
 	}
 }
 
-// What the sink refuses is counted; its error, and the context's, end the reading.
+// Samples that the sink refuses are counted. An error of the sink or the context stops the reading.
 func TestSinkDecides(t *testing.T) {
 	fsys := dir(map[string][]byte{
 		"c/a/1.json":      encodeJSON(900, 2000, host(1000, 1, 60)),
@@ -325,7 +324,7 @@ func TestPresent(t *testing.T) {
 	}
 }
 
-// What is no file is not opened, and links are followed.
+// Only regular files are opened, and symbolic links are followed.
 func TestKindsOfFiles(t *testing.T) {
 	fsys := dir(map[string][]byte{"c/h/2.json": encodeJSON(2, 9, host(3, 1, 3))})
 	fsys["c/h/1.json"] = &fstest.MapFile{Mode: fs.ModeNamedPipe}
@@ -350,7 +349,7 @@ func TestKindsOfFiles(t *testing.T) {
 	}
 }
 
-// A large number in a small file costs nothing.
+// A large length in a small file allocates no memory.
 func TestMemoryIsBounded(t *testing.T) {
 	huge := []byte{0xff, 0xff, 0xff, 0xff}
 	head := encodeBin(100, 1<<33, level{})[:binHead]
@@ -371,8 +370,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// All series of a slice of time come before the next slice, whatever their
-// frequencies are; so none is ever far behind another.
+// All series of a slice of time are passed on before the next slice, whatever their frequencies.
 func TestSeriesComeTogether(t *testing.T) {
 	l := host(100_007, 10, 1000)
 	l.metrics = append(l.metrics, metric{"slow", 60, 100_020, make([]float64, 160)}, metric{"once", 3600, 100_030, make([]float64, 3)})
@@ -391,7 +389,7 @@ func TestSeriesComeTogether(t *testing.T) {
 	}
 }
 
-// Long runs come in parts.
+// Long runs are split.
 func TestRunsAreBounded(t *testing.T) {
 	l := level{metrics: []metric{{"m", 1, 1000, make([]float64, 3*RunSamples+5)}}}
 	log := slices.Clone(logHead)
@@ -406,8 +404,8 @@ func TestRunsAreBounded(t *testing.T) {
 	}
 }
 
-// A float32 comes back as what was sent.
-func TestWidened(t *testing.T) {
+// A float32 becomes the decimal that was sent.
+func TestWiden(t *testing.T) {
 	for _, v := range []float64{60.13, 1008.474, 0.0004, -3.5e-7, 1.5e30, 300, -0.1, 16777216, 28807894, 1e-40, math.Inf(1), math.Inf(-1), math.Copysign(0, -1)} {
 		if got := widen(float32(v)); got != v || math.Signbit(got) != math.Signbit(v) {
 			t.Errorf("%v is %v", v, got)

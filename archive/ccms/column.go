@@ -50,11 +50,11 @@ func (r *reader) column(levels []string, metric string, s span, frequency, start
 
 // onGrid returns the time of the first value of a metric.
 //
-// In a checkpoint of cc-metric-store a metric starts at its first sample, whose time is exact, or, if
-// there are older samples in memory, at the checkpoint's own from. The latter is any time in the slot
-// of the first value, which extends half a frequency to both sides. The grid of the series is then
-// known from an older file or from the log, whose times are exact, and the first value belongs to the
-// time on the grid that is nearest to start. If the grid is unknown, start is used as it is.
+// In a checkpoint of cc-metric-store a metric starts at its first sample, whose time is exact, or,
+// if there are older samples in memory, at the checkpoint's own from. The latter is any time in the
+// slot of the first value, which extends half a frequency to both sides. The grid of the series is
+// then known from an older file or from the log, whose times are exact, and the first value belongs
+// to the time on the grid that is nearest to start. If the grid is unknown, start is used as it is.
 func (r *reader) onGrid(s seriesName, from, frequency, start int64) int64 {
 	anchor, ok := r.anchors[s]
 	if ok && start == from {

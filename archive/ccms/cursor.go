@@ -30,8 +30,8 @@ func (c *cursor) fail(format string, args ...any) error {
 	return &atOffset{c.offset, fmt.Errorf(format, args...)}
 }
 
-// peek returns the next n bytes, or fewer at the end of the file. n must fit into the reader's buffer.
-// The bytes are valid until the next read.
+// peek returns the next n bytes, or fewer at the end of the file. n must fit into the reader's
+// buffer. The bytes are valid until the next read.
 func (c *cursor) peek(n int) ([]byte, error) {
 	b, err := c.in.Peek(int(min(int64(n), c.left())))
 	if errors.Is(err, io.EOF) {

@@ -23,7 +23,7 @@ func small() level {
 	}
 }
 
-// What is damaged is told with its place, and what is beside it is kept.
+// Damage is reported with its place, and everything else is kept.
 func TestDamage(t *testing.T) {
 	f := func(name, content, want string, kept ...string) {
 		t.Run(name, func(t *testing.T) {
@@ -105,7 +105,7 @@ func TestDamage(t *testing.T) {
 	f("c/h/current.wal bytes too many", head+string(framed([]byte(strings.Replace(payload, "a\x00", "a\x00zz", 1))))+b, "2 bytes after the names", "b")
 }
 
-// A file cut anywhere keeps what stood before the cut and invents nothing.
+// A file that is truncated anywhere keeps what was before the cut and invents nothing.
 func TestCut(t *testing.T) {
 	f := func(name string, b []byte, whole func(n int) int) {
 		t.Run(name, func(t *testing.T) {
@@ -147,7 +147,7 @@ func TestCut(t *testing.T) {
 	f("c/h/current.wal", log, func(n int) int { return len(slices.DeleteFunc(ends(log), func(e int) bool { return e > n || e == 4 })) })
 }
 
-// ends are where the head and the records of a log end.
+// ends returns the offsets at which the head and the records of a log end.
 func ends(log []byte) []int {
 	all := []int{4}
 	for i := 4; i < len(log); {
@@ -157,7 +157,7 @@ func ends(log []byte) []int {
 	return all
 }
 
-// A flipped bit in a log costs the record that it is in, and nothing else.
+// A flipped bit in a log loses the record that contains it, and nothing else.
 func TestFlippedBitInLog(t *testing.T) {
 	log := encodeLog(small())
 	all, _ := collect(t, dir(map[string][]byte{"c/h/current.wal": log}), Options{})
@@ -178,8 +178,8 @@ func TestFlippedBitInLog(t *testing.T) {
 	}
 }
 
-// A flipped bit in a checkpoint, which has no checksum, may change what it is
-// in, but no time leaves the span of the file and no more samples come out.
+// A flipped bit in a checkpoint, which has no checksum, may change a value, but no time leaves the
+// span of the file and no samples are added.
 func TestFlippedBitInCheckpoint(t *testing.T) {
 	for name, b := range map[string][]byte{"c/h/990.bin": encodeBin(from, to, small()), jsonPath: encodeJSON(from, to, small())} {
 		span, commas := 8*20, 0 // the header of the binary form; a flip there changes the span
@@ -202,7 +202,7 @@ func TestFlippedBitInCheckpoint(t *testing.T) {
 	}
 }
 
-// The list of damage is bounded, its number is not.
+// The list of damage is bounded; the count is complete.
 func TestDamageIsCounted(t *testing.T) {
 	log := slices.Clone(logHead)
 	for range 1000 {
@@ -231,8 +231,8 @@ func FuzzLog(f *testing.F) {
 	fuzz(f, "c/h/current.wal")
 }
 
-// fuzz: nothing breaks, no run is malformed, and a file has no more samples
-// than it has room for.
+// fuzz checks that reading does not panic, that runs are well-formed, and that a file gives no more
+// samples than its size allows.
 func fuzz(f *testing.F, name string) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		got, sum := collect(t, dir(map[string][]byte{name: b}), Options{})

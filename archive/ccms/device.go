@@ -20,11 +20,11 @@ var subtypes = []string{"filesystem", "network", "device", "disk", "fan"}
 //
 // cc-metric-store joins type and id without a separator and omits "node". A name is therefore split
 // behind a known type. Otherwise it is split before its id, the longest suffix that starts with a
-// digit and consists of hexadecimal digits, ":", "." and "-" ("gpu0000:3b:00.0" is gpu 0000:3b:00.0);
-// without such a suffix the whole name is the type. A name of digits only stands for
+// digit and consists of hexadecimal digits, ":", "." and "-" ("gpu0000:3b:00.0" is gpu
+// 0000:3b:00.0); without such a suffix the whole name is the type. A name of digits only stands for
 // type=node,type-id=0, which is the node. The second level is the subtype, split in the same way;
-// older versions ignored the stype tag, and a level without it looks the same ("eth0" becomes subtype
-// eth, id 0). Different names give different devices, except for those of the node.
+// older versions ignored the stype tag, and a level without it looks the same ("eth0" becomes
+// subtype eth, id 0). Different names give different devices, except for those of the node.
 func device(levels []string) (memstore.Device, error) {
 	var d memstore.Device
 	switch len(levels) {

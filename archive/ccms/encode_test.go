@@ -13,7 +13,7 @@ import (
 	"testing/fstest"
 )
 
-// metric and level are a checkpoint as cc-metric-store writes it.
+// metric and level describe a checkpoint of cc-metric-store.
 type metric struct {
 	name             string
 	frequency, start int64
@@ -199,7 +199,7 @@ func (s samples) count() int {
 	return n
 }
 
-// diff tells the first difference of two.
+// diff describes the first difference, or returns "".
 func (s samples) diff(want samples) string {
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		for _, t := range slices.Sorted(maps.Keys(want[name])) {
@@ -211,7 +211,7 @@ func (s samples) diff(want samples) string {
 	return s.within(want)
 }
 
-// within tells the first of s that want has not.
+// within describes the first sample of s that want does not have, or returns "".
 func (s samples) within(want samples) string {
 	for _, name := range slices.Sorted(maps.Keys(s)) {
 		for t, v := range s[name] {

@@ -96,8 +96,8 @@ func parseName(name string) (file, bool) {
 	return file{}, false
 }
 
-// span is the time range that a checkpoint claims to cover, in Unix seconds. A zero or impossible end
-// means that it is unknown.
+// span is the time range that a checkpoint claims to cover, in Unix seconds. A zero or impossible
+// end means that it is unknown.
 type span struct{ from, to int64 }
 
 func (s span) known() bool { return s.from >= 0 && s.to >= s.from && s.to > 0 && s.to <= maxTime }

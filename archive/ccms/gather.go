@@ -74,8 +74,8 @@ func (g *gatherer) add(offset int64, payload []byte) error {
 	return nil
 }
 
-// flush passes the gathered samples to the sink, series by series. It groups them by a counting sort,
-// which keeps the order within a series.
+// flush passes the gathered samples to the sink, series by series. It groups them by a counting
+// sort, which keeps the order within a series.
 func (g *gatherer) flush() error {
 	g.next = slices.Grow(g.next[:0], len(g.names)+1)[:len(g.names)+1]
 	clear(g.next)

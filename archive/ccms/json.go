@@ -44,8 +44,8 @@ func (d *jsonReader) located(err error) error {
 	return &atOffset{offset, err}
 }
 
-// object calls member for each member of an object; member reads the value. Null counts as an object
-// without members.
+// object calls member for each member of an object; member reads the value. Null counts as an
+// object without members.
 func (d *jsonReader) object(what string, member func(name string) error) error {
 	switch kind := d.in.PeekKind(); kind {
 	case 'n':
@@ -90,8 +90,8 @@ func (d *jsonReader) level(levels []string) error {
 	})
 }
 
-// metric reads a metric. If the file ends within it, the whole metric is dropped, as its last number
-// may be incomplete.
+// metric reads a metric. If the file ends within it, the whole metric is dropped, as its last
+// number may be incomplete.
 func (d *jsonReader) metric(levels []string, name string) error {
 	offset := d.in.InputOffset()
 	if k := d.in.PeekKind(); k != '{' && k != 0 {
@@ -136,8 +136,8 @@ func (d *jsonReader) metric(levels []string, name string) error {
 	return nil
 }
 
-// integer reads an integer. bad says that the value is something else, err that the rest of the file
-// is unreadable.
+// integer reads an integer. bad says that the value is something else, err that the rest of the
+// file is unreadable.
 func (d *jsonReader) integer() (n int64, bad, err error) {
 	if d.in.PeekKind() != '0' {
 		return 0, errors.New("expected a number"), d.in.SkipValue()

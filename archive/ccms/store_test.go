@@ -11,8 +11,8 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// A query for a sample's time answers that sample, after a directory that the
-// real program wrote was read into a store.
+// After a directory of cc-metric-store was read into a store, a query for a sample's time returns
+// that sample.
 func TestIntoStore(t *testing.T) {
 	f := func(name string, frequency int64, decimals float64) {
 		t.Run(name, func(t *testing.T) {

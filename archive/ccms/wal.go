@@ -22,14 +22,16 @@ const (
 	maxPayload  = 4 << 10 // longer than any real names; bounds the checksum over bytes that look like a record
 	maxRecord   = recordHead + maxPayload + 4
 
-	// anchorBytes is the length of a log's start that holds the first interval of all series of a host.
+	// anchorBytes is the length of a log's start that holds the first interval of all series of a
+	// host.
 	anchorBytes = 1 << 20
 )
 
 var recordStart = binary.LittleEndian.AppendUint32(nil, recordMagic)
 
-// records calls each with the payload of every sound record, and bad with the place of every damage,
-// behind which it continues at the next record. torn reports that the file ends within a record.
+// records calls each with the payload of every sound record, and bad with the place of every
+// damage, behind which it continues at the next record. torn reports that the file ends within a
+// record.
 func (c *cursor) records(bad func(offset int64, reason string), each func(payload []byte) error) (torn bool, err error) {
 	if c.size == 0 {
 		return false, nil
@@ -73,7 +75,8 @@ type badRecord struct {
 
 func (b *badRecord) Error() string { return b.reason }
 
-// record returns the payload of the next record and the record's length. It does not skip the record.
+// record returns the payload of the next record and the record's length. It does not skip the
+// record.
 func (c *cursor) record() (payload []byte, length int, err error) {
 	b, err := c.peek(recordHead)
 	if err != nil {
@@ -103,8 +106,8 @@ func (c *cursor) record() (payload []byte, length int, err error) {
 	return payload, length, nil
 }
 
-// resync skips to the next record behind a bad one, or to the end of the file. A torn record without
-// another behind it is a torn tail, not damage.
+// resync skips to the next record behind a bad one, or to the end of the file. A torn record
+// without another behind it is a torn tail, not damage.
 func (c *cursor) resync(wrong badRecord, bad func(int64, string)) (torn bool, err error) {
 	offset := c.offset
 	if wrong.length > 0 {

@@ -6,8 +6,8 @@ import (
 )
 
 // widen returns the shortest decimal that rounds to the float32: 60.13 rather than
-// 60.130001068115234. It is the value that was sent, if that had at most six digits, and it compresses
-// better.
+// 60.130001068115234. It is the value that was sent, if that had at most six digits, and it
+// compresses better.
 func widen(v float32) float64 {
 	wide := float64(v)
 	if !(math.Abs(wide) < 1<<24) { // large, infinite or NaN

@@ -14,8 +14,7 @@ import (
 	"syscall"
 )
 
-// File is an open file. Writes go to its end if it was opened with
-// [os.O_APPEND].
+// File is an open file. Writes go to its end if it was opened with [os.O_APPEND].
 type File interface {
 	io.Reader
 	io.ReaderAt
@@ -24,16 +23,17 @@ type File interface {
 	Stat() (fs.FileInfo, error)
 	Truncate(size int64) error // in bytes
 
-	// Sync returns when the content is on disk. After an error the content on disk is unknown: a later
-	// Sync may succeed without the bytes of this one (Rebello et al., "Can Applications Recover from
-	// fsync Failures?", USENIX ATC 2020).
+	// Sync returns when the content is on disk. After an error the content on disk is unknown: a
+	// later Sync may succeed without the bytes of this one (Rebello et al., "Can Applications
+	// Recover from fsync Failures?", USENIX ATC 2020).
 	Sync() error
 }
 
-// FS is a file system. Paths are those of package filepath. Its methods are safe for concurrent use;
-// errors are of type *[fs.PathError] or *[os.LinkError].
+// FS is a file system. Paths are those of package filepath. Its methods are safe for concurrent
+// use; errors are of type *[fs.PathError] or *[os.LinkError].
 //
-// Names that are created, renamed or removed are on disk only after [FS.SyncDir] of their directory.
+// Names that are created, renamed or removed are on disk only after [FS.SyncDir] of their
+// directory.
 type FS interface {
 	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
 	ReadDir(name string) ([]fs.DirEntry, error) // sorted by name
@@ -44,8 +44,8 @@ type FS interface {
 	MkdirAll(name string, perm fs.FileMode) error // synced
 	SyncDir(name string) error
 
-	// Lock creates a file and locks it until the lock is closed or the process ends. If another process
-	// holds the lock, the error is a *[LockedError].
+	// Lock creates a file and locks it until the lock is closed or the process ends. If another
+	// process holds the lock, the error is a *[LockedError].
 	Lock(name string) (io.Closer, error)
 }
 

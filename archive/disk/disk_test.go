@@ -51,7 +51,7 @@ func names(t *testing.T, fsys disk.FS, dir string) string {
 	return strings.Join(all, " ")
 }
 
-// Both implementations do the same.
+// Both implementations behave the same.
 func TestFileSystems(t *testing.T) {
 	f := func(name string, fsys disk.FS, root string) {
 		t.Run(name, func(t *testing.T) {
@@ -141,9 +141,9 @@ func TestFileSystems(t *testing.T) {
 	f("in memory", disktest.New(1), "/root")
 }
 
-// However far a publication came before the power went: the file is the old
-// one or the new one, and after success the new one.
-func TestPublishedOrNot(t *testing.T) {
+// If the power is lost during Publish, the file is the old one or the new one; after Publish it is
+// the new one.
+func TestPublishIsAtomic(t *testing.T) {
 	for seed := range uint64(40) {
 		for after := 0; ; after++ {
 			fsys := disktest.New(seed)
@@ -175,7 +175,7 @@ func TestPublishedOrNot(t *testing.T) {
 	}
 }
 
-// Whatever fails, Publish says so, and leaves nothing half done.
+// Whatever fails, Publish returns the error and leaves no partial file.
 func TestPublishFails(t *testing.T) {
 	f := func(name string, kind disktest.Kind, cause error, want string) {
 		t.Run(name, func(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 // tempSuffix marks an unpublished file.
 const tempSuffix = ".tmp"
 
-// Publish writes a file atomically: even after a loss of power it is complete or absent. It writes a
-// temporary file beside it, syncs it, renames it and syncs the directory. A file of that name is
+// Publish writes a file atomically: even after a loss of power it is complete or absent. It writes
+// a temporary file beside it, syncs it, renames it and syncs the directory. A file of that name is
 // replaced. The writer that write gets is buffered.
 //
 // After an error the file is absent or still the old one, except when syncing the directory failed:

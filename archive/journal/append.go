@@ -22,8 +22,8 @@ func newBatch(buffer []byte) *batch {
 
 // Append appends a record of 1 to [MaxRecord] bytes, which it does not retain. Returning nil
 // acknowledges the record: it survives the end of the process and, depending on the mode, a loss of
-// power. After an [*UnavailableError] or the end of ctx the record may or may not be replayed at the
-// next start, but never a part of it.
+// power. After an [*UnavailableError] or the end of ctx the record may or may not be replayed at
+// the next start, but never a part of it.
 func (j *Journal) Append(ctx context.Context, record []byte) error {
 	begin := time.Now()
 	err := j.append(ctx, record)
@@ -64,8 +64,8 @@ func (j *Journal) addToBatch(record []byte) (*batch, error) {
 	return j.filling, nil
 }
 
-// flush returns when the batch is written. Of the goroutines that wait for a batch, the first to get
-// the writing lock writes it.
+// flush returns when the batch is written. Of the goroutines that wait for a batch, the first to
+// get the writing lock writes it.
 func (j *Journal) flush(ctx context.Context, b *batch) error {
 	select {
 	case <-b.done:
@@ -116,8 +116,8 @@ func (j *Journal) writeBatch(b *batch) {
 	j.recycle(b)
 }
 
-// takeBatch replaces b, the batch being filled, by a new one, and starts a new segment if b does not
-// fit into the current one.
+// takeBatch replaces b, the batch being filled, by a new one, and starts a new segment if b does
+// not fit into the current one.
 func (j *Journal) takeBatch(b *batch) error {
 	j.mu.Lock()
 	j.filling = newBatch(j.spare)

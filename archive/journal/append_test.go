@@ -17,7 +17,7 @@ import (
 	"github.com/ringstore/ringstore/archive/disk/disktest"
 )
 
-// Each writer's records keep their order, whatever goes on beside them.
+// The records of each writer keep their order, whatever happens concurrently.
 func TestManyWriters(t *testing.T) {
 	for _, m := range modes {
 		t.Run(m.name, func(t *testing.T) {
@@ -64,7 +64,7 @@ func TestManyWriters(t *testing.T) {
 	}
 }
 
-// heldFS holds writes to segments until they are let go.
+// heldFS blocks writes to segments until they are released.
 type heldFS struct {
 	disk.FS
 	hold chan struct{}
@@ -88,7 +88,7 @@ func (f heldFile) Write(p []byte) (int, error) {
 	return f.File.Write(p)
 }
 
-// Those who come while the disk is busy are written and synced together.
+// Records that arrive while the disk is busy are written and synced together.
 func TestGroupCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fsys := disktest.New(1)
@@ -116,8 +116,8 @@ func TestGroupCommit(t *testing.T) {
 	})
 }
 
-// A writer whose context ends need not wait for the disk, and Close waits for
-// the one that is at it.
+// Append returns when its context ends, without waiting for the disk. Close waits for the write in
+// progress.
 func TestContextEndsTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fsys := disktest.New(1)
@@ -143,8 +143,7 @@ func TestContextEndsTheWait(t *testing.T) {
 	})
 }
 
-// Writers wait for the disk before the copy of what is not synced grows
-// without bound.
+// Writers wait for a sync before the copy of unsynced records exceeds its limit.
 func TestPendingIsBounded(t *testing.T) {
 	fsys := disktest.New(1)
 	j := open(t, Options{FS: fsys, Sync: math.MaxInt64})

@@ -46,7 +46,7 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// share is how many of n fall to one of so many writers.
+// share returns how many of n records writer w gets.
 func share(n, writers, w int) int { return (n + w) / writers }
 
 // BenchmarkRead reads records of 4 KiB.

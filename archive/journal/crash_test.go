@@ -14,17 +14,17 @@ import (
 	"github.com/ringstore/ringstore/archive/disk/disktest"
 )
 
-// sender sends records of its own to a journal and keeps books on what it was
-// promised. It is for one goroutine.
+// sender appends unique records to a journal and tracks what was acknowledged. It is for one
+// goroutine.
 type sender struct {
 	t       *testing.T
 	fsys    *disktest.FS
 	mode    SyncMode
 	sent    []string
-	acked   []string // and neither durable nor dropped
-	durable []string // must survive a loss of power, too
+	acked   []string // neither durable nor dropped
+	durable []string // must survive a loss of power
 	failed  []string
-	dropped []string // may be there or not
+	dropped []string // may be replayed or not
 }
 
 func (s *sender) open() (*Journal, error) {
@@ -50,7 +50,7 @@ func (s *sender) append(j *Journal) error {
 	return err
 }
 
-// synced notes what a success of Sync, Rotate or Close promises.
+// synced records what a successful Sync, Rotate or Close promises.
 func (s *sender) synced(err error) error {
 	if err == nil {
 		s.durable = append(s.durable, s.acked...)
@@ -59,8 +59,7 @@ func (s *sender) synced(err error) error {
 	return err
 }
 
-// run is the script: all that a journal does, in little. Errors are noted, and
-// it goes on as a server would.
+// run is a script with every operation of a journal. It continues after errors, as a server would.
 func (s *sender) run(j *Journal) {
 	for i := range 14 {
 		if s.append(j) != nil {
@@ -84,26 +83,26 @@ func (s *sender) run(j *Journal) {
 	}
 }
 
-// check compares what comes back with the books.
+// check compares the replayed records with what was acknowledged.
 func (s *sender) check(what string, got, must []string) {
 	s.t.Helper()
 	at := 0
 	for _, record := range got {
 		i := slices.Index(s.sent[at:], record)
 		if i < 0 {
-			s.t.Fatalf("%s: record %q was invented, came twice or too late: %q", what, record, got)
+			s.t.Fatalf("%s: record %q was never sent, or is replayed twice or out of order: %q", what, record, got)
 		}
 		at += i + 1
 	}
 	for _, record := range must {
 		if !slices.Contains(got, record) {
-			s.t.Fatalf("%s: record %q was promised and is lost: %q", what, record, got)
+			s.t.Fatalf("%s: record %q was acknowledged and is lost: %q", what, record, got)
 		}
 	}
 }
 
-// restart opens the journal as it was left, and checks that it replays what it
-// must, twice the same, and takes records.
+// restart opens the journal and checks that it replays what it must, twice the same, and accepts
+// records.
 func (s *sender) restart(what string, must []string) {
 	s.t.Helper()
 	j, err := s.open()
@@ -121,7 +120,7 @@ func (s *sender) restart(what string, must []string) {
 	}
 }
 
-// end lets the process or the power go.
+// end ends the process, with or without a loss of power.
 func (s *sender) end(power bool) (must []string) {
 	if power {
 		s.fsys.LosePower()
@@ -136,8 +135,8 @@ var ends = []struct {
 	power bool
 }{{"killed", false}, {"power lost", true}}
 
-// before leaves a directory with a journal whose process was killed.
-func (s *sender) before() {
+// prepare leaves a directory with a journal, as after a kill.
+func (s *sender) prepare() {
 	j, err := s.open()
 	ok(s.t, err)
 	for range 3 {
@@ -145,24 +144,24 @@ func (s *sender) before() {
 	}
 	ok(s.t, s.synced(j.Sync(s.t.Context())))
 	s.fsys.Kill()
-	j.Close() // of a dead process: for its goroutines only
+	j.Close() // ends its goroutines; the process is dead
 }
 
-// However far it came: after every operation of the script, what was promised
-// comes back and nothing else.
+// If the process or the power ends after any operation of the script, exactly what was acknowledged
+// is replayed.
 func TestEndAfterEveryOperation(t *testing.T) {
 	for _, m := range modes {
 		for _, end := range ends {
 			seeds := 1
 			if end.power {
-				seeds = 4 // it loses differently
+				seeds = 4 // each loses other data
 			}
 			t.Run(m.name+" "+end.name, func(t *testing.T) {
 				for n, finished := 1, false; !finished; n++ {
 					for seed := range uint64(seeds) {
 						synctest.Test(t, func(t *testing.T) {
 							s := &sender{t: t, fsys: disktest.New(seed), mode: m.mode}
-							s.before()
+							s.prepare()
 							s.fsys.StopAfter(n)
 							start := s.fsys.Operations()
 							if j, err := s.open(); err == nil {
@@ -180,8 +179,8 @@ func TestEndAfterEveryOperation(t *testing.T) {
 	}
 }
 
-// Whatever fails, once or for some time: it recovers by itself, and then all
-// that was acknowledged is there and nothing that was refused.
+// Whatever fails, once or repeatedly: the journal recovers by itself, and then replays everything
+// that was acknowledged and nothing that was refused.
 func TestFaultAtEveryOperation(t *testing.T) {
 	faults := []struct {
 		name string
@@ -198,7 +197,7 @@ func TestFaultAtEveryOperation(t *testing.T) {
 						for n, finished := 1, false; !finished; n++ {
 							synctest.Test(t, func(t *testing.T) {
 								s := &sender{t: t, fsys: disktest.New(uint64(n)), mode: m.mode}
-								s.before()
+								s.prepare()
 								what := fmt.Sprintf("%s from operation %d on, %d times, then %s", fault.name, n, times, end.name)
 								finished = s.faults(what, n, times, fault.err, end.power)
 							})
@@ -210,8 +209,8 @@ func TestFaultAtEveryOperation(t *testing.T) {
 	}
 }
 
-// faults runs the script with failures from the n-th operation on. It returns
-// true if there was no such operation.
+// faults runs the script and makes operations fail from the n-th on. It returns whether there was
+// no n-th operation.
 func (s *sender) faults(what string, n, times int, cause error, power bool) bool {
 	s.t.Helper()
 	start := s.fsys.Operations()
@@ -249,15 +248,15 @@ func (s *sender) faults(what string, n, times int, cause error, power bool) bool
 	got, _ := readAll(s.t, s.fsys, dir)
 	for _, record := range s.failed {
 		if slices.Contains(got, record) {
-			s.t.Fatalf("%s: record %q was refused and is there: %q", what, record, got)
+			s.t.Fatalf("%s: record %q was refused and is replayed: %q", what, record, got)
 		}
 	}
 	s.restart(what, must)
 	return finished
 }
 
-// A disk that is full, for hours: writers are told why, the health too, few
-// files come of it, and it goes on when there is room.
+// While a disk is full, writers and Health get the reason, and few files are created. Once there is
+// space, the journal recovers.
 func TestFullDisk(t *testing.T) {
 	for _, m := range modes {
 		t.Run(m.name, func(t *testing.T) {
@@ -287,7 +286,7 @@ func TestFullDisk(t *testing.T) {
 				add(t, j, "three")
 				synctest.Wait()
 				if err := j.Unavailable(); err != nil {
-					t.Errorf("it took a record, and is unavailable: %v", err)
+					t.Errorf("it accepted a record, and is unavailable: %v", err)
 				}
 				mu.Lock()
 				defer mu.Unlock()
@@ -310,7 +309,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// A disk that is full at the start is no reason not to start.
+// Open succeeds on a full disk.
 func TestFullDiskAtStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fsys := disktest.New(1)
@@ -336,8 +335,7 @@ func TestFullDiskAtStart(t *testing.T) {
 	})
 }
 
-// A failed fsync forgets the bytes, though they were acknowledged: they are
-// written again elsewhere.
+// A failed fsync loses acknowledged bytes; they are written again to another segment.
 func TestFailedSyncLosesNothing(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
@@ -363,8 +361,8 @@ func TestFailedSyncLosesNothing(t *testing.T) {
 	}
 }
 
-// Who waits for a sync while it fails and recovers is not told that all is
-// well: with Always the record is not part of the journal.
+// A sync that fails while a caller waits returns an error, even if the journal has recovered by
+// then: in mode Always the record is not part of the journal.
 func TestWaitAcrossAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fsys := disktest.New(1)
@@ -378,7 +376,7 @@ func TestWaitAcrossAFailure(t *testing.T) {
 		synctest.Wait()
 		add(t, j, "three")
 		if _, ok := errors.AsType[*UnavailableError](j.syncTo(t.Context(), end, epoch)); !ok {
-			t.Error("a position of before the failure is said to be synced")
+			t.Error("a position from before the failure is reported as synced")
 		}
 		fsys.Kill()
 		got, _ := readAll(t, fsys, dir)
@@ -386,8 +384,8 @@ func TestWaitAcrossAFailure(t *testing.T) {
 	})
 }
 
-// What was acknowledged before a failure is not said to be on disk after it: with
-// Off there was no copy of it.
+// After a failure, records that were acknowledged before it are not reported as synced: in mode Off
+// there is no copy of them.
 func TestSyncPointAcrossAFailure(t *testing.T) {
 	for _, mode := range []SyncMode{Off, SyncMode(time.Hour)} {
 		synctest.Test(t, func(t *testing.T) {
@@ -405,15 +403,14 @@ func TestSyncPointAcrossAFailure(t *testing.T) {
 			after := j.SyncPoint()
 			add(t, j, "three")
 			if _, ok := errors.AsType[*UnavailableError](before(t.Context())); !ok {
-				t.Error("what came before the failure is said to be on disk")
+				t.Error("a record from before the failure is reported as synced")
 			}
 			ok(t, after(t.Context()))
 		})
 	}
 }
 
-// What was refused does not come back, even if the process ends before the
-// disk works again.
+// A refused record is not replayed, even if the process ends before the disk works again.
 func TestRefusedAndKilled(t *testing.T) {
 	f := func(name string, mode SyncMode, fault func(disktest.Op) error) {
 		t.Run(name, func(t *testing.T) {
@@ -461,7 +458,7 @@ func failOnce(kind disktest.Kind) func(disktest.Op) error {
 	}
 }
 
-// An fsync that fails at the end is not the end.
+// If the fsync of Close fails, Close publishes the unsynced records in a new segment.
 func TestFailedSyncAtClose(t *testing.T) {
 	for seed := range uint64(10) {
 		fsys := disktest.New(seed)
@@ -475,8 +472,7 @@ func TestFailedSyncAtClose(t *testing.T) {
 	}
 }
 
-// A journal that is closed while it waits for the disk tries once more, and
-// leaves no goroutine.
+// A journal that is closed while it is unavailable retries once, and leaves no goroutine.
 func TestCloseWhileUnavailable(t *testing.T) {
 	for _, repaired := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

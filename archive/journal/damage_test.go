@@ -18,14 +18,14 @@ import (
 	"github.com/ringstore/ringstore/memstore/binfmt"
 )
 
-// place is where a record's frame stands.
+// place is the place of a record's frame.
 type place struct {
 	segment    int // in the listing
 	start, end int64
 	record     string
 }
 
-// small is a journal of three segments; the last was not closed.
+// small returns a journal of three segments, of which the last was not closed.
 func small(t testing.TB) (*disktest.FS, []string, []place) {
 	t.Helper()
 	fsys := disktest.New(1)
@@ -68,7 +68,7 @@ func overwrite(t testing.TB, fsys disk.FS, path string, b []byte) {
 	ok(t, f.Close())
 }
 
-// A flipped bit costs the record it is in, and no other.
+// A flipped bit loses the record that contains it, and no other.
 func TestFlippedBitAtEveryByte(t *testing.T) {
 	fsys, paths, places := small(t)
 	last := places[len(places)-1]
@@ -105,8 +105,8 @@ func TestFlippedBitAtEveryByte(t *testing.T) {
 	}
 }
 
-// A segment that was cut short costs what is cut, and that is reported, or
-// counted as torn where nobody knows the end.
+// A truncated segment loses what was cut off. That is reported as damage, or counted as torn if the
+// end of the segment is unknown.
 func TestTruncationAtEveryByte(t *testing.T) {
 	fsys, paths, places := small(t)
 	for i, path := range paths {
@@ -136,8 +136,7 @@ func TestTruncationAtEveryByte(t *testing.T) {
 	}
 }
 
-// A segment that was being begun when the power went is no damage, and the next one
-// takes its place.
+// A last segment whose creation was interrupted is not damage, and the next start replaces it.
 func TestTornBeginning(t *testing.T) {
 	f := func(size int) {
 		t.Helper()
@@ -191,12 +190,12 @@ func TestDamage(t *testing.T) {
 			same(t, again, want...)
 			ok(t, j.Drop(2))
 			if got := content(t, fsys, path+damagedSuffix); !bytes.Equal(got, damage(bytes.Clone(before))) {
-				t.Error("what is set aside is not what was there")
+				t.Error("the kept file differs from the damaged one")
 			}
 			got, report = readAll(t, fsys, dir)
 			same(t, got, "five")
 			if report.DamageTotal > 0 {
-				t.Errorf("what is set aside is read: %+v", report)
+				t.Errorf("the kept file is read: %+v", report)
 			}
 		})
 	}
@@ -210,7 +209,7 @@ func TestDamage(t *testing.T) {
 	f("bytes put in", func(b []byte) []byte { return slices.Insert(b, second, []byte("something else")...) }, 0, "one", "two", "three", "four")
 }
 
-// A tail that no record explains is cut off, once.
+// A torn tail is cut off once.
 func TestTornTail(t *testing.T) {
 	f := func(name string, tail []byte) {
 		t.Run(name, func(t *testing.T) {
@@ -245,8 +244,8 @@ func TestTornTail(t *testing.T) {
 	f("text", []byte(strings.Repeat("not a frame ", 100)))
 }
 
-// A record that holds what looks like a frame of the journal is not taken for
-// one when the frame around it is damaged: nobody who sends knows the salt.
+// A record that contains a frame is not read as one if the frame around it is damaged, because
+// senders do not know the salt.
 func TestPlantedFrame(t *testing.T) {
 	fsys := disktest.New(1)
 	j := open(t, Options{FS: fsys})
@@ -265,7 +264,7 @@ func TestPlantedFrame(t *testing.T) {
 	}
 }
 
-// A file made of heads of long records costs no more than it is worth.
+// The search in a file full of headers of long records is bounded.
 func TestLookingForARecordIsBounded(t *testing.T) {
 	fsys := disktest.New(1)
 	j := open(t, Options{FS: fsys})
@@ -299,7 +298,7 @@ func TestMissingSegment(t *testing.T) {
 	}
 }
 
-// Pages that cannot be read cost the records in them.
+// Unreadable pages lose the records in them.
 func TestUnreadablePages(t *testing.T) {
 	f := func(name string, fails func(read int) bool, want ...string) {
 		t.Run(name, func(t *testing.T) {
@@ -329,7 +328,7 @@ func TestUnreadablePages(t *testing.T) {
 			}
 			fsys.Inject(nil)
 			if b := content(t, fsys, j.Segments()[0].Path); len(b) < 3*pageBytes {
-				t.Error("it was cut, though nobody knows what is in it")
+				t.Error("it was truncated, although its content is unknown")
 			}
 		})
 	}
@@ -356,7 +355,7 @@ func TestNewerVersion(t *testing.T) {
 	}
 }
 
-// resum gives a changed header its checksum.
+// resum corrects the checksum of a changed header.
 func resum(head []byte) []byte {
 	sum := binfmt.Checksum(head[:36])
 	return append(head[:36], byte(sum), byte(sum>>8), byte(sum>>16), byte(sum>>24))
@@ -364,7 +363,7 @@ func resum(head []byte) []byte {
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// Version 1 as FORMAT.md draws it, byte for byte.
+// Version 1 is byte for byte as FORMAT.md describes it.
 func TestGolden(t *testing.T) {
 	golden := filepath.Join("testdata", "v1")
 	one := segment{segmentID: segmentID{1, 0xdeadbeef}}
@@ -398,8 +397,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// Whatever the files hold: reading ends, invents nothing, tells the same
-// twice, and a journal opens on it and works.
+// Whatever the files contain: reading terminates, returns only records that are in the files, is
+// repeatable, and a journal opens on them and works.
 func FuzzReplay(f *testing.F) {
 	id := segmentID{1, 0}
 	whole := segment{segmentID: id}.appendHeader(nil)

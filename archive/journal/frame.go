@@ -18,8 +18,8 @@ func appendFrame(dst, record []byte) []byte {
 	return append(dst, record...)
 }
 
-// seal fills in the indexes, starting at index, and the checksums of frames for a segment. It returns
-// the number of frames.
+// seal fills in the indexes, starting at index, and the checksums of frames for a segment. It
+// returns the number of frames.
 func seal(frames []byte, id segmentID, index uint32) uint32 {
 	n := uint32(0)
 	for len(frames) > 0 {

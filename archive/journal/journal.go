@@ -25,9 +25,9 @@ type SyncMode time.Duration
 const (
 	// Always syncs a record before it is acknowledged.
 	Always SyncMode = -1
-	// Off leaves syncing to the operating system, apart from the end of a segment and calls of Sync.
-	// The journal then has no copy of unsynced records: if an fsync fails, acknowledged records may be
-	// lost.
+	// Off leaves syncing to the operating system, apart from the end of a segment and calls of
+	// Sync. The journal then has no copy of unsynced records: if an fsync fails, acknowledged
+	// records may be lost.
 	Off SyncMode = -2
 )
 
@@ -38,14 +38,14 @@ type Options struct {
 	Sync         SyncMode
 	SegmentBytes int64 // maximum size of a segment with several batches; default 64 MiB
 
-	// First is the minimum number of a new segment. A caller that has stored the number of the first
-	// segment it needs passes it here, so that numbers do not start again at 1 if the directory was
-	// lost.
+	// First is the minimum number of a new segment. A caller that has stored the number of the
+	// first segment it needs passes it here, so that numbers do not start again at 1 if the
+	// directory was lost.
 	First uint64
 
-	// Health is called with an [*UnavailableError] when the journal stops acknowledging, and with nil
-	// when it has recovered: one call at a time, and not from within another method. It must not call
-	// Close.
+	// Health is called with an [*UnavailableError] when the journal stops acknowledging, and with
+	// nil when it has recovered: one call at a time, and not from within another method. It must
+	// not call Close.
 	Health func(error)
 
 	Observer Observer // may be nil
@@ -57,8 +57,9 @@ const MaxRecord = 16 << 20
 const (
 	defaultInterval     = time.Second
 	defaultSegmentBytes = 64 << 20
-	// maxPending limits the copy of acknowledged, unsynced records, in bytes. Writers that are faster
-	// than the disk wait for a sync there. From syncSoonBytes on a sync starts before the interval ends.
+	// maxPending limits the copy of acknowledged, unsynced records, in bytes. Writers that are
+	// faster than the disk wait for a sync there. From syncSoonBytes on a sync starts before the
+	// interval ends.
 	maxPending    = 8 << 20
 	syncSoonBytes = 1 << 20
 )
@@ -78,8 +79,8 @@ func (e *UnavailableError) Unwrap() error { return e.Err }
 // Journal is a log in segments. Its methods are safe for concurrent use.
 //
 // The channels writing and syncing are locks that can be waited for together with a context. A
-// goroutine holds writing to write to the file, syncing to sync it, and both, writing first, to change
-// the segment. mu guards the fields below it and is never held during I/O.
+// goroutine holds writing to write to the file, syncing to sync it, and both, writing first, to
+// change the segment. mu guards the fields below it and is never held during I/O.
 type Journal struct {
 	fs           disk.FS
 	dir          string
@@ -114,8 +115,8 @@ type Journal struct {
 	filling *batch // takes new records
 	spare   []byte // a buffer for the batch after filling
 
-	// Positions count the bytes of the journal since it was opened. A position in current is base plus
-	// the offset in the file.
+	// Positions count the bytes of the journal since it was opened. A position in current is base
+	// plus the offset in the file.
 	base    int64
 	written int64
 	synced  int64
@@ -225,8 +226,8 @@ func (j *Journal) openSegment(first uint64) error {
 	return j.publishSegment()
 }
 
-// Close syncs and closes the journal, and waits for its goroutine. After an error acknowledged records
-// may not be on disk. A second Close does nothing and returns the error of the first.
+// Close syncs and closes the journal, and waits for its goroutine. After an error acknowledged
+// records may not be on disk. A second Close does nothing and returns the error of the first.
 func (j *Journal) Close() error {
 	j.closing.Do(func() {
 		close(j.stop)

@@ -63,7 +63,7 @@ func add(t testing.TB, j *Journal, records ...string) {
 	}
 }
 
-// collect returns a Record that appends to all.
+// collect returns a RecordFunc that appends to all.
 func collect(all *[]string) RecordFunc {
 	return func(_ uint64, _ int64, record []byte) error {
 		*all = append(*all, string(record))
@@ -222,7 +222,7 @@ func TestSegmentsAreFilledAndDropped(t *testing.T) {
 	}
 }
 
-// What cannot be removed stays with all that is younger.
+// If a segment cannot be removed, all newer ones stay too.
 func TestDropKeepsTheOrder(t *testing.T) {
 	fsys := disktest.New(1)
 	j := open(t, Options{FS: fsys, SegmentBytes: 60})
@@ -254,7 +254,7 @@ func TestRotate(t *testing.T) {
 			t.Errorf("got segment %d, %v, want %d", n, err, want)
 		}
 	}
-	rotate(1) // nothing to part from
+	rotate(1) // the current segment is empty
 	add(t, j, "one")
 	rotate(2)
 	rotate(2)
@@ -273,8 +273,8 @@ func TestRotate(t *testing.T) {
 	}
 }
 
-// Starts without a record leave no files behind.
-func TestEmptySegmentIsTakenAgain(t *testing.T) {
+// Starts without a record leave no additional files.
+func TestEmptySegmentIsReused(t *testing.T) {
 	fsys := disktest.New(1)
 	for range 5 {
 		ok(t, open(t, Options{FS: fsys}).Close())

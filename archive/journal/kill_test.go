@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// The environment that makes the test binary a process to be killed.
+// Environment variables that make the test binary run as the process to be killed.
 const (
 	childDir  = "RINGSTORE_JOURNAL_CHILD_DIR"
 	childMode = "RINGSTORE_JOURNAL_CHILD_MODE"
 	childFrom = "RINGSTORE_JOURNAL_CHILD_FROM"
 )
 
-// child appends numbers, prints each that is acknowledged, and never ends.
+// child appends numbers and prints each acknowledged one, forever.
 func child(dir string) {
 	mode, err := strconv.ParseInt(os.Getenv(childMode), 10, 64)
 	if err != nil {
@@ -51,7 +51,7 @@ func child(dir string) {
 	wg.Wait()
 }
 
-// kill -9 at any moment: all that was acknowledged is there, once.
+// After kill -9 at any time, every acknowledged record is replayed exactly once.
 func TestKillProcess(t *testing.T) {
 	for _, m := range modes {
 		t.Run(m.name, func(t *testing.T) {
@@ -67,7 +67,7 @@ func TestKillProcess(t *testing.T) {
 					var i int
 					var rest string
 					if _, err := fmt.Sscan(string(record), &i, &rest); err != nil && i%1000 > 0 || len(rest) != i%1000 || seen[i] {
-						return fmt.Errorf("record %q was invented, or came twice", record)
+						return fmt.Errorf("record %q was never sent, or is replayed twice", record)
 					}
 					seen[i] = true
 					return nil
@@ -87,8 +87,8 @@ func TestKillProcess(t *testing.T) {
 	}
 }
 
-// killAfter runs a child until it has acknowledged n records, kills it, and
-// returns all that it has acknowledged.
+// killAfter runs a child until it has acknowledged n records, kills it, and returns all
+// acknowledged records.
 func killAfter(t *testing.T, dir string, mode SyncMode, from, n int) []int {
 	t.Helper()
 	c := exec.Command(os.Args[0])
@@ -104,7 +104,7 @@ func killAfter(t *testing.T, dir string, mode SyncMode, from, n int) []int {
 	for {
 		line, err := lines.ReadString('\n')
 		if err != nil {
-			break // a line that was not finished was not acknowledged
+			break // an unfinished line does not count as acknowledged
 		}
 		id, err := strconv.Atoi(strings.TrimSpace(line))
 		ok(t, err)

@@ -2,8 +2,8 @@ package journal
 
 import "time"
 
-// Observer receives the durations of a journal's operations. Its methods are called concurrently, by
-// the goroutines that did the work, and must return quickly.
+// Observer receives the durations of a journal's operations. Its methods are called concurrently,
+// by the goroutines that did the work, and must return quickly.
 type Observer interface {
 	// Appended receives the time from the call of Append to the acknowledgement of its record.
 	Appended(took time.Duration)

@@ -11,23 +11,22 @@ import (
 	"github.com/ringstore/ringstore/archive/disk/disktest"
 )
 
-// tally counts what an Observer is told.
-type tally struct{ appended, synced atomic.Int64 }
+// callCounter counts the calls of an Observer.
+type callCounter struct{ appended, synced atomic.Int64 }
 
-func (o *tally) Appended(time.Duration) { o.appended.Add(1) }
-func (o *tally) Synced(time.Duration)   { o.synced.Add(1) }
+func (o *callCounter) Appended(time.Duration) { o.appended.Add(1) }
+func (o *callCounter) Synced(time.Duration)   { o.synced.Add(1) }
 
-// An Observer is told of what was acknowledged and synced, and of nothing that
-// failed; the status follows.
+// The observer and the status count what was acknowledged and synced, and nothing that failed.
 func TestObserver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fsys := disktest.New(1)
-		seen := new(tally)
+		seen := new(callCounter)
 		j := open(t, Options{FS: fsys, Sync: Off, Observer: seen})
 		f := func(what string, appended, synced int64, want Status) {
 			t.Helper()
 			if a, s := seen.appended.Load(), seen.synced.Load(); a != appended || s != synced {
-				t.Errorf("%s: told of %d records and %d syncs, want %d and %d", what, a, s, appended, synced)
+				t.Errorf("%s: observed %d records and %d syncs, want %d and %d", what, a, s, appended, synced)
 			}
 			if want.Bytes = j.Size(); j.Status() != want {
 				t.Errorf("%s: %+v, want %+v", what, j.Status(), want)

@@ -84,8 +84,8 @@ func (r *reader) cause() error {
 	return errFrame
 }
 
-// reportTail reports the bytes behind the last sound record: as torn if the segment was never closed,
-// else as damage.
+// reportTail reports the bytes behind the last sound record: as torn if the segment was never
+// closed, else as damage.
 func (r *reader) reportTail() {
 	if r.limit > 0 || r.window.err != nil || r.exhausted() {
 		r.report.addDamage(r.path, r.offset, r.cause())

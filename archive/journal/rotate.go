@@ -10,15 +10,15 @@ import (
 	"github.com/ringstore/ringstore/archive/disk"
 )
 
-// plan is a segment to be created, with its first frames. It stays until the segment exists, so that
-// a retry uses the same file.
+// plan is a segment to be created, with its first frames. It stays until the segment exists, so
+// that a retry uses the same file.
 type plan struct {
 	segment
 	frames []byte
 }
 
-// publishSegment publishes the planned segment and makes it the current one. Both locks, writing and
-// syncing, must be held, unless the journal is being opened.
+// publishSegment publishes the planned segment and makes it the current one. Both locks, writing
+// and syncing, must be held, unless the journal is being opened.
 func (j *Journal) publishSegment() error {
 	p := j.plan
 	records := seal(p.frames, p.segmentID, 0)
@@ -178,8 +178,8 @@ func (j *Journal) Size() int64 {
 // Drop removes the segments with numbers below before, except the current one. If one cannot be
 // removed, it and the newer ones stay until the next Drop.
 //
-// Until Drop has returned nil, a loss of power may bring any of them back. A caller that must not see
-// their records again also calls Drop before Replay.
+// Until Drop has returned nil, a loss of power may bring any of them back. A caller that must not
+// see their records again also calls Drop before Replay.
 func (j *Journal) Drop(before uint64) error {
 	j.mu.Lock()
 	old := slices.Clone(j.old)

@@ -22,7 +22,8 @@ const (
 	headerSize = 40
 	// maxSegmentBytes keeps the index of a record within its 32 bits.
 	maxSegmentBytes = 1 << 32
-	// maxNumber is the highest number of a segment that Open creates: names sort by their 12 digits.
+	// maxNumber is the highest number of a segment that Open creates: names sort by their 12
+	// digits.
 	maxNumber = 900_000_000_000
 
 	namePrefix    = "journal-"
@@ -30,9 +31,9 @@ const (
 	damagedSuffix = ".damaged"
 )
 
-// segmentID identifies a segment. Numbers grow. The salt is random and unknown to senders, so that no
-// record can be made to look like a frame. The file's name holds both, so that a damaged header does
-// not lose records.
+// segmentID identifies a segment. Numbers grow. The salt is random and unknown to senders, so that
+// no record can be made to look like a frame. The file's name holds both, so that a damaged header
+// does not lose records.
 type segmentID struct {
 	number uint64
 	salt   uint32
@@ -70,8 +71,8 @@ type segment struct {
 	err      error  // why the header is invalid
 }
 
-// empty reports whether the segment holds no byte of a record. If it is shorter than its header, the
-// power was lost while it was being created.
+// empty reports whether the segment holds no byte of a record. If it is shorter than its header,
+// the power was lost while it was being created.
 func (s segment) empty() bool {
 	return s.size < headerSize || s.size == headerSize && s.err == nil
 }

@@ -9,8 +9,8 @@ import (
 )
 
 // SyncPoint returns a function that waits until everything acknowledged between the two calls is on
-// disk, in any mode. If it returns an error, some of that may never reach the disk. Concurrent calls
-// share an fsync.
+// disk, in any mode. If it returns an error, some of that may never reach the disk. Concurrent
+// calls share an fsync.
 func (j *Journal) SyncPoint() (sync func(context.Context) error) {
 	j.mu.Lock()
 	epoch := j.epoch
@@ -27,8 +27,8 @@ func (j *Journal) SyncPoint() (sync func(context.Context) error) {
 	}
 }
 
-// Sync waits until everything acknowledged before is on disk, except for what an earlier failure lost
-// (see [Off]).
+// Sync waits until everything acknowledged before is on disk, except for what an earlier failure
+// lost (see [Off]).
 func (j *Journal) Sync(ctx context.Context) error { return j.SyncPoint()(ctx) }
 
 // syncTo waits until everything up to a position is on disk.
@@ -86,7 +86,8 @@ func (j *Journal) syncFile() error {
 	return nil
 }
 
-// fail makes the journal unavailable until run has recovered it. It returns the *[UnavailableError].
+// fail makes the journal unavailable until run has recovered it. It returns the
+// *[UnavailableError].
 func (j *Journal) fail(err error) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -11,8 +11,8 @@ const (
 	maxBadPages = 64      // unreadable pages of a file before the rest is given up
 )
 
-// window reads a file forward. Unreadable pages are returned as zeros, which no sound record consists
-// of.
+// window reads a file forward. Unreadable pages are returned as zeros, which no sound record
+// consists of.
 type window struct {
 	file io.ReaderAt
 	size int64 // of the file, in bytes
@@ -22,8 +22,8 @@ type window struct {
 	bad  int   // unreadable pages
 }
 
-// bytes returns n bytes at an offset. They must be within the size, and the offset must not be below
-// that of an earlier call. The bytes are valid until the next call.
+// bytes returns n bytes at an offset. They must be within the size, and the offset must not be
+// below that of an earlier call. The bytes are valid until the next call.
 func (w *window) bytes(off int64, n int) []byte {
 	have := w.at + int64(len(w.buf))
 	if off+int64(n) <= have {

@@ -20,8 +20,8 @@ type Column struct {
 	Values []float64 // one per time; never NaN, which means no sample
 }
 
-// Compare compares columns by their order in a file: by host, metric, scope and scope id (bytewise),
-// then by first time.
+// Compare compares columns by their order in a file: by host, metric, scope and scope id
+// (bytewise), then by first time.
 func (c Column) Compare(o Column) int {
 	first := func(c Column) int64 {
 		if len(c.Times) == 0 {
@@ -91,9 +91,9 @@ const node = "node"
 //	node, network eth0                         node/network             eth0
 //	accelerator 00000000:49:00.0, engine 1     accelerator/engine       00000000:49:00.0/1
 //
-// The scope is the type, followed by a slash and the subtype; the id is the type's id, followed by a
-// slash and the subtype's id. A node has no id. In a type, and in its id if there is a subtype, "/"
-// becomes %2F and "%" becomes %25, so that the first slash is the separator.
+// The scope is the type, followed by a slash and the subtype; the id is the type's id, followed by
+// a slash and the subtype's id. A node has no id. In a type, and in its id if there is a subtype,
+// "/" becomes %2F and "%" becomes %25, so that the first slash is the separator.
 func Scope(d memstore.Device) (scope, id string) {
 	scope, id = escapeSlash(d.Type), d.TypeID
 	if d.Type == node || d.Type == "" && d.TypeID == "" {

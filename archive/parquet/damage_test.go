@@ -19,7 +19,7 @@ func publishedFile(t testing.TB) []byte {
 	return b.Bytes()
 }
 
-// A cut or changed file is refused or read, and nothing else happens.
+// A truncated or changed file is refused or read, without a panic.
 func TestDamageAtEveryByte(t *testing.T) {
 	whole := publishedFile(t)
 	if rows, source, err := readSource(bytes.NewReader(whole), int64(len(whole))); rows != 2 || source != "blocks 1-7" || err != nil {
@@ -50,7 +50,7 @@ func FuzzReadSource(f *testing.F) {
 	})
 }
 
-// What fails while reading is not damage.
+// A read error is not reported as damage.
 func TestReadErrorIsNoDamage(t *testing.T) {
 	whole := publishedFile(t)
 	failure := errors.New("the server is gone")
@@ -66,7 +66,7 @@ func TestReadErrorIsNoDamage(t *testing.T) {
 	}
 }
 
-// failingReader fails its left-th read.
+// failingReader fails read number left, counted from 1.
 type failingReader struct {
 	io.ReaderAt
 	left int

@@ -11,7 +11,7 @@ import (
 	"github.com/ringstore/ringstore/archive/parquet"
 )
 
-// oneRun is what each test here interrupts and repeats.
+// oneRun is the run that each test here interrupts and repeats.
 func oneRun(t *testing.T, fsys disk.FS, column parquet.Column) error {
 	t.Helper()
 	a := open(t, fsys, "/archive")
@@ -19,7 +19,7 @@ func oneRun(t *testing.T, fsys disk.FS, column parquet.Column) error {
 	return err
 }
 
-// operations is how many a run takes.
+// operations returns the number of file operations of a run.
 func operations(t *testing.T, column parquet.Column) int {
 	t.Helper()
 	fsys := disktest.New(1)
@@ -29,7 +29,7 @@ func operations(t *testing.T, column parquet.Column) int {
 	return fsys.Operations()
 }
 
-// Each operation fails in turn, in each way.
+// Each operation fails once, in each way.
 func TestFailingDisk(t *testing.T) {
 	column := samples("a", "m", 1, 2, 3)
 	for n := range operations(t, column) {
@@ -50,7 +50,7 @@ func TestFailingDisk(t *testing.T) {
 	}
 }
 
-// The power goes, or the process, after each operation.
+// The process or the power ends after each operation.
 func TestCrash(t *testing.T) {
 	column := samples("a", "m", 1, 2, 3)
 	all := operations(t, column)
@@ -67,8 +67,7 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// repeated repeats a run: one file is there then, with all rows, and no loss of
-// power takes it.
+// repeated repeats a run. Then one file exists, with all rows, and survives a loss of power.
 func repeated(t *testing.T, fsys *disktest.FS, column parquet.Column) {
 	t.Helper()
 	if err := open(t, fsys, "/archive").Clean(t.Context(), "fritz"); err != nil {
@@ -84,8 +83,7 @@ func repeated(t *testing.T, fsys *disktest.FS, column parquet.Column) {
 	sameRows(t, readFile(t, fsys, "/archive/fritz/2023-11-14.parquet"), rowsOf("fritz", column))
 }
 
-// A file that cannot be read now may hold the rows: that is no damage, and no
-// reason to write it again.
+// A temporarily unreadable file may hold the rows: it is not damaged and must not be written again.
 func TestReadErrorIsAnError(t *testing.T) {
 	fsys := disktest.New(1)
 	a := open(t, fsys, "/archive")

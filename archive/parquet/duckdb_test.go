@@ -14,8 +14,7 @@ import (
 	"github.com/ringstore/ringstore/archive/disk"
 )
 
-// answer is what testdata/duckdb/read.js prints; DuckDB's 64-bit integers are
-// strings in JSON.
+// answer is the output of testdata/duckdb/read.js, in which 64-bit integers are strings.
 type answer struct {
 	Rows, Files, Infinities, NaNs, Disorder string
 	Timestamps, Frequencies                 string
@@ -32,7 +31,7 @@ type answer struct {
 	}
 }
 
-// duckDB has DuckDB read the files that a glob names.
+// duckDB reads the files that match a glob with DuckDB.
 func duckDB(t *testing.T, glob string) answer {
 	t.Helper()
 	const dir = "testdata/duckdb"
@@ -56,7 +55,7 @@ func duckDB(t *testing.T, glob string) answer {
 	return a
 }
 
-// DuckDB finds the promised types, and reads a directory of files at once.
+// DuckDB finds the documented types, and reads a directory of files at once.
 func TestDuckDB(t *testing.T) {
 	dir := t.TempDir()
 	a := open(t, disk.OS{}, dir)

@@ -25,8 +25,8 @@ type row struct {
 	Value     float64 `parquet:"value"`
 }
 
-// A row group is closed when it reaches one of these limits. It is in memory until then; the limit in
-// bytes bounds the copies of long names.
+// A row group is closed when it reaches one of these limits. It is in memory until then; the limit
+// in bytes bounds the copies of long names.
 const (
 	groupRows  = 1 << 20
 	groupBytes = 16 << 20

@@ -19,7 +19,7 @@ import (
 	"github.com/ringstore/ringstore/archive/parquet"
 )
 
-// The schema that readers were promised, in FORMAT.md.
+// The schema that FORMAT.md documents.
 const schema = `message row {
 	required binary cluster (STRING);
 	required binary hostname (STRING);
@@ -81,7 +81,7 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// synthetic is n rows of many series, a day of minutes each.
+// synthetic yields n rows of many series, one per minute of the day.
 func synthetic(n int, each func(values []float64)) iter.Seq2[parquet.Column, error] {
 	return func(yield func(parquet.Column, error) bool) {
 		c := samples("", "", make([]float64, 1440)...)
@@ -103,15 +103,14 @@ func synthetic(n int, each func(values []float64)) iter.Seq2[parquet.Column, err
 
 var rowsToWrite = flag.Int("rows", 2_100_000, "of TestMillionsOfRows")
 
-// Millions of rows take no more memory than a row group, and DuckDB, the second
-// reader, finds them all.
+// Writing millions of rows takes no more memory than a row group. DuckDB finds them all.
 func TestMillionsOfRows(t *testing.T) {
 	const most = 80 << 20
 	rows := *rowsToWrite
 	dir := t.TempDir()
 	a := open(t, disk.OS{}, dir)
 	var before, now runtime.MemStats
-	for range 3 { // pools forget after two
+	for range 3 { // two collections empty the pools
 		runtime.GC()
 	}
 	runtime.ReadMemStats(&before)
@@ -122,7 +121,7 @@ func TestMillionsOfRows(t *testing.T) {
 			sum += v
 		}
 		if done/100_000 != (done+n)/100_000 {
-			runtime.ReadMemStats(&now) // garbage is memory, too
+			runtime.ReadMemStats(&now) // garbage counts too
 			peak = max(peak, now.HeapInuse)
 		}
 		done += n
@@ -155,7 +154,7 @@ func TestMillionsOfRows(t *testing.T) {
 	}
 }
 
-// Long names close a row group before its rows do.
+// Long names close a row group before it has its maximum of rows.
 func TestLongNames(t *testing.T) {
 	const series, length = 2000, 10_000
 	dir := t.TempDir()
@@ -198,7 +197,7 @@ func rowGroups(t *testing.T, path string) []int64 {
 	return rows
 }
 
-// nowhere is a file system that forgets what is written.
+// nowhere is a file system that discards writes.
 type nowhere struct{ disk.OS }
 
 type hole struct{ disk.File }

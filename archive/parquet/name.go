@@ -61,10 +61,10 @@ const maxFolder = 240
 // ErrCluster is the error for a cluster whose name cannot become that of a folder.
 var ErrCluster = errors.New("the cluster's name cannot be used for a folder of the archive")
 
-// folderName returns the name of a cluster's folder. It is the cluster's name if that has only ASCII
-// letters, digits, "-", "_" and ".", and does not begin with a ".". Any other byte becomes "%" and two
-// hexadecimal digits, so that no two clusters share a folder, no folder is outside the archive, and
-// none contains a glob pattern.
+// folderName returns the name of a cluster's folder. It is the cluster's name if that has only
+// ASCII letters, digits, "-", "_" and ".", and does not begin with a ".". Any other byte becomes
+// "%" and two hexadecimal digits, so that no two clusters share a folder, no folder is outside the
+// archive, and none contains a glob pattern.
 func folderName(cluster string) (string, error) {
 	var b strings.Builder
 	for i := range len(cluster) {

@@ -56,7 +56,7 @@ func TestClustersThatAreRefused(t *testing.T) {
 	}
 }
 
-// No two clusters share a folder, and none leaves the archive.
+// No two clusters share a folder, and no folder is outside the archive.
 func FuzzFolder(f *testing.F) {
 	for _, s := range []string{"a", "..", "a/b", "a%2Fb", "%", "\xff", "a\x00"} {
 		f.Add(s, "a")

@@ -1,5 +1,5 @@
-// Package parquet writes an archive that other programs can read: Parquet files, one per cluster and
-// UTC day, in a local directory or in a bucket of an S3 server.
+// Package parquet writes an archive that other programs can read: Parquet files, one per cluster
+// and UTC day, in a local directory or in a bucket of an S3 server.
 //
 // Its input are sorted columns of samples. Which samples are archived and when, and what happens to
 // their source, is up to package archive. FORMAT.md describes the files.
@@ -20,15 +20,15 @@ import (
 	"github.com/ringstore/ringstore/archive/disk"
 )
 
-// Archive is a directory or an S3 prefix with Parquet files, which one process may write. Its methods
-// are safe for concurrent use. One file is written at a time, which bounds the memory used.
+// Archive is a directory or an S3 prefix with Parquet files, which one process may write. Its
+// methods are safe for concurrent use. One file is written at a time, which bounds the memory used.
 type Archive struct {
 	files   destination
 	writing sync.Mutex
 }
 
-// Open returns the archive at a location: "s3://bucket", "s3://bucket/prefix", or a directory of fsys,
-// which the first Write creates.
+// Open returns the archive at a location: "s3://bucket", "s3://bucket/prefix", or a directory of
+// fsys, which the first Write creates.
 //
 // For S3, credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
 // AWS_SESSION_TOKEN), from the credentials file and profile of the AWS command line, or from the
@@ -77,15 +77,16 @@ type File struct {
 }
 
 // Write publishes the columns of a cluster and day as a file. The columns must be in the order of
-// [Column.Compare], and all times within the day. Their slices are used only during their iteration.
+// [Column.Compare], and all times within the day. Their slices are used only during their
+// iteration.
 //
-// source identifies what the rows were made from. It must be UTF-8 and not empty, and is stored in the
-// file. If the day already has a file of that source, Write returns that file, publishes nothing and
-// reads no column. An interrupted run can therefore be repeated without losing or duplicating rows, as
-// long as the same source means the same rows.
+// source identifies what the rows were made from. It must be UTF-8 and not empty, and is stored in
+// the file. If the day already has a file of that source, Write returns that file, publishes
+// nothing and reads no column. An interrupted run can therefore be repeated without losing or
+// duplicating rows, as long as the same source means the same rows.
 //
-// Without rows nothing is published, and File is zero. After an error nothing is published, with one
-// exception: if the server or the directory fails at the very end, the file may exist.
+// Without rows nothing is published, and File is zero. After an error nothing is published, with
+// one exception: if the server or the directory fails at the very end, the file may exist.
 func (a *Archive) Write(ctx context.Context, cluster string, day Day, source string, columns iter.Seq2[Column, error]) (File, error) {
 	folder, err := folderName(cluster)
 	if err != nil {
@@ -138,8 +139,8 @@ func (c *byteCounter) Write(p []byte) (int, error) {
 // errNoRows keeps an empty file from being published.
 var errNoRows = errors.New("no rows")
 
-// Has reports whether a file of the source is published. If so, the file is on disk or on the server,
-// and the source may be deleted.
+// Has reports whether a file of the source is published. If so, the file is on disk or on the
+// server, and the source may be deleted.
 func (a *Archive) Has(ctx context.Context, cluster string, day Day, source string) (bool, error) {
 	files, err := a.Files(ctx, cluster, day)
 	return indexSource(files, source) >= 0, err
@@ -149,8 +150,8 @@ func indexSource(files []File, source string) int {
 	return slices.IndexFunc(files, func(f File) bool { return f.Source == source && source != "" })
 }
 
-// Files returns the published files of a cluster's day, oldest first. An unreadable file is an error,
-// because it is unknown which rows it holds.
+// Files returns the published files of a cluster's day, oldest first. An unreadable file is an
+// error, because it is unknown which rows it holds.
 func (a *Archive) Files(ctx context.Context, cluster string, day Day) ([]File, error) {
 	folder, err := folderName(cluster)
 	if err != nil {

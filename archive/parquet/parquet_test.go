@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// day is the one that the tests write.
+// day is the day that the tests write.
 var day = parquet.DayOf(1_700_000_000)
 
 const midnight = 1_699_920_000 // at which it begins
@@ -39,7 +39,7 @@ type row struct {
 	Value     float64 `parquet:"value"`
 }
 
-// samples is a column of a node with a value each minute of the day.
+// samples returns a column of a node with one value per minute from midnight.
 func samples(host, metric string, values ...float64) parquet.Column {
 	c := parquet.Column{Host: host, Metric: metric, Scope: "node", Frequency: 60, Values: values}
 	for i := range values {
@@ -58,7 +58,7 @@ func sequence(columns ...parquet.Column) iter.Seq2[parquet.Column, error] {
 	}
 }
 
-// failing ends a sequence with an error.
+// failing returns a sequence that ends with an error.
 func failing(s iter.Seq2[parquet.Column, error], err error) iter.Seq2[parquet.Column, error] {
 	return func(yield func(parquet.Column, error) bool) {
 		for c, err := range s {
@@ -70,7 +70,7 @@ func failing(s iter.Seq2[parquet.Column, error], err error) iter.Seq2[parquet.Co
 	}
 }
 
-// rowsOf are the rows that columns must become.
+// rowsOf returns the rows of columns.
 func rowsOf(cluster string, columns ...parquet.Column) []row {
 	var rows []row
 	for _, c := range columns {
@@ -153,8 +153,8 @@ func names(t *testing.T, fsys disk.FS, dir string) []string {
 	return names
 }
 
-// eachDestination runs a test on a directory and on an S3 server. list returns
-// the names in a cluster's folder, read the rows of a file.
+// eachDestination runs a test on a directory and on an S3 server. list returns the names in a
+// cluster's folder, read the rows of a file.
 func eachDestination(t *testing.T, test func(t *testing.T, d testDestination)) {
 	t.Run("directory", func(t *testing.T) {
 		fsys := disktest.New(1)
@@ -239,7 +239,7 @@ func TestLateDataGetFilesOfTheirOwn(t *testing.T) {
 }
 
 func TestNumbersGoOnAfterTheLast(t *testing.T) {
-	content := foreign(t)
+	content := otherFile(t)
 	f := func(there []string, want string) {
 		t.Helper()
 		fsys := disktest.New(1)
@@ -266,8 +266,8 @@ func TestNumbersGoOnAfterTheLast(t *testing.T) {
 	f([]string{"2023-11-14-2", "x2023-11-14-2.parquet", "2023-11-14-2.parquet.bak", "2023-11-14-99999999999999999999.parquet"}, "2023-11-14.parquet")
 }
 
-// foreign is a Parquet file that another program wrote.
-func foreign(t *testing.T) []byte {
+// otherFile returns a Parquet file of another program.
+func otherFile(t *testing.T) []byte {
 	t.Helper()
 	var b strings.Builder
 	if err := pq.Write(&b, []row{{Cluster: "fritz"}}); err != nil {
@@ -278,7 +278,7 @@ func foreign(t *testing.T) []byte {
 
 func TestTheSameSourceIsPublishedOnce(t *testing.T) {
 	eachDestination(t, func(t *testing.T, d testDestination) {
-		d.put("fritz/2023-11-14.parquet", foreign(t))
+		d.put("fritz/2023-11-14.parquet", otherFile(t))
 		first := write(t, d.Archive, "fritz", "x", samples("a", "m", 1, 2))
 		asked := false
 		again, err := d.Write(t.Context(), "fritz", day, "x", func(func(parquet.Column, error) bool) { asked = true })
@@ -348,7 +348,7 @@ func TestRefused(t *testing.T) {
 
 	for _, source := range []string{"", "\xff"} {
 		if _, err := a.Write(t.Context(), "fritz", day, source, sequence(samples("a", "m", 1))); err == nil {
-			t.Errorf("the source %q was taken", source)
+			t.Errorf("the source %q was accepted", source)
 		}
 	}
 }
@@ -390,11 +390,11 @@ func TestAPublishedFileThatIsDamagedIsAnError(t *testing.T) {
 				t.Errorf("there are %q", got)
 			}
 			if _, err := d.Has(t.Context(), "fritz", day, "x"); err == nil {
-				t.Error("Has knew")
+				t.Error("Has returned no error")
 			}
 		})
 	}
-	whole := string(foreign(t))
+	whole := string(otherFile(t))
 	f("P")
 	f("PAR1PAR1")
 	f("no parquet file, but long enough")

@@ -117,12 +117,14 @@ func (b *bucket) publish(ctx context.Context, folder, name string, write func(io
 	return cmp.Or(<-uploaded, err)
 }
 
-// writeAndClose calls write and closes the pipe. The pipe's reader gets io.EOF only if write succeeded.
+// writeAndClose calls write and closes the pipe. The pipe's reader gets io.EOF only if write
+// succeeded.
 func writeAndClose(w *io.PipeWriter, write func(io.Writer) error) error {
 	err := errPanicked
 	defer func() {
 		if err != nil {
-			// It must be wrapped: minio takes a plain io.ErrUnexpectedEOF for the end of the object.
+			// It must be wrapped: minio takes a plain io.ErrUnexpectedEOF for the end of the
+			// object.
 			err = fmt.Errorf("upload aborted: %w", err)
 		}
 		w.CloseWithError(err)

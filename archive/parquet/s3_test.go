@@ -28,15 +28,14 @@ import (
 
 const secret = "kept-secret-of-the-test"
 
-// server is an S3 server with a bucket "metrics", and a client that sees what
-// is there without the archive.
+// server is an S3 server with a bucket "metrics", and a client of its own to inspect it.
 type server struct {
 	t      *testing.T
 	client *minio.Client
 	deny   atomic.Pointer[func(*http.Request) bool] // requests to be refused
 }
 
-// startS3 starts a server and makes it the one of the environment.
+// startS3 starts a server and sets the environment variables for it.
 func startS3(t *testing.T) *server {
 	t.Helper()
 	backend := s3mem.New()
@@ -53,7 +52,7 @@ func startS3(t *testing.T) *server {
 		fake.ServeHTTP(w, r)
 	}))
 	t.Cleanup(web.Close)
-	// TLS, as gofakes3 does not know the signed chunks that minio sends without.
+	// Without TLS minio sends signed chunks, which gofakes3 does not support.
 	certificate := filepath.Join(t.TempDir(), "cert.pem")
 	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw})
 	if err := os.WriteFile(certificate, block, 0o600); err != nil {
@@ -74,7 +73,7 @@ func startS3(t *testing.T) *server {
 	return s
 }
 
-// denying has the server refuse requests.
+// denying makes the server refuse requests.
 func (s *server) denying(f func(*http.Request) bool) { s.deny.Store(&f) }
 
 func (s *server) keys(prefix string) []string {
@@ -88,7 +87,7 @@ func (s *server) keys(prefix string) []string {
 	return keys
 }
 
-// uploads are the keys of multipart uploads that are neither complete nor aborted.
+// uploads returns the keys of multipart uploads that are neither complete nor aborted.
 func (s *server) uploads() []string {
 	var keys []string
 	for u := range s.client.ListIncompleteUploads(context.Background(), "metrics", "", true) {
@@ -128,7 +127,8 @@ func (s *server) put(key string, content []byte) {
 	}
 }
 
-// large is more than one part of an upload: its values do not compress.
+// large yields rows whose values do not compress, so that they take more than one part of an
+// upload.
 func large(rows int) iter.Seq2[parquet.Column, error] {
 	return func(yield func(parquet.Column, error) bool) {
 		rng := rand.New(rand.NewPCG(1, 2))
@@ -145,10 +145,10 @@ func large(rows int) iter.Seq2[parquet.Column, error] {
 	}
 }
 
-// twoParts are as many rows as are sent in two parts: a row group, and a little.
+// twoParts is a number of rows that is sent in two parts: a row group and a few more.
 const twoParts = 1_060_000
 
-// A broken-off upload leaves nothing, whoever broke it off, and is repeated.
+// An aborted upload leaves nothing, whatever the cause, and can be repeated.
 func TestBrokenUpload(t *testing.T) {
 	f := func(name string, columns func(*server, context.CancelFunc) iter.Seq2[parquet.Column, error], left int) {
 		t.Run(name, func(t *testing.T) {
@@ -210,7 +210,7 @@ func TestBrokenUpload(t *testing.T) {
 	}, 1)
 }
 
-// An object is, byte for byte, the file that a directory would get.
+// An object is byte for byte the file that a directory would hold.
 func TestLargeUpload(t *testing.T) {
 	s := startS3(t)
 	dir := t.TempDir()
@@ -238,8 +238,8 @@ func TestCleanWithoutAnUpload(t *testing.T) {
 	}
 }
 
-// Cleaning leaves the uploads of others alone.
-func TestCleanKnowsItsOwn(t *testing.T) {
+// Clean leaves the uploads of other programs alone.
+func TestCleanKeepsOtherUploads(t *testing.T) {
 	s := startS3(t)
 	core := minio.Core{Client: s.client}
 	for _, key := range []string{

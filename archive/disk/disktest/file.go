@@ -30,8 +30,8 @@ func (n *inode) do(c change) {
 	n.dirty = append(n.dirty, c)
 }
 
-// apply returns the content after the change. A gap between the old end and the change is filled with
-// fill.
+// apply returns the content after the change. A gap between the old end and the change is filled
+// with fill.
 func (c change) apply(content []byte, fill byte) []byte {
 	end := c.off + int64(len(c.data))
 	if c.resize {
@@ -137,7 +137,8 @@ func (f *FS) used() (bytes int64) {
 	return bytes
 }
 
-// inodes returns the inodes that have a name, each once, in an order that depends only on the names.
+// inodes returns the inodes that have a name, each once, in an order that depends only on the
+// names.
 func (f *FS) inodes() []*inode {
 	var nodes []*inode
 	seen := map[*inode]bool{}

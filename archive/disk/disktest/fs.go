@@ -1,6 +1,6 @@
 // Package disktest is a file system in memory, for tests, that fails as disks do: it loses power,
-// fills up, writes only a part of the data, and forgets data after a failed fsync. The same seed and
-// operations give the same losses.
+// fills up, writes only a part of the data, and forgets data after a failed fsync. The same seed
+// and operations give the same losses.
 //
 // It models what POSIX allows and what Linux file systems do. It does not interpret file contents.
 package disktest
@@ -106,8 +106,8 @@ func newDirectory() *directory {
 }
 
 // Inject makes every operation call decide, which must not use f. On an error the operation fails
-// with it and does nothing, with two exceptions: a [ShortWrite] stores its bytes first, and a Sync may
-// have stored any part and forgets the rest, as on Linux.
+// with it and does nothing, with two exceptions: a [ShortWrite] stores its bytes first, and a Sync
+// may have stored any part and forgets the rest, as on Linux.
 func (f *FS) Inject(decide func(Op) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

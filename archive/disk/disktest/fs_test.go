@@ -34,7 +34,7 @@ func write(t *testing.T, f disk.File, text string) {
 	ok(t, err)
 }
 
-// state is all names and contents.
+// state returns all names and contents.
 func state(t *testing.T, fsys *FS) string {
 	t.Helper()
 	entries, err := fsys.ReadDir("/")
@@ -51,7 +51,7 @@ func state(t *testing.T, fsys *FS) string {
 	return strings.TrimSpace(b.String())
 }
 
-// outcomes is what many losses of power make of the same operations.
+// outcomes returns the states that many losses of power leave after the same operations.
 func outcomes(t *testing.T, do func(*FS)) map[string]int {
 	t.Helper()
 	seen := map[string]int{}
@@ -127,7 +127,7 @@ func TestLosePower(t *testing.T) {
 	}, []string{`a="one"`, `a="one" b="one"`})
 }
 
-// After an fsync that failed the next one succeeds, without the bytes.
+// After a failed fsync the next one succeeds without the lost bytes.
 func TestFailedSyncForgets(t *testing.T) {
 	fails := func(fsys *FS) disk.File {
 		f := create(t, fsys, "/a")
