@@ -98,14 +98,14 @@ func (s *sender) restoreDamaged(what, path string, files image, content []byte) 
 		}
 	}
 	j := s.restored.Journal
-	_, aside := s.image()[path+damagedSuffix]
+	_, kept := s.image()[path+damagedSuffix]
 	segment := strings.HasSuffix(path, ".rsj")
 	switch {
 	case segment && bytes.HasPrefix(whole, content): // may end with a complete record
 	case s.restored.Damaged+j.Torn == 0:
 		s.t.Fatalf("%s: nothing is counted: %+v", what, s.restored)
-	case s.restored.Damaged > 0 && !(aside && strings.Contains(out.String(), "damaged at byte") && strings.Contains(out.String(), path)):
-		s.t.Fatalf("%s: set aside %v; log:\n%s", what, aside, &out)
+	case s.restored.Damaged > 0 && !(kept && strings.Contains(out.String(), "damaged at byte") && strings.Contains(out.String(), path)):
+		s.t.Fatalf("%s: damaged file kept: %v; log:\n%s", what, kept, &out)
 	case j.Torn > 0 && !strings.Contains(out.String(), "torn"):
 		s.t.Fatalf("%s: torn; log:\n%s", what, &out)
 	}

@@ -114,9 +114,9 @@ func TestFullDisk(t *testing.T) {
 				s.prepare()
 				ok(t, s.open())
 				ok(t, s.write(s.span(20, 10, 0, 1, 2, 3, 4)...))
-				for room := int64(0); room < 6000; room += 500 {
+				for free := int64(0); free < 6000; free += 500 {
 					used := s.fsys.Used()
-					s.fsys.SetCapacity(used + room)
+					s.fsys.SetCapacity(used + free)
 					for range 10 {
 						if err := s.checkpoint(); err == nil {
 							break
@@ -135,7 +135,7 @@ func TestFullDisk(t *testing.T) {
 				ok(t, s.write(sample{memstore.Key{Cluster: "alpha", Host: "n1", Metric: "load"}, time.Now().Unix()/60*60 + 3}))
 				ok(t, s.checkpoint())
 				s.end(true)
-				s.restart("room again")
+				s.restart("after a full disk")
 			})
 		})
 	}

@@ -84,7 +84,7 @@ func TestWriterRefuses(t *testing.T) {
 	f("a host that leaves the directory", "host", func(h *memstore.HostState) { h.Host = ".." })
 	f("a host with a slash", "host", func(h *memstore.HostState) { h.Host = "a/b" })
 	f("a host with a backslash", "host", func(h *memstore.HostState) { h.Host = `a\b` })
-	f("a host that is no UTF-8", "host", func(h *memstore.HostState) { h.Host = "\xff" })
+	f("a host that is not UTF-8", "host", func(h *memstore.HostState) { h.Host = "\xff" })
 	f("a host with a newline", "host", func(h *memstore.HostState) { h.Host = "a\nb" })
 	f("a host too long", "host", func(h *memstore.HostState) { h.Host = strings.Repeat("h", 1<<16) })
 	f("a host twice", "before", func(h *memstore.HostState) { h.Host = exampleHost().Host })
@@ -110,7 +110,7 @@ func TestWriterRefuses(t *testing.T) {
 	f("a first slot too early", "slot", func(h *memstore.HostState) { h.Lanes[0].Series[0].First = math.MinInt64 })
 	f("a last slot too late", "slot", func(h *memstore.HostState) { h.Lanes[0].Series[0].Last = math.MaxInt64 })
 	f("freed slots too early", "freed", func(h *memstore.HostState) { h.Lanes[0].Freed[0].First = math.MinInt64 })
-	f("fewer than no freed slots", "freed", func(h *memstore.HostState) { h.Lanes[0].Freed[0].Slots = -1 })
+	f("a negative number of freed slots", "freed", func(h *memstore.HostState) { h.Lanes[0].Freed[0].Slots = -1 })
 }
 
 // bare is a host of a lane without anything in it.

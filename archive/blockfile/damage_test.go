@@ -159,7 +159,7 @@ func TestDamage(t *testing.T) {
 		binary.LittleEndian.PutUint64(b[len(b)-trailerSize:], math.MaxUint64)
 		return b
 	}, lost{}, footer)
-	f("bytes behind the end", func(b []byte) []byte { return append(b, "more"...) }, lost{}, footer)
+	f("bytes after the end", func(b []byte) []byte { return append(b, "more"...) }, lost{}, footer)
 	f("a record of zeros", func(b []byte) []byte { clear(b[second.start:second.end]); return b }, lost{series: 1}, second.start)
 	f("a record of zeros and no footer", func(b []byte) []byte {
 		clear(b[second.start:second.end])
@@ -169,9 +169,9 @@ func TestDamage(t *testing.T) {
 		record := b[headerSize:second.start]
 		return slices.Insert(b, int(second.start), record...)
 	}, lost{}, second.start, footer+second.start-headerSize)
-	f("bytes put in", func(b []byte) []byte { return slices.Insert(b, int(second.start), []byte("something else")...) }, lost{}, second.start, footer+14)
-	f("a record taken out", func(b []byte) []byte { return slices.Delete(b, headerSize, int(second.start)) }, lost{hosts: 1}, footer-second.start+headerSize)
-	f("another footer", func(b []byte) []byte {
+	f("bytes inserted", func(b []byte) []byte { return slices.Insert(b, int(second.start), []byte("something else")...) }, lost{}, second.start, footer+14)
+	f("a record removed", func(b []byte) []byte { return slices.Delete(b, headerSize, int(second.start)) }, lost{hosts: 1}, footer-second.start+headerSize)
+	f("the footer of another file", func(b []byte) []byte {
 		return append(b, otherFile(t)...)
 	}, lost{}, footer)
 }
@@ -353,7 +353,7 @@ func TestIndexOfAnotherFile(t *testing.T) {
 	change("another generation", func(w *WindowIndex) { w.Generation++ })
 	change("a byte later", func(w *WindowIndex) { w.Offset++ })
 	change("before the file", func(w *WindowIndex) { w.Offset = -1 })
-	change("behind the file", func(w *WindowIndex) { w.Offset = math.MaxInt64 })
+	change("after the file", func(w *WindowIndex) { w.Offset = math.MaxInt64 })
 	change("too long", func(w *WindowIndex) { w.Length = math.MaxInt })
 	change("negative", func(w *WindowIndex) { w.Length = -1 })
 	change("nothing", func(w *WindowIndex) { w.Length = 0 })

@@ -39,12 +39,12 @@ func TestHostileTables(t *testing.T) {
 	f("nothing", "number of strings")
 	f("no series", "sound", 0, 0, 0)
 	f("one series", "sound", 1, 1, 'm', 1, 1, 1, 1, 1, 1, 0, 1, 1)
-	f("bytes behind", "after the series", 0, 0, 0, 0)
+	f("bytes after the series", "after the series", 0, 0, 0, 0)
 	f("more strings than bytes", "number of strings", 0xff, 0xff, 0xff, 0x7f, 0, 0)
 	f("a string longer than the record", "strings", 1, 9, 'm', 0, 0)
 	f("an empty string", "length of a string", 1, 0, 0, 0)
 	f("a string twice", "string occurs twice", 2, 1, 1, 'm', 'm', 0, 0)
-	f("a string that is no name", "without control characters", 1, 1, '\n', 0, 0)
+	f("a string that is not a name", "without control characters", 1, 1, '\n', 0, 0)
 	f("more devices than bytes", "number of devices", 0, 0xff, 0xff, 0xff, 0x7f, 0)
 	f("a device of no string", "string of a device", 0, 1, 1, 0, 0, 0, 0)
 	f("the node, again", "device occurs twice", 0, 1, 0, 0, 0, 0, 0)
@@ -55,10 +55,10 @@ func TestHostileTables(t *testing.T) {
 	f("no such device", "device", 0, 0, 1, 0, 0, 1)
 	f("a series twice", "twice", 0, 0, 2, 0, 0, 0, 0, 0, 0)
 	f("a column too high", "column", 0, 0, 1, flagColumn, 0, 0, 0x80, 0x80, 0x80, 0x08)
-	f("no column passed over", "column", 0, 0, 1, flagColumn, 0, 0, 0)
+	f("no column skipped", "column", 0, 0, 1, flagColumn, 0, 0, 0)
 	f("an offset of half a frequency", "offset", 0, 0, 1, flagOffset, 0, 0, 0xe8, 0x07)
-	f("an end before the begin", "expected a last slot", 0, 0, 1, flagFirst, 0, 0, 2)
-	f("a varint without an end", "last slot", 0, 0, 1, flagLast, 0, 0, 0xff)
+	f("an end before the start", "expected a last slot", 0, 0, 1, flagFirst, 0, 0, 2)
+	f("an unfinished varint", "last slot", 0, 0, 1, flagLast, 0, 0, 0xff)
 }
 
 // If an index is invalid although its checksum is valid, the records are read instead.
@@ -86,7 +86,7 @@ func TestHostileFooter(t *testing.T) {
 	f("more hosts", "length of a record", func(b []byte) []byte { b[0]++; return b })
 	f("more hosts than bytes", "number of hosts", func(b []byte) []byte { b[0] = 0x7f; return b })
 	f("a host without a record", "expected records up to byte", func(b []byte) []byte { b[0]++; return another(b) })
-	f("bytes behind", "after the index", func(b []byte) []byte { return append(b, 0) })
+	f("bytes after the index", "after the index", func(b []byte) []byte { return append(b, 0) })
 	f("a record of another length", "expected records up to byte", func(b []byte) []byte { b[1]--; return b })
 	f("a record too long", "expected records up to byte", func(b []byte) []byte { b[1]++; return b })
 }

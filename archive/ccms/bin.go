@@ -65,7 +65,7 @@ func (b *binReader) level(levels []string) error {
 		return err
 	}
 	if n > 0 && len(levels) == maxLevels {
-		return b.fail("levels below a subtype")
+		return b.fail("expected no levels below a subtype")
 	}
 	for range n {
 		name, err := b.name()

@@ -179,16 +179,16 @@ func TestStartIsPutOnTheGrid(t *testing.T) {
 		})
 	}
 	f("the first sample is exact", map[string][]byte{"c/h/1000.json": encodeJSON(1000, 1200, one(1007))}, 1007, 1067, 1127)
-	f("nothing else known", map[string][]byte{"c/h/1000.json": encodeJSON(1000, 1200, one(1000))}, 1000, 1060, 1120)
-	f("the older file tells, later", map[string][]byte{
+	f("the grid is unknown", map[string][]byte{"c/h/1000.json": encodeJSON(1000, 1200, one(1000))}, 1000, 1060, 1120)
+	f("an older file gives the grid, later", map[string][]byte{
 		"c/h/1000.json": encodeJSON(1000, 1187, one(1007)),
 		"c/h/1205.json": encodeJSON(1205, 1400, one(1205)),
 	}, 1007, 1067, 1127, 1187, 1247, 1307)
-	f("the older file tells, earlier", map[string][]byte{
+	f("an older file gives the grid, earlier", map[string][]byte{
 		"c/h/1000.bin": encodeBin(1000, 1187, one(1007)),
 		"c/h/1165.bin": encodeBin(1165, 1400, one(1165)),
 	}, 1007, 1067, 1127, 1187, 1247, 1307)
-	f("half way is the beginning of a slot", map[string][]byte{
+	f("halfway is the start of a slot", map[string][]byte{
 		"c/h/1000.bin": encodeBin(1000, 1187, one(1007)),
 		"c/h/1157.bin": encodeBin(1157, 1400, one(1157)),
 	}, 1007, 1067, 1127, 1187, 1247, 1307)
@@ -196,7 +196,7 @@ func TestStartIsPutOnTheGrid(t *testing.T) {
 		"c/h/1000.bin": encodeBin(1000, 1128, one(1007)),
 		"c/h/1128.bin": encodeBin(1128, 1400, one(1128)),
 	}, 1007, 1067, 1127, 1187, 1247)
-	f("the log tells", map[string][]byte{
+	f("the log gives the grid", map[string][]byte{
 		"c/h/1205.bin":    encodeBin(1205, 1400, one(1205)),
 		"c/h/current.wal": append(slices.Clone(logHead), record(1367, "m", 4)...),
 	}, 1187, 1247, 1307, 1367)

@@ -51,13 +51,13 @@ func TestDamage(t *testing.T) {
 	good := `{"frequency":2,"start":1000,"data":[1]}`
 	f("c/h/990.json empty", "", "c/h/990.json, byte 0: unexpected EOF")
 	f("c/h/990.json null", "null", "")
-	f("c/h/990.json list", "[]", "byte 0: a level is not an object")
+	f("c/h/990.json list", "[]", "byte 0: a level: expected an object")
 	f("c/h/990.json no members", "{}", "")
 	f("c/h/990.json null members", `{"metrics":null,"children":null}`, "")
 	f("c/h/990.json twice", `{"metrics":{"a":`+good+`}} {}`, "data after the end of the checkpoint", "a")
 	f("c/h/990.json rubbish", `{"metrics":{"a":`+good+`,"b":oops}}`, "byte 60", "a")
-	f("c/h/990.json metric of another kind", `{"metrics":{"a":`+good+`,"b":7,"c":`+good+`}}`, `"b" is not an object`, "a", "c")
-	f("c/h/990.json frequency is no number", `{"metrics":{"a":{"frequency":"2","start":1000,"data":[1]},"c":`+good+`}}`, `"frequency": expected a number`, "c")
+	f("c/h/990.json metric of another kind", `{"metrics":{"a":`+good+`,"b":7,"c":`+good+`}}`, `"b": expected an object`, "a", "c")
+	f("c/h/990.json frequency is not a number", `{"metrics":{"a":{"frequency":"2","start":1000,"data":[1]},"c":`+good+`}}`, `"frequency": expected a number`, "c")
 	f("c/h/990.json frequency is zero", `{"metrics":{"a":{"frequency":0,"start":1000,"data":[1]},"c":`+good+`}}`, `expected a frequency of 1 to 31622400 seconds, got 0`, "c")
 	f("c/h/990.json frequency is negative", `{"metrics":{"a":{"frequency":-9223372036854775808,"start":1000,"data":[1]},"c":`+good+`}}`, `expected a frequency of 1 to 31622400 seconds, got -`, "c")
 	f("c/h/990.json frequency missing", `{"metrics":{"a":{"start":1000,"data":[1]},"c":`+good+`}}`, `expected a frequency of 1 to 31622400 seconds, got 0`, "c")
@@ -76,7 +76,7 @@ func TestDamage(t *testing.T) {
 	bin := string(encodeBin(from, to, level{metrics: []metric{{"c", 2, 1000, []float64{1}}, {"d", 0, 1000, []float64{2}}}}))
 	f("c/h/1.bin empty", "", "byte 0: the header: expected 20 bytes, got 0")
 	f("c/h/1.bin of another kind", "JSON"+bin[4:], "byte 0: expected the magic number 0xcc5b0001 of a checkpoint, got 0x4e4f534a")
-	f("c/h/1.bin a metric that cannot be", bin, `byte 51: metric "d": expected a frequency of 1 to 31622400 seconds, got 0`, "c")
+	f("c/h/1.bin an impossible metric", bin, `byte 51: metric "d": expected a frequency of 1 to 31622400 seconds, got 0`, "c")
 	f("c/h/1.bin longer", string(encodeBin(from, to, level{metrics: []metric{{"c", 2, 1000, []float64{1}}, {"d", 2, 1000, []float64{2}}}}))+"x", "1 bytes after the end", "c")
 	f("c/h/1.bin too deep", string(encodeBin(from, to, level{
 		metrics:  []metric{{"c", 2, 1000, []float64{1}}, {"d", 2, 1000, []float64{1}}},
@@ -91,17 +91,17 @@ func TestDamage(t *testing.T) {
 	f("c/h/current.wal without a head", a+b, "byte 0: expected the magic number 0xcc1da701 of a log", "a", "b")
 	f("c/h/current.wal bad checksum between", head+a+bad+b, "byte 32: the checksum of a record does not match", "a", "b")
 	f("c/h/current.wal bad checksum at the end", head+a+b+bad, "byte 60: the checksum of a record does not match", "a", "b")
-	f("c/h/current.wal rubbish between", head+a+"some rubbish"+b, "byte 32: not a record", "a", "b")
-	f("c/h/current.wal rubbish at the end", head+a+b+"rubbish", "byte 60: not a record", "a", "b")
-	f("c/h/current.wal zeros at the end", head+a+b+strings.Repeat("\x00", 200<<10), "byte 60: not a record", "a", "b")
+	f("c/h/current.wal rubbish between", head+a+"some rubbish"+b, "byte 32: expected a record", "a", "b")
+	f("c/h/current.wal rubbish at the end", head+a+b+"rubbish", "byte 60: expected a record", "a", "b")
+	f("c/h/current.wal zeros at the end", head+a+b+strings.Repeat("\x00", 200<<10), "byte 60: expected a record", "a", "b")
 	f("c/h/current.wal cut within", head+a+bad[:9]+b, "byte 32:", "a", "b")
-	f("c/h/current.wal a length that cannot be", head+a+bad[:4]+"\xff\xff\xff\xff"+bad[8:]+b, "byte 32: expected a record of 15 to 4096 bytes, got 4294967295", "a", "b")
+	f("c/h/current.wal an impossible length", head+a+bad[:4]+"\xff\xff\xff\xff"+bad[8:]+b, "byte 32: expected a record of 15 to 4096 bytes, got 4294967295", "a", "b")
 	payload := a[8 : len(a)-4]
 	f("c/h/current.wal names that do not fit", head+string(framed([]byte(strings.Replace(payload, "\x01\x00a", "\x09\x00a", 1))))+b, "does not fit its record", "b")
 	f("c/h/current.wal levels that are missing", head+string(framed([]byte(strings.Replace(payload, "a\x00", "a\x02", 1))))+b, "ends before the name of a level", "b")
 	f("c/h/current.wal levels too deep", head+string(record(1000, "a", 1, "x1", "y2", "z3"))+b, "3 levels below the host", "b")
 	f("c/h/current.wal metric without a name", head+string(record(1000, "", 1))+b, "expected the name of a metric, got an empty one", "b")
-	f("c/h/current.wal times that cannot be", head+string(record(-1, "a", 1))+string(record(1<<62, "a", 1))+b, "expected a sample at 1 to 1099511627776, got one at -1", "b")
+	f("c/h/current.wal impossible times", head+string(record(-1, "a", 1))+string(record(1<<62, "a", 1))+b, "expected a sample at 1 to 1099511627776, got one at -1", "b")
 	f("c/h/current.wal bytes too many", head+string(framed([]byte(strings.Replace(payload, "a\x00", "a\x00zz", 1))))+b, "2 bytes after the names", "b")
 }
 

@@ -55,7 +55,7 @@ func (d *jsonReader) object(what string, member func(name string) error) error {
 		_, err := d.in.ReadToken()
 		return err
 	default:
-		return fmt.Errorf("%s is not an object", what)
+		return fmt.Errorf("%s: expected an object", what)
 	}
 	if _, err := d.in.ReadToken(); err != nil {
 		return err
@@ -81,7 +81,7 @@ func (d *jsonReader) level(levels []string) error {
 		case "children":
 			return d.object(`"children"`, func(name string) error {
 				if len(levels) == maxLevels {
-					return errors.New("levels below a subtype")
+					return errors.New("expected no levels below a subtype")
 				}
 				return d.level(append(levels, name))
 			})
@@ -95,7 +95,7 @@ func (d *jsonReader) level(levels []string) error {
 func (d *jsonReader) metric(levels []string, name string) error {
 	offset := d.in.InputOffset()
 	if k := d.in.PeekKind(); k != '{' && k != 0 {
-		d.fileDamage(offset, "metric %.100q is not an object", name)
+		d.fileDamage(offset, "metric %.100q: expected an object", name)
 		return d.in.SkipValue()
 	}
 	var frequency, start int64

@@ -83,7 +83,7 @@ func (c *cursor) record() (payload []byte, length int, err error) {
 		return nil, 0, err
 	}
 	if !bytes.HasPrefix(b, recordStart[:min(4, len(b))]) {
-		return nil, 0, &badRecord{reason: "not a record"}
+		return nil, 0, &badRecord{reason: "expected a record"}
 	}
 	if len(b) < recordHead {
 		return nil, 0, &badRecord{reason: "the file ends within a record", torn: true}

@@ -137,7 +137,7 @@ func TestFileSystems(t *testing.T) {
 			ok(held.Close())
 		})
 	}
-	f("of the system", disk.OS{}, t.TempDir())
+	f("operating system", disk.OS{}, t.TempDir())
 	f("in memory", disktest.New(1), "/root")
 }
 

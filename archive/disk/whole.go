@@ -17,7 +17,7 @@ type WholeFile struct {
 func (w WholeFile) Open() (fs.File, error) {
 	f, err := w.FS.OpenFile(w.Path, os.O_RDONLY, 0)
 	if err != nil {
-		return nil, err // not f, which would be a fs.File that is not nil
+		return nil, err // f would be an fs.File that is not nil
 	}
 	return f, nil
 }

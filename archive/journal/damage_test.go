@@ -202,11 +202,11 @@ func TestDamage(t *testing.T) {
 	second := headerSize + frameHead + 3
 	f("a header of zeros", func(b []byte) []byte { clear(b[:headerSize]); return b }, 0, "one", "two", "three", "four")
 	f("zeros in the middle", func(b []byte) []byte { clear(b[second : second+20]); return b }, 2, "one", "four")
-	f("a record taken out", func(b []byte) []byte { return slices.Delete(b, second, second+frameHead+3) }, 1, "one", "three", "four")
+	f("a record removed", func(b []byte) []byte { return slices.Delete(b, second, second+frameHead+3) }, 1, "one", "three", "four")
 	f("a record twice", func(b []byte) []byte {
 		return slices.Insert(b, second, b[headerSize:second]...)
 	}, 0, "one", "two", "three", "four")
-	f("bytes put in", func(b []byte) []byte { return slices.Insert(b, second, []byte("something else")...) }, 0, "one", "two", "three", "four")
+	f("bytes inserted", func(b []byte) []byte { return slices.Insert(b, second, []byte("something else")...) }, 0, "one", "two", "three", "four")
 }
 
 // A torn tail is cut off once.

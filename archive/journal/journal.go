@@ -36,7 +36,7 @@ type Options struct {
 	FS           disk.FS // default: the operating system's
 	Dir          string  // created if missing
 	Sync         SyncMode
-	SegmentBytes int64 // maximum size of a segment with several batches; default 64 MiB
+	SegmentBytes int64 // maximum size of a segment, unless one batch exceeds it; default 64 MiB
 
 	// First is the minimum number of a new segment. A caller that has stored the number of the
 	// first segment it needs passes it here, so that numbers do not start again at 1 if the
@@ -80,7 +80,7 @@ func (e *UnavailableError) Unwrap() error { return e.Err }
 //
 // The channels writing and syncing are locks that can be waited for together with a context. A
 // goroutine holds writing to write to the file, syncing to sync it, and both, writing first, to
-// change the segment. mu guards the fields below it and is never held during I/O.
+// change the segment. mu guards the fields below it and is not held while writing or syncing.
 type Journal struct {
 	fs           disk.FS
 	dir          string

@@ -133,11 +133,11 @@ func TestOptionsRefused(t *testing.T) {
 			}
 		})
 	}
-	f("a mode that is none", Options{Sync: Off - 1})
-	f("segments without room", Options{SegmentBytes: headerSize - 1})
+	f("an invalid mode", Options{Sync: Off - 1})
+	f("segments shorter than a header", Options{SegmentBytes: headerSize - 1})
 	f("negative segments", Options{SegmentBytes: -1})
-	f("segments whose records cannot be counted", Options{SegmentBytes: maxSegmentBytes + 1})
-	f("numbers that come to an end", Options{First: maxNumber + 1})
+	f("segments with too many records", Options{SegmentBytes: maxSegmentBytes + 1})
+	f("no number left", Options{First: maxNumber + 1})
 }
 
 func TestOpenRefused(t *testing.T) {
@@ -156,10 +156,10 @@ func TestOpenRefused(t *testing.T) {
 			}
 		})
 	}
-	f("the directory cannot be made", disktest.Mkdir, syscall.EACCES)
+	f("the directory cannot be created", disktest.Mkdir, syscall.EACCES)
 	f("the directory cannot be read", disktest.ReadDir, syscall.EIO)
-	f("no file may be made", disktest.Open, syscall.EROFS)
-	f("no file may be renamed", disktest.Rename, syscall.EPERM)
+	f("no file can be created", disktest.Open, syscall.EROFS)
+	f("no file can be renamed", disktest.Rename, syscall.EPERM)
 }
 
 func TestRecordsRefused(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	errFrame = errors.New("not the record that was written")
+	errFrame = errors.New("expected the record that was written here")
 	errShort = errors.New("the segment ends too early")
 )
 

@@ -1,7 +1,7 @@
 // Package parquet writes an archive that other programs can read: Parquet files, one per cluster
 // and UTC day, in a local directory or in a bucket of an S3 server.
 //
-// Its input are sorted columns of samples. Which samples are archived and when, and what happens to
+// Its input is sorted columns of samples. Which samples are archived and when, and what happens to
 // their source, is up to package archive. FORMAT.md describes the files.
 package parquet
 

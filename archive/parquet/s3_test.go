@@ -196,7 +196,7 @@ func TestBrokenUpload(t *testing.T) {
 			yield(samples("b", "m", 1), nil)
 		}
 	}, 0)
-	f("the server takes one part", func(s *server, _ context.CancelFunc) iter.Seq2[parquet.Column, error] {
+	f("the server accepts only one part", func(s *server, _ context.CancelFunc) iter.Seq2[parquet.Column, error] {
 		s.denying(isPart("2"))
 		return large(twoParts)
 	}, 0)

@@ -92,23 +92,23 @@ func TestLosePower(t *testing.T) {
 			}
 		})
 	}
-	f("what is synced stays", func(fsys *FS) { synced(fsys) },
+	f("synced data stays", func(fsys *FS) { synced(fsys) },
 		[]string{`a="one"`})
-	f("a write is lost, torn, zeros or there", func(fsys *FS) { write(t, synced(fsys), "two") },
+	f("a write is lost, torn, zeros or kept", func(fsys *FS) { write(t, synced(fsys), "two") },
 		[]string{`a="one"`, `a="onet"`, `a="onetw"`, `a="one\x00\x00\x00"`, `a="onetwo"`}, `="on"`, `="two`)
-	f("a later write is there, the one before not", func(fsys *FS) {
+	f("a later write is kept, an earlier one lost", func(fsys *FS) {
 		f := synced(fsys)
 		write(t, f, "two")
 		write(t, f, "three")
 	}, []string{`a="one"`, `a="onetwo"`, `a="onetwothree"`, `a="one\x00\x00\x00three"`})
-	f("a truncation is lost or there", func(fsys *FS) { ok(t, synced(fsys).Truncate(1)) },
+	f("a truncation is lost or kept", func(fsys *FS) { ok(t, synced(fsys).Truncate(1)) },
 		[]string{`a="o"`, `a="one"`}, `="on"`)
 	f("a name without a sync of its directory", func(fsys *FS) {
 		f := create(t, fsys, "/a")
 		write(t, f, "one")
 		ok(t, f.Sync())
 	}, []string{``, `a="one"`}, `=""`)
-	f("a rename happens as a whole", func(fsys *FS) {
+	f("a rename is atomic", func(fsys *FS) {
 		synced(fsys)
 		ok(t, fsys.Rename("/a", "/b"))
 	}, []string{`a="one"`, `b="one"`}, `a="one" b="one"`)
