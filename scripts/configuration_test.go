@@ -3,6 +3,8 @@ package scripts_test
 import (
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -149,6 +151,34 @@ func shortDuration(d time.Duration) string {
 		text = strings.TrimSuffix(text, "0m")
 	}
 	return text
+}
+
+// TestManualHasTheConfiguration checks that the man page describes every section, and that its
+// example configurations are valid.
+func TestManualHasTheConfiguration(t *testing.T) {
+	manual := readDocument(t, "scripts/release/packaging/ringstore.8")
+	typ := reflect.TypeFor[configs.Config]()
+	for i := range typ.NumField() {
+		section := typ.Field(i).Tag.Get("json")
+		if section != "-" && !strings.Contains(manual, "\n.It Ic "+section+"\n") {
+			t.Errorf("the man page does not describe section %s", section)
+		}
+	}
+	t.Setenv("CCB_TOKEN", "not-a-real-token")
+	metrics := filepath.Join(t.TempDir(), "metrics.json")
+	if err := os.WriteFile(metrics, []byte(`{"cpu_load": {"frequency": 60, "aggregation": null}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	examples := regexp.MustCompile(`(?s)\.Bd -literal -offset indent\n(\{\n.*?\n\})\n\.Ed`).FindAllStringSubmatch(manual, -1)
+	if len(examples) < 2 {
+		t.Errorf("found %d example configurations", len(examples))
+	}
+	for _, m := range examples {
+		text := strings.ReplaceAll(m[1], "/etc/ringstore/metrics.json", metrics)
+		if _, err := configs.Parse("the man page", []byte(text)); err != nil {
+			t.Errorf("%v\n%s", err, text)
+		}
+	}
 }
 
 // TestConfigKeys holds the walk over the types to keys of every kind.
