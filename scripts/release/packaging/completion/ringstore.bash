@@ -1,11 +1,11 @@
-# bash completion of ringstore. What there is to complete ringstore itself says, so this needs no keeping up.
+# bash completion of ringstore. It reads commands and flags from the program's own help, so it needs no updates.
 
-# The commands that the usage text names, one a line.
+# Prints the commands that the help names, one per line.
 _ringstore_commands() {
 	"$1" -h 2>&1 | awk '/^(Usage:| ) *ringstore [a-z]/ { sub(/^.*ringstore /, ""); print $1 }'
 }
 
-# The flags of a command, or of the server without one.
+# Prints the flags of a command, or of the server if there is none.
 _ringstore_flags() {
 	"$@" -h 2>&1 | awk '/^  -/ { print $1 }'
 }
@@ -31,5 +31,5 @@ _ringstore() {
 	esac
 }
 
-# Where nothing fits, names of files.
+# If nothing matches, complete file names.
 complete -o default -F _ringstore ringstore

@@ -1,4 +1,4 @@
-# fish completion of ringstore. What there is to complete ringstore itself says, so this needs no keeping up.
+# fish completion of ringstore. It reads commands and flags from the program's own help, so it needs no updates.
 
 function __ringstore_commands
     set -l program (commandline -opc)[1]
