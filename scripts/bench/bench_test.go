@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A small run goes through all of it: every sample is stored, found, and found
-// again after a restart, and nothing is left behind.
+// A small run of all measurements: every sample is stored and found, also after a restart, and no
+// file is left.
 func TestMeasuresTheServer(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
@@ -21,14 +21,14 @@ func TestMeasuresTheServer(t *testing.T) {
 	for _, want := range []string{
 		`(?m)^ *samples stored +40680$`,
 		`(?m)^ *query: values answered +9984$`,
-		`(?m)^ *restart: values found again +9984$`,
-		`(?m)^ *memory: resident after that +MB +[1-9][0-9.]+$`,
+		`(?m)^ *restart: values found +9984$`,
+		`(?m)^ *memory: resident after the load +MB +[1-9][0-9.]+$`,
 		`(?m)^ *disk: after the load, per sample +bytes +[1-9][0-9.]*$`,
 		`(?m)^ *query of everything +(refused: 4\d\d|[1-9]\d* values)$`,
-		`(?m)^ *killed: values found again +9984$`,
+		`(?m)^ *killed: values found +9984$`,
 		`(?m)^ *steady: checkpoints +[1-9][0-9]*$`,
 		`(?m)^ *steady: requests during +[0-9]+$`,
-		`(?m)^ *steady: requests beside +[0-9]+$`,
+		`(?m)^ *steady: requests between +[0-9]+$`,
 		`(?m)^ *disk: per sample +bytes +[1-9][0-9.]*$`,
 	} {
 		if !regexp.MustCompile(want).Match(out.Bytes()) {
@@ -57,7 +57,7 @@ func TestRefusesFlags(t *testing.T) {
 	f("operand")
 }
 
-// Our own process is one that surely runs.
+// The test process itself has memory and CPU time.
 func TestReadsProc(t *testing.T) {
 	if n, err := residentMemory(os.Getpid()); err != nil || n < 1<<20 {
 		t.Errorf("resident memory %d, %v", n, err)
@@ -71,12 +71,12 @@ func TestReadsProc(t *testing.T) {
 			break
 		}
 		if time.Since(begin) > 10*time.Second {
-			t.Fatal("ten seconds of work take no CPU time")
+			t.Fatal("no CPU time after ten seconds of work")
 		}
 	}
 }
 
-// A request belongs to the checkpoint that it overlaps for a moment.
+// A request that overlaps a checkpoint even briefly counts as during it.
 func TestPartsRequests(t *testing.T) {
 	const log = `{"time":"2026-11-22T07:07:18.000Z","level":"INFO","msg":"ready"}
 {"time":"2026-11-22T07:07:20.000Z","level":"INFO","msg":"checkpoint written","run":1,"hosts":20,"blocks":18,"bytes":824,"took":1.5}
@@ -91,7 +91,7 @@ func TestPartsRequests(t *testing.T) {
 		t.Helper()
 		at := func(s float64) time.Time { return zero.Add(time.Duration(s * float64(time.Second))) }
 		w := compare([]span{{at(begin), at(end)}}, checkpoints)
-		if got := len(w.during) == 1; got != during || len(w.during)+len(w.beside) != 1 || len(w.checkpoints) != len(w.during) {
+		if got := len(w.during) == 1; got != during || len(w.during)+len(w.between) != 1 || len(w.checkpoints) != len(w.during) {
 			t.Errorf("%v to %v: %+v", begin, end, w)
 		}
 	}
@@ -105,7 +105,7 @@ func TestPartsRequests(t *testing.T) {
 	f(31, 32, false)
 
 	if _, err := readCheckpoints(strings.NewReader(`{"time":"now","msg":"checkpoint written","took":1}`)); err == nil {
-		t.Error("a time that is none is accepted")
+		t.Error("an invalid time is accepted")
 	}
 }
 
@@ -129,7 +129,7 @@ func TestQuantile(t *testing.T) {
 	f(3, 1, 3)
 }
 
-// Only numbers in lists are samples.
+// Only numbers in lists count.
 func TestCountsValues(t *testing.T) {
 	f := func(text string, want int) {
 		t.Helper()
@@ -140,6 +140,6 @@ func TestCountsValues(t *testing.T) {
 	f(`{"queries":[{"metric":"a","host":"b"}],"results":[[{"resolution":60,"from":0,"data":[1,null,2.5],"avg":1.75}],[]]}`, 2)
 	f(`{"results":[[{"error":"none","from":1},{"data":[]},{"data":[7],"max":7}]]}`, 1)
 	if _, err := countValues(strings.NewReader(`{"results":[[{"data":[1,2`)); err == nil {
-		t.Error("half an answer is accepted")
+		t.Error("an incomplete answer is accepted")
 	}
 }

@@ -18,19 +18,19 @@ import (
 	"github.com/ringstore/ringstore/memstore/synthetic"
 )
 
-// writers are the figures of writers at a steady pace.
+// writers are the measurements of writers at a steady pace.
 type writers struct {
-	share          float64   // of a core that the program used
-	checkpoints    durations // while they wrote, as the program's log tells
-	during, beside durations // of the requests that overlap a checkpoint, and that do not
+	share           float64   // CPU use of the program in cores
+	checkpoints     durations // during the writes, from the program's log
+	during, between durations // requests that overlap a checkpoint, and the others
 }
 
-// checkpointsMeasured is how many fit into the time of measureCheckpoints.
+// checkpointsMeasured is the number of checkpoints during measureCheckpoints.
 const checkpointsMeasured = 12
 
-// measureCheckpoints writes on after the load, a host's interval at a time, much
-// faster than time goes: the load ends as long ago as that takes.
-func (b *bench) measureCheckpoints(ctx context.Context, p program, f *figures) (err error) {
+// measureCheckpoints continues to write after the load, one interval of a host per request, much
+// faster than in real time. So the load ends in the past, and the writes end now.
+func (b *bench) measureCheckpoints(ctx context.Context, p program, f *measurements) (err error) {
 	steps := max(1, int(b.checkpoints.Seconds()*float64(b.pace))/b.hosts)
 	b.end = b.end.Add(-time.Duration(steps) * synthetic.Frequency)
 	b.interval = b.checkpoints / checkpointsMeasured
@@ -68,16 +68,16 @@ func (b *bench) measureCheckpoints(ctx context.Context, p program, f *figures) (
 	return err
 }
 
-// span is from a moment to another.
+// span is a range of time.
 type span struct{ begin, end time.Time }
 
 func (s span) took() time.Duration { return s.end.Sub(s.begin) }
 
 func (s span) overlaps(t span) bool { return s.begin.Before(t.end) && t.begin.Before(s.end) }
 
-// writeSteadily has each host write its intervals one after the other, at
-// moments of its own. A request begins when it is due: what waits for the
-// request before it has that in its time, as a collector would see it.
+// writeSteadily writes the intervals of each host one after the other, with the hosts staggered.
+// The time of a request starts when it is due, so it includes waiting for the previous request of
+// the host, as for a collector.
 func (b *bench) writeSteadily(ctx context.Context, url string, steps int) ([]span, error) {
 	every := time.Duration(b.hosts) * time.Second / time.Duration(b.pace)
 	begin := time.Now()
@@ -114,8 +114,8 @@ func (b *bench) writeHost(ctx context.Context, url string, host, steps int, due 
 	return requests, nil
 }
 
-// readCheckpoints finds the checkpoints in what ringstore logs, a JSON object a
-// line. No other program's log has any.
+// readCheckpoints finds the checkpoints in the log of ringstore, which has one JSON object per
+// line. For other programs it finds none.
 func readCheckpoints(log io.Reader) (all []span, err error) {
 	for lines := bufio.NewScanner(log); ; {
 		if !lines.Scan() {
@@ -129,20 +129,20 @@ func readCheckpoints(log io.Reader) (all []span, err error) {
 			Took float64 // seconds
 		}
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-			return nil, fmt.Errorf("the log line %q: %w", lines.Bytes(), err)
+			return nil, fmt.Errorf("log line %q: %w", lines.Bytes(), err)
 		}
 		took := time.Duration(line.Took * float64(time.Second))
 		all = append(all, span{line.Time.Add(-took), line.Time})
 	}
 }
 
-// compare parts requests into those that overlap a checkpoint and the others.
+// compare divides requests into those that overlap a checkpoint and the others.
 func compare(requests, checkpoints []span) (w writers) {
 	for _, r := range requests {
 		if slices.ContainsFunc(checkpoints, r.overlaps) {
 			w.during = append(w.during, r.took())
 		} else {
-			w.beside = append(w.beside, r.took())
+			w.between = append(w.between, r.took())
 		}
 	}
 	for _, c := range checkpoints {
@@ -152,15 +152,15 @@ func compare(requests, checkpoints []span) (w writers) {
 	}
 	slices.Sort(w.checkpoints)
 	slices.Sort(w.during)
-	slices.Sort(w.beside)
+	slices.Sort(w.between)
 	return w
 }
 
-// durations are sorted.
+// durations are in ascending order.
 type durations []time.Duration
 
-// quantile is the least of them that a share q of all does not exceed, 0 if
-// there are none.
+// quantile returns the q-quantile: the shortest duration that a share q of all does not exceed; 0
+// without durations.
 func (d durations) quantile(q float64) time.Duration {
 	if len(d) == 0 {
 		return 0

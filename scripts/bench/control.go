@@ -8,9 +8,8 @@ import (
 	influx "github.com/influxdata/line-protocol/v2/lineprotocol"
 )
 
-// control is a work that does not change from one version of ours to the next,
-// so that runs on a machine that is now fast and now slow can be compared: the
-// lines of an interval, decoded by the library of InfluxDB and thrown away.
+// control measures a workload that does not depend on the version of ringstore: decoding the lines
+// of an interval with InfluxDB's library. It makes runs comparable on a machine of varying speed.
 type control struct {
 	cpu     time.Duration
 	samples int
@@ -18,7 +17,7 @@ type control struct {
 
 const controlTime = 400 * time.Millisecond
 
-// run decodes for a while. It is called before the load and after it.
+// run decodes for controlTime. It is called before and after the load.
 func (c *control) run(b *bench) error {
 	body := b.renderHost(nil, 0, 0, make([]float64, len(b.cluster.Series())))
 	cpu, err := ownCPU()
@@ -37,7 +36,7 @@ func (c *control) run(b *bench) error {
 	return err
 }
 
-// decode reads all of each line, and returns how many there are.
+// decode reads all lines completely and returns their number.
 func decode(body []byte) (lines int, err error) {
 	for d := influx.NewDecoderWithBytes(body); d.Next(); lines++ {
 		if _, err := d.Measurement(); err != nil {
@@ -60,7 +59,7 @@ func decode(body []byte) (lines int, err error) {
 	return lines, nil
 }
 
-// ownCPU is the CPU time of this process.
+// ownCPU returns the CPU time of this process.
 func ownCPU() (time.Duration, error) {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

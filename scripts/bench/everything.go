@@ -10,14 +10,14 @@ import (
 	"github.com/ringstore/ringstore/memstore/synthetic"
 )
 
-// everything is what comes of a query for all time of all hosts.
+// everything is the result of a query for all hosts and all times.
 type everything struct {
-	outcome string // values, or the status of a refusal
-	bytes   int64  // of the answer
-	grown   int64  // resident memory at its highest beyond what it was before, bytes
+	outcome string // number of values, or the status of a refusal
+	bytes   int64  // size of the answer
+	grown   int64  // peak of the resident memory minus its size before the query, bytes
 }
 
-// questionForEverything names all metrics, and all hosts by naming none.
+// questionForEverything returns a query for all metrics of all hosts.
 func (b *bench) questionForEverything() []byte {
 	var metrics []string
 	for _, m := range b.cluster.Metrics() {
@@ -32,7 +32,7 @@ func (b *bench) questionForEverything() []byte {
 	return body
 }
 
-// askEverything is no failure if the program refuses, nor if it breaks off.
+// askEverything queries everything. A refusal or an incomplete answer is not an error.
 func (b *bench) askEverything(ctx context.Context, s *server) (e everything, err error) {
 	if err := resetPeakMemory(s.PID()); err != nil {
 		return e, err
@@ -50,7 +50,7 @@ func (b *bench) askEverything(ctx context.Context, s *server) (e everything, err
 	return e, err
 }
 
-// outcome says in few words what became of a query.
+// outcome sends a query and describes the result in a few words.
 func (b *bench) outcome(ctx context.Context, url string, body []byte) (string, int64) {
 	answer, err := b.send(ctx, url+"/api/query/", body)
 	if err != nil {
@@ -64,19 +64,19 @@ func (b *bench) outcome(ctx context.Context, url string, body []byte) (string, i
 	in := &countingReader{r: answer.Body}
 	values, err := countValues(in)
 	if err != nil {
-		return "broken off", in.n
+		return "incomplete answer", in.n
 	}
 	return fmt.Sprintf("%d values", values), in.n
 }
 
-// countValues counts the numbers that are members of a list, without holding
-// the answer: those are samples, all others are named.
+// countValues counts the numbers in lists, which are the samples; all other numbers are members of
+// objects. It does not keep the answer in memory.
 func countValues(r io.Reader) (n int, _ error) {
 	list, depth := false, 0
 	for d := json.NewDecoder(r); ; {
 		token, err := d.Token()
 		switch {
-		case err == io.EOF && depth > 0: // Token does not mind
+		case err == io.EOF && depth > 0: // Token returns io.EOF here, too
 			return n, io.ErrUnexpectedEOF
 		case err == io.EOF:
 			return n, nil

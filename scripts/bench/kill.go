@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// killed are the figures of a program that is killed after the load, when no
-// checkpoint was written yet: all it has is its journal.
+// killed are the measurements of a restart after a kill, before which no checkpoint was written:
+// all data comes from the journal.
 type killed struct {
 	readyTime, readyCPU time.Duration
 	memory              int64 // resident, bytes
-	again               int   // values
+	again               int   // values found
 }
 
-// measureKill loads the program, asks for everything there is, since whatever
-// that does to it the kill is next, and sees what a start finds.
-func (b *bench) measureKill(ctx context.Context, p program, f *figures) (err error) {
+// measureKill loads the program, queries everything, kills the program and measures the restart.
+// The query comes here because it cannot disturb later measurements: the kill is next.
+func (b *bench) measureKill(ctx context.Context, p program, f *measurements) (err error) {
 	s, err := b.start(ctx, p)
 	if err != nil {
 		return err

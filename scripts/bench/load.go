@@ -24,17 +24,16 @@ func newClient(connections int) *http.Client {
 	}
 }
 
-// renderedBytes is about what the bodies of a round may take.
+// renderedBytes bounds the size of the request bodies of a round, approximately.
 const renderedBytes = 64 << 20
 
-// load writes every interval in turn. The requests of a round, which is of many
-// intervals, are there before the first is sent, so that what makes them does not
-// compete with the server for the processor and its caches; those of an interval are
-// answered before the next begins.
+// load writes all intervals in order. It renders the requests of a round, which has many intervals,
+// before it sends the first one, so that the rendering does not compete with the server for the
+// processor and its caches. It waits for the answers of an interval before it starts the next.
 func (b *bench) load(ctx context.Context, url string) error {
 	requests := (b.hosts + b.batch - 1) / b.batch
 	values := make([]float64, len(b.cluster.Series()))
-	var bodies [][]byte // of a round, requests to an interval
+	var bodies [][]byte // of a round; each interval has requests bodies
 	for step := 0; step < b.steps; {
 		begin, size := step, 0
 		for ; step < b.steps && size < renderedBytes; step++ {
@@ -65,7 +64,7 @@ func (b *bench) render(dst []byte, request, step int, values []float64) []byte {
 	return dst
 }
 
-// renderHost appends the lines of one host, and uses values.
+// renderHost appends the lines of one host. values is scratch memory.
 func (b *bench) renderHost(dst []byte, host, step int, values []float64) []byte {
 	var order []int
 	if b.shuffle {
@@ -75,12 +74,12 @@ func (b *bench) renderHost(dst []byte, host, step int, values []float64) []byte 
 	return b.cluster.AppendLines(dst, host, values, order, b.at(step).Unix())
 }
 
-// at returns the moment of a step.
+// at returns the time of a step.
 func (b *bench) at(step int) time.Time {
 	return b.end.Add(time.Duration(step-b.steps+1) * synthetic.Frequency)
 }
 
-// push sends all bodies, as many at a time as there are writers.
+// push sends all bodies with b.writers concurrent requests.
 func (b *bench) push(ctx context.Context, url string, bodies [][]byte) error {
 	var next atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
@@ -100,7 +99,7 @@ func (b *bench) push(ctx context.Context, url string, bodies [][]byte) error {
 	return g.Wait()
 }
 
-// write does one request.
+// write sends one write request.
 func (b *bench) write(ctx context.Context, url string, body []byte) error {
 	answer, err := b.send(ctx, url+"/api/write/?cluster="+synthetic.Name, body)
 	if err != nil {
@@ -117,7 +116,7 @@ func (b *bench) write(ctx context.Context, url string, body []byte) error {
 	return nil
 }
 
-// send does a POST with the token. The answer's body has to be closed.
+// send sends a POST request with the token. The caller must close the body of the answer.
 func (b *bench) send(ctx context.Context, url string, body []byte) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {

@@ -1,20 +1,18 @@
-// Command bench measures what a metric store costs: it starts the server,
-// writes the synthetic cluster of package synthetic to it over HTTP, asks for
-// some of it, stops and restarts it, does so again with a kill for the stop, and
-// prints a table.
+// Command bench measures the resource use of a metric store. It starts the server, writes the data
+// of package synthetic to it over HTTP, queries some of it, stops and restarts the server, repeats
+// this with a kill instead of the stop, and prints a table.
 //
-//	go run ./scripts/bench                                the figures of 20 hosts for a day
-//	go run ./scripts/bench -hosts 1000 -steps 30          those of 1,000 hosts
-//	go run ./scripts/bench -profile cpu.prof              and what the server does meanwhile
-//	go run ./scripts/bench -checkpoints 1m                and what checkpoints do to writers
-//	go run ./scripts/bench -peer ./cc-metric-store        beside those of another program
+//	go run ./scripts/bench                                20 hosts for a day
+//	go run ./scripts/bench -hosts 1000 -steps 30          1,000 hosts for half an hour
+//	go run ./scripts/bench -profile cpu.prof              with a CPU profile of the server
+//	go run ./scripts/bench -checkpoints 1m                with the effect of checkpoints on writers
+//	go run ./scripts/bench -peer ./cc-metric-store        compared with another program
 //
-// The peer is any program that takes the configuration of cc-metric-store and
-// the flag -config; -checkpoints gives it -loglevel too, and sees
-// only checkpoints that are logged as ringstore logs them. All times are CPU
-// time of the server's process unless the table says otherwise, in ticks of
-// 10 ms. The control is the CPU time of a work that is always the same, so that a
-// slow machine is not taken for a slow program. It needs Linux's /proc.
+// The peer can be any program that has the flag -config and reads the configuration of
+// cc-metric-store. With -checkpoints it also gets the flag -loglevel, and only checkpoints that are
+// logged in the format of ringstore count. Unless the table says otherwise, times are the CPU time
+// of the server process, in ticks of 10 ms. The control is the CPU time of a constant amount of
+// work: it shows whether the machine was slow. The command needs Linux's /proc.
 package main
 
 import (
@@ -55,24 +53,24 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&o.peer, "peer", "", "`program` to measure as well, with the same load")
+	flags.StringVar(&o.peer, "peer", "", "another `program` to measure with the same load")
 	flags.IntVar(&o.hosts, "hosts", 20, "hosts of the cluster, 678 series each")
 	flags.IntVar(&o.steps, "steps", 1440, "intervals of 60 s, the last one is now")
-	flags.IntVar(&o.writers, "writers", 4, "requests in flight")
-	flags.IntVar(&o.batch, "batch", 1, "hosts in one request")
-	flags.BoolVar(&o.shuffle, "shuffle", true, "permute the lines of each interval, as collectors do")
-	flags.BoolVar(&o.query, "query", true, "ask for a day of 4 hosts, 208 series each")
+	flags.IntVar(&o.writers, "writers", 4, "number of concurrent requests")
+	flags.IntVar(&o.batch, "batch", 1, "hosts per request")
+	flags.BoolVar(&o.shuffle, "shuffle", true, "shuffle the lines of each interval, as collectors do")
+	flags.BoolVar(&o.query, "query", true, "query a day of 4 hosts, 208 series each")
 	flags.StringVar(&o.profile, "profile", "", "`file` for a CPU profile of our server during the load")
-	flags.DurationVar(&o.checkpoints, "checkpoints", 0, "write at a steady pace for this long, beside a dozen checkpoints, and time each request")
-	flags.IntVar(&o.pace, "pace", 500, "requests a second of that, each with one interval of one host")
-	flags.Uint64Var(&o.seed, "seed", 1, "of the data")
-	flags.DurationVar(&o.settle, "settle", 25*time.Second, "after the load, before its memory is looked at")
-	flags.DurationVar(&o.timeout, "timeout", 30*time.Minute, "give up after this time")
+	flags.DurationVar(&o.checkpoints, "checkpoints", 0, "write at a steady pace for this `duration`, during a dozen checkpoints, and measure each request")
+	flags.IntVar(&o.pace, "pace", 500, "requests per second with -checkpoints, each with one interval of one host")
+	flags.Uint64Var(&o.seed, "seed", 1, "seed of the data")
+	flags.DurationVar(&o.settle, "settle", 25*time.Second, "time between the load and the measurement of the memory")
+	flags.DurationVar(&o.timeout, "timeout", 30*time.Minute, "stop after this time")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
 	if flags.NArg() > 0 {
-		return o, fmt.Errorf("there are no operands, but %q", flags.Args())
+		return o, fmt.Errorf("unexpected arguments %q", flags.Args())
 	}
 	for _, n := range []struct {
 		flag  string
@@ -105,7 +103,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	var all []figures
+	var all []measurements
 	for i, p := range programs {
 		fmt.Fprintf(stderr, "measuring %s\n", p.name)
 		f, err := measure(ctx, o, p, filepath.Join(dir, fmt.Sprint(i)))
@@ -117,10 +115,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	return report(stdout, o, all)
 }
 
-// program is something to measure.
+// program is a program to measure.
 type program struct{ name, path string }
 
-// programs builds ours and finds the peer.
+// programs builds ringstore and finds the peer.
 func programs(ctx context.Context, o options, dir string) ([]program, error) {
 	ours := program{"ringstore", filepath.Join(dir, "ringstore")}
 	if err := launch.Build(ctx, ours.path); err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/ringstore/ringstore/memstore/synthetic"
 )
 
-// figures are what was measured of one program.
-type figures struct {
+// measurements are the results for one program.
+type measurements struct {
 	name    string
 	samples int
 
@@ -34,11 +34,10 @@ type figures struct {
 	writers    writers
 }
 
-// measure runs one program through all of it, each part in a fresh directory
-// whose name begins with dir.
-func measure(ctx context.Context, o options, p program, dir string) (figures, error) {
-	f := figures{name: p.name}
-	parts := []func(*bench, context.Context, program, *figures) error{(*bench).measureStop, (*bench).measureKill}
+// measure runs all measurements of one program, each in a new directory whose name starts with dir.
+func measure(ctx context.Context, o options, p program, dir string) (measurements, error) {
+	f := measurements{name: p.name}
+	parts := []func(*bench, context.Context, program, *measurements) error{(*bench).measureStop, (*bench).measureKill}
 	if o.checkpoints > 0 {
 		parts = append(parts, (*bench).measureCheckpoints)
 	}
@@ -57,8 +56,8 @@ func measure(ctx context.Context, o options, p program, dir string) (figures, er
 	return f, nil
 }
 
-// measureStop is the life of a program that ends as it should.
-func (b *bench) measureStop(ctx context.Context, p program, f *figures) (err error) {
+// measureStop measures the load, a query, a regular stop and the restart.
+func (b *bench) measureStop(ctx context.Context, p program, f *measurements) (err error) {
 	s, err := b.start(ctx, p)
 	if err != nil {
 		return err
@@ -83,7 +82,7 @@ func (b *bench) measureStop(ctx context.Context, p program, f *figures) (err err
 	return b.measureRestart(ctx, p, f)
 }
 
-func (b *bench) measureLoad(ctx context.Context, s *server, f *figures) (err error) {
+func (b *bench) measureLoad(ctx context.Context, s *server, f *measurements) (err error) {
 	if err := f.control.run(b); err != nil {
 		return err
 	}
@@ -106,7 +105,7 @@ func (b *bench) measureLoad(ctx context.Context, s *server, f *figures) (err err
 	if err := f.control.run(b); err != nil {
 		return err
 	}
-	// A day in seconds is merged and collected at once, when the time for it comes.
+	// A day of data arrives in seconds; merging and garbage collection follow later.
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
@@ -119,13 +118,13 @@ func (b *bench) measureLoad(ctx context.Context, s *server, f *figures) (err err
 	return err
 }
 
-// The query is asked this often and this long at least, after once to warm up.
+// The minimum number of repetitions of the query and their minimum duration, after a warm-up.
 const (
 	askTimes = 20
 	askFor   = 2 * time.Second
 )
 
-func (b *bench) measureQuery(ctx context.Context, s *server, f *figures) (err error) {
+func (b *bench) measureQuery(ctx context.Context, s *server, f *measurements) (err error) {
 	body := b.question()
 	f.expected = min(questionHosts, b.options.hosts) * questionSeries * b.options.steps
 	if f.asked, err = b.ask(ctx, s.url, body); err != nil {
@@ -138,7 +137,7 @@ func (b *bench) measureQuery(ctx context.Context, s *server, f *figures) (err er
 	begin := time.Now()
 	n := 0
 	for ; n < askTimes || time.Since(begin) < askFor; n++ {
-		if err := b.askAndForget(ctx, s.url, body); err != nil {
+		if err := b.askAndDiscard(ctx, s.url, body); err != nil {
 			return err
 		}
 	}
@@ -148,7 +147,7 @@ func (b *bench) measureQuery(ctx context.Context, s *server, f *figures) (err er
 	return err
 }
 
-func (b *bench) measureRestart(ctx context.Context, p program, f *figures) (err error) {
+func (b *bench) measureRestart(ctx context.Context, p program, f *measurements) (err error) {
 	begin := time.Now()
 	s, err := b.start(ctx, p)
 	if err != nil {
@@ -160,7 +159,7 @@ func (b *bench) measureRestart(ctx context.Context, p program, f *figures) (err 
 	return err
 }
 
-// restored tells what a start has cost, and how many values a query finds then.
+// restored returns the cost of a start and the number of values that a query finds afterwards.
 func (b *bench) restored(ctx context.Context, s *server) (cpu time.Duration, memory int64, values int, err error) {
 	if cpu, err = cpuTime(s.PID()); err != nil {
 		return 0, 0, 0, err
@@ -172,7 +171,7 @@ func (b *bench) restored(ctx context.Context, s *server) (cpu time.Duration, mem
 	return cpu, memory, again.values, err
 }
 
-// newBench prepares a part of the measurements, in a directory that it makes.
+// newBench prepares a measurement in a new directory.
 func newBench(o options, dir string) (*bench, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
@@ -182,7 +181,7 @@ func newBench(o options, dir string) (*bench, error) {
 		dir:      dir,
 		cluster:  synthetic.New(o.hosts, o.seed),
 		end:      time.Now().Truncate(synthetic.Frequency),
-		interval: 24 * time.Hour, // none in the middle of a measurement
+		interval: 24 * time.Hour, // no checkpoint during a measurement
 		client:   newClient(max(o.writers, o.hosts)),
 	}
 	return b, b.issue()

@@ -12,36 +12,35 @@ import (
 	"time"
 )
 
-// tick is the unit of times in /proc/PID/stat: USER_HZ is 100 on every
-// architecture that Go runs on.
+// tick is the unit of times in /proc/PID/stat: USER_HZ is 100 on every architecture that Go runs
+// on.
 const tick = 10 * time.Millisecond
 
-// cpuTime is what a process has used in user and kernel mode; proc_pid_stat(5),
-// fields utime and stime.
+// cpuTime returns the CPU time of a process in user and kernel mode; see proc_pid_stat(5), fields
+// utime and stime.
 func cpuTime(pid int) (time.Duration, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
-	name := bytes.LastIndexByte(stat, ')')          // may hold spaces
+	name := bytes.LastIndexByte(stat, ')')          // may contain spaces
 	fields := strings.Fields(string(stat[name+1:])) // from field 3 on
 	const utime, stime = 14 - 3, 15 - 3
 	if len(fields) <= stime {
-		return 0, fmt.Errorf("/proc/%d/stat has too few fields", pid)
+		return 0, fmt.Errorf("/proc/%d/stat: expected more than %d fields, got %d", pid, stime, len(fields))
 	}
 	user, err1 := strconv.ParseInt(fields[utime], 10, 64)
 	kernel, err2 := strconv.ParseInt(fields[stime], 10, 64)
 	return time.Duration(user+kernel) * tick, errors.Join(err1, err2)
 }
 
-// residentMemory is VmRSS of proc_pid_status(5) in bytes.
+// residentMemory returns VmRSS of proc_pid_status(5) in bytes.
 func residentMemory(pid int) (int64, error) { return memory(pid, "VmRSS:") }
 
-// peakMemory is the highest resident memory since resetPeakMemory, VmHWM, in
-// bytes.
+// peakMemory returns the peak of the resident memory since resetPeakMemory, VmHWM, in bytes.
 func peakMemory(pid int) (int64, error) { return memory(pid, "VmHWM:") }
 
-// resetPeakMemory lets peakMemory count from now on; proc_pid_clear_refs(5).
+// resetPeakMemory resets the peak of peakMemory; see proc_pid_clear_refs(5).
 func resetPeakMemory(pid int) error {
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
 }
@@ -61,7 +60,7 @@ func memory(pid int, field string) (int64, error) {
 	return 0, fmt.Errorf("%s has no %s", name, field)
 }
 
-// diskUsage is the sum of the sizes of all files below a directory, in bytes.
+// diskUsage returns the total size of all files below a directory in bytes.
 func diskUsage(dir string) (sum int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {

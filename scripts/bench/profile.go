@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// profiled calls f, and writes what the server's CPUs do meanwhile to the file
-// of -profile, for as long as profileTime if f takes that.
+// profiled calls f. With -profile, it writes a CPU profile of the server's first profileTime of f
+// to that file.
 func (b *bench) profiled(ctx context.Context, s *server, f func() error) error {
 	if b.profile == "" {
 		return f()
@@ -36,7 +36,7 @@ func (b *bench) fetchProfile(ctx context.Context, s *server) error {
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("the profile: %s", answer.Status)
+		return fmt.Errorf("profile: %s", answer.Status)
 	}
 	file, err := os.Create(b.profile)
 	if err != nil {

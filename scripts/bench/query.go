@@ -10,8 +10,8 @@ import (
 	"github.com/ringstore/ringstore/memstore/synthetic"
 )
 
-// The question: 4 hosts of 208 series each, 16 of the node and 64 hwthreads of
-// a constant, a walk and a noise.
+// The query reads 4 hosts of 208 series each: 16 of the node, and 64 hwthreads of a constant, a
+// walk and a noise metric.
 const (
 	questionHosts  = 4
 	questionSeries = 16 + 3*64
@@ -34,12 +34,12 @@ type query struct {
 	TypeIDs []string `json:"type-ids,omitempty"`
 }
 
-// question asks for everything that was written to some series.
+// question returns a query for all samples of some series.
 func (b *bench) question() []byte {
 	var queries []query
 	for host := range min(questionHosts, b.hosts) {
 		name := b.cluster.Host(host)
-		threads := make(map[string][]string) // of a metric
+		threads := make(map[string][]string) // by metric
 		for _, s := range b.cluster.Series() {
 			switch s.Type {
 			case "node":
@@ -55,7 +55,7 @@ func (b *bench) question() []byte {
 	return b.request(0, queries)
 }
 
-// smallQuestion asks for one value.
+// smallQuestion returns a query for one value.
 func (b *bench) smallQuestion() []byte {
 	return b.request(b.steps-1, []query{{Metric: "cpu_load", Host: b.cluster.Host(0)}})
 }
@@ -73,34 +73,34 @@ func (b *bench) request(firstStep int, queries []query) []byte {
 	return body
 }
 
-// answer is what came of a question.
+// answer is the size of an answer.
 type answer struct {
 	bytes  int64
-	values int // that are not null
+	values int // not null
 }
 
-// ask counts the values of an answer.
+// ask sends a query and counts the values of the answer.
 func (b *bench) ask(ctx context.Context, url string, body []byte) (answer, error) {
 	r, err := b.query(ctx, url, body)
 	if err != nil {
 		return answer{}, err
 	}
 	defer r.Close()
-	var told struct {
+	var decoded struct {
 		Results [][]struct {
 			Error *string
 			Data  []*float64
 		}
 	}
 	in := &countingReader{r: r}
-	if err := json.NewDecoder(in).Decode(&told); err != nil {
-		return answer{}, fmt.Errorf("the answer to a query: %w", err)
+	if err := json.NewDecoder(in).Decode(&decoded); err != nil {
+		return answer{}, fmt.Errorf("answer to a query: %w", err)
 	}
 	a := answer{bytes: in.n}
-	for _, result := range told.Results {
+	for _, result := range decoded.Results {
 		for _, series := range result {
 			if series.Error != nil {
-				return a, fmt.Errorf("the answer to a query: %s", *series.Error)
+				return a, fmt.Errorf("answer to a query: %s", *series.Error)
 			}
 			for _, v := range series.Data {
 				if v != nil {
@@ -112,7 +112,7 @@ func (b *bench) ask(ctx context.Context, url string, body []byte) (answer, error
 	return a, nil
 }
 
-func (b *bench) askAndForget(ctx context.Context, url string, body []byte) error {
+func (b *bench) askAndDiscard(ctx context.Context, url string, body []byte) error {
 	r, err := b.query(ctx, url, body)
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (b *bench) askAndForget(ctx context.Context, url string, body []byte) error
 	return err
 }
 
-// query returns the body of an answer; it has to be closed.
+// query sends a query and returns the body of the answer, which the caller must close.
 func (b *bench) query(ctx context.Context, url string, body []byte) (io.ReadCloser, error) {
 	answer, err := b.send(ctx, url+"/api/query/", body)
 	if err != nil {
@@ -136,7 +136,7 @@ func (b *bench) query(ctx context.Context, url string, body []byte) (io.ReadClos
 	return answer.Body, nil
 }
 
-// probe returns the status of an answer.
+// probe sends a query and returns the status of the answer.
 func (b *bench) probe(ctx context.Context, url string, body []byte) (status int, err error) {
 	answer, err := b.send(ctx, url+"/api/query/", body)
 	if err != nil {

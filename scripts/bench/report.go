@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// report prints the figures, a column for each program.
-func report(w io.Writer, o options, all []figures) error {
+// report prints the measurements, one column per program.
+func report(w io.Writer, o options, all []measurements) error {
 	fmt.Fprintf(w, "%d hosts x %d steps, %d writers, %d hosts per request, lines shuffled: %v, seed %d\n\n",
 		o.hosts, o.steps, o.writers, o.batch, o.shuffle, o.seed)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	row := func(name, unit string, cell func(f figures) string) {
+	row := func(name, unit string, cell func(f measurements) string) {
 		cells := []string{fmt.Sprintf("%-32s", name), fmt.Sprintf("%-6s", unit)}
 		for _, f := range all {
 			cells = append(cells, cell(f))
 		}
 		fmt.Fprintln(t, strings.Join(cells, "\t")+"\t")
 	}
-	row("", "", func(f figures) string { return f.name })
+	row("", "", func(f measurements) string { return f.name })
 	loadRows(row)
 	if o.query {
 		queryRows(row)
@@ -33,69 +33,69 @@ func report(w io.Writer, o options, all []figures) error {
 	return t.Flush()
 }
 
-type addRow func(name, unit string, cell func(f figures) string)
+type addRow func(name, unit string, cell func(f measurements) string)
 
 func loadRows(row addRow) {
-	row("samples stored", "", func(f figures) string { return fmt.Sprint(f.samples) })
-	row("write: time on the wall", "s", func(f figures) string { return seconds(f.loadTime) })
-	row("write: CPU per sample", "us", func(f figures) string { return per(float64(f.loadCPU.Microseconds()), f.samples) })
-	row("control: InfluxDB's decoder alone", "us", func(f figures) string { return per(float64(f.control.cpu.Microseconds()), f.control.samples) })
-	row("memory: resident when empty", "MB", func(f figures) string { return megabytes(f.memoryEmpty) })
-	row("memory: resident after that", "MB", func(f figures) string { return megabytes(f.memoryLoaded) })
-	row("memory: grown per sample", "bytes", func(f figures) string { return per(float64(f.memoryLoaded-f.memoryEmpty), f.samples) })
+	row("samples stored", "", func(f measurements) string { return fmt.Sprint(f.samples) })
+	row("write: elapsed time", "s", func(f measurements) string { return seconds(f.loadTime) })
+	row("write: CPU per sample", "us", func(f measurements) string { return per(float64(f.loadCPU.Microseconds()), f.samples) })
+	row("control: InfluxDB's decoder alone", "us", func(f measurements) string { return per(float64(f.control.cpu.Microseconds()), f.control.samples) })
+	row("memory: resident when empty", "MB", func(f measurements) string { return megabytes(f.memoryEmpty) })
+	row("memory: resident after the load", "MB", func(f measurements) string { return megabytes(f.memoryLoaded) })
+	row("memory: growth per sample", "bytes", func(f measurements) string { return per(float64(f.memoryLoaded-f.memoryEmpty), f.samples) })
 }
 
 func queryRows(row addRow) {
-	row("query: values answered", "", func(f figures) string { return share(f.asked.values, f.expected) })
-	row("query: CPU per value", "ns", func(f figures) string { return per(float64(f.askCPU.Nanoseconds()), f.expected) })
-	row("query: time on the wall", "ms", func(f figures) string { return milliseconds(f.askTime) })
-	row("query: size of the answer", "MB", func(f figures) string { return megabytes(f.asked.bytes) })
+	row("query: values answered", "", func(f measurements) string { return share(f.asked.values, f.expected) })
+	row("query: CPU per value", "ns", func(f measurements) string { return per(float64(f.askCPU.Nanoseconds()), f.expected) })
+	row("query: elapsed time", "ms", func(f measurements) string { return milliseconds(f.askTime) })
+	row("query: size of the answer", "MB", func(f measurements) string { return megabytes(f.asked.bytes) })
 }
 
 func restartRows(row addRow, o options) {
-	row("disk: after the load, per sample", "bytes", func(f figures) string { return per(float64(f.journal), f.samples) })
-	row("stop: time on the wall", "s", func(f figures) string { return seconds(f.stopTime) })
-	row("disk: checkpoints", "MB", func(f figures) string { return megabytes(f.disk) })
-	row("disk: per sample", "bytes", func(f figures) string { return per(float64(f.disk), f.samples) })
-	row("restart: time until ready", "s", func(f figures) string { return seconds(f.readyTime) })
-	row("restart: CPU until ready", "s", func(f figures) string { return seconds(f.readyCPU) })
-	row("restart: resident when ready", "MB", func(f figures) string { return megabytes(f.memoryRestored) })
+	row("disk: after the load, per sample", "bytes", func(f measurements) string { return per(float64(f.journal), f.samples) })
+	row("stop: elapsed time", "s", func(f measurements) string { return seconds(f.stopTime) })
+	row("disk: checkpoints", "MB", func(f measurements) string { return megabytes(f.disk) })
+	row("disk: per sample", "bytes", func(f measurements) string { return per(float64(f.disk), f.samples) })
+	row("restart: time until ready", "s", func(f measurements) string { return seconds(f.readyTime) })
+	row("restart: CPU until ready", "s", func(f measurements) string { return seconds(f.readyCPU) })
+	row("restart: resident when ready", "MB", func(f measurements) string { return megabytes(f.memoryRestored) })
 	if o.query {
-		row("restart: values found again", "", func(f figures) string { return share(f.askedAgain, f.expected) })
+		row("restart: values found", "", func(f measurements) string { return share(f.askedAgain, f.expected) })
 	}
 }
 
 func killRows(row addRow, o options) {
 	if o.query {
-		row("query of everything", "", func(f figures) string { return f.everything.outcome })
-		row("query of everything: answer", "MB", func(f figures) string { return megabytes(f.everything.bytes) })
-		row("query of everything: memory +", "MB", func(f figures) string { return megabytes(f.everything.grown) })
+		row("query of everything", "", func(f measurements) string { return f.everything.outcome })
+		row("query of everything: answer", "MB", func(f measurements) string { return megabytes(f.everything.bytes) })
+		row("query of everything: memory +", "MB", func(f measurements) string { return megabytes(f.everything.grown) })
 	}
-	row("killed: time until ready", "s", func(f figures) string { return seconds(f.killed.readyTime) })
-	row("killed: CPU until ready", "s", func(f figures) string { return seconds(f.killed.readyCPU) })
-	row("killed: resident when ready", "MB", func(f figures) string { return megabytes(f.killed.memory) })
+	row("killed: time until ready", "s", func(f measurements) string { return seconds(f.killed.readyTime) })
+	row("killed: CPU until ready", "s", func(f measurements) string { return seconds(f.killed.readyCPU) })
+	row("killed: resident when ready", "MB", func(f measurements) string { return megabytes(f.killed.memory) })
 	if o.query {
-		row("killed: values found again", "", func(f figures) string { return share(f.killed.again, f.expected) })
+		row("killed: values found", "", func(f measurements) string { return share(f.killed.again, f.expected) })
 	}
 }
 
 func checkpointRows(row addRow) {
-	row("steady: share of a core", "%", func(f figures) string { return fmt.Sprintf("%.0f", 100*f.writers.share) })
-	row("steady: checkpoints", "", func(f figures) string { return fmt.Sprint(len(f.writers.checkpoints)) })
-	row("steady: median checkpoint", "ms", func(f figures) string { return milliseconds(f.writers.checkpoints.quantile(0.5)) })
+	row("steady: share of a core", "%", func(f measurements) string { return fmt.Sprintf("%.0f", 100*f.writers.share) })
+	row("steady: checkpoints", "", func(f measurements) string { return fmt.Sprint(len(f.writers.checkpoints)) })
+	row("steady: median checkpoint", "ms", func(f measurements) string { return milliseconds(f.writers.checkpoints.quantile(0.5)) })
 	for _, part := range []struct {
 		name string
-		of   func(f figures) durations
+		of   func(f measurements) durations
 	}{
-		{"beside", func(f figures) durations { return f.writers.beside }},
-		{"during", func(f figures) durations { return f.writers.during }},
+		{"between", func(f measurements) durations { return f.writers.between }},
+		{"during", func(f measurements) durations { return f.writers.during }},
 	} {
-		row("steady: requests "+part.name, "", func(f figures) string { return fmt.Sprint(len(part.of(f))) })
+		row("steady: requests "+part.name, "", func(f measurements) string { return fmt.Sprint(len(part.of(f))) })
 		for _, q := range []struct {
 			name string
 			q    float64
 		}{{"median", 0.5}, {"p99", 0.99}, {"longest", 1}} {
-			row("steady: "+q.name+" "+part.name, "ms", func(f figures) string { return milliseconds(part.of(f).quantile(q.q)) })
+			row("steady: "+q.name+" "+part.name, "ms", func(f measurements) string { return milliseconds(part.of(f).quantile(q.q)) })
 		}
 	}
 }
@@ -108,7 +108,7 @@ func megabytes(n int64) string { return fmt.Sprintf("%.1f", float64(n)/1e6) }
 
 func per(total float64, n int) string { return fmt.Sprintf("%.3g", total/float64(max(1, n))) }
 
-// share shows a count, and of how many if that is more.
+// share formats a count, with the expected count if that is different.
 func share(n, of int) string {
 	if n == of {
 		return fmt.Sprint(n)

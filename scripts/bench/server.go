@@ -21,14 +21,14 @@ import (
 	"github.com/ringstore/ringstore/scripts/launch"
 )
 
-// bench is one program's directory, data and way in.
+// bench is the state of one measurement: the directory, the data and the access to the program.
 type bench struct {
 	options
 	dir       string
 	cluster   *synthetic.Cluster
 	end       time.Time     // of the last interval of the load
 	interval  time.Duration // between checkpoints
-	args      []string      // of the program, beside its configuration
+	args      []string      // additional arguments of the program
 	client    *http.Client
 	publicKey string
 	token     string
@@ -36,7 +36,7 @@ type bench struct {
 
 const checkpointDir = "checkpoints"
 
-// issue makes a key pair and a token that may write and query.
+// issue creates a key pair and a token that can write and query.
 func (b *bench) issue() error {
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -51,7 +51,7 @@ func (b *bench) issue() error {
 	return err
 }
 
-// config has only keys that cc-metric-store knows too.
+// config returns a configuration with only those keys that cc-metric-store also has.
 func (b *bench) config(addr string) ([]byte, error) {
 	type object = map[string]any
 	metrics := object{}
@@ -82,7 +82,7 @@ type server struct {
 	term sync.Once
 }
 
-// start runs a program on a free port and returns once it answers.
+// start runs a program on a free port and waits until it answers.
 func (b *bench) start(ctx context.Context, p program) (*server, error) {
 	addr, err := launch.FreeAddr()
 	if err != nil {
@@ -113,8 +113,8 @@ func (b *bench) start(ctx context.Context, p program) (*server, error) {
 	return s, nil
 }
 
-// waitReady polls with a small query: a program that has no /-/ready either
-// refuses connections or answers 503 until it has restored its data.
+// waitReady polls with a small query, because the peer may not have /-/ready. Until a program has
+// restored its data, it refuses connections or answers 503.
 func (b *bench) waitReady(ctx context.Context, s *server) error {
 	body := b.smallQuestion()
 	for {
@@ -123,23 +123,23 @@ func (b *bench) waitReady(ctx context.Context, s *server) error {
 			return nil
 		}
 		if err == nil && status != http.StatusServiceUnavailable {
-			return fmt.Errorf("a query is answered with %d", status)
+			return fmt.Errorf("query: expected status 200, got %d", status)
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.Done():
-			return errors.New("the program ended")
+			return errors.New("the program exited")
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
 }
 
-// stopTime bounds how long a program may write its last checkpoint.
+// stopTime is the maximum time for a stop, in which the program writes its last checkpoint.
 const stopTime = 5 * time.Minute
 
-// stop ends the program by SIGTERM, and by force if that takes too long. A
-// second stop does nothing but return the same.
+// stop stops the program with SIGTERM, and kills it if that takes too long. It can be called again
+// and then returns the same error.
 func (s *server) stop() error {
 	s.term.Do(func() { s.Signal(syscall.SIGTERM) })
 	select {
@@ -148,7 +148,7 @@ func (s *server) stop() error {
 		s.Kill()
 	}
 	if err := s.Err(); err != nil {
-		return fmt.Errorf("the program's end: %w", err)
+		return fmt.Errorf("the program exited: %w", err)
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// crash kills the server in each round, and compares after the next start.
+// crash kills the server once per round and compares its data after the restart.
 func crash(ctx context.Context, o options, dir string, log io.Writer) (total result, err error) {
 	random := rand.New(rand.NewPCG(o.seed, 0))
 	addr, err := configure(o, dir)
@@ -20,14 +20,14 @@ func crash(ctx context.Context, o options, dir string, log io.Writer) (total res
 	}
 	senders := newSenders(o)
 	for round := range o.rounds {
-		if senders[0].batches > mostRounds*o.hosts/2 { // anew, as the past has an end
+		if senders[0].batches > maxRounds*o.hosts/2 { // the late samples have reached the first ones: start over
 			if err := os.RemoveAll(filepath.Join(dir, checkpoints)); err != nil {
 				return total, err
 			}
 			senders = newSenders(o)
 			total.before, total.acked = total.before+total.acked, 0
 		}
-		if random.IntN(4) == 0 { // one that comes early
+		if random.IntN(4) == 0 { // also kill a server while it starts
 			s, err := start(ctx, o, dir, addr)
 			if err != nil {
 				return total, err
@@ -59,8 +59,8 @@ func newSenders(o options) (senders []*sender) {
 	return senders
 }
 
-// killOnce has all senders write until the server is killed, and compares what
-// another one has.
+// killOnce lets all senders write until it kills the server, and compares the data of the restarted
+// server.
 func killOnce(ctx context.Context, o options, dir, addr string, senders []*sender, after time.Duration) (r result, err error) {
 	s, err := start(ctx, o, dir, addr)
 	if err != nil {

@@ -10,8 +10,7 @@ import (
 	"testing"
 )
 
-// After each of 20 kills under load all that was acknowledged is there, and
-// nothing else.
+// After each of 20 kills under load, the server has all acknowledged samples, and no invented ones.
 func TestKill9(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
@@ -28,7 +27,7 @@ func TestKill9(t *testing.T) {
 	}
 }
 
-// What is lost or invented is told.
+// The comparison reports lost and invented samples.
 func TestCompares(t *testing.T) {
 	data := "[]"
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -60,11 +59,11 @@ func TestCompares(t *testing.T) {
 	f("nothing", `[]`, 1, 0)
 }
 
-// No two samples go to the same slot.
+// No two samples share a slot.
 func TestSlotsOfTheirOwn(t *testing.T) {
 	s := newSender(0, 3, 1_000_000)
 	seen := make(map[slot]bool)
-	for batch := range mostRounds * s.hosts {
+	for batch := range maxRounds * s.hosts {
 		for _, x := range s.slots(batch) {
 			if seen[x] {
 				t.Fatalf("batch %d: %+v twice", batch, x)

@@ -1,13 +1,12 @@
-// Command crash kills the server under load, again and again, and compares what
-// is there after each start with what the senders were promised.
+// Command crash repeatedly kills the server under load, and compares its data after each restart
+// with the samples that it had acknowledged.
 //
 //	go run ./scripts/crash -rounds 20
 //	go run ./scripts/crash -rounds 500 -sync always
 //
-// Each value that is sent is another one, so that a sample which nobody sent is
-// seen. A process that is killed loses nothing that was acknowledged, whatever
-// the sync mode; what a loss of power does is tested in package archive. It exits
-// with 1 if a sample was lost or invented.
+// All values are different, so that a sample that was never sent is noticed. A killed process must
+// not lose acknowledged samples in any sync mode; the tests of package archive cover power
+// failures. The exit code is 1 if a sample was lost or invented.
 package main
 
 import (
@@ -41,20 +40,20 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("crash", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&o.program, "program", "", "`file` to start instead of what is built from the source")
-	flags.IntVar(&o.rounds, "rounds", 20, "how often to kill it")
-	flags.IntVar(&o.writers, "writers", 4, "connections that write")
-	flags.IntVar(&o.hosts, "hosts", 3, "of each writer")
-	flags.StringVar(&o.sync, "sync", "", "metric-store.checkpoints.sync: always, off or a duration; empty leaves the default")
-	flags.DurationVar(&o.checkpoint, "checkpoint-interval", 200*time.Millisecond, "between checkpoints")
-	flags.DurationVar(&o.longest, "longest", 800*time.Millisecond, "the longest time until a kill")
-	flags.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of the moments")
+	flags.StringVar(&o.program, "program", "", "`file` to run instead of building ringstore from the source")
+	flags.IntVar(&o.rounds, "rounds", 20, "number of kills")
+	flags.IntVar(&o.writers, "writers", 4, "number of connections that write")
+	flags.IntVar(&o.hosts, "hosts", 3, "hosts per writer")
+	flags.StringVar(&o.sync, "sync", "", "metric-store.checkpoints.sync: always, off or a duration; empty means the default")
+	flags.DurationVar(&o.checkpoint, "checkpoint-interval", 200*time.Millisecond, "time between checkpoints")
+	flags.DurationVar(&o.longest, "longest", 800*time.Millisecond, "maximum time until a kill")
+	flags.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "seed of the random kill times")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
 	switch {
 	case flags.NArg() > 0:
-		return o, fmt.Errorf("there are no operands, but %q", flags.Args())
+		return o, fmt.Errorf("unexpected arguments %q", flags.Args())
 	case min(o.rounds, o.writers, o.hosts) < 1:
 		return o, errors.New("-rounds, -writers and -hosts must be at least 1")
 	case min(o.longest, o.checkpoint) <= 0:
@@ -87,7 +86,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	fmt.Fprintf(stdout, "%d rounds, %d of them killed while starting: %d samples acknowledged, %d lost, %d invented\n",
 		o.rounds, total.early, total.before+total.acked, total.lost, total.invented)
 	if total.lost+total.invented > 0 {
-		return errors.New("the promise is broken")
+		return errors.New("acknowledged samples were lost, or samples were invented")
 	}
 	return nil
 }

@@ -17,29 +17,29 @@ const (
 	lateEvery = 7           // batches
 	lateBy    = 6 * 60 * 60 // seconds
 
-	seconds    = 5                // of a batch
-	mostRounds = lateBy / seconds // of the hosts, until late batches come to where the others began
+	seconds   = 5                // of a batch
+	maxRounds = lateBy / seconds // per host, until late batches would reach the first samples
 )
 
-// sender writes batches, one after the other, of its hosts in turn: a few seconds
-// of one host each, and now and then old ones.
+// sender writes one batch after the other: a few seconds of one host each, of all hosts in
+// rotation, and sometimes of old times.
 type sender struct {
 	name    string
 	hosts   int
 	base    int64          // Unix seconds of the first sample
-	batches int            // that were sent
-	client  http.Client    // with a connection of its own
-	holds   map[slot]value // what was acknowledged last, or sent
+	batches int            // sent so far
+	client  http.Client    // has its own connection
+	holds   map[slot]value // everything that was sent
 }
 
-// slot is a place of the sender's.
+// slot is the place of a sample.
 type slot struct {
 	host   int
 	device string
 	second int64
 }
 
-// value is what has to be in a slot, or may be there.
+// value is the value that was sent for a slot. If it was acknowledged, the server must have it.
 type value struct {
 	number float64
 	acked  bool
@@ -53,7 +53,7 @@ func newSender(id, hosts int, base int64) *sender {
 
 func (s *sender) host(i int) string { return fmt.Sprintf("%s-%d", s.name, i) }
 
-// slots returns what batch n is about; no two have a slot in common.
+// slots returns the slots of batch n. No two batches share a slot.
 func (s *sender) slots(n int) (all []slot) {
 	host, round := n%s.hosts, n/s.hosts
 	begin := s.base + int64(round)*seconds
@@ -68,7 +68,7 @@ func (s *sender) slots(n int) (all []slot) {
 	return all
 }
 
-// number is the value of a sample, which no other one has.
+// number returns the value of a sample, which is unique.
 func number(batch, i int) float64 { return float64(batch*1000+i) + 0.25 }
 
 func (s *sender) body(n int) []byte {
@@ -83,7 +83,7 @@ func (s *sender) body(n int) []byte {
 	return b.Bytes()
 }
 
-// send writes until an answer is not 200, or there is none.
+// send writes until a request fails.
 func (s *sender) send(ctx context.Context, url string) {
 	for ctx.Err() == nil {
 		n := s.batches
@@ -111,12 +111,12 @@ func (s *sender) post(url string, body []byte) error {
 	return err
 }
 
-// result is what a comparison found.
+// result is the result of a comparison.
 type result struct {
 	acked, lost, invented int
-	early                 int    // rounds that were killed while starting
-	before                int    // samples acknowledged in directories before this one
-	example               string // of what is wrong
+	early                 int    // servers killed while they started
+	before                int    // samples acknowledged in previous directories
+	example               string // the first difference
 }
 
 func (r *result) wrong(count *int, format string, args ...any) {
@@ -125,7 +125,7 @@ func (r *result) wrong(count *int, format string, args ...any) {
 	}
 }
 
-// compare asks for all that the sender sent.
+// compare queries everything that the sender sent.
 func (s *sender) compare(url string, r *result) error {
 	last := s.base + int64(s.batches/s.hosts+2)*seconds
 	got := make(map[slot]float64)
@@ -138,7 +138,7 @@ func (s *sender) compare(url string, r *result) error {
 	}
 	for x, v := range got {
 		if must, sent := s.holds[x]; !sent || must.number != v {
-			r.wrong(&r.invented, "%s at %d, device %q: %v, sent was %+v", s.host(x.host), x.second, x.device, v, must)
+			r.wrong(&r.invented, "%s at %d, device %q: got %v, sent %+v", s.host(x.host), x.second, x.device, v, must)
 		}
 	}
 	for x, must := range s.holds {
@@ -153,7 +153,7 @@ func (s *sender) compare(url string, r *result) error {
 	return nil
 }
 
-// ask adds what there is of a host to got.
+// ask adds all values of a host to got.
 func (s *sender) ask(url string, host int, from, to int64, got map[slot]float64) error {
 	var queries []string
 	for _, d := range devices {
@@ -176,7 +176,7 @@ func (s *sender) ask(url string, host int, from, to int64, got map[slot]float64)
 		}
 	}
 	if err := json.NewDecoder(r.Body).Decode(&answer); err != nil || r.StatusCode != http.StatusOK {
-		return fmt.Errorf("a query: %s: %w", r.Status, err)
+		return fmt.Errorf("query: %s: %w", r.Status, err)
 	}
 	for i, result := range answer.Results {
 		for _, series := range result {

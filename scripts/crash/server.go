@@ -13,7 +13,7 @@ import (
 	"github.com/ringstore/ringstore/scripts/launch"
 )
 
-// metric is what is written; its frequency is a second.
+// The metric has a frequency of one second.
 const (
 	cluster     = "crash"
 	metric      = "m"
@@ -26,7 +26,7 @@ type server struct {
 	url string
 }
 
-// configure writes the configuration and returns where the server will listen.
+// configure writes the configuration and returns the address of the server.
 func configure(o options, dir string) (addr string, err error) {
 	if addr, err = launch.FreeAddr(); err != nil {
 		return "", err
@@ -67,7 +67,7 @@ func start(ctx context.Context, o options, dir, addr string) (*server, error) {
 	return &server{p, "http://" + addr}, nil
 }
 
-// ready returns when the server has restored its store.
+// ready waits until the server has restored its data.
 func (s *server) ready(ctx context.Context) error {
 	for {
 		r, err := http.Get(s.url + "/-/ready")
@@ -81,7 +81,7 @@ func (s *server) ready(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.Done():
-			return s.Explain(errors.New("the program ended by itself"))
+			return s.Explain(errors.New("the server exited"))
 		case <-time.After(2 * time.Millisecond):
 		}
 	}

@@ -1,6 +1,5 @@
-// Package launch is what the commands of scripts have in common: how they begin
-// and end, and how they build a server and run it as a process of its own. It
-// knows no request and no configuration.
+// Package launch is shared by the commands in scripts: it runs a command's main function, builds
+// ringstore, and starts and stops servers as separate processes.
 package launch
 
 import (
@@ -17,8 +16,8 @@ import (
 	"syscall"
 )
 
-// Main runs a command, whose context ends when it is told to stop, and returns
-// its exit code: 1 with an error, which goes to stderr behind the command's name.
+// Main runs a command and returns its exit code, 1 after an error. It prints the error to stderr,
+// prefixed with name. SIGINT and SIGTERM cancel the context.
 func Main(name string, run func(ctx context.Context, args []string, stdout, stderr io.Writer) error) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -30,8 +29,7 @@ func Main(name string, run func(ctx context.Context, args []string, stdout, stde
 	return 1
 }
 
-// Build builds ringstore, from the module that the working directory is in, to a
-// file.
+// Build builds ringstore from the module of the working directory.
 func Build(ctx context.Context, file string) error {
 	build := exec.CommandContext(ctx, "go", "build", "-o", file, "github.com/ringstore/ringstore/cmd/ringstore")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -40,7 +38,7 @@ func Build(ctx context.Context, file string) error {
 	return nil
 }
 
-// FreeAddr returns an address of loopback whose port nobody has at the moment.
+// FreeAddr returns a loopback address with a port that is currently unused.
 func FreeAddr() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -49,15 +47,15 @@ func FreeAddr() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// Process is a program that was started.
+// Process is a started program.
 type Process struct {
 	cmd  *exec.Cmd
-	log  string // file with what it prints
+	log  string // file with its output
 	done chan struct{}
-	err  error // how it ended, once done is closed
+	err  error // result of Wait, set before done is closed
 }
 
-// Start starts a command that prints to a file, which may be closed after that.
+// Start starts a command with its output in a file. The caller may close the file afterwards.
 func Start(cmd *exec.Cmd, log *os.File) (*Process, error) {
 	p := &Process{cmd: cmd, log: log.Name(), done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = log, log
@@ -71,33 +69,33 @@ func Start(cmd *exec.Cmd, log *os.File) (*Process, error) {
 	return p, nil
 }
 
-// PID is the process's number.
+// PID returns the process ID.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Log is the name of the file with what it prints.
+// Log returns the name of the file with the output.
 func (p *Process) Log() string { return p.log }
 
-// Done is closed when it has ended.
+// Done returns a channel that is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Err tells how it ended. It is for use after Done.
+// Err returns why the process ended, nil for exit code 0. Call it only after Done is closed.
 func (p *Process) Err() error { return p.err }
 
-// Signal sends it a signal. That it has ended already is no error.
+// Signal sends a signal. It does nothing if the process has ended.
 func (p *Process) Signal(s os.Signal) { _ = p.cmd.Process.Signal(s) }
 
-// Kill is kill -9, and returns when it has ended, as it may have before.
+// Kill sends SIGKILL and waits until the process has ended.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.done
 }
 
-// Explain adds the end of what it printed to an error.
+// Explain adds the end of the output to an error.
 func (p *Process) Explain(err error) error {
-	const most = 4000
+	const maxBytes = 4000
 	text, readErr := os.ReadFile(p.log)
 	if readErr != nil {
 		return err
 	}
-	return fmt.Errorf("%w; it printed:\n%s", err, bytes.TrimSpace(text[max(0, len(text)-most):]))
+	return fmt.Errorf("%w; output:\n%s", err, bytes.TrimSpace(text[max(0, len(text)-maxBytes):]))
 }
