@@ -102,7 +102,7 @@ func (a *Archive) oldestUnmoved(cluster string) (begin int64, ok bool) {
 			continue
 		}
 		for _, e := range entries {
-			if from := max(floorSeconds(e.earliest()), a.movedUntil[cluster]); !e.freed && from < floorSeconds(e.end) {
+			if from := max(unixtime.FloorDiv(e.earliest(), 1000), a.movedUntil[cluster]); !e.freed && from < unixtime.FloorDiv(e.end, 1000) {
 				begin = min(begin, from)
 			}
 		}
@@ -274,7 +274,7 @@ func (r *dayReader) yieldSeries(pieces []piece, yield func(parquet.Column, error
 		for i, v := range r.values {
 			t := p.begin() + int64(i)*p.block.Frequency
 			if v == v && t >= r.from && t < r.until && t > last {
-				c.Times, c.Values = append(c.Times, floorSeconds(t)), append(c.Values, v)
+				c.Times, c.Values = append(c.Times, unixtime.FloorDiv(t, 1000)), append(c.Values, v)
 				last = t
 			}
 		}
@@ -283,11 +283,4 @@ func (r *dayReader) yieldSeries(pieces []piece, yield func(parquet.Column, error
 		}
 	}
 	return true
-}
-
-func floorSeconds(ms int64) int64 {
-	if ms < 0 {
-		return (ms - 999) / 1000
-	}
-	return ms / 1000
 }

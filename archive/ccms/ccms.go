@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/memstore"
 )
 
@@ -46,9 +47,12 @@ type Summary struct {
 	Samples   int // passed to the sink
 	Refused   int // by the sink
 	Hosts     []Host
-	TornTails int      // logs that end within a record, as after a kill
-	Damaged   int      // damaged places, without TornTails
-	Damage    []Damage // the first 100 of them
+	TornTails int // logs that end within a record, as after a kill
+	Damaged   int // damaged places, without TornTails
+
+	// Damage holds the first 100 damaged places. A path is relative to the directory, and an offset
+	// is at or before the fault.
+	Damage []*disk.DamageError
 }
 
 // Host counts what was read of one host.
@@ -57,15 +61,6 @@ type Host struct {
 	Samples       int
 	From, To      int64 // Unix seconds of the oldest and the newest sample; 0 if there is none
 }
-
-// Damage is an unreadable part of a file.
-type Damage struct {
-	Path   string // relative to the directory
-	Offset int64  // bytes from the start of the file; at or before the fault
-	Reason string
-}
-
-func (d Damage) Error() string { return fmt.Sprintf("%s, byte %d: %s", d.Path, d.Offset, d.Reason) }
 
 // maxDamage is the maximum length of [Summary.Damage].
 const maxDamage = 100
@@ -95,7 +90,7 @@ func Read(ctx context.Context, fsys fs.FS, o Options, sink Sink) (Summary, error
 func (r *reader) readCluster(cluster string) error {
 	hosts, err := directories(r.fsys, cluster)
 	if err != nil {
-		r.damage(cluster, 0, err.Error())
+		r.addDamage(cluster, 0, err)
 		return r.ctx.Err()
 	}
 	for _, host := range hosts {

@@ -49,7 +49,7 @@ func TestDamage(t *testing.T) {
 		})
 	}
 	good := `{"frequency":2,"start":1000,"data":[1]}`
-	f("c/h/990.json empty", "", "c/h/990.json, byte 0: unexpected EOF")
+	f("c/h/990.json empty", "", "c/h/990.json: damaged at byte 0: unexpected EOF")
 	f("c/h/990.json null", "null", "")
 	f("c/h/990.json list", "[]", "byte 0: a level: expected an object")
 	f("c/h/990.json no members", "{}", "")

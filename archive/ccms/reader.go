@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/memstore"
 )
 
@@ -45,23 +46,23 @@ func newReader(ctx context.Context, fsys fs.FS, o Options, sink Sink) *reader {
 	return &reader{ctx: ctx, fsys: fsys, o: o, sink: sink, in: bufio.NewReaderSize(nil, bufferBytes)}
 }
 
-func (r *reader) damage(path string, offset int64, reason string) {
+func (r *reader) addDamage(path string, offset int64, err error) {
 	r.sum.Damaged++
 	if len(r.sum.Damage) < maxDamage {
-		r.sum.Damage = append(r.sum.Damage, Damage{path, offset, reason})
+		r.sum.Damage = append(r.sum.Damage, &disk.DamageError{Path: path, Offset: offset, Err: err})
 	}
 }
 
 // fileDamage records damage in the file being read.
 func (r *reader) fileDamage(offset int64, format string, args ...any) {
-	r.damage(r.path, offset, fmt.Sprintf(format, args...))
+	r.addDamage(r.path, offset, fmt.Errorf(format, args...))
 }
 
 func (r *reader) readHost(cluster, host string) error {
 	dir := cluster + "/" + host
 	files, err := hostFiles(r.fsys, dir)
 	if err != nil {
-		r.damage(dir, 0, err.Error())
+		r.addDamage(dir, 0, err)
 		return r.ctx.Err()
 	}
 	if len(files) == 0 {
@@ -107,9 +108,9 @@ func (r *reader) readFile(f file) error {
 	}
 	r.sum.Files++
 	if at, ok := errors.AsType[*atOffset](err); ok {
-		r.damage(f.path, at.offset, at.err.Error())
+		r.addDamage(f.path, at.offset, at.err)
 	} else if err != nil {
-		r.damage(f.path, 0, err.Error())
+		r.addDamage(f.path, 0, err)
 	}
 	return nil
 }

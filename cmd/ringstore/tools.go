@@ -104,7 +104,7 @@ empty checkpoint directory of its own imports by itself.`,
 
 func printSummary(w io.Writer, s ccms.Summary) {
 	for _, d := range s.Damage {
-		fmt.Fprintf(w, "damaged: %v\n", d)
+		fmt.Fprintln(w, d)
 	}
 	for _, h := range s.Hosts {
 		fmt.Fprintf(w, "%s/%s: %d samples from %s to %s\n", h.Cluster, h.Host, h.Samples,

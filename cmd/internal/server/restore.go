@@ -33,7 +33,7 @@ func (s *Server) restore(ctx context.Context) error {
 		return err
 	}
 	for _, d := range summary.Damage {
-		s.log.Warn("cannot be imported", "path", d.Path, "offset", d.Offset, "reason", d.Reason)
+		s.log.Warn("cannot be imported", "path", d.Path, "offset", d.Offset, "reason", d.Err)
 	}
 	s.log.Info("imported", "hosts", len(summary.Hosts), "files", summary.Files, "files_older_than_retention", summary.Skipped,
 		"samples", summary.Samples-summary.Refused, "refused", summary.Refused, "damaged", summary.Damaged, "torn_tails", summary.TornTails)
