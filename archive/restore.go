@@ -211,8 +211,8 @@ func (r *restorer) restoreWindows(path string, f *blockfile.File) error {
 }
 
 // restoreState passes a state to the store. Reaching the memory limit is not an error.
-func (r *restorer) restoreState(state memstore.HostState, settled bool) error {
-	err := r.store.State(state, settled)
+func (r *restorer) restoreState(state memstore.HostState, recorded bool) error {
+	err := r.store.State(state, recorded)
 	if errors.Is(err, memstore.ErrMemory) {
 		return nil
 	}
