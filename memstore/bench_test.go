@@ -110,7 +110,7 @@ func BenchmarkIngest(b *testing.B) {
 		b.ReportMetric(float64(maintenance.Nanoseconds())/float64(samples), "cpu-ns/sample-maintained")
 		b.ReportMetric(float64(size.BlockBytes)/float64(sealed), "block-B/value")
 		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(samples), "heap-B/sample")
-		b.ReportMetric(float64(size.Bytes)/float64(samples), "books-B/sample")
+		b.ReportMetric(float64(size.Bytes)/float64(samples), "accounted-B/sample")
 		runtime.KeepAlive(s)
 	}
 	b.ReportMetric(0, "ns/op")
