@@ -74,7 +74,7 @@ func checkAccount(t testing.TB, s *Store, format string, args ...any) {
 }
 
 // The memory accounting always matches the contents of the store, and is 0 for an empty one.
-func TestBooks(t *testing.T) {
+func TestAccounting(t *testing.T) {
 	devices := []Device{
 		{},
 		{Subtype: "network", SubtypeID: "eth0"},
@@ -126,7 +126,7 @@ func TestBooks(t *testing.T) {
 }
 
 // The accounting also matches after concurrent writes, seals, merges, frees and evictions.
-func TestBooksConcurrently(t *testing.T) {
+func TestAccountingConcurrently(t *testing.T) {
 	var now clock
 	now.Store(base)
 	s := newStoreFor(t, now.time, time.Hour)

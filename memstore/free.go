@@ -45,20 +45,20 @@ func (s *Store) Free(path [][]string, to int64) int {
 // freeColumns deletes columns from those windows of a lane in which they end at or before to, in
 // Unix milliseconds; the host is locked. It returns how many columns of windows it deleted.
 func (s *Store) freeColumns(h *host, l *lane, columns map[uint32]*Series, to int64) (n int) {
-	over := make(map[uint32]*Series, len(columns))
+	ended := make(map[uint32]*Series, len(columns))
 	for _, g := range slices.Clone(l.segments) {
-		clear(over)
+		clear(ended)
 		for id, sr := range columns {
 			if last, ok := g.lastOf(sr); ok && l.time(last)+sr.phase.offset <= to {
-				over[id] = sr
+				ended[id] = sr
 			}
 		}
-		if len(over) == 0 {
+		if len(ended) == 0 {
 			continue
 		}
-		n += len(over)
+		n += len(ended)
 		s.memory.add(-g.bytes())
-		g.free(over)
+		g.free(ended)
 		s.memory.add(g.bytes())
 		if g.sealed == nil && g.rows == nil {
 			s.freed.add(h, l, g)

@@ -116,7 +116,7 @@ func TestMemoryIsBounded(t *testing.T) {
 }
 
 // Windows that jobs need are evicted last, but they are evicted.
-func TestNeededWindowsGoLast(t *testing.T) {
+func TestNeededWindowsAreEvictedLast(t *testing.T) {
 	m := newSmall(t, 450_000)
 	m.needed["n1"] = 0
 	m.run(2400, "n1", "n2", "n3")
@@ -255,7 +255,7 @@ func TestOneBatchIsBounded(t *testing.T) {
 }
 
 // The accounting of an empty store is 0.
-func TestBooksEndAtNothing(t *testing.T) {
+func TestAccountingOfAnEmptyStore(t *testing.T) {
 	m := newSmall(t, 0)
 	m.run(1000, "n1", "n2")
 	for _, d := range []Device{{}, {Subtype: "network", SubtypeID: "eth0"}, {"hwthread", "1", "part", "a"}} {

@@ -49,8 +49,8 @@ func TestPrecision(t *testing.T) {
 	f("24 bits are a float32", 24, math.Pi, float64(float32(math.Pi)))
 	f("8 bits", 8, math.Pi, 0x1.92p+1)
 	f("52 bits", 52, 0x1.fffffffffffffp-1, 1)
-	f("whole numbers keep theirs", 8, 123456789012345, 123456789012345)
-	f("short decimals keep theirs", 8, 1234.5678, 1234.5678)
+	f("integers are not rounded", 8, 123456789012345, 123456789012345)
+	f("short decimals are not rounded", 8, 1234.5678, 1234.5678)
 	f("infinity", 24, math.Inf(-1), math.Inf(-1))
 	f("the largest", 24, math.MaxFloat64, math.MaxFloat64)
 }

@@ -108,7 +108,7 @@ func FuzzRecord(f *testing.F) {
 
 // If the record with the place of a series is damaged, its samples are lost. They are not given to
 // the series that had the column before.
-func TestSamplesOfWhomNobodyTold(t *testing.T) {
+func TestSamplesOfUnknownSeriesAreLost(t *testing.T) {
 	clock := func() time.Time { return time.Unix(base, 0) }
 	// An older state, with blocks only, has "load" of a thread in column 0.
 	s := newStoreFor(t, clock, time.Hour)

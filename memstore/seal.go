@@ -132,7 +132,7 @@ func (w *sealer) gather(rows [][]float64, first, n int) {
 	}
 }
 
-// decodeRows decodes a block into rows of at least so many columns.
+// decodeRows decodes a block into rows of at least the given number of columns.
 func decodeRows(rows [][]float64, b *block.Block, columns int) error {
 	width := columns
 	if n := b.Columns(); n > 0 {

@@ -218,5 +218,5 @@ func TestWhileMerging(t *testing.T) {
 	f("a late sample in the second", false, func(s *Store, l *lane) { put(t, s, l.columns[0], float64(second(l)), 7) })
 	f("the first is freed", false, func(s *Store, l *lane) { s.Free(nil, second(l)) })
 	f("the retention drops the first", false, func(s *Store, l *lane) { s.expire(l, second(l)*1000+s.retention+1000) })
-	f("another was as fast", false, func(s *Store, l *lane) { maintain(t, s) })
+	f("another merge was faster", false, func(s *Store, l *lane) { maintain(t, s) })
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // A series larger than a cache line would make every write slower.
-func TestASeriesIsOneLineOfTheCache(t *testing.T) {
+func TestSeriesFitsInACacheLine(t *testing.T) {
 	if n := unsafe.Sizeof(Series{}); n != 64 {
 		t.Errorf("%d bytes", n)
 	}

@@ -135,7 +135,7 @@ func randomVisibility(r *rand.Rand, minutes int64) Visibility {
 }
 
 // Both stores give the same answers: values, errors and statistics.
-func TestReadingSomeIsReadingAStoreOfThese(t *testing.T) {
+func TestVisibility(t *testing.T) {
 	for seed := range uint64(2) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		w := newTwins(t, r)
@@ -191,7 +191,7 @@ func TestReadingSomeIsReadingAStoreOfThese(t *testing.T) {
 
 // A restarted collector sends at other seconds of the minute. The earlier samples must not become
 // visible for a time at which they were not taken.
-func TestAPhaseThatMovesShowsNobodyElsesSample(t *testing.T) {
+func TestMovedPhaseKeepsEarlierSamplesHidden(t *testing.T) {
 	clock := int64(base)
 	s, err := New(Options{
 		Metrics:   []Metric{{Name: "load", Frequency: time.Minute}},

@@ -39,7 +39,7 @@ func TestHeaderRange(t *testing.T) {
 	f("the latest offset", block.Header{Frequency: 1000, Slots: 1}, 499)
 	f("before 1970", block.Header{Frequency: 60_000, Grid: 59_999, First: -1 << 40, Slots: 1}, 29_999)
 	f("generation 255", block.Header{Frequency: 60_000, Slots: 1, Generation: 255}, 0)
-	f("the longest", block.Header{Frequency: 60_000, Slots: block.MaxSlots}, 0)
+	f("the maximum length", block.Header{Frequency: 60_000, Slots: block.MaxSlots}, 0)
 	f("the latest second", block.Header{Frequency: 1000, First: 1<<62/1000 - 2, Slots: 1}, 0)
 	f("ten thousand years", block.Header{Frequency: 1000 * 86400 * 365 * 10_000, First: 2, Slots: 3}, 0)
 }
@@ -123,7 +123,7 @@ func TestFind(t *testing.T) {
 	dense, sparse := []uint32{0, 1, 2}, []uint32{2, 3, 7, 1000}
 	f("first of dense", dense, 0, 0)
 	f("last of dense", dense, 2, 2)
-	f("behind dense", dense, 3, none)
+	f("after dense", dense, 3, none)
 	f("far behind dense", dense, math.MaxUint32, none)
 	f("first of sparse", sparse, 2, 0)
 	f("inside of sparse", sparse, 7, 2)

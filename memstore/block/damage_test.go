@@ -170,16 +170,16 @@ func TestDamaged(t *testing.T) {
 	f("a grid of a frequency", 9, "grid", func(d *draft) { d.grid = 60_000 })
 	f("a grid of 2^64-1", 9, "grid", func(d *draft) { d.grid = math.MaxUint64 })
 	f("a first slot whose time overflows", 10, "first slot", func(d *draft) { d.first = math.MaxInt64 })
-	f("a first slot whose time is before all", 10, "first slot", func(d *draft) { d.first = math.MinInt64 })
+	f("a first slot whose time is too early", 10, "first slot", func(d *draft) { d.first = math.MinInt64 })
 	f("a last slot whose time overflows", 10, "first slot", func(d *draft) { d.first = 1<<62/60_000 - 1 })
 
-	f("the most columns that can be said", endsAt+3, "directory", func(d *draft) { d.columns = block.MaxColumns })
-	f("a column more than there is", endsAt+16, "column numbers", func(d *draft) { d.columns = 4 })
-	f("a column less than there is", endsAt+12, "column 1 of 2 has a number", func(d *draft) { d.columns = 2 })
+	f("the maximum number of columns", endsAt+3, "directory", func(d *draft) { d.columns = block.MaxColumns })
+	f("one column too many", endsAt+16, "column numbers", func(d *draft) { d.columns = 4 })
+	f("one column too few", endsAt+12, "column 1 of 2 has a number", func(d *draft) { d.columns = 2 })
 	f("the directory ends early", endsAt, "directory", func(d *draft) { d.ends, d.ids, d.offsets, d.body = d.ends[:2], nil, nil, nil })
 	f("the numbers end early", idsAt, "column numbers", func(d *draft) { d.ids, d.offsets, d.body = d.ids[:2], nil, nil })
 	f("the offsets end early", offsetsAt+2, "offset", func(d *draft) { d.offsets, d.body = d.offsets[:2], nil })
-	f("an offset without end", offsetsAt+2, "offset", func(d *draft) { d.offsets, d.body = d.offsets[:2], slices.Repeat([]byte{0xff}, 20) })
+	f("an endless offset", offsetsAt+2, "offset", func(d *draft) { d.offsets, d.body = d.offsets[:2], slices.Repeat([]byte{0xff}, 20) })
 	f("an offset of half a frequency", offsetsAt+1, "offset", func(d *draft) { d.offsets[1] = 30_000 })
 	f("an offset below minus half a frequency", offsetsAt+1, "offset", func(d *draft) { d.offsets[1] = -30_001 })
 
@@ -193,7 +193,7 @@ func TestDamaged(t *testing.T) {
 	f("numbers that descend", idsAt+4, "column 1 of 3 has a number", func(d *draft) { d.ids[1] = 0 })
 	f("a number too high", idsAt+8, "column 2 of 3 has a number", func(d *draft) { d.ids[2] = block.MaxColumns })
 	f("the number 2^32-1, then 0", idsAt+4, "column 1 of 3 has a number", func(d *draft) { d.ids[1], d.ids[2] = math.MaxUint32, 0 })
-	f("bytes behind", bodyAt+4, "after the last column", func(d *draft) { d.body = append(d.body, 0) })
+	f("bytes after the columns", bodyAt+4, "after the last column", func(d *draft) { d.body = append(d.body, 0) })
 }
 
 // A damaged column in a block with a correct checksum is an error when it is decoded. The other
@@ -219,7 +219,7 @@ func TestDamagedColumn(t *testing.T) {
 		})
 	}
 	f("of an unknown form", 7)
-	f("cut off", 0x21)
-	f("with bytes behind its values", 0x21, 2, 0)
+	f("truncated", 0x21)
+	f("with bytes after its values", 0x21, 2, 0)
 	f("of two columns", 0x21, 2, 0x21, 2)
 }

@@ -128,7 +128,7 @@ func TestPrefixCode(t *testing.T) {
 	}
 }
 
-func TestHuffmanIsOptimalWhereItIsNotCut(t *testing.T) {
+func TestHuffmanIsOptimalWithoutLimit(t *testing.T) {
 	f := func(bits uint32, counts ...uint32) {
 		t.Helper()
 		lengths := make([]uint8, len(counts))

@@ -30,7 +30,7 @@ func forwards() (order []int) {
 	return order
 }
 
-func TestAHostIsMadeOf(t *testing.T) {
+func TestSeriesOfAHost(t *testing.T) {
 	series := synthetic.New(1, 1).Series()
 	count := make(map[string]int)
 	names := make(map[synthetic.Series]bool)
