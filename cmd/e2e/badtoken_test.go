@@ -19,12 +19,12 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// badToken is a token that is refused, under a reason.
+// badToken is a token that must be refused, with the reason.
 type badToken struct{ name, token, reason string }
 
 const eddsa = `{"alg":"EdDSA","typ":"JWT"}`
 
-// badTokens are for a program that believes ownKey.
+// badTokens are for a program that accepts tokens of ownKey.
 func badTokens() []badToken {
 	good := signed(eddsa, apiClaims(nil))
 	head, rest, _ := strings.Cut(good, ".")
@@ -34,7 +34,7 @@ func badTokens() []badToken {
 	with := func(name string, value any) string { return signed(eddsa, apiClaims(map[string]any{name: value})) }
 	return []badToken{
 		{"none", "", "missing"},
-		{"garbage", "garbage-that-nobody-issued", "malformed"},
+		{"garbage", "garbage-that-is-no-token", "malformed"},
 		{"garbage in three parts", "garbage.in.parts", "malformed"},
 		{"a wrong key", authtest.NewIssuer("another").Token(claims(nil, "api")), "bad_signature"},
 		{"no signature", head + "." + payload + ".", "bad_signature"},
@@ -66,8 +66,8 @@ func badTokens() []badToken {
 	}
 }
 
-// TestBadTokens: each is refused on both doors, stores nothing, is counted
-// under its reason, leaves one audit line, and is itself in no output.
+// TestBadTokens: each bad token is refused over HTTP and NATS, stores nothing, is counted with its
+// reason, leaves one audit line, and appears in no output.
 func TestBadTokens(t *testing.T) {
 	s := newSettings(t)
 	s["main"]["jwt-public-key"] = base64.StdEncoding.EncodeToString(ownPublicKey())
@@ -128,7 +128,7 @@ func TestBadTokens(t *testing.T) {
 	}
 }
 
-// checkNoToken looks for tokens and for their parts.
+// checkNoToken fails if text contains a token or a part of one.
 func checkNoToken(t *testing.T, name, text string, tokens ...string) {
 	t.Helper()
 	for _, token := range tokens {
@@ -141,8 +141,8 @@ func checkNoToken(t *testing.T, name, text string, tokens ...string) {
 	}
 }
 
-// checkAudit reads audit lines among other output: each has its fields and no
-// others, and together they account for all refusals.
+// checkAudit checks the audit lines in an output: each has exactly its fields, and together they
+// account for all refusals.
 func checkAudit(t *testing.T, output string, refusals float64) {
 	t.Helper()
 	var sum float64
@@ -188,8 +188,8 @@ func mustJSON(v any) []byte {
 	return text
 }
 
-// TestBadTokensOnEveryPath: no path answers without a good token but the two
-// that are for probes, be it one that does not exist or a method that it is not for.
+// TestBadTokensOnEveryPath: without a good token, only the two paths for probes answer. Every other
+// path gives 401, even an unknown one or one with the wrong method.
 func TestBadTokensOnEveryPath(t *testing.T) {
 	p := serve(t, newSettings(t))
 	for _, e := range endpoints() {
@@ -210,8 +210,8 @@ func TestBadTokensOnEveryPath(t *testing.T) {
 	}
 }
 
-// TestWaysToCarryAToken: the scheme in any case, X-Auth-Token as cc-backend
-// accepts it, and nothing else.
+// TestWaysToCarryAToken: a token may come in Authorization, with the scheme in any case, or in
+// X-Auth-Token as with cc-backend, and nowhere else.
 func TestWaysToCarryAToken(t *testing.T) {
 	p := serve(t, newSettings(t), "-loglevel", "debug")
 	good, other := token("api"), token("admin")
@@ -254,7 +254,7 @@ func TestWaysToCarryAToken(t *testing.T) {
 	checkNoToken(t, "stderr", p.stderr.String(), good, other, "dXNlcjpwYXNzd29yZA==")
 }
 
-// TestWaysToCarryATokenOverNATS is the same for the header of a message.
+// TestWaysToCarryATokenOverNATS is the same for the headers of a message.
 func TestWaysToCarryATokenOverNATS(t *testing.T) {
 	p := serve(t, newSettings(t))
 	c := connect(t, p.nats)
@@ -289,8 +289,8 @@ func TestWaysToCarryATokenOverNATS(t *testing.T) {
 	}
 }
 
-// TestTokensWithoutExpiry are accepted with one warning per subject, or
-// refused if so configured.
+// TestTokensWithoutExpiry: they are accepted with one warning per subject, or refused if the
+// configuration says so.
 func TestTokensWithoutExpiry(t *testing.T) {
 	endless := func(subject string) string {
 		return issuer.Token(claims(map[string]any{"exp": nil, "sub": subject}, "api"))
@@ -323,12 +323,12 @@ func TestTokensWithoutExpiry(t *testing.T) {
 	}
 }
 
-// TestAcceptedTokensExpireInTheCacheToo: a token that was good is refused once
-// its time, with the leeway of 30 s, is over.
+// TestAcceptedTokensExpireInTheCacheToo: a cached token is refused after its expiry and the leeway
+// of 30 s.
 func TestAcceptedTokensExpireInTheCacheToo(t *testing.T) {
 	p := serve(t, newSettings(t))
 	t.Parallel() // with what else only waits
-	// Of the leeway some seconds are left, less what the test itself takes.
+	// A few seconds of the leeway are left, and the test itself takes some of them.
 	last := issuer.Token(claims(map[string]any{"exp": time.Now().Unix() - 26}, "api"))
 	status := func() int { return p.send(t, last, "POST", "/api/query", "{}").status }
 	if got := status(); got != 200 {
@@ -337,8 +337,8 @@ func TestAcceptedTokensExpireInTheCacheToo(t *testing.T) {
 	cmdtest.Eventually(t, "the end of the token", func() bool { return status() == 401 })
 }
 
-// TestSmallOrderKeysVerifyNothing: a program with such a key does not start,
-// for anybody could sign for it.
+// TestSmallOrderKeysVerifyNothing: the program does not start with such a key, as anyone could
+// forge signatures for it.
 func TestSmallOrderKeysVerifyNothing(t *testing.T) {
 	for why, key := range map[string]ed25519.PublicKey{
 		"all zeros":              make([]byte, 32),

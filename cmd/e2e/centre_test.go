@@ -35,11 +35,11 @@ var rsaSigners = sync.OnceValue(func() (s [4]*authtest.Signer) {
 	return s
 })
 
-// mallory is nobody's.
+// mallory is a key that no issuer uses.
 func mallory() *authtest.Signer { return rsaSigners()[3] }
 
-// centre is the issuers of a centre, as the example of the configuration has
-// them, with their keys in files, behind URLs and in the environment.
+// centre is a computing centre's issuers as in the example configuration, with keys in files, at
+// URLs and in the environment.
 type centre struct {
 	settings
 	directory string       // of the files
@@ -103,8 +103,7 @@ func newCentre(t testing.TB) *centre {
 	return c
 }
 
-// file puts a file where the centre's keys are, in the place of one that is
-// there, in one step.
+// file writes a file among the centre's keys, replacing an existing one atomically.
 func (c *centre) file(name string, data []byte) string {
 	path := filepath.Join(c.directory, name)
 	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
@@ -116,7 +115,7 @@ func (c *centre) file(name string, data []byte) string {
 	return path
 }
 
-// spki is a public key in DER.
+// spki returns a public key in DER.
 func spki(t testing.TB, s *authtest.Signer) []byte {
 	t.Helper()
 	der, err := x509.MarshalPKIXPublicKey(s.Public())
@@ -126,7 +125,7 @@ func spki(t testing.TB, s *authtest.Signer) []byte {
 	return der
 }
 
-// jwks is a JWK set of RSA keys.
+// jwks returns a JWK set of RSA keys.
 func jwks(signers ...*authtest.Signer) []byte {
 	var keys []jsonObject
 	for _, s := range signers {
@@ -139,7 +138,7 @@ func jwks(signers ...*authtest.Signer) []byte {
 	return mustJSON(jsonObject{"keys": keys})
 }
 
-// with returns claims with changes; nil takes one away.
+// with returns claims with changes; nil removes a claim.
 func with(claims, changes map[string]any) map[string]any {
 	claims = maps.Clone(claims)
 	for name, value := range changes {
@@ -150,7 +149,7 @@ func with(claims, changes map[string]any) map[string]any {
 	return claims
 }
 
-// audited is the last refusal of an audit log.
+// audited returns the last refusal in an audit log.
 func audited(t testing.TB, log string) (last struct {
 	Issuer, Subject, Code string
 	Roles                 []string
@@ -164,7 +163,7 @@ func audited(t testing.TB, log string) (last struct {
 	return last
 }
 
-// does tells which of query, write (to cluster fritz) and free a token may.
+// does returns the status codes of a query, a write (to cluster fritz) and a free with a token.
 func (p *program) does(t testing.TB, token string) string {
 	t.Helper()
 	var all []string

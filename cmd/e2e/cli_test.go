@@ -13,7 +13,7 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// TestExitCodes is what a supervisor sees of a real process.
+// TestExitCodes: exit codes and output as a service manager sees them.
 func TestExitCodes(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -71,7 +71,7 @@ func TestExitCodes(t *testing.T) {
 	f(2, "", "^"+missing+": no such file or directory"+advice, "check-config", "-config", missing)
 	f(2, "", `config.json: main.jwt-public-key: missing: give the issuer's Ed25519 public key \("ringstore key FILE" prints it\), `+
 		`or switch authentication off with "auth": {"disabled": true}\n$`, "-config", noKey.file(t))
-	// A start that fails ends what it had begun, as the leak check sees.
+	// After a failed start nothing is left running: the leak check would find it.
 	failing := func(stderr string, s settings) {
 		t.Helper()
 		f(1, "", stderr, "-config", s.file(t))
@@ -86,7 +86,7 @@ func TestExitCodes(t *testing.T) {
 	failing(`ringstore: auth.audit-log: open .*: is a directory\n$`, audit)
 }
 
-// TestDefaultConfigFile is config.json in the working directory.
+// TestDefaultConfigFile: the default is config.json in the working directory.
 func TestDefaultConfigFile(t *testing.T) {
 	here := func(c *exec.Cmd) { c.Dir = t.TempDir() }
 	p := launch(t, here)
@@ -99,11 +99,11 @@ func TestDefaultConfigFile(t *testing.T) {
 	p.ready(t)
 }
 
-// TestCheckConfig prints warnings, and takes nothing: no port, no directory.
+// TestCheckConfig: check-config prints warnings, opens no port and creates no directory.
 func TestCheckConfig(t *testing.T) {
 	s := newSettings(t)
 	s["main"]["jwt-public-key"] = publishedKey
-	s["somebody-else"] = map[string]any{}
+	s["another-program"] = map[string]any{}
 	file := s.file(t)
 	got := runCommand(t, nil, "check-config", "-config", file)
 	if got.code != exitOK || got.stdout != file+" is good\n" {
@@ -111,10 +111,10 @@ func TestCheckConfig(t *testing.T) {
 	}
 	for _, w := range []string{
 		"warning: " + file + ": main.jwt-public-key: is the demonstration key of ClusterCockpit: its private key is public, so anyone can create valid tokens\n",
-		"warning: " + file + ": somebody-else: ",
+		"warning: " + file + ": another-program: ",
 	} {
 		if !strings.Contains(got.stderr, w) {
-			t.Errorf("not told: %s in\n%s", w, got.stderr)
+			t.Errorf("missing: %s in\n%s", w, got.stderr)
 		}
 	}
 	if _, err := os.Stat(filepath.Dir(s.checkpoints())); !os.IsNotExist(err) {
@@ -122,7 +122,7 @@ func TestCheckConfig(t *testing.T) {
 	}
 }
 
-// TestLogging: levels, and dates only if asked for, as systemd adds its own.
+// TestLogging: levels; dates only with -logdate, as systemd adds its own.
 func TestLogging(t *testing.T) {
 	f := func(yes, no string, args ...string) {
 		t.Helper()
@@ -143,7 +143,7 @@ func TestLogging(t *testing.T) {
 	}
 }
 
-// TestMemoryCapIsLogged: which of the two caps is in force.
+// TestMemoryCapIsLogged: the log says which of the two caps applies.
 func TestMemoryCapIsLogged(t *testing.T) {
 	s := newSettings(t)
 	s["metric-store"]["memory-cap"] = 1
@@ -153,8 +153,7 @@ func TestMemoryCapIsLogged(t *testing.T) {
 	}
 }
 
-// TestGops: the agent of github.com/google/gops answers on loopback while the
-// program runs.
+// TestGops: the agent of github.com/google/gops answers on loopback while the program runs.
 func TestGops(t *testing.T) {
 	files := t.TempDir()
 	p := launch(t, func(c *exec.Cmd) { c.Env = append(c.Env, "GOPS_CONFIG_DIR="+files) }, "-config", newSettings(t).file(t), "-gops")
@@ -167,6 +166,6 @@ func TestGops(t *testing.T) {
 	conn.Close()
 	p.stopWell(t)
 	if _, err := os.Stat(portFile); !os.IsNotExist(err) {
-		t.Errorf("its file is left: %v", err)
+		t.Errorf("its file still exists: %v", err)
 	}
 }

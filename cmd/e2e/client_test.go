@@ -23,8 +23,8 @@ type httpClient struct {
 	scheme string
 }
 
-// newClient makes a client with connections of its own, for HTTPS if there is
-// something to trust. What it is answered is held against the contract.
+// newClient returns a client with connections of its own, for HTTPS if trust is not nil. It checks
+// every answer against the OpenAPI document.
 func newClient(t testing.TB, trust *tls.Config) httpClient {
 	scheme := "http"
 	if trust != nil {
@@ -36,15 +36,14 @@ func newClient(t testing.TB, trust *tls.Config) httpClient {
 	}, scheme}
 }
 
-// reply is an answer, read to its end.
+// reply is a complete answer.
 type reply struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// send does one request. An empty token sends none; further headers come as
-// name and value.
+// send sends one request, without a token if that is empty. headers are pairs of name and value.
 func (p *program) send(t testing.TB, token, method, path, body string, headers ...string) reply {
 	t.Helper()
 	r, err := p.try(token, method, path, strings.NewReader(body), headers...)
@@ -74,7 +73,7 @@ func (p *program) try(token, method, path string, body io.Reader, headers ...str
 	return reply{resp.StatusCode, resp.Header, string(got)}, err
 }
 
-// write stores line protocol of cluster alpha.
+// write writes line protocol for cluster alpha.
 func (p *program) write(t testing.TB, lines string) {
 	t.Helper()
 	if got := p.send(t, token("api"), "POST", "/api/write/?cluster=alpha", lines); got.status != 200 || got.body != "" {
@@ -89,7 +88,7 @@ func (p *program) query(t testing.TB, body string) answer {
 	return got.answer(t)
 }
 
-// samples reads one series of cluster alpha: its values by time, without nulls.
+// samples returns one series of cluster alpha: its values by time, without nulls.
 func (p *program) samples(t testing.TB, host, metric string, from, to int64) map[int64]float64 {
 	t.Helper()
 	a := p.query(t, fmt.Sprintf(`{"cluster":"alpha","from":%d,"to":%d,"queries":[{"metric":%q,"host":%q}]}`, from, to, metric, host))
@@ -110,7 +109,7 @@ func (r reply) answer(t testing.TB) answer {
 	return a
 }
 
-// failure reads the body of an error, which every error has to have.
+// failure returns the body of an error. Every error must have one.
 func (r reply) failure(t testing.TB) (f struct {
 	Status, Error string
 	Accepted      int
@@ -129,8 +128,8 @@ func (r reply) failure(t testing.TB) (f struct {
 
 var sampleLine = regexp.MustCompile(`(?m)^([a-z_]+(?:\{.*\})?) (\S+)$`)
 
-// metric returns the sum over the series of one name in /metrics that have all
-// of these labels, each as `name="value"`.
+// metric returns the sum over the series of one name in /metrics that have all of these labels,
+// each as `name="value"`.
 func (p *program) metric(t testing.TB, name string, labels ...string) float64 {
 	t.Helper()
 	got := p.send(t, token("admin"), "GET", "/metrics", "")
@@ -154,7 +153,7 @@ func (p *program) metric(t testing.TB, name string, labels ...string) float64 {
 	return sum
 }
 
-// connect opens a NATS connection of a publisher.
+// connect opens a publisher's NATS connection.
 func connect(t testing.TB, url string, options ...natsgo.Option) *natsgo.Conn {
 	t.Helper()
 	options = append(options, natsgo.NoReconnect(), natsgo.Timeout(cmdtest.Patience),
@@ -167,7 +166,7 @@ func connect(t testing.TB, url string, options ...natsgo.Option) *natsgo.Conn {
 	return c
 }
 
-// message is one with a token, if it is not empty.
+// message returns a message, with a token if that is not empty.
 func message(token, body string) *natsgo.Msg {
 	m := natsgo.NewMsg(subject)
 	if token != "" {
@@ -187,6 +186,6 @@ func publish(t testing.TB, c *natsgo.Conn, m *natsgo.Msg) {
 	}
 }
 
-// now is the present in whole minutes, so that samples of a minute's frequency
-// fall where they are written.
+// now returns the current time in whole minutes, so that samples with a frequency of one minute
+// keep their timestamps.
 func now() int64 { return time.Now().Truncate(time.Minute).Unix() }

@@ -26,9 +26,9 @@ type collected struct {
 	second int64 // of its timestamp
 }
 
-// collectorSample is two intervals of the real cc-metric-collector, moved to
-// the last minute. Each line about a disk comes a second time for another disk
-// with another value: only the ignored tag "device" tells them apart.
+// collectorSample returns two intervals of a real cc-metric-collector, moved to the last minute.
+// Each line about a disk is repeated for another disk with another value: only the tag "device",
+// ignored by default, tells them apart.
 func collectorSample(t testing.TB) (lines []collected) {
 	t.Helper()
 	data, err := os.ReadFile("../../api/lineprotocol/testdata/collector-sample.txt")
@@ -58,7 +58,7 @@ func collectorSample(t testing.TB) (lines []collected) {
 	return lines
 }
 
-// readLine takes a line without escapes apart.
+// readLine parses a line without escapes.
 func readLine(t testing.TB, text string) collected {
 	t.Helper()
 	part := strings.Split(text, " ")
@@ -80,7 +80,7 @@ func readLine(t testing.TB, text string) collected {
 	return l
 }
 
-// query asks for the line's series around its interval, and for no other.
+// query returns a query for the line's series only, around its time.
 func (l collected) query() string {
 	q := map[string]any{"metric": l.metric, "host": l.tags["hostname"], "type": l.tags["type"], "type-ids": []string{l.tags["type-id"]}}
 	if device := l.tags["device"]; device != "" {
@@ -98,8 +98,8 @@ func (l collected) query() string {
 	return string(body)
 }
 
-// TestCollectorSample: each line that a collector sends, over whatever it
-// sends, is found with its value, and counted.
+// TestCollectorSample: each line that a collector sends is counted and found with its value, over
+// every transport.
 func TestCollectorSample(t *testing.T) {
 	lines := collectorSample(t)
 	var batch strings.Builder
@@ -138,7 +138,7 @@ func TestCollectorSample(t *testing.T) {
 			before := findLines(t, p, lines)
 			p.stopWell(t)
 			if after := findLines(t, process(t, s), lines); after != before {
-				t.Error("after a restart the answers are others")
+				t.Error("after a restart the answers differ")
 			}
 		})
 	}
@@ -168,7 +168,7 @@ func TestCollectorSample(t *testing.T) {
 	})
 }
 
-// findLines asks for each line and returns all answers.
+// findLines queries each line and returns all answers.
 func findLines(t *testing.T, p *program, lines []collected) string {
 	t.Helper()
 	var all strings.Builder
@@ -191,8 +191,7 @@ func findLines(t *testing.T, p *program, lines []collected) string {
 	return all.String()
 }
 
-// asPrinted tells whether an answer's value is the one that was sent, but for
-// what is behind its 15 significant digits.
+// asPrinted reports whether an answer's value is the one that was sent, to 15 significant digits.
 func asPrinted(value, sent float64) bool { return math.Abs(value-sent) <= 5e-15*math.Abs(sent) }
 
 const (
@@ -200,7 +199,7 @@ const (
 	brokerPassword = "not-for-the-log"
 )
 
-// startBroker starts a NATS server that is none of ours.
+// startBroker starts an external NATS server.
 func startBroker(t testing.TB) *server.Server {
 	t.Helper()
 	broker, err := server.NewServer(&server.Options{
@@ -221,7 +220,7 @@ func startBroker(t testing.TB) *server.Server {
 	return broker
 }
 
-// TestTimestampUnits: one moment in s, ms, us and ns, and none for the present.
+// TestTimestampUnits: the same time in s, ms, us and ns; no timestamp means now.
 func TestTimestampUnits(t *testing.T) {
 	p := serve(t, newSettings(t))
 	second := now() - 300
@@ -237,8 +236,8 @@ func TestTimestampUnits(t *testing.T) {
 	}
 }
 
-// TestLinesOfOtherDevicesStayApart is the same metric on node, threads, a
-// socket, and two network devices, in one batch.
+// TestLinesOfOtherDevicesStayApart: one metric of hwthreads, a socket and two network devices in
+// one batch.
 func TestLinesOfOtherDevicesStayApart(t *testing.T) {
 	p := serve(t, newSettings(t))
 	second := now() - 300

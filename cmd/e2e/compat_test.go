@@ -14,7 +14,7 @@ import (
 	"github.com/ringstore/ringstore/api/rest/resttest"
 )
 
-// recorded is what cc-metric-store 1.5.4 was told and answered.
+// recorded is what cc-metric-store 1.5.4 received and answered.
 type recorded struct {
 	Metrics map[string]any
 	Lines   []string
@@ -55,8 +55,7 @@ func at(base int64, offset *regexp.Regexp, text string) string {
 	})
 }
 
-// TestRecordedCases: what cc-metric-store answered is answered here, before a
-// stop and after a start.
+// TestRecordedCases: answers are those of cc-metric-store, before and after a restart.
 func TestRecordedCases(t *testing.T) {
 	rec := readRecord(t)
 	base := time.Now().Add(-101_000*time.Second).Unix() / 600 * 600
@@ -96,8 +95,8 @@ func TestRecordedCases(t *testing.T) {
 	}
 }
 
-// TestHealthcheckAsRecorded is the example of the record's README: h1 has a
-// fresh cpu_load and an old mem_used, h2 an old cpu_load, h3 nothing.
+// TestHealthcheckAsRecorded is the example in the recording's README: h1 has a recent cpu_load and
+// an old mem_used, h2 an old cpu_load, h3 nothing.
 func TestHealthcheckAsRecorded(t *testing.T) {
 	s := newSettings(t)
 	s["metrics"] = map[string]any{"cpu_load": minute(nil), "mem_used": minute(nil), "ipc": minute("avg")}
@@ -125,8 +124,7 @@ func TestHealthcheckAsRecorded(t *testing.T) {
 		`{"h4":{"State":"full","HealthMetrics":"{\"degraded\":[],\"missing\":[]}"}}`)
 }
 
-// TestDebugAsRecorded: the subtree, per level and metric a list of windows, and
-// JSON that can be read.
+// TestDebugAsRecorded: the subtree has a list of windows per level and metric, and is valid JSON.
 func TestDebugAsRecorded(t *testing.T) {
 	p := serve(t, newSettings(t))
 	base := now() - 3600
@@ -154,8 +152,8 @@ func TestDebugAsRecorded(t *testing.T) {
 	f("hc:h2", 404, "")
 }
 
-// TestFreeAsRecorded: selectors of names and lists of names, and the number of
-// buffers as text. What was freed is gone after a restart, too.
+// TestFreeAsRecorded: selectors are names and lists of names, the answer is the number of buffers
+// as text. Freed samples are also gone after a restart.
 func TestFreeAsRecorded(t *testing.T) {
 	s := newSettings(t)
 	p := process(t, s)
@@ -188,8 +186,8 @@ func TestFreeAsRecorded(t *testing.T) {
 	}
 }
 
-// TestAnswersAreJSON holds for every endpoint that answers JSON: the real
-// program's debug output was not.
+// TestAnswersAreJSON: every endpoint that answers JSON answers valid JSON. cc-metric-store's debug
+// output is not.
 func TestAnswersAreJSON(t *testing.T) {
 	p := serve(t, newSettings(t))
 	p.write(t, fmt.Sprintf("cpu_load,hostname=n1 value=0.0004 %d\ncpu_load,hostname=n2 value=1e300 %d", now()-60, now()-60))

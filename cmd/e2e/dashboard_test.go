@@ -19,10 +19,10 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// expression is one of PromQL and where it stands.
+// expression is a PromQL expression and where it is used.
 type expression struct{ where, expr string }
 
-// alertsFile is what Prometheus reads of rule files, as far as ours need it.
+// alertsFile is Prometheus' rule file, as far as ours uses it.
 type alertsFile struct {
 	Groups []struct {
 		Name  string
@@ -38,7 +38,7 @@ const (
 	alertsPath    = "../../configs/alerts.yml"
 )
 
-// alerts returns the conditions of all alerting rules.
+// alerts returns the conditions of all alerts.
 func alerts(t testing.TB) (all []expression) {
 	t.Helper()
 	f, err := os.Open(alertsPath)
@@ -63,8 +63,8 @@ func alerts(t testing.TB) (all []expression) {
 	return all
 }
 
-// dashboard returns the queries of all panels and variables. What Grafana puts in
-// is there: all instances, and a time for rates.
+// dashboard returns the queries of all panels and variables, with Grafana's variables replaced: all
+// instances, and an interval for rates.
 func dashboard(t testing.TB, rates time.Duration) (all []expression) {
 	t.Helper()
 	data, err := os.ReadFile(dashboardPath)
@@ -87,7 +87,7 @@ func dashboard(t testing.TB, rates time.Duration) (all []expression) {
 	grafana := strings.NewReplacer("$instance", ".*", "$__rate_interval", model.Duration(rates).String())
 	for _, p := range board.Panels {
 		if p.Type != "row" && len(p.Targets) == 0 {
-			t.Errorf("panel %q asks nothing", p.Title)
+			t.Errorf("panel %q has no query", p.Title)
 		}
 		for _, target := range p.Targets {
 			all = append(all, expression{p.Title, grafana.Replace(target.Expr)})
@@ -102,7 +102,7 @@ func dashboard(t testing.TB, rates time.Duration) (all []expression) {
 	return all
 }
 
-// families parses /metrics.
+// families returns the metrics at /metrics.
 func (p *program) families(t testing.TB) map[string]*dto.MetricFamily {
 	t.Helper()
 	got := p.send(t, token("support"), "GET", "/metrics", "")
@@ -114,8 +114,8 @@ func (p *program) families(t testing.TB) map[string]*dto.MetricFamily {
 	return all
 }
 
-// complete runs a server with everything that has metrics: NATS from a stream,
-// publishers with tokens, and a source of jobs.
+// complete runs a server with everything that exports metrics: a NATS stream, publishers with
+// tokens, and a job source.
 func complete(t *testing.T) *program {
 	s := jobSettings(t, ccbackendtest.New(t, now())).natsAt(map[string]any{"embedded": map[string]any{"listen": "127.0.0.1:0"}},
 		map[string]any{"subscribe-to": subject, "cluster-tag": "alpha", "stream": "METRICS", "durable": "ringstore"})
@@ -128,13 +128,13 @@ func complete(t *testing.T) *program {
 	return p
 }
 
-// The dashboard and the alerts ask for metrics that a server has, by labels that
-// these have.
+// TestDashboardAndAlertsNameMetricsThatExist: every metric and label in the dashboard and the
+// alerts exists.
 func TestDashboardAndAlertsNameMetricsThatExist(t *testing.T) {
 	families := complete(t).families(t)
 	all := append(dashboard(t, 5*time.Minute), alerts(t)...)
 	if len(all) < 60 {
-		t.Errorf("%d expressions are found", len(all))
+		t.Errorf("only %d expressions were found", len(all))
 	}
 	asked := make(map[string]bool)
 	for _, e := range all {
@@ -177,16 +177,15 @@ func TestDashboardAndAlertsNameMetricsThatExist(t *testing.T) {
 	}
 	for _, prefix := range []string{"ingest", "auth", "http", "store", "journal", "checkpoint", "archive", "nats", "jobs"} {
 		if !slices.ContainsFunc(all, func(e expression) bool { return strings.Contains(e.expr, "ringstore_"+prefix+"_") }) {
-			t.Errorf("nothing is shown of %s", prefix)
+			t.Errorf("no expression uses a metric of %s", prefix)
 		}
 	}
 	if len(asked) < 50 {
-		t.Errorf("only %d metrics are asked for", len(asked))
+		t.Errorf("only %d metrics are used", len(asked))
 	}
 }
 
-// familyOf finds the family that a series belongs to: of a histogram it has a
-// suffix.
+// familyOf returns the family of a series, whose name has a suffix if it is of a histogram.
 func familyOf(families map[string]*dto.MetricFamily, name string) *dto.MetricFamily {
 	if f := families[name]; f != nil && f.GetType() != dto.MetricType_HISTOGRAM {
 		return f

@@ -16,8 +16,8 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// TestDemo: one command without files; every line that it prints for copying
-// works as printed; Ctrl-C ends it, and nothing of it is left.
+// TestDemo: the demo needs no files; every command that it prints works as printed; Ctrl-C stops it
+// and leaves nothing behind.
 func TestDemo(t *testing.T) {
 	temporary := t.TempDir()
 	p := launch(t, func(c *exec.Cmd) {
@@ -25,12 +25,12 @@ func TestDemo(t *testing.T) {
 		c.Env = append(c.Env, "TMPDIR="+temporary)
 	}, "demo", "-addr", "127.0.0.1:0", "-nats", "127.0.0.1:0")
 	tokens := p.demoTokens(t)
-	screen := p.stdout.String()
+	banner := p.stdout.String()
 	if n := entries(t, temporary); n != 1 {
 		t.Errorf("%d temporary directories", n)
 	}
 	t.Run("tokens", func(t *testing.T) { checkDemoTokens(t, p, tokens) })
-	t.Run("curl", func(t *testing.T) { checkDemoLines(t, screen) })
+	t.Run("curl", func(t *testing.T) { checkDemoLines(t, banner) })
 	p.signal(t, syscall.SIGINT)
 	if code := p.wait(t); code != exitOK {
 		t.Errorf("exit code %d: %s", code, p.stderr.String())
@@ -39,24 +39,24 @@ func TestDemo(t *testing.T) {
 		t.Errorf("%d temporary directories are left", n)
 	}
 	if got := p.stderr.String(); regexp.MustCompile(`level=(WARN|ERROR)`).MatchString(got) {
-		t.Errorf("a newcomer is shown:\n%s", got)
+		t.Errorf("warnings or errors in the log:\n%s", got)
 	}
 	checkNoToken(t, "stderr", p.stderr.String(), slices.Collect(maps.Values(tokens))...)
 }
 
-// demoTokens waits for a demo's screen and returns the tokens on it, by role.
+// demoTokens waits for a demo's banner and returns the tokens in it, by role.
 func (p *program) demoTokens(t testing.TB) map[string]string {
 	t.Helper()
-	cmdtest.Eventually(t, "the demo's screen", func() bool {
+	cmdtest.Eventually(t, "the demo's banner", func() bool {
 		if p.hasEnded() {
 			t.Fatalf("exit code %d: %s", p.code, p.stderr.String())
 		}
 		return strings.Contains(p.stdout.String(), "Press Ctrl-C to stop the demo.")
 	})
-	screen := p.stdout.String()
-	p.url = regexp.MustCompile(`HTTP  (\S+)`).FindStringSubmatch(screen)[1]
+	banner := p.stdout.String()
+	p.url = regexp.MustCompile(`HTTP  (\S+)`).FindStringSubmatch(banner)[1]
 	tokens := make(map[string]string)
-	for _, m := range tokenLine.FindAllStringSubmatch(screen, -1) {
+	for _, m := range tokenLine.FindAllStringSubmatch(banner, -1) {
 		tokens[m[1]] = m[2]
 	}
 	return tokens
@@ -73,8 +73,7 @@ func entries(t testing.TB, directory string) int {
 
 var tokenLine = regexp.MustCompile(`(?m)^  (admin|api|user) +(\S+)$`)
 
-// checkDemoTokens tries the three tokens, on a demo that pushes by itself over
-// both doors.
+// checkDemoTokens tries the three tokens. The demo itself writes over HTTP and NATS.
 func checkDemoTokens(t *testing.T, p *program, tokens map[string]string) {
 	f := func(role, method, path, body string, status int) {
 		t.Helper()
@@ -96,15 +95,14 @@ func checkDemoTokens(t *testing.T, p *program, tokens map[string]string) {
 	}
 }
 
-// checkDemoLines runs the printed lines as a newcomer does, and looks at what
-// they answer.
-func checkDemoLines(t *testing.T, screen string) {
+// checkDemoLines runs the printed commands and checks their answers.
+func checkDemoLines(t *testing.T, banner string) {
 	for _, program := range []string{"bash", "curl"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("the printed lines are not run: %v", err)
+			t.Skipf("the printed commands cannot be run: %v", err)
 		}
 	}
-	values := func(results, least int) func(string) error {
+	values := func(results, minValues int) func(string) error {
 		return func(out string) error {
 			var a answer
 			if err := json.Unmarshal([]byte(out), &a); err != nil {
@@ -114,8 +112,8 @@ func checkDemoLines(t *testing.T, screen string) {
 				return fmt.Errorf("%d results, want %d", len(a.Results), results)
 			}
 			for _, r := range a.Results {
-				if len(r) != 1 || r[0].Error != nil || len(r[0].ByTime()) < least {
-					return fmt.Errorf("not %d values in %+v", least, r)
+				if len(r) != 1 || r[0].Error != nil || len(r[0].ByTime()) < minValues {
+					return fmt.Errorf("fewer than %d values in %+v", minValues, r)
 				}
 			}
 			return nil
@@ -141,9 +139,9 @@ func checkDemoLines(t *testing.T, screen string) {
 		contains(`"node01":{"State":"full"`, `"node02":{"State":"full"`),
 		contains("ringstore_store_hosts 5\n", `ringstore_ingest_samples_total{transport="nats"}`),
 	}
-	lines := regexp.MustCompile(`(?m)^curl .*$`).FindAllString(screen, -1)
+	lines := regexp.MustCompile(`(?m)^curl .*$`).FindAllString(banner, -1)
 	if len(lines) != len(wants) {
-		t.Fatalf("%d lines are printed, %d are known", len(lines), len(wants))
+		t.Fatalf("%d commands are printed, want %d", len(lines), len(wants))
 	}
 	for i, line := range lines {
 		out, err := exec.Command("bash", "-c", line).Output()
@@ -156,8 +154,8 @@ func checkDemoLines(t *testing.T, screen string) {
 	}
 }
 
-// TestDemoKeepsItsDirectory if it was given one, and takes other ports where
-// the usual ones are in use.
+// TestDemoKeepsItsDirectory: a directory given with -dir stays; ports in use are replaced by free
+// ones.
 func TestDemoKeepsItsDirectory(t *testing.T) {
 	first := serve(t, newSettings(t))
 	directory := t.TempDir()
@@ -169,11 +167,11 @@ func TestDemoKeepsItsDirectory(t *testing.T) {
 		p := launch(t, nil, args...)
 		p.ready(t)
 		if p.url == first.url || p.nats == first.nats {
-			t.Error("a port that is in use")
+			t.Error("a port in use was not replaced")
 		}
 		p.stopWell(t)
 	}
 	if entries(t, directory) == 0 {
-		t.Error("nothing is there")
+		t.Error("the directory is empty")
 	}
 }

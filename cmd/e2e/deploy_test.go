@@ -12,8 +12,8 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// mounted is a directory of secrets as the kubelet makes it: links to links to
-// files, of which the middle one is swapped when the secret changes.
+// mounted is a directory of secrets as the kubelet mounts it: links to a link to files. The link in
+// the middle is replaced when the secret changes.
 type mounted struct {
 	directory string
 	version   int
@@ -40,8 +40,8 @@ func (m *mounted) mount(t *testing.T, files map[string][]byte) {
 	must(os.Rename(filepath.Join(m.directory, "..data.new"), filepath.Join(m.directory, "..data")))
 }
 
-// TestDeployment: the configuration of the deployments starts, and takes a key
-// that is replaced in the mounted secret without a restart.
+// TestDeployment: the server starts with the configuration for containers, and uses a key that is
+// replaced in the mounted secret without a restart.
 func TestDeployment(t *testing.T) {
 	text, err := os.ReadFile("../../configs/deploy/config.json")
 	if err != nil {

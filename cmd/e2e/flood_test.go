@@ -20,16 +20,16 @@ import (
 	"github.com/ringstore/ringstore/auth/authtest"
 )
 
-// flood is what many connections ask for at once, and how often a second. It is
-// sent by a process of its own that gives way to all others, as it would come from
-// other machines: not as quickly as is asked for, where this one has no time.
+// flood is a number of requests per second over many connections. A process with the lowest
+// priority sends it, so that it takes no CPU time from the server, as if it came from other
+// machines. On a busy machine it is slower than Rate.
 type flood struct {
 	Addr, Path string
 	Tokens     []string // in turn; an empty one is none
 	Rate       int
 }
 
-// flooded is what came of it: how many answers of which status.
+// flooded is the result of a flood: the number of answers by status.
 type flooded struct {
 	Answers map[int]int
 	Took    time.Duration
@@ -44,7 +44,7 @@ func (f flooded) rate() float64 {
 	return float64(sent) / f.Took.Seconds()
 }
 
-// tokensOfAFlood are tokens of which a fifth are forgeries that are well shaped.
+// tokensOfAFlood returns bad tokens. A fifth of them are well-formed forgeries.
 func tokensOfAFlood(c *centre) (tokens []string) {
 	when := time.Now()
 	user := authtest.KeycloakUser(when, realm, "jupyter", "alice", "hpc-admin")
@@ -59,11 +59,11 @@ func tokensOfAFlood(c *centre) (tokens []string) {
 	return tokens
 }
 
-// asFlood in the environment makes the test's binary send the flood that stdin
-// tells of, until that ends.
+// asFlood in the environment makes the test binary send the flood that it reads from stdin, until
+// stdin ends.
 const asFlood = "RINGSTORE_TEST_FLOOD"
 
-// during starts a flood, and returns what came of it while f ran.
+// during sends a flood while do runs, and returns the result.
 func (f flood) during(t *testing.T, do func()) (got flooded) {
 	t.Helper()
 	args := []string{os.Args[0]}
@@ -88,7 +88,7 @@ func (f flood) during(t *testing.T, do func()) (got flooded) {
 		t.Error(err)
 	}
 	answers := json.NewDecoder(out)
-	if err := answers.Decode(&got); err != nil { // it has begun
+	if err := answers.Decode(&got); err != nil { // the flood has begun
 		t.Error(err)
 	}
 	do()
@@ -102,7 +102,7 @@ func (f flood) during(t *testing.T, do func()) (got flooded) {
 	return got
 }
 
-// floodMain sends what stdin tells of.
+// floodMain sends the flood that it reads from stdin.
 func floodMain(stdin io.Reader, stdout io.Writer) error {
 	var f flood
 	in := json.NewDecoder(stdin)
@@ -136,8 +136,8 @@ func floodMain(stdin io.Reader, stdout io.Writer) error {
 	return json.NewEncoder(stdout).Encode(got)
 }
 
-// connection sends one connection's part, evenly between those of the others and each
-// request after the answer before, and counts the answers by status.
+// connection sends the requests of one connection, evenly spaced between those of the others, each
+// after the previous answer. It counts answers by status.
 func (f flood) connection(n, of int, begin time.Time, ended *atomic.Bool) (map[int]int, error) {
 	conn, err := net.Dial("tcp", f.Addr)
 	if err != nil {
@@ -166,9 +166,8 @@ func (f flood) connection(n, of int, begin time.Time, ended *atomic.Bool) (map[i
 	return answers, nil
 }
 
-// TestFlood: under a flood of bad tokens no bad one is let in, every good one
-// that is remembered is, and memory does not grow with the flood. How many came
-// and what they cost the good ones is logged.
+// TestFlood: under a flood of bad tokens, no bad token is accepted, every cached good token is, and
+// memory does not grow. The rate of the flood and the latency of good requests are logged.
 func TestFlood(t *testing.T) {
 	c := newCentre(t)
 	p := process(t, c.settings)
@@ -220,7 +219,7 @@ func TestFlood(t *testing.T) {
 	t.Logf("%.0f bad tokens a second, answers %v; p99 of a good request %v, with %.0f requests a second without tokens %v, alone %v; heap %.1f MB, before %.1f MB",
 		bad.rate(), bad.Answers, storm, probes.rate(), probed, calm, after/1e6, before/1e6)
 	if bad.Answers[http.StatusUnauthorized] == 0 {
-		t.Error("nothing was refused")
+		t.Error("no token was refused")
 	}
 	for status, n := range bad.Answers {
 		if status != http.StatusUnauthorized && status != http.StatusServiceUnavailable {

@@ -14,18 +14,18 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// smallDisk makes the checkpoint directory's disk full, and gives room again.
+// smallDisk fills the disk of the checkpoint directory and frees it again.
 type smallDisk struct {
 	full, room func(p *program)
 }
 
-// tmpfs is a disk of its own for the directory, if the test may mount one.
+// tmpfs mounts a small disk at the directory, if the test may. Otherwise it returns why not.
 func tmpfs(t *testing.T, dir string) (smallDisk, string) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=2m"); err != nil {
-		return smallDisk{}, fmt.Sprint("no tmpfs may be mounted: ", err)
+		return smallDisk{}, fmt.Sprint("cannot mount a tmpfs: ", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
@@ -52,7 +52,7 @@ func tmpfs(t *testing.T, dir string) (smallDisk, string) {
 	}, ""
 }
 
-// fileSize limits how long the process's files may become.
+// fileSize limits the size of the process's files.
 func fileSize(t *testing.T) smallDisk {
 	limit := func(p *program, bytes uint64) {
 		if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: bytes, Max: unix.RLIM_INFINITY}, nil); err != nil {
@@ -65,8 +65,8 @@ func fileSize(t *testing.T) smallDisk {
 	}
 }
 
-// TestFullDisk: writes are 503 and say why, queries go on, it recovers by itself
-// when there is room, and after a kill -9 all that was acknowledged is there.
+// TestFullDisk: writes get 503 with a reason, queries continue, the server recovers by itself when
+// there is space, and after a kill -9 all acknowledged samples are there.
 func TestFullDisk(t *testing.T) {
 	run := func(t *testing.T, s settings, d smallDisk) {
 		p := process(t, s)

@@ -36,8 +36,8 @@ func gzipped(t testing.TB, data []byte) string {
 	return b.String()
 }
 
-// TestHostileRequests are what no client sends: each is answered with what was
-// wrong, and the next request is none the worse.
+// TestHostileRequests: each malformed request is answered with what is wrong, and does not affect
+// the next one.
 func TestHostileRequests(t *testing.T) {
 	s := newSettings(t)
 	s["limits"] = map[string]any{"body-bytes": 1 << 20, "hosts": 20, "devices-per-host": 10, "name-bytes": 64}
@@ -133,8 +133,8 @@ func TestHostileRequests(t *testing.T) {
 	}
 }
 
-// TestHostileConnections: clients that stall, break off or talk nonsense keep
-// nobody else from an answer, and leave nothing behind.
+// TestHostileConnections: clients that stall, disconnect or send garbage do not affect others, and
+// leave no goroutines behind.
 func TestHostileConnections(t *testing.T) {
 	p := serve(t, newSettings(t))
 	before := runtime.NumGoroutine()
@@ -188,11 +188,11 @@ func TestHostileConnections(t *testing.T) {
 	for _, c := range open {
 		c.Close()
 	}
-	cmdtest.Eventually(t, "the end of what served them", func() bool { return runtime.NumGoroutine() <= before+10 })
+	cmdtest.Eventually(t, "the end of the goroutines that served them", func() bool { return runtime.NumGoroutine() <= before+10 })
 }
 
-// TestClientThatStallsAStop is broken off when the time is over: the stop is
-// a good one, with a checkpoint, and says what it did.
+// TestClientThatStallsAStop: its request is cancelled after the drain time, the stop writes a
+// checkpoint and succeeds, and the log says so.
 func TestClientThatStallsAStop(t *testing.T) {
 	file := newSettings(t).file(t)
 	cfg, err := setup.Load(file)
@@ -219,23 +219,23 @@ func TestClientThatStallsAStop(t *testing.T) {
 		}
 		broken <- err
 	}()
-	fmt.Fprint(write, "cpu_load,hostname=n2 value=1") // and no more
+	fmt.Fprint(write, "cpu_load,hostname=n2 value=1") // no more follows
 	if err := s.Stop(); err != nil {
 		t.Errorf("stop: %v", err)
 	}
 	write.CloseWithError(context.Canceled)
 	if err := <-broken; err == nil || err.Error() == "acknowledged" {
-		t.Errorf("the submission: %v", err)
+		t.Errorf("the write: %v", err)
 	}
 	for _, want := range []string{`msg="requests in flight were cancelled" transport=http after=50ms`, `msg="checkpoint written"`, "hosts=1"} {
 		if !strings.Contains(stderr.String(), want) {
-			t.Errorf("not told: %s in\n%s", want, stderr.String())
+			t.Errorf("missing: %s in\n%s", want, stderr.String())
 		}
 	}
 }
 
-// TestEmbeddedNATSGivesNothingAway: the headers of others' messages hold their
-// tokens, so publishers may only publish, and only what is subscribed to.
+// TestEmbeddedNATSGivesNothingAway: headers of messages hold tokens, so publishers cannot
+// subscribe, and publish only to subjects that the server subscribes to.
 func TestEmbeddedNATSGivesNothingAway(t *testing.T) {
 	p := serve(t, newSettings(t))
 	complaints := make(chan error, 16)

@@ -13,12 +13,10 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// recordings are the directories that cc-metric-store wrote, beside what it had
-// acknowledged; see archive/ccms/testdata.
+// recordings holds directories written by cc-metric-store, with the lines that it had acknowledged.
 const recordings = "../../archive/ccms/testdata"
 
-// importing returns settings for a recording: its frequency, and a retention that
-// reaches back to it.
+// importing returns settings for a recording with this frequency. The retention reaches back to it.
 func importing(t *testing.T, frequency int) settings {
 	s := newSettings(t)
 	s["metric-store"]["retention-in-memory"] = "876000h"
@@ -29,7 +27,7 @@ func importing(t *testing.T, frequency int) settings {
 	return s
 }
 
-// checkImported asks for each sample of the recording.
+// checkImported queries each sample of the recording.
 func checkImported(t *testing.T, p *program, recording string, precision float64) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(recordings, recording, "lines.txt"))
@@ -64,11 +62,11 @@ func checkImported(t *testing.T, p *program, recording string, precision float64
 		n++
 	}
 	if n < 50 {
-		t.Errorf("only %d samples were asked for", n)
+		t.Errorf("only %d samples were compared", n)
 	}
 }
 
-// TestFirstStartImports: who replaces the binary keeps the history, once.
+// TestFirstStartImports: the first start imports what cc-metric-store left, later ones do not.
 func TestFirstStartImports(t *testing.T) {
 	f := func(recording string, frequency int, precision float64) {
 		t.Helper()
@@ -80,7 +78,7 @@ func TestFirstStartImports(t *testing.T) {
 		p := serve(t, s)
 		checkImported(t, p, recording, precision)
 		if !strings.Contains(p.stderr.String(), "imported") {
-			t.Errorf("not told: %s", p.stderr.String())
+			t.Errorf("no log line: %s", p.stderr.String())
 		}
 		p.stopWell(t)
 		again := serve(t, s)
@@ -96,14 +94,14 @@ func TestFirstStartImports(t *testing.T) {
 	f("bin-60s", 60, 1e-6)
 }
 
-// TestImportCommand: a directory of anywhere, into a server that is stopped.
+// TestImportCommand: import takes any directory, and needs a stopped server.
 func TestImportCommand(t *testing.T) {
 	s := importing(t, 60)
 	p := serve(t, s)
 	second := now() - 120
 	p.write(t, fmt.Sprintf("cpu_load,hostname=other value=1 %d", second))
 	if code := launch(t, nil, "import", "-config", s.file(t), filepath.Join(recordings, "bin-60s")).wait(t); code != exitFailure {
-		t.Errorf("beside a running server: exit code %d", code)
+		t.Errorf("next to a running server: exit code %d", code)
 	}
 	p.stopWell(t)
 	got := runCommand(t, nil, "import", "-config", s.file(t), filepath.Join(recordings, "bin-60s"))
@@ -113,15 +111,15 @@ func TestImportCommand(t *testing.T) {
 	again := serve(t, s)
 	checkImported(t, again, "bin-60s", 1e-6)
 	if values := again.samples(t, "other", "cpu_load", second-60, second+60); len(values) != 1 {
-		t.Errorf("what was there before: %v", values)
+		t.Errorf("samples from before the import: %v", values)
 	}
 	if got := runCommand(t, nil, "import", "-config", s.file(t), "/no such directory"); got.code != exitFailure {
 		t.Errorf("%+v", got)
 	}
 }
 
-// TestVerify: what is sound is counted, what is damaged is told with its place,
-// and nothing changes.
+// TestVerify: verify counts blocks and values, reports damage with its position, and changes
+// nothing.
 func TestVerify(t *testing.T) {
 	s := newSettings(t)
 	p := serve(t, s)

@@ -10,9 +10,8 @@ import (
 	"github.com/ringstore/ringstore/auth/authtest"
 )
 
-// TestIssuers: tokens shaped as their issuers make them are accepted with the
-// right principal and roles over REST, and with one thing wrong refused for the
-// right reason.
+// TestIssuers: tokens in the form of each issuer are accepted with the right principal and roles.
+// With one thing wrong they are refused for the right reason.
 func TestIssuers(t *testing.T) {
 	c := newCentre(t)
 	log := filepath.Join(t.TempDir(), "audit.log")
@@ -62,12 +61,12 @@ func TestIssuers(t *testing.T) {
 	}
 	cc := authtest.CCBackend(now, "alice", "admin")
 	bad("cc-backend, another key", authtest.NewSigner("EdDSA", "").Token(cc), "bad_signature")
-	bad("cc-backend, an iss that nobody has", c.cc.Token(with(cc, m{"iss": "cc-backend"})), "unknown_issuer")
+	bad("cc-backend, an unknown iss", c.cc.Token(with(cc, m{"iss": "cc-backend"})), "unknown_issuer")
 	bad("cc-backend, an empty iss", c.cc.Token(with(cc, m{"iss": ""})), "unknown_issuer")
 	bad("cc-backend, expired", c.cc.Token(with(cc, m{"exp": now.Unix() - 60})), "expired")
 	bad("cc-backend, roles as a string", c.cc.Token(with(cc, m{"roles": "admin"})), "bad_claims")
 	bad("cc-backend, good for a year", c.cc.Token(with(cc, m{"exp": now.AddDate(1, 0, 0).Unix()})), "too_long_lived")
-	bad("Keycloak, for somebody else", c.keycloak.Token(with(user, m{"aud": "account"})), "wrong_audience")
+	bad("Keycloak, for another audience", c.keycloak.Token(with(user, m{"aud": "account"})), "wrong_audience")
 	bad("Keycloak, of another client", c.keycloak.Token(with(user, m{"azp": "game"})), "wrong_party")
 	bad("Keycloak, an ID token", c.keycloak.Token(with(user, m{"typ": "ID"})), "wrong_type")
 	bad("Keycloak, no typ", c.keycloak.Token(with(user, m{"typ": nil})), "wrong_claim")
@@ -89,8 +88,8 @@ func TestIssuers(t *testing.T) {
 	bad("Entra, a forgery", mallory().Named("e1").Token(v2), "bad_signature")
 }
 
-// TestClustersOverREST: who is restricted to clusters writes there and nowhere
-// else, and the other lines of the batch are stored.
+// TestClustersOverREST: a principal restricted to clusters can write to these only; other lines of
+// a batch are rejected.
 func TestClustersOverREST(t *testing.T) {
 	c := newCentre(t)
 	log := filepath.Join(t.TempDir(), "audit.log")
@@ -110,7 +109,7 @@ func TestClustersOverREST(t *testing.T) {
 		if a := audited(t, log); a.Code != "other_cluster" || a.Subject != "ingestion-bot" {
 			t.Errorf("audited: %+v", a)
 		}
-		// Who may write everywhere makes the keys known.
+		// A principal without a restriction makes the series known.
 		if got := p.send(t, c.cc.Token(authtest.CCBackend(when, "a", "api")), "POST", "/api/write/", line("alex")); got.status != 200 {
 			t.Fatalf("%d %s", got.status, got.body)
 		}

@@ -11,8 +11,8 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// Users see a job as soon as its start is published, until its end is, and who
-// may only write samples cannot grant anybody a node.
+// TestJobEventsOverNATS: users see a job's samples from its published start to its published end. A
+// publisher that may only write samples cannot publish jobs.
 func TestJobEventsOverNATS(t *testing.T) {
 	s := newSettings(t).natsAt(map[string]any{"embedded": map[string]any{"listen": "127.0.0.1:0"}},
 		map[string]any{"subscribe-to": subject, "cluster-tag": "alpha"})
@@ -30,7 +30,7 @@ func TestJobEventsOverNATS(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	tell := func(token, function, event string) {
+	emit := func(token, function, event string) {
 		t.Helper()
 		m := natsgo.NewMsg("cc.job.event")
 		m.Header.Set("Authorization", "Bearer "+token)
@@ -46,11 +46,11 @@ func TestJobEventsOverNATS(t *testing.T) {
 	job := func(user string, start int64) string {
 		return fmt.Sprintf(`{"jobId":7,"user":%q,"project":"p","cluster":"alpha","startTime":%d,"resources":[{"hostname":"n1"}]}`, user, start)
 	}
-	tell(as("mallory", "api"), "start_job", job("mallory", begin))
+	emit(as("mallory", "api"), "start_job", job("mallory", begin))
 	cmdtest.Eventually(t, "it is refused", func() bool { return p.metric(t, "ringstore_nats_refused_total", "subject", "cc.job.event") == 1 })
-	tell(as("slurmctld"), "start_job", job("ann", begin+600))
+	emit(as("slurmctld"), "start_job", job("ann", begin+600))
 	cmdtest.Eventually(t, "the job is seen", func() bool { return sees("ann") == 50 })
-	tell(as("slurmctld"), "stop_job", fmt.Sprintf(`{"jobId":7,"cluster":"alpha","startTime":%d,"stopTime":%d,"jobState":"timeout"}`, begin+600, begin+1200))
+	emit(as("slurmctld"), "stop_job", fmt.Sprintf(`{"jobId":7,"cluster":"alpha","startTime":%d,"stopTime":%d,"jobState":"timeout"}`, begin+600, begin+1200))
 	cmdtest.Eventually(t, "its end is known", func() bool { return sees("ann") == 10 })
 	if n := sees("mallory"); n != 0 {
 		t.Errorf("mallory sees %d", n)

@@ -14,7 +14,7 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// jobSettings ask a stand-in for cc-backend every second.
+// jobSettings returns settings that poll a fake cc-backend every second.
 func jobSettings(t *testing.T, server *ccbackendtest.Server) settings {
 	t.Setenv("RINGSTORE_TEST_TOKEN", ccbackendtest.Token)
 	s := newSettings(t)
@@ -23,12 +23,12 @@ func jobSettings(t *testing.T, server *ccbackendtest.Server) settings {
 	return s
 }
 
-// as returns a token of a user.
+// as returns a token for a user with roles.
 func as(user string, roles ...string) string {
 	return issuer.Token(map[string]any{"sub": user, "roles": append([]string{}, roles...), "projects": []string{"p"}, "exp": now() + 3600})
 }
 
-// seenBy returns how many minutes of n1 and n2 a query for all nodes shows.
+// seenBy returns how many samples of each host a query for all nodes returns.
 func (p *program) seenBy(t *testing.T, token string, from, to int64) map[string]int {
 	t.Helper()
 	a := p.send(t, token, "POST", "/api/query", fmt.Sprintf(`{"cluster":"alpha","for-all-nodes":["cpu_load"],"from":%d,"to":%d}`, from, to)).answer(t)
@@ -41,8 +41,8 @@ func (p *program) seenBy(t *testing.T, token string, from, to int64) map[string]
 	return seen
 }
 
-// Users see their jobs, also after a kill and a restart with the backend down,
-// and not more than before; a job that ended meanwhile ends when it was seen last.
+// TestUsersSeeTheirJobs: users see the samples of their jobs and no others, also after a kill and a
+// restart without cc-backend. A job that ended meanwhile ends when it was last reported.
 func TestUsersSeeTheirJobs(t *testing.T) {
 	begin := now() - 120*60
 	server := ccbackendtest.New(t, now())
@@ -79,7 +79,7 @@ func TestUsersSeeTheirJobs(t *testing.T) {
 		f("ann", as("ann", "user"), "map[n1:20 n2:60]")
 		f("bob", as("bob", "user"), "map[n1:30 n2:30]")
 		f("ann, as manager", as("ann", "manager"), "map[n1:50 n2:90]")
-		f("nobody", as("cleo", "user"), "map[]")
+		f("a user without jobs", as("cleo", "user"), "map[]")
 		f("an admin", as("root", "admin"), "map[n1:120 n2:120 n3:120]")
 		f("support", as("root", "support"), "map[n1:120 n2:120 n3:120]")
 	}
@@ -141,8 +141,9 @@ func TestUsersSeeTheirJobs(t *testing.T) {
 	}
 }
 
-// A source that was never heard is told of, and nothing of a running job is seen.
-func TestASilentSourceIsToldOf(t *testing.T) {
+// TestASilentSourceIsReported: /-/ready and the metrics report a source that has never answered,
+// and users see no running jobs.
+func TestASilentSourceIsReported(t *testing.T) {
 	server := ccbackendtest.New(t, now())
 	server.Break(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
 	p := serve(t, jobSettings(t, server))
@@ -151,7 +152,7 @@ func TestASilentSourceIsToldOf(t *testing.T) {
 		t.Errorf("ready: %d %s", got.status, got.body)
 	}
 	if p.metric(t, "ringstore_jobs_stale", "source", "cc-backend") != 1 || p.metric(t, "ringstore_jobs_told_timestamp_seconds", "source", "cc-backend") != 0 {
-		t.Error("the gauges do not tell")
+		t.Error("the gauges do not report the silent source")
 	}
 	if seen := p.seenBy(t, as("ann", "user"), now()-60, now()); len(seen) > 0 {
 		t.Errorf("seen: %v", seen)

@@ -16,16 +16,16 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// publishedKey is the public key that the documentation of cc-backend and
-// cc-metric-store prints together with its private half.
+// publishedKey is the public key that the documentation of cc-backend and cc-metric-store prints
+// together with its private half.
 const publishedKey = "kzfYrYy+TzpanWZHJ5qSdMj5uKUWgq74BWhQG6copP0="
 
 func pemOf(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-// TestKey: whatever form openssl or cc-backend give a public key, it comes out
-// as the configuration wants it.
+// TestKey: a public key in any form that openssl or cc-backend produces is printed in the
+// configuration's form.
 func TestKey(t *testing.T) {
 	public := ownPublicKey()
 	want := base64.StdEncoding.EncodeToString(public)
@@ -52,7 +52,7 @@ func TestKey(t *testing.T) {
 	f("base64 of DER", []byte(base64.StdEncoding.EncodeToString(der)))
 	f("raw", public)
 
-	// And the program takes what was printed.
+	// The server accepts the printed form.
 	s := newSettings(t)
 	s["main"]["jwt-public-key"] = want
 	p := serve(t, s)
@@ -61,8 +61,8 @@ func TestKey(t *testing.T) {
 	}
 }
 
-// TestKeyRefuses: what is not a public key, or a bad one, is named and not
-// printed; a private key least of all.
+// TestKeyRefuses: anything but a good public key is refused with a reason and never printed, least
+// of all a private key.
 func TestKeyRefuses(t *testing.T) {
 	private := ownKey()
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
@@ -109,7 +109,7 @@ func TestKeyRefuses(t *testing.T) {
 	}
 }
 
-// TestKeyThatIsPublished: anybody can sign for it, so there is a warning.
+// TestKeyThatIsPublished: its private half is public, so there is a warning.
 func TestKeyThatIsPublished(t *testing.T) {
 	got := runCommand(t, []byte(publishedKey), "key", "-")
 	if got.code != exitOK || got.stdout != publishedKey+"\n" || !strings.Contains(got.stderr, "warning: the demo key of cc-backend and cc-metric-store: its private key is published") {

@@ -14,19 +14,19 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// checkLog is called for every program that the tests run, at its end: no token,
-// key or password that a test has given it is in its log.
+// checkLog is called at the end of every program: its log must not contain a token, key or password
+// that a test has used.
 func (p *program) checkLog(t testing.TB) {
 	for _, s := range authtest.SecretsIn(p.stderr.String(), brokerPassword, "the-token", "hunter2") {
 		t.Errorf("a secret is in the log: %.20s...", s)
 	}
 }
 
-// TestJSON: where nobody watches each line is an object with a time, and
-// durations are seconds.
+// TestJSON: without a terminal, each log line is a JSON object with a time, and durations are in
+// seconds.
 func TestJSON(t *testing.T) {
 	for _, args := range [][]string{nil, {"-logformat", "json", "-logdate"}} {
-		asItIs := func(c *exec.Cmd) { c.Args = slices.Delete(c.Args, 1, 3) } // what asText adds
+		asItIs := func(c *exec.Cmd) { c.Args = slices.Delete(c.Args, 1, 3) } // what asText has added
 		p := launch(t, asItIs, append(args, "-loglevel", "debug", "-config", newSettings(t).file(t))...)
 		p.says(t, regexp.MustCompile(`"msg":"ready"`))
 		p.stopWell(t)
@@ -47,7 +47,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// TestSlowQueries: the setting arrives, and who asked is logged, but not with what.
+// TestSlowQueries: main.slow-query logs slow queries with the principal, but without the token.
 func TestSlowQueries(t *testing.T) {
 	s := newSettings(t)
 	s["main"]["slow-query"] = "1ns"

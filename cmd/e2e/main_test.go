@@ -54,7 +54,7 @@ var builtIn string
 // build builds the program, with the race detector if the tests have it, and returns its path.
 var build = sync.OnceValues(func() (string, error) {
 	const source = "../ringstore"
-	// Its files count for the cache of test results only if the test itself looks at them.
+	// A cached test result depends only on files that the test itself has looked at.
 	files, err := filepath.Glob(filepath.Join(source, "*.go"))
 	for _, f := range files {
 		_, statErr := os.Stat(f)

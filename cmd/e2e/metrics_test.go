@@ -12,8 +12,8 @@ import (
 
 var metricsShown = regexp.MustCompile(`msg="metrics are shown without a token" addr=(\S+)`)
 
-// main.metrics-addr shows the metrics, the same as /metrics does for those who
-// may, to whoever comes, and nothing else.
+// TestMetricsAddr: the listener at main.metrics-addr shows the same metrics as /metrics, without a
+// token, and nothing else.
 func TestMetricsAddr(t *testing.T) {
 	s := newSettings(t)
 	s["main"]["metrics-addr"] = "127.0.0.1:0"
@@ -22,7 +22,7 @@ func TestMetricsAddr(t *testing.T) {
 	inside, described := p.url, p.client.Transport
 	p.url = "http://" + p.says(t, metricsShown)[1]
 	if p.url == inside {
-		t.Fatal("it is the same listener")
+		t.Fatal("both use the same listener")
 	}
 	p.client.Transport = resttest.Bare(described)
 	f := func(method, path string, status int) {
@@ -46,11 +46,11 @@ func TestMetricsAddr(t *testing.T) {
 	f("GET", "/debug/pprof/", http.StatusNotFound)
 	p.url, p.client.Transport = inside, described
 	if got := p.send(t, "", "GET", "/metrics", ""); got.status != http.StatusUnauthorized {
-		t.Errorf("the other listener asks for no token: %d", got.status)
+		t.Errorf("the main listener does not require a token: %d", got.status)
 	}
 }
 
-// An address that is taken ends the start, and leaves nothing behind.
+// TestMetricsAddrInUse: the start fails if the address is in use.
 func TestMetricsAddrInUse(t *testing.T) {
 	first := serve(t, newSettings(t))
 	s := newSettings(t)
@@ -61,8 +61,8 @@ func TestMetricsAddrInUse(t *testing.T) {
 	}
 }
 
-// What the names of metrics promise is so, and labels hold what they may: no
-// token, and no name that a client chose.
+// TestMetricsKeepTheConventions: names match types, and labels hold neither tokens nor names that a
+// client chose.
 func TestMetricsKeepTheConventions(t *testing.T) {
 	p := complete(t)
 	p.send(t, "eyJhbGciOiJub25lIn0.e30.", "GET", "/a-path-of-my-own", "")
@@ -74,13 +74,13 @@ func TestMetricsKeepTheConventions(t *testing.T) {
 			t.Errorf("%s is in the metrics", secret)
 		}
 	}
-	const mostSeries = 1000 // of a server with little to do
+	const maxSeries = 1000 // of a server with little load
 	for name, f := range p.families(t) {
 		kind := f.GetType().String()
 		if strings.HasSuffix(name, "_total") != (kind == "COUNTER") && strings.HasPrefix(name, "ringstore_") {
 			t.Errorf("%s is a %s", name, kind)
 		}
-		if f.GetHelp() == "" || len(f.Metric) > mostSeries {
+		if f.GetHelp() == "" || len(f.Metric) > maxSeries {
 			t.Errorf("%s: help %q, %d series", name, f.GetHelp(), len(f.Metric))
 		}
 	}
@@ -92,7 +92,7 @@ func TestMetricsKeepTheConventions(t *testing.T) {
 	checkMetrics(t, got.body)
 }
 
-// wanted are metrics that others build on; to rename one breaks their dashboards.
+// wanted are metrics that users rely on: renaming one breaks their dashboards.
 var wanted = []string{
 	"ringstore_ingest_samples_total", "ringstore_ingest_lines_total", "ringstore_ingest_batches_total", "ringstore_ingest_bytes_total",
 	"ringstore_ingest_rejected_lines_total", "ringstore_auth_refusals_total", "ringstore_auth_verifications_total",
@@ -108,12 +108,12 @@ var wanted = []string{
 	"ringstore_jobs_jobs", "ringstore_jobs_stale", "ringstore_jobs_told_timestamp_seconds",
 }
 
-// checkMetrics asks promtool, where there is one, what it thinks of /metrics.
+// checkMetrics runs promtool on /metrics, if it is installed.
 func checkMetrics(t *testing.T, body string) {
 	t.Helper()
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {
-		t.Log("promtool is not there: ", err)
+		t.Log("promtool is not installed: ", err)
 		return
 	}
 	c := exec.Command(promtool, "check", "metrics")
@@ -123,7 +123,7 @@ func checkMetrics(t *testing.T, body string) {
 	}
 }
 
-// promtool finds nothing wrong with the alerts, and they ring when they should.
+// TestAlertsPassPromtool: the alerts are valid, and fire when they should.
 func TestAlertsPassPromtool(t *testing.T) {
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {
@@ -139,13 +139,13 @@ func TestAlertsPassPromtool(t *testing.T) {
 	}
 }
 
-// Alerts have different names, and each its own condition.
+// TestAlertsDiffer: names and conditions are unique.
 func TestAlertsDiffer(t *testing.T) {
 	seen := make(map[string]string)
 	for _, one := range alerts(t) {
 		for _, text := range []string{one.where, one.expr} {
 			if other, twice := seen[text]; twice {
-				t.Errorf("%s is as %s", one.where, other)
+				t.Errorf("%s repeats %s", one.where, other)
 			}
 			seen[text] = one.where
 		}

@@ -16,14 +16,14 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// natsAt has a program take its messages as these subscriptions say.
+// natsAt sets the NATS section and the subscriptions.
 func (s settings) natsAt(nats map[string]any, subscriptions ...any) settings {
 	s["nats"] = nats
 	s["metric-store"]["nats-subscriptions"] = subscriptions
 	return s
 }
 
-// sink connects as cc-metric-collector's does, with a token as its password.
+// sink connects as cc-metric-collector does, with a token as its password.
 func sink(t testing.TB, url, token string) *natsgo.Conn {
 	t.Helper()
 	c, err := natsgo.Connect(url, natsgo.UserInfo("collector", token), natsgo.MaxReconnects(-1), natsgo.RetryOnFailedConnect(true))
@@ -34,8 +34,8 @@ func sink(t testing.TB, url, token string) *natsgo.Conn {
 	return c
 }
 
-// TestACollectorOutlivesARestart: with the embedded server a token as password
-// is what is asked for if nothing else is said, and the program may go and come.
+// TestACollectorOutlivesARestart: by default the embedded server requires a token as the password,
+// and a collector reconnects after a restart.
 func TestACollectorOutlivesARestart(t *testing.T) {
 	s := newSettings(t).natsAt(map[string]any{"embedded": map[string]any{"listen": "127.0.0.1:0"}},
 		map[string]any{"subscribe-to": subject, "cluster-tag": "alpha"})
@@ -67,12 +67,11 @@ func TestACollectorOutlivesARestart(t *testing.T) {
 	has(p, 3)
 }
 
-// killLoops is how often TestAStreamOutlivesKills kills the program, unless the
-// environment has another number.
+// killLoops is how often TestAStreamOutlivesKills kills the program by default.
 const killLoops = 3
 
-// TestAStreamOutlivesKills: what a stream has acknowledged is in the store,
-// each sample once, however often the program is killed.
+// TestAStreamOutlivesKills: every message that a stream has acknowledged is stored exactly once,
+// however often the program is killed.
 func TestAStreamOutlivesKills(t *testing.T) {
 	broker, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, JetStream: true, StoreDir: t.TempDir(),
@@ -93,7 +92,8 @@ func TestAStreamOutlivesKills(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Ours would wait half a minute for what the killed one had in hand.
+	// The program's own consumer would wait half a minute before it redelivers the killed one's
+	// messages.
 	consumer, err := stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{
 		Durable: "ringstore", AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Second,
 	})
@@ -119,7 +119,7 @@ func TestAStreamOutlivesKills(t *testing.T) {
 	_, _ = fmt.Sscan(os.Getenv("RINGSTORE_TEST_KILLS"), &loops)
 	for i := range loops {
 		p := process(t, s)
-		// Some while it is busy with what waited, some in the midst of the flow.
+		// Sometimes during the backlog, sometimes during the steady flow.
 		cmdtest.Eventually(t, "samples", func() bool {
 			return p.metric(t, "ringstore_ingest_samples_total", `transport="nats"`) > float64(i%3*20*loadLines)
 		})
@@ -131,7 +131,7 @@ func TestAStreamOutlivesKills(t *testing.T) {
 	stop()
 	publishing.Wait()
 	p := process(t, s)
-	cmdtest.Eventually(t, "nothing waits in the stream", func() bool {
+	cmdtest.Eventually(t, "an empty stream", func() bool {
 		info, err := consumer.Info(context.WithoutCancel(t.Context()))
 		return err == nil && info.NumPending == 0 && info.NumAckPending == 0
 	})

@@ -15,13 +15,13 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// manager is the service manager of a process.
+// manager is a process's service manager.
 type manager struct{ cmdtest.Manager }
 
 func newManager(t testing.TB) manager { return manager{cmdtest.NewManager(t)} }
 
-// starts has a command be started by the manager, with a watchdog if it is not
-// empty (microseconds).
+// starts returns a change for [launch] that starts a command under the manager, with a watchdog
+// interval in microseconds if that is not empty.
 func (m manager) starts(watchdog string) func(*exec.Cmd) {
 	return func(c *exec.Cmd) {
 		c.Env = append(c.Env, "NOTIFY_SOCKET="+m.Socket)
@@ -38,9 +38,9 @@ const (
 	stopping  = "STOPPING=1"
 )
 
-// TestNotify: a process asks for time to restore, tells that it is ready when it
-// is, feeds the watchdog while it runs and not while it is stopped, and tells
-// that it stops. TestStopWhileRestoring is about long restores.
+// TestNotify: a process asks for time to restore, reports that it is ready, reports to the watchdog
+// except while it is suspended, and reports that it stops. TestStopWhileRestoring is about long
+// restores.
 func TestNotify(t *testing.T) {
 	s := newSettings(t)
 	m := newManager(t)
@@ -56,32 +56,32 @@ func TestNotify(t *testing.T) {
 		}
 	}
 	p.signal(t, syscall.SIGSTOP)
-	cmdtest.Eventually(t, "the process standing still", func() bool { return stat(t, p.cmd.Process.Pid) == "T" })
+	cmdtest.Eventually(t, "the suspended process", func() bool { return stat(t, p.cmd.Process.Pid) == "T" })
 	m.Drop()
 	select {
 	case state := <-m.States:
-		t.Errorf("while standing still: %q", state)
+		t.Errorf("while suspended: %q", state)
 	case <-time.After(300 * time.Millisecond):
 	}
 	p.signal(t, syscall.SIGCONT)
 	m.Until(t, ping)
 	p.signal(t, syscall.SIGTERM)
 	if before := m.Until(t, stopping); slices.ContainsFunc(before, func(state string) bool { return state != ping }) {
-		t.Errorf("before the end: %q", before)
+		t.Errorf("before the stop: %q", before)
 	}
 	p.wait(t)
 	if len(m.States) > 0 {
-		t.Errorf("after the end: %q", <-m.States)
+		t.Errorf("after the stop: %q", <-m.States)
 	}
 	if _, end, _ := strings.Cut(p.stderr.String(), "msg=stopping"); end == "" || strings.Contains(end, "does not respond") {
-		t.Errorf("the end: %s", end)
+		t.Errorf("log of the stop: %s", end)
 	}
 }
 
-// TestUnitStartsAnew: a wrong configuration is not started again, which the unit
-// tells by the exit code. With what it has in the environment the program ends in
-// another way when the watchdog aborts it, as by a panic.
-func TestUnitStartsAnew(t *testing.T) {
+// TestUnitRestarts: the unit does not restart the program after the exit code for a wrong
+// configuration. With the unit's environment, an abort by the watchdog ends the program by a
+// signal, so that it is restarted.
+func TestUnitRestarts(t *testing.T) {
 	text, err := os.ReadFile("../../configs/ringstore.service")
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +104,7 @@ func TestUnitStartsAnew(t *testing.T) {
 	}
 }
 
-// stat is the state of a process by proc_pid_stat(5).
+// stat returns the state of a process by proc_pid_stat(5).
 func stat(t *testing.T, pid int) string {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -115,7 +115,7 @@ func stat(t *testing.T, pid int) string {
 	return after[:1]
 }
 
-// TestNotifyWithoutWatchdog: nothing is told between ready and the end.
+// TestNotifyWithoutWatchdog: there are no reports between the start and the stop.
 func TestNotifyWithoutWatchdog(t *testing.T) {
 	m := newManager(t)
 	p := launch(t, m.starts(""), "-config", newSettings(t).file(t))
@@ -123,13 +123,13 @@ func TestNotifyWithoutWatchdog(t *testing.T) {
 	p.ready(t)
 	p.stopWell(t)
 	if before := m.Until(t, stopping); slices.Contains(before, ping) {
-		t.Errorf("told: %q", before)
+		t.Errorf("reported: %q", before)
 	}
 }
 
-// TestNobodyIsTold where there is no service manager, and one that does not
-// listen keeps nobody from starting.
-func TestNobodyIsTold(t *testing.T) {
+// TestUnreachableServiceManager: the server starts although the service manager's socket is
+// missing.
+func TestUnreachableServiceManager(t *testing.T) {
 	p := launch(t, func(c *exec.Cmd) {
 		c.Env = append(c.Env, "NOTIFY_SOCKET="+filepath.Join(t.TempDir(), "none"), "WATCHDOG_USEC=soon")
 	}, "-config", newSettings(t).file(t))
@@ -138,9 +138,9 @@ func TestNobodyIsTold(t *testing.T) {
 	p.says(t, regexp.MustCompile("the watchdog cannot be used"))
 }
 
-// TestReloadingIsTold: systemd wants to know when a reload began, by
-// CLOCK_MONOTONIC, and when it is over, be it that nothing could be taken.
-func TestReloadingIsTold(t *testing.T) {
+// TestReloadIsReported: a reload reports its beginning, with the time of CLOCK_MONOTONIC as systemd
+// requires, and its end, even if it failed.
+func TestReloadIsReported(t *testing.T) {
 	m := newManager(t)
 	file := newSettings(t).file(t)
 	p := launch(t, m.starts(""), "-config", file)

@@ -15,7 +15,7 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// askedAs reads the JSON that an admin is answered.
+// askedAs returns the JSON answer to an admin.
 func askedAs[T any](t testing.TB, p *program, method, path string) (v T) {
 	t.Helper()
 	got := p.send(t, token("admin"), method, path, "")
@@ -25,9 +25,8 @@ func askedAs[T any](t testing.TB, p *program, method, path string) (v T) {
 	return v
 }
 
-// TestSnapshotIsABackup: a copy of a snapshot, put where another server keeps its
-// checkpoints, brings back all that was acknowledged before it and nothing else,
-// be the first server killed and its directory gone.
+// TestSnapshotIsABackup: another server restores from a copy of a snapshot exactly what was
+// acknowledged before it, although the first server was killed and its directory is gone.
 func TestSnapshotIsABackup(t *testing.T) {
 	s := newSettings(t)
 	p := process(t, s)
@@ -75,7 +74,7 @@ func TestSnapshotIsABackup(t *testing.T) {
 	f(again, want)
 }
 
-// TestStatusOfAServer: what is told is what was done.
+// TestStatusOfAServer: the status matches what was written.
 func TestStatusOfAServer(t *testing.T) {
 	s := newSettings(t)
 	p := serve(t, s)
@@ -124,7 +123,7 @@ func TestStatusOfAServer(t *testing.T) {
 	}
 }
 
-// TestSwaggerUIIsForDevelopment: it is there with -dev, and not without.
+// TestSwaggerUIIsForDevelopment: it is only served with -dev.
 func TestSwaggerUIIsForDevelopment(t *testing.T) {
 	f := func(status int, args ...string) {
 		t.Helper()

@@ -16,12 +16,12 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// asRoot skips what only root can do, and returns nobody's user and group, and
-// a directory that belongs to them.
+// asRoot skips the test unless it runs as root. It returns the user and group of "nobody", and a
+// directory that belongs to them.
 func asRoot(t *testing.T) (uid, gid int, directory string) {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("only root can become somebody else")
+		t.Skip("only root can change to another user")
 	}
 	nobody, err := user.Lookup("nobody")
 	if err != nil {
@@ -33,7 +33,7 @@ func asRoot(t *testing.T) (uid, gid int, directory string) {
 	if errs[0] != nil || errs[1] != nil {
 		t.Fatal(errs)
 	}
-	// Not t.TempDir: what that lies in only root may enter.
+	// Not t.TempDir: only root may enter its parent directory.
 	directory, err = os.MkdirTemp("", "ringstore-test-")
 	if err != nil {
 		t.Fatal(err)
@@ -45,8 +45,8 @@ func asRoot(t *testing.T) (uid, gid int, directory string) {
 	return uid, gid, directory
 }
 
-// TestPrivilegesAreDropped: for good, in every thread, groups included, and
-// before the first file is made; what only root can read was read before.
+// TestPrivilegesAreDropped: permanently, in every thread, groups included, and before the first
+// file is created. Files that only root can read were read before.
 func TestPrivilegesAreDropped(t *testing.T) {
 	uid, gid, directory := asRoot(t)
 	f := func(username, group string, wantGID int) {
@@ -82,8 +82,8 @@ func TestPrivilegesAreDropped(t *testing.T) {
 	f("nobody", "daemon", other)
 }
 
-// checkProcess reads proc_pid_status(5) of every thread: real, effective,
-// saved and file system ids, and no group but the one.
+// checkProcess checks proc_pid_status(5) of every thread: real, effective, saved and file system
+// ids, and only this group.
 func checkProcess(t *testing.T, pid, uid, gid int) {
 	t.Helper()
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
@@ -110,7 +110,7 @@ func checkProcess(t *testing.T, pid, uid, gid int) {
 	}
 }
 
-// checkFiles looks at the data and the audit log.
+// checkFiles checks owner and mode of the data and the audit log.
 func checkFiles(t *testing.T, directory, prefix string, uid, gid int) {
 	t.Helper()
 	var seen []string
@@ -134,8 +134,8 @@ func checkFiles(t *testing.T, directory, prefix string, uid, gid int) {
 	}
 }
 
-// TestPrivilegesCannotBeDropped: who is not root and is to become another does
-// not start, and who is already that user does.
+// TestPrivilegesCannotBeDropped: a process without root's privileges does not start as another
+// user, but starts if it already runs as that user.
 func TestPrivilegesCannotBeDropped(t *testing.T) {
 	uid, gid, directory := asRoot(t)
 	if _, err := user.Lookup("daemon"); err != nil {
@@ -165,7 +165,7 @@ func TestPrivilegesCannotBeDropped(t *testing.T) {
 			t.Errorf("%q, %q: exit code %d: %s", username, group, code, p.stderr.String())
 		}
 		if _, err := os.Stat(filepath.Join(directory, "data")); !os.IsNotExist(err) {
-			t.Errorf("it made files: %v", err)
+			t.Errorf("it created files: %v", err)
 		}
 	}
 	f("daemon", "", "ringstore: cannot drop supplementary groups: operation not permitted")

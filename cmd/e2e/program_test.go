@@ -32,8 +32,8 @@ func metric(frequency int, aggregation any) map[string]any {
 	return map[string]any{"frequency": frequency, "aggregation": aggregation}
 }
 
-// newSettings keep three days in a directory of the test, trust the test's
-// issuer, and take NATS messages on subject "metrics" in a server of their own.
+// newSettings returns settings with a retention of three days, a directory of the test's own, the
+// test's issuer, and an embedded NATS server with the subject "metrics".
 func newSettings(t testing.TB) settings {
 	return settings{
 		"main":    {"addr": "127.0.0.1:0", "jwt-public-key": issuer.PublicKeyBase64()},
@@ -47,7 +47,7 @@ func newSettings(t testing.TB) settings {
 	}
 }
 
-// subject is where the programs of newSettings take messages.
+// subject is the NATS subject in newSettings.
 const subject = "metrics"
 
 // file writes the settings to a new file.
@@ -60,7 +60,7 @@ func (s settings) file(t testing.TB) string {
 	return cmdtest.WriteFile(t, filepath.Join(t.TempDir(), "config.json"), data)
 }
 
-// checkpoints is where the archive of a program with these settings lies.
+// checkpoints returns the archive's directory.
 func (s settings) checkpoints() string {
 	return filepath.Join(s["metric-store"]["checkpoints"].(map[string]any)["directory"].(string), "ringstore")
 }
@@ -84,8 +84,8 @@ type program struct {
 	code   int // the exit code, -1 after a signal
 }
 
-// serve runs a server with these settings in this process and waits until it is ready. It is stopped when the test
-// ends, and must stop without an error. Flags are those of [call].
+// serve runs a server with these settings in this process and waits until it is ready. It is
+// stopped when the test ends, and must stop without an error. Flags are those of [call].
 func serve(t testing.TB, s settings, flags ...string) *program {
 	t.Helper()
 	p := call(t, append([]string{"-config", s.file(t)}, flags...)...)
@@ -101,8 +101,8 @@ func process(t testing.TB, s settings, args ...string) *program {
 	return p
 }
 
-// call runs a server in this process, with some of the program's flags. It ends with the exit code that the program
-// would have.
+// call runs a server in this process, with some of the program's flags. It ends with the exit code
+// that the program would have.
 func call(t testing.TB, args ...string) *program {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &program{cancel: cancel, ended: make(chan struct{}), client: newClient(t, nil)}
@@ -211,7 +211,7 @@ var (
 	ready         = regexp.MustCompile(`msg=ready `)
 )
 
-// listens waits until the program answers, be it 503.
+// listens waits until the HTTP server listens, perhaps with 503 for an answer.
 func (p *program) listens(t testing.TB) {
 	t.Helper()
 	p.url = p.client.scheme + "://" + p.says(t, listening)[1]
@@ -226,7 +226,7 @@ func (p *program) ready(t testing.TB) {
 	}
 }
 
-// says waits until the program has written what matches to stderr.
+// says waits until the program's stderr matches.
 func (p *program) says(t testing.TB, what *regexp.Regexp) (match []string) {
 	t.Helper()
 	cmdtest.Eventually(t, what.String(), func() bool {
@@ -258,13 +258,13 @@ func (p *program) wait(t testing.TB) int {
 			_ = p.cmd.Process.Kill()
 			<-p.ended
 		}
-		t.Error("the program does not end")
+		t.Error("the program does not stop")
 		return -3
 	}
 	return p.code
 }
 
-// stop tells the program to end and returns its exit code.
+// stop stops the program and returns its exit code.
 func (p *program) stop(t testing.TB) int {
 	t.Helper()
 	if p.cmd == nil {
@@ -282,7 +282,7 @@ func (p *program) signal(t testing.TB, s os.Signal) {
 	}
 }
 
-// stopWell stops the program, which has to exit with 0.
+// stopWell stops the program, which must exit with 0.
 func (p *program) stopWell(t testing.TB) {
 	t.Helper()
 	if code := p.stop(t); code != exitOK {

@@ -20,8 +20,7 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// scrapeTime is how long the demo is watched: go test ./cmd/ringstore -run
-// Prometheus -scrape 5m
+// scrapeTime is how long Prometheus scrapes the demo: go test ./cmd/e2e -run Prometheus -scrape 5m
 var scrapeTime = flag.Duration("scrape", 20*time.Second, "how long Prometheus scrapes the demo, once a second")
 
 // prometheusServer is a real Prometheus that scrapes one target.
@@ -67,7 +66,7 @@ scrape_configs:
 	return p
 }
 
-// freePort is an address on loopback that nobody listens on.
+// freePort returns a free address on loopback.
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -78,7 +77,7 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// ask returns the values that a query has now.
+// ask returns the current values of a query.
 func (p *prometheusServer) ask(query string) (values []float64, err error) {
 	resp, err := http.Get(p.url + "/api/v1/query?query=" + url.QueryEscape(query))
 	if err != nil {
@@ -102,9 +101,8 @@ func (p *prometheusServer) ask(query string) (values []float64, err error) {
 	return values, nil
 }
 
-// TestPrometheusScrapesTheDemo: after a while of demo, somebody asking now and
-// then, /metrics passes promtool, every query of the dashboard has an answer in
-// numbers, and no alert's condition holds.
+// TestPrometheusScrapesTheDemo: after some time of a demo with a few queries, /metrics passes
+// promtool, every query of the dashboard returns numbers, and no alert fires.
 func TestPrometheusScrapesTheDemo(t *testing.T) {
 	if _, err := exec.LookPath("prometheus"); err != nil {
 		t.Skip(err)
@@ -120,7 +118,7 @@ func TestPrometheusScrapesTheDemo(t *testing.T) {
 	checkMetrics(t, p.send(t, tokens["api"], "GET", "/metrics", "").body)
 	for _, e := range dashboard(t, 15*time.Second) {
 		values, err := prometheus.ask(e.expr)
-		isNumber := func(v float64) bool { return v >= 0 && !math.IsInf(v, 0) } // what nobody used has quantiles that are NaN
+		isNumber := func(v float64) bool { return v >= 0 && !math.IsInf(v, 0) } // quantiles of unused histograms are NaN
 		if err != nil || !slices.ContainsFunc(values, isNumber) {
 			t.Errorf("%s: %v, %v\n%s", e.where, values, err, e.expr)
 		}

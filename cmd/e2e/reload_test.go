@@ -27,14 +27,14 @@ func (p *program) saysTimes(t testing.TB, n int, text string) {
 	})
 }
 
-// status is what a token is answered on a query.
+// status returns the status of a query with a token.
 func (p *program) status(t testing.TB, token string) int {
 	t.Helper()
 	return p.send(t, token, "POST", "/api/query", "{}").status
 }
 
-// TestSIGHUP: issuers, their settings and keys are those of the configuration as
-// it is now; what cannot be used changes nothing; a request under way goes on.
+// TestSIGHUP: a reload applies issuers, their settings and keys. An unusable configuration changes
+// nothing. A request in flight continues.
 func TestSIGHUP(t *testing.T) {
 	c := newCentre(t)
 	file := c.settings.file(t)
@@ -58,7 +58,7 @@ func TestSIGHUP(t *testing.T) {
 	want(student, "403 403 403")
 	want(cc, "200 200 403")
 
-	// A submission that is under way while all this happens.
+	// A write that is in flight during all of this.
 	body, more := io.Pipe()
 	answer := make(chan reply, 1)
 	go func() {
@@ -74,7 +74,7 @@ func TestSIGHUP(t *testing.T) {
 	reload(done, 1)
 	want(student, "200 200 200")
 
-	// Another key for one, an issuer less, and one that is new.
+	// One issuer gets another key, one is removed, one is added.
 	old, fresh := c.cc, authtest.NewSigner("EdDSA", "")
 	c.issuers[0] = jsonObject{"name": "cc-backend", "public-key": string(pemOf("PUBLIC KEY", spki(t, fresh)))}
 	dataHub := c.dataHub.Token(authtest.DataHub(time.Now(), "PERSONAL", "alice"))
@@ -87,7 +87,7 @@ func TestSIGHUP(t *testing.T) {
 	want(old.Token(jsonObject{"iss": "new", "sub": "a", "exp": time.Now().Unix() + 60}), "200 200 403")
 	want(student, "200 200 200")
 
-	// Nothing of a configuration that cannot be used.
+	// An unusable configuration changes nothing.
 	for n, bad := range []jsonObject{
 		{"name": "cc-backend", "public-key": "none"},
 		{"name": "hpc-sso", "public-key": string(pemOf("PUBLIC KEY", spki(t, old)))},
@@ -108,7 +108,7 @@ func TestSIGHUP(t *testing.T) {
 	p.saysTimes(t, 5, "reload failed")
 	want(student, "200 200 200")
 
-	// What takes a restart is named, and nothing else.
+	// Only a section with a change that requires a restart is named.
 	c.settings["limits"] = jsonObject{"hosts": 7}
 	reload(done, 3)
 	want(student, "403 403 403")
@@ -119,12 +119,12 @@ func TestSIGHUP(t *testing.T) {
 	fmt.Fprintf(more, "cpu_load,hostname=n7 value=2 %d\n", now()-60)
 	more.Close()
 	if r := <-answer; r.status != 200 {
-		t.Errorf("the submission that was under way: %d %s", r.status, r.body)
+		t.Errorf("the write in flight: %d %s", r.status, r.body)
 	}
 }
 
-// TestSIGHUPWithoutTheURL: keys that cannot be read now are those that they were,
-// beside those of the issuer's other sources.
+// TestSIGHUPWithoutTheURL: keys of a URL that cannot be read any more stay, and so do those of the
+// issuer's other sources.
 func TestSIGHUPWithoutTheURL(t *testing.T) {
 	c := newCentre(t)
 	other := c.keycloak.Named("e0")
@@ -150,7 +150,8 @@ func TestSIGHUPWithoutTheURL(t *testing.T) {
 		p.saysTimes(t, n+1, `msg=reloaded what="issuers, keys and revocations"`)
 		check()
 	}
-	// A source that is no longer named is trusted no longer, though nobody answers at the new one.
+	// Keys of a source that is no longer configured are removed, although the new one cannot be
+	// read.
 	delete(c.issuers[4], "jwks-file")
 	c.issuers[4]["jwks-urls"] = []string{c.web.URL + "/moved"}
 	cmdtest.WriteFile(t, file, mustJSON(c.settings))
@@ -158,13 +159,13 @@ func TestSIGHUPWithoutTheURL(t *testing.T) {
 	p.saysTimes(t, 3, `msg=reloaded what="issuers, keys and revocations"`)
 	for _, s := range []*authtest.Signer{c.entra, other} {
 		if got := p.status(t, s.Token(authtest.EntraV1(time.Now(), tenant, object, "Metrics.Read"))); got != 503 {
-			t.Errorf("%s, of a source that is gone: %d", s.KID(), got)
+			t.Errorf("%s, of a removed source: %d", s.KID(), got)
 		}
 	}
 }
 
-// TestKeysAreFollowed: a key file that is replaced counts at once, also for
-// verdicts that are remembered; what is no key changes nothing.
+// TestKeysAreFollowed: a replaced key file takes effect at once, also for cached tokens. Unusable
+// content changes nothing.
 func TestKeysAreFollowed(t *testing.T) {
 	c := newCentre(t)
 	p := serve(t, c.settings)
@@ -193,8 +194,8 @@ func TestKeysAreFollowed(t *testing.T) {
 	want(young, 200)
 }
 
-// TestRevocations: a token that is remembered as good is refused once the file
-// names it, or its subject; a file that cannot be used changes nothing.
+// TestRevocations: a cached token is refused once the file names it or its subject. An unusable
+// file changes nothing.
 func TestRevocations(t *testing.T) {
 	c := newCentre(t)
 	revoked := func(text string) string { return c.file("revoked.json", []byte(text)) }
@@ -231,11 +232,11 @@ func TestRevocations(t *testing.T) {
 	cmdtest.Eventually(t, "the longer file", func() bool { return p.status(t, user) == 200 })
 	gone(personal)
 	revoked(`{"tokens": []}`)
-	cmdtest.Eventually(t, "the pardon", func() bool { return p.status(t, user) == 200 && p.status(t, personal) == 200 })
+	cmdtest.Eventually(t, "the end of the revocation", func() bool { return p.status(t, user) == 200 && p.status(t, personal) == 200 })
 }
 
-// TestCertificates: a certificate that is replaced is that of the next
-// connection; one that is open goes on; what is no pair changes nothing.
+// TestCertificates: the next connection gets a replaced certificate, and open connections continue.
+// Files that do not match change nothing.
 func TestCertificates(t *testing.T) {
 	directory := t.TempDir()
 	s := newSettings(t)
@@ -265,7 +266,7 @@ func TestCertificates(t *testing.T) {
 	fresh := newCertificate(t, directory)
 	cmdtest.Eventually(t, "the new certificate", func() bool { return shows(fresh) })
 	if shows(old) {
-		t.Error("the old one is shown as well")
+		t.Error("the old certificate is still used")
 	}
 	fmt.Fprint(open, "GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 	if got, err := io.ReadAll(open); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 200") {
@@ -273,8 +274,8 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
-// TestSources: the program does not start without files and references, and
-// starts without URLs: their issuer's tokens are put off, all others are good.
+// TestSources: the server needs all files and references to start, but not the URLs: tokens of
+// issuers without keys get 503, all others are accepted.
 func TestSources(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "none")
 	f := func(member string, value any, stderr string) {

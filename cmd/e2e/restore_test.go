@@ -13,9 +13,8 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// killWithSlowJournal has a program write, and kills it: what it leaves takes
-// seconds to replay, as it consists of late samples that go to another window
-// each time. n2 has the value 2 at second.
+// killWithSlowJournal leaves a journal that takes seconds to replay: late samples, each for another
+// window than the one before. Host n2 has the value 2 at second.
 func killWithSlowJournal(t *testing.T, s settings, second int64) {
 	t.Helper()
 	const series, windows, hour = 300, 6, 3600
@@ -42,8 +41,8 @@ func killWithSlowJournal(t *testing.T, s settings, second int64) {
 	p.wait(t)
 }
 
-// TestWhileRestoring: until all is there everything is 503 but /-/healthy, with
-// and without a token, and NATS is not open.
+// TestWhileRestoring: until the store is restored, every path but /-/healthy answers 503, with and
+// without a token, and NATS is not open.
 func TestWhileRestoring(t *testing.T) {
 	s := newSettings(t)
 	second := now() - 60
@@ -80,7 +79,7 @@ func TestWhileRestoring(t *testing.T) {
 		}
 	}
 	if rounds == 0 {
-		t.Error("it was ready before all endpoints had been asked once")
+		t.Error("it was ready before every endpoint was requested once")
 	}
 	p.ready(t)
 	if got := p.samples(t, "n2", "cpu_load", second-60, second+60); len(got) != 1 || got[second] != 2 {
@@ -88,9 +87,9 @@ func TestWhileRestoring(t *testing.T) {
 	}
 }
 
-// TestStopWhileRestoring: the program ends well and leaves everything as it was:
-// half a store must not take the place of the whole one. The service manager is
-// asked for more time as long as it takes, and told that it is ready only then.
+// TestStopWhileRestoring: the program stops without an error and changes nothing on disk: half a
+// store must not replace the whole one. The next start asks the service manager for more time while
+// it restores, and only then reports that it is ready.
 func TestStopWhileRestoring(t *testing.T) {
 	s := newSettings(t)
 	second := now() - 60
@@ -100,13 +99,13 @@ func TestStopWhileRestoring(t *testing.T) {
 	p.listens(t)
 	p.signal(t, syscall.SIGTERM)
 	if before := m.Until(t, stopping); slices.Contains(before, isReady) {
-		t.Errorf("told: %q", before)
+		t.Errorf("reported: %q", before)
 	}
 	if code := p.wait(t); code != exitOK || !strings.Contains(p.stderr.String(), "stopped while starting") {
 		t.Errorf("exit code %d; stderr:\n%s", code, p.stderr.String())
 	}
 	if written, err := filepath.Glob(filepath.Join(s.checkpoints(), "windows-*")); err != nil || len(written) != 0 {
-		t.Errorf("left: %v, %v", written, err)
+		t.Errorf("checkpoints: %v, %v", written, err)
 	}
 	again := launch(t, m.starts("900000"), "-config", s.file(t))
 	if before := m.Until(t, isReady); len(before) < 2 || before[0] != extension || len(slices.Compact(before)) != 1 {
@@ -118,8 +117,7 @@ func TestStopWhileRestoring(t *testing.T) {
 	}
 }
 
-// TestSecondSignal: who does not want to wait for what is in flight signals
-// again.
+// TestSecondSignal: a second signal ends the program at once.
 func TestSecondSignal(t *testing.T) {
 	p := process(t, newSettings(t))
 	stalled, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))

@@ -11,8 +11,8 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// roleTable is the design's, for one role at a time. "jobs" is what needs a
-// source of jobs, which there is none of: denied, unless users read all.
+// roleTable is the design's table, for single roles. "jobs" means: requires a job source. There is
+// none here, so it is denied unless users-read is "all".
 var roleTable = []struct {
 	action                                   string
 	admin, api, support, manager, user, none string
@@ -34,8 +34,8 @@ var roleTable = []struct {
 
 var roleNames = []string{"admin", "api", "support", "manager", "user"}
 
-// mayQuery is the design's rule for reads: the widest of admin, support,
-// manager, user counts; api only by itself or next to admin or support.
+// mayQuery is the design's rule for reads: the widest of admin, support, manager, user counts; api
+// only as the sole role or next to admin or support.
 func mayQuery(roles []string, usersReadAll bool) bool {
 	has := func(role string) bool { return slices.Contains(roles, role) }
 	switch {
@@ -48,7 +48,7 @@ func mayQuery(roles []string, usersReadAll bool) bool {
 	}
 }
 
-// may reads the table for a set of roles.
+// may reports whether a set of roles permits an action by the table.
 func may(t testing.TB, action string, roles []string, usersReadAll bool) bool {
 	t.Helper()
 	if action == "query" {
@@ -65,8 +65,7 @@ func may(t testing.TB, action string, roles []string, usersReadAll bool) bool {
 	return false
 }
 
-// TestRoleTableAgreesWithTheRule: the two ways to put the reads are the same
-// for single roles.
+// TestRoleTableAgreesWithTheRule: for single roles, the table and mayQuery agree.
 func TestRoleTableAgreesWithTheRule(t *testing.T) {
 	row := roleTable[0]
 	for role, cell := range map[string]string{
@@ -78,7 +77,7 @@ func TestRoleTableAgreesWithTheRule(t *testing.T) {
 	}
 }
 
-// endpoints are all there are, each with a request that works for who may.
+// endpoints returns a valid request for every endpoint.
 func endpoints() []struct{ action, method, path, body string } {
 	query := fmt.Sprintf(`{"cluster":"alpha","from":%d,"to":%d,"queries":[{"metric":"cpu_load","host":"n1"}]}`, now()-60, now())
 	health := `{"cluster":"alpha","nodes":["n1"],"metric-names":["cpu_load"]}`
@@ -111,7 +110,7 @@ func endpoints() []struct{ action, method, path, body string } {
 	}
 }
 
-// allRoles yields the 32 sets of roles.
+// allRoles returns the 32 sets of roles.
 func allRoles() (sets [][]string) {
 	for set := range 1 << len(roleNames) {
 		var roles []string
@@ -125,7 +124,7 @@ func allRoles() (sets [][]string) {
 	return sets
 }
 
-// TestRolesOverREST goes through the table cell by cell, for every set of roles.
+// TestRolesOverREST checks every endpoint with every set of roles.
 func TestRolesOverREST(t *testing.T) {
 	for _, usersReadAll := range []bool{false, true} {
 		s := newSettings(t)
@@ -154,20 +153,20 @@ func TestRolesOverREST(t *testing.T) {
 	}
 }
 
-// checkDenied goes by RFC 6750, section 3.1.
+// checkDenied checks an answer by RFC 6750, section 3.1.
 func checkDenied(t *testing.T, got reply) {
 	t.Helper()
 	if c := got.header.Get("WWW-Authenticate"); c != `Bearer error="insufficient_scope"` {
 		t.Errorf("WWW-Authenticate: %s", c)
 	}
 	if !strings.Contains(got.body, "the token's roles do not permit this") || strings.Contains(got.body, "tester") {
-		t.Errorf("tells too much: %s", got.body)
+		t.Errorf("the answer says too much: %s", got.body)
 	}
 }
 
-// TestRolesThatAreNone: names in another case, or of other programs, grant
-// nothing and take nothing away.
-func TestRolesThatAreNone(t *testing.T) {
+// TestUnknownRoles: unknown names, also known ones in another case, grant nothing and take nothing
+// away.
+func TestUnknownRoles(t *testing.T) {
 	p := serve(t, newSettings(t))
 	f := func(status int, roles ...string) {
 		t.Helper()
@@ -186,8 +185,8 @@ func TestRolesThatAreNone(t *testing.T) {
 	f(200, "api", "api")
 }
 
-// TestRolesOverNATS writes once with each set of roles, to a host of its own:
-// those are stored that may write, the others are counted and audited.
+// TestRolesOverNATS writes once with each set of roles, each to another host: permitted samples are
+// stored, the others are counted and audited.
 func TestRolesOverNATS(t *testing.T) {
 	p := serve(t, newSettings(t))
 	c := connect(t, p.nats)
@@ -221,7 +220,7 @@ func TestRolesOverNATS(t *testing.T) {
 	checkAudit(t, p.stderr.String(), refused)
 }
 
-// TestAuthDisabled: nobody is asked, on no door, and every start warns of it.
+// TestAuthDisabled: no request needs a token, over HTTP and NATS, and every start warns of this.
 func TestAuthDisabled(t *testing.T) {
 	s := newSettings(t)
 	delete(s["main"], "jwt-public-key")
@@ -243,8 +242,8 @@ func TestAuthDisabled(t *testing.T) {
 	})
 }
 
-// TestProfilesAreForLoopbackWithoutTokens: a profile holds memory, so without
-// authentication a peer from elsewhere gets none, whatever it says of itself.
+// TestProfilesAreForLoopbackWithoutTokens: a profile shows memory contents, so without
+// authentication only loopback gets one, whatever headers say.
 func TestProfilesAreForLoopbackWithoutTokens(t *testing.T) {
 	address := otherAddress(t)
 	s := newSettings(t)
@@ -271,7 +270,7 @@ func TestProfilesAreForLoopbackWithoutTokens(t *testing.T) {
 	f(address, "/debug/pprof/cmdline/", 403)
 }
 
-// otherAddress is one of this machine that is not on loopback.
+// otherAddress returns an address of this machine that is not on loopback.
 func otherAddress(t *testing.T) string {
 	t.Helper()
 	addresses, err := net.InterfaceAddrs()

@@ -13,8 +13,7 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// traffic sends 200 requests a second with tokens that are good, and counts what
-// it is answered.
+// traffic sends 200 requests per second with good tokens and counts the answers.
 type traffic struct {
 	asked, putOff, refused atomic.Int64
 
@@ -22,7 +21,7 @@ type traffic struct {
 	tokens []string
 }
 
-// set replaces the tokens, and returns when no other is under way.
+// set replaces the tokens, and returns when no request with another one is in flight.
 func (f *traffic) set(lists ...[]string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -65,9 +64,8 @@ func (f *traffic) run(t *testing.T, p *program, stop <-chan struct{}) {
 	all.Wait()
 }
 
-// TestRotation: a real provider rotates its keys under 200 requests a second. No
-// good token is refused, and those of a key that is withdrawn are refused soon
-// and from then on; the figures are logged.
+// TestRotation: a real provider rotates its keys under 200 requests per second. No good token is
+// refused. Tokens of a withdrawn key are refused soon, and stay refused. Times are logged.
 func TestRotation(t *testing.T) {
 	t.Parallel() // with what else only waits
 	provider := sourcetest.Start(t, map[string]any{"roles": []string{"api"}})
@@ -124,14 +122,14 @@ func TestRotation(t *testing.T) {
 		t.Logf("generation %d withdrawn: its last token was accepted %v after, the poll interval being %v", g-1, max(0, last.Sub(begin)), interval)
 	}
 
-	// At once: signed with before anybody could have read the key.
+	// A hard rotation: the new key signs before anyone could have read it.
 	provider.Restart(2, 1)
 	second := mint()
 	load.set(now, second)
 	cmdtest.Eventually(t, "tokens of a key that is new", func() bool { return all(second, http.StatusOK) })
 	withdraw(2, now, second)
 
-	// As it should be done: published first.
+	// A proper rotation: the new key is published first.
 	const readAnew = `msg="read anew"`
 	looks := strings.Count(p.stderr.String(), readAnew)
 	provider.Restart(2, 3)
@@ -151,5 +149,5 @@ func TestRotation(t *testing.T) {
 		}
 		time.Sleep(interval / 20)
 	}
-	t.Logf("%d requests with good tokens, %d put off with 503, %d refused", load.asked.Load(), load.putOff.Load(), load.refused.Load())
+	t.Logf("%d requests with good tokens, %d answered 503, %d refused", load.asked.Load(), load.putOff.Load(), load.refused.Load())
 }

@@ -25,8 +25,7 @@ const (
 	loadBatches = 20 // of a host
 )
 
-// load is a writer that remembers what was acknowledged: batch by batch, host
-// after host.
+// load is a writer that counts acknowledged batches, host after host.
 type load struct {
 	name  string
 	base  int64
@@ -35,7 +34,7 @@ type load struct {
 
 func (l *load) host(batch int64) string { return fmt.Sprintf("%s-%d", l.name, batch/loadBatches) }
 
-// sample returns what line i of a batch is about.
+// sample returns the time and value of line i of a batch.
 func (l *load) sample(batch int64, i int) (second int64, value float64) {
 	return l.base + batch%loadBatches*loadLines + int64(i), float64(batch)*loadLines + float64(i) + 0.25
 }
@@ -49,8 +48,8 @@ func (l *load) batch(n int64) string {
 	return b.String()
 }
 
-// post writes over HTTP until something goes wrong: an answer that is not 200,
-// or none. It has a connection of its own, as a collector has.
+// post writes over HTTP until an answer is not 200 or missing. It uses a connection of its own, as
+// a collector does.
 func (l *load) post(t testing.TB, url, token string) error {
 	c := program{url: url, client: newClient(t, nil)}
 	defer c.client.CloseIdleConnections()
@@ -63,7 +62,7 @@ func (l *load) post(t testing.TB, url, token string) error {
 	}
 }
 
-// publish does the same over NATS, where a flush is all the answer there is.
+// publish does the same over NATS, where a flush is the only acknowledgement.
 func (l *load) publish(c *natsgo.Conn, token string) error {
 	for {
 		if err := errors.Join(c.PublishMsg(message(token, l.batch(l.acked.Load()))), c.FlushTimeout(cmdtest.Patience)); err != nil {
@@ -73,8 +72,7 @@ func (l *load) publish(c *natsgo.Conn, token string) error {
 	}
 }
 
-// stored counts the samples of the first batches that a program has, and
-// reports wrong values.
+// stored returns how many samples of the first batches are stored. It fails if a value is wrong.
 func (l *load) stored(t *testing.T, p *program, batches int64) (n int) {
 	t.Helper()
 	for first := int64(0); first < batches; first += loadBatches {
@@ -95,8 +93,8 @@ func (l *load) stored(t *testing.T, p *program, batches int64) (n int) {
 	return n
 }
 
-// underLoad has four writers over HTTP and one over NATS push to a program. It
-// calls end once each of them is well on its way, and returns when all are done.
+// underLoad runs four writers over HTTP and one over NATS. It calls end after each has written 100
+// batches, and returns when all have stopped.
 func underLoad(t *testing.T, p *program, end func()) (posting []*load, publishing *load) {
 	t.Helper()
 	base := time.Now().Unix() - 7200
@@ -123,8 +121,8 @@ func underLoad(t *testing.T, p *program, end func()) (posting []*load, publishin
 	return posting, publishing
 }
 
-// TestStopUnderLoad: what was acknowledged before a SIGTERM or SIGINT is there
-// after the next start, and so is what had come over NATS.
+// TestStopUnderLoad: samples that were acknowledged, or received over NATS, before a SIGTERM or
+// SIGINT are there after the next start.
 func TestStopUnderLoad(t *testing.T) {
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(s.String(), func(t *testing.T) {
@@ -153,8 +151,8 @@ func TestStopUnderLoad(t *testing.T) {
 	}
 }
 
-// TestPhasesSurviveARestart: series that are sampled at other moments than the
-// host's first one, alone and summed, are answered as before, `from` included.
+// TestPhasesSurviveARestart: series that are sampled at other times than the host's first one have
+// the same answers after a restart, alone and summed, `from` included.
 func TestPhasesSurviveARestart(t *testing.T) {
 	s := newSettings(t)
 	p := process(t, s)
@@ -182,15 +180,15 @@ func TestPhasesSurviveARestart(t *testing.T) {
 	}
 }
 
-// TestStopWaitsForWhatIsInFlight: a submission that has begun is answered and
-// kept, and no new connection is taken meanwhile.
-func TestStopWaitsForWhatIsInFlight(t *testing.T) {
+// TestStopWaitsForRequestsInFlight: a write in flight is answered and stored, and no new connection
+// is accepted meanwhile.
+func TestStopWaitsForRequestsInFlight(t *testing.T) {
 	s := newSettings(t)
 	p := process(t, s)
 	body, write := io.Pipe()
 	answered := make(chan reply, 1)
 	go func() {
-		// So the client does not send before the server reads.
+		// With this header the client does not send before the server reads.
 		got, err := p.try(token("api"), "POST", "/api/write/?cluster=alpha", body, "Expect", "100-continue")
 		if err != nil {
 			got.body = err.Error()
@@ -215,7 +213,7 @@ func TestStopWaitsForWhatIsInFlight(t *testing.T) {
 	}
 }
 
-// accepts tells whether the program takes connections.
+// accepts reports whether the program accepts connections.
 func (p *program) accepts(t *testing.T) bool {
 	t.Helper()
 	c, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
@@ -225,7 +223,7 @@ func (p *program) accepts(t *testing.T) bool {
 	return c.Close() == nil
 }
 
-// TestOneProcessPerDirectory: a second one exits, says why, and does no harm.
+// TestOneProcessPerDirectory: a second process exits, says why, and does no harm.
 func TestOneProcessPerDirectory(t *testing.T) {
 	s := newSettings(t)
 	p := process(t, s)
@@ -244,8 +242,8 @@ func TestOneProcessPerDirectory(t *testing.T) {
 	}
 }
 
-// TestKill: after a kill -9 the last checkpoint is there, whatever else lies
-// beside it: half a file that a crash left, or a checkpoint that is damaged.
+// TestKill: after a kill -9 the last checkpoint is restored, even next to a partial file or a
+// damaged checkpoint.
 func TestKill(t *testing.T) {
 	s := newSettings(t)
 	s["metric-store"]["checkpoint-interval"] = "1s"
@@ -272,7 +270,7 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// nextCheckpoint waits for a checkpoint that was begun after the call.
+// nextCheckpoint waits for a checkpoint that begins after the call.
 func (p *program) nextCheckpoint(t *testing.T, s settings) {
 	t.Helper()
 	begin := fmt.Sprintf("windows-%013d.rsw", time.Now().UnixMilli())
@@ -290,8 +288,8 @@ func (p *program) nextCheckpoint(t *testing.T, s settings) {
 	})
 }
 
-// TestCleanupCheckpoints drops what is older than the retention, which is
-// shorter than when it was written, and exits.
+// TestCleanupCheckpoints: -cleanup-checkpoints removes samples older than the retention, which is
+// shorter than when they were written.
 func TestCleanupCheckpoints(t *testing.T) {
 	long := newSettings(t)
 	short := newSettings(t)
@@ -314,7 +312,7 @@ func TestCleanupCheckpoints(t *testing.T) {
 	}
 }
 
-// TestCleanupArchives: with mode "archive", what is dropped is in Parquet files.
+// TestCleanupArchives: in mode "archive", removed samples are in Parquet files.
 func TestCleanupArchives(t *testing.T) {
 	long, short := newSettings(t), newSettings(t)
 	archive := filepath.Join(t.TempDir(), "archive")

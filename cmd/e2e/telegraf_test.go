@@ -17,13 +17,13 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// telegrafTags are Telegraf's build tags for what testdata/telegraf/telegraf.conf
-// has, which is its way of a small program (its docs/CUSTOMIZATION.md).
+// telegrafTags are the build tags of the plugins in testdata/telegraf/telegraf.conf; see
+// docs/CUSTOMIZATION.md of Telegraf.
 const telegrafTags = "custom,inputs.cpu,inputs.file,inputs.mem,inputs.system,parsers.influx,serializers.json," +
 	"outputs.file,outputs.influxdb,outputs.influxdb_v2"
 
-// buildTelegraf returns the path of a Telegraf that Go has built. The first time
-// it downloads 90 MB and compiles for two minutes.
+// buildTelegraf builds Telegraf and returns its path. The first time it downloads 90 MB and
+// compiles for two minutes.
 func buildTelegraf(t *testing.T) string {
 	t.Helper()
 	if os.Getenv("RINGSTORE_TELEGRAF_TEST") == "" {
@@ -31,7 +31,7 @@ func buildTelegraf(t *testing.T) string {
 	}
 	const dir, pkg = "testdata/telegraf", "github.com/influxdata/telegraf/cmd/telegraf"
 	if out, err := exec.CommandContext(t.Context(), "go", "list", "-C", dir, "-deps", "-tags", telegrafTags, pkg).CombinedOutput(); err != nil {
-		t.Skipf("Telegraf's source is not to be had: %v\n%s", err, tail(string(out)))
+		t.Skipf("cannot download Telegraf's source: %v\n%s", err, tail(string(out)))
 	}
 	path := filepath.Join(t.TempDir(), "telegraf")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-C", dir, "-tags", telegrafTags, "-o", path, pkg).CombinedOutput(); err != nil {
@@ -47,8 +47,8 @@ type telegraf struct {
 	collected string // the file of what it collected
 }
 
-// startTelegraf runs the configuration of testdata/telegraf. site is the path of
-// the file that a tool of the site's writes.
+// startTelegraf runs Telegraf with the configuration in testdata/telegraf. site is the path of a
+// file with samples from a tool of the site.
 func startTelegraf(t *testing.T, program, server, site string) *telegraf {
 	t.Helper()
 	a := &telegraf{collected: filepath.Join(t.TempDir(), "collected")}
@@ -68,7 +68,7 @@ func startTelegraf(t *testing.T, program, server, site string) *telegraf {
 	return a
 }
 
-// stop lets Telegraf send what it has, and end.
+// stop stops Telegraf after it has sent everything.
 func (a *telegraf) stop(t *testing.T) {
 	t.Helper()
 	if err := a.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -79,8 +79,8 @@ func (a *telegraf) stop(t *testing.T) {
 	}
 }
 
-// measurement is what an input of Telegraf collected at a time. Fields are
-// numbers, booleans and strings.
+// measurement is what one of Telegraf's inputs collected at one time. Fields are numbers, booleans
+// and strings.
 type measurement struct {
 	Name      string
 	Tags      map[string]string
@@ -88,7 +88,7 @@ type measurement struct {
 	Timestamp int64
 }
 
-// measurements are all that Telegraf has written into its file by now.
+// measurements returns what Telegraf has written to its file so far.
 func (a *telegraf) measurements(t *testing.T) (all []measurement) {
 	t.Helper()
 	data, err := os.ReadFile(a.collected)
@@ -108,7 +108,7 @@ func (a *telegraf) measurements(t *testing.T) (all []measurement) {
 	return all
 }
 
-// collects waits until Telegraf has written what it collected after a time, three times over.
+// collects waits until Telegraf has collected three times after a time.
 func (a *telegraf) collects(t *testing.T, after int64) {
 	t.Helper()
 	cmdtest.Eventually(t, "Telegraf collects", func() bool {
@@ -122,8 +122,8 @@ func (a *telegraf) collects(t *testing.T, after int64) {
 	})
 }
 
-// telegrafSeries are the series that the test asks for: the metric, the
-// measurement, field and tag that it is made of.
+// telegrafSeries are the series that the test compares: the metric, and its measurement, field and
+// tag.
 var telegrafSeries = []struct{ metric, measurement, field, tag string }{
 	{"cpu_load", "system", "load1", ""}, // by an alias
 	{"system_n_cpus", "system", "n_cpus", ""},
@@ -137,7 +137,7 @@ var telegrafSeries = []struct{ metric, measurement, field, tag string }{
 	{"room_temp", "room_temp", "value", ""},
 }
 
-// telegrafMetrics are the section "metrics" for them.
+// telegrafMetrics returns the section "metrics" for telegrafSeries.
 func telegrafMetrics() map[string]any {
 	metrics := make(map[string]any)
 	for _, s := range telegrafSeries {
@@ -154,8 +154,8 @@ func telegrafMetrics() map[string]any {
 	return metrics
 }
 
-// ofTelegraf returns what a cluster has of a metric since a time, for one value
-// of the tag that tells its series apart.
+// ofTelegraf returns a cluster's samples of a metric since a time, for one value of the tag that
+// tells its series apart.
 func (p *program) ofTelegraf(t *testing.T, cluster string, start int64, metric, tag, value string) []map[int64]float64 {
 	t.Helper()
 	q := map[string]any{"metric": metric, "host": "node01"}
@@ -175,8 +175,8 @@ func (p *program) ofTelegraf(t *testing.T, cluster string, start int64, metric, 
 	return series
 }
 
-// latest is the time of the newest sample that a cluster has of Telegraf's
-// input system, 0 if there is none since start.
+// latest returns the time of a cluster's newest sample of Telegraf's input system, 0 if there is
+// none since start.
 func (p *program) latest(t *testing.T, cluster string, start int64) (newest int64) {
 	t.Helper()
 	for _, series := range p.ofTelegraf(t, cluster, start, "system_n_cpus", "", "") {
@@ -187,9 +187,9 @@ func (p *program) latest(t *testing.T, cluster string, start int64) (newest int6
 	return newest
 }
 
-// TestRealTelegraf: Telegraf itself writes to RingStore by each of its outputs,
-// over a time in which RingStore is away. All that it collected for a series is
-// found under the name of the configuration, with its times and values, and no more.
+// TestRealTelegraf: a real Telegraf writes to RingStore by each of its outputs, while RingStore is
+// restarted. Exactly what it collected for a series is found under the configured name, with its
+// times and values.
 func TestRealTelegraf(t *testing.T) {
 	telegraf := buildTelegraf(t)
 	s := newSettings(t)
@@ -213,7 +213,7 @@ func TestRealTelegraf(t *testing.T) {
 	back := time.Now().Unix()
 	a.collects(t, back)
 	clusters := []string{"v2", "v2-plain", "v1", "v1-header"}
-	for _, cluster := range clusters { // an output that was told to come later would not send at its end
+	for _, cluster := range clusters { // an output that waits to retry would not send when Telegraf stops
 		cmdtest.Eventually(t, cluster+" is written again", func() bool { return p.latest(t, cluster, start) > back })
 	}
 	a.stop(t)
@@ -261,10 +261,10 @@ func compareTelegraf(t *testing.T, p *program, cluster string, start int64, coll
 	}
 }
 
-// inFifteenDigits tells whether an answer has a value, in as many digits as it gives.
+// inFifteenDigits reports whether two values agree in the 15 digits that an answer has.
 func inFifteenDigits(got, want float64) bool { return math.Abs(got-want) <= 1e-14*math.Abs(want) }
 
-// number is what a field's value is stored as.
+// number returns the sample that a field's value is stored as.
 func number(v any) float64 {
 	switch v {
 	case true:

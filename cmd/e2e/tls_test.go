@@ -21,7 +21,7 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// certificate is one for 127.0.0.1 that signs itself.
+// certificate is a self-signed certificate for 127.0.0.1.
 type certificate struct {
 	certFile, keyFile string
 	trust             *tls.Config // of a client
@@ -65,7 +65,7 @@ func (s settings) https(c certificate) {
 	s["main"]["https-cert-file"], s["main"]["https-key-file"] = c.certFile, c.keyFile
 }
 
-// TestHTTPS: everything as over HTTP, and nothing over HTTP or an old TLS.
+// TestHTTPS: HTTPS works like HTTP, and neither plain HTTP nor an old TLS version is accepted.
 func TestHTTPS(t *testing.T) {
 	s := newSettings(t)
 	c := newCertificate(t, t.TempDir())
@@ -105,8 +105,8 @@ func TestHTTPS(t *testing.T) {
 	}
 }
 
-// TestClientCertificates: with authorities for clients nobody without a certificate
-// of theirs gets in, and who has one needs a token; the authorities are followed.
+// TestClientCertificates: with a CA for clients, a connection needs a certificate of that CA, and a
+// request still needs a token. A replaced CA file takes effect.
 func TestClientCertificates(t *testing.T) {
 	s := newSettings(t)
 	directory := t.TempDir()
@@ -141,25 +141,25 @@ func TestClientCertificates(t *testing.T) {
 		return err
 	}
 	anonymous, stranger := newClient(t, c.trust), as(other)
-	for name, client := range map[string]httpClient{"nobody": anonymous, "a stranger": stranger} {
+	for name, client := range map[string]httpClient{"a client without a certificate": anonymous, "a client of another CA": stranger} {
 		if refused(client) == nil {
-			t.Errorf("%s gets in", name)
+			t.Errorf("%s is accepted", name)
 		}
 	}
 	cmdtest.WriteFile(t, authority, []byte("none"))
 	p.says(t, regexp.MustCompile(`not read, what was read before stays in force" source=\S+ca.pem`))
 	if err := refused(p.client); err != nil {
-		t.Errorf("the authorities are gone with their file: %v", err)
+		t.Errorf("the CA was dropped when its file became unusable: %v", err)
 	}
 	cmdtest.WriteFile(t, authority, []byte(cmdtest.ReadFile(t, other.certFile)))
-	cmdtest.Eventually(t, "the other authority", func() bool { return refused(stranger) == nil })
+	cmdtest.Eventually(t, "the other CA", func() bool { return refused(stranger) == nil })
 	if refused(p.client) == nil {
-		t.Error("who was let in by the one before still is")
+		t.Error("a client of the previous CA is still accepted")
 	}
 	p.client = stranger // for the end of the test
 }
 
-// TestHTTPSFiles: a certificate that cannot be used ends the start, by name.
+// TestHTTPSFiles: the start fails with an unusable certificate and names it.
 func TestHTTPSFiles(t *testing.T) {
 	good, other := newCertificate(t, t.TempDir()), newCertificate(t, t.TempDir())
 	f := func(code int, stderr string, c certificate) {

@@ -12,10 +12,10 @@ import (
 	"github.com/ringstore/ringstore/auth/authtest"
 )
 
-// issuer is whom the programs under test believe.
+// issuer issues the tokens that the programs under test accept.
 var issuer = authtest.NewIssuer("cmd/ringstore")
 
-// claims are those of a good token, with changes: a nil value removes a claim.
+// claims returns the claims of a good token, with changes: nil removes a claim.
 func claims(changes map[string]any, roles ...string) map[string]any {
 	c := map[string]any{
 		"sub":   "tester",
@@ -34,21 +34,21 @@ func claims(changes map[string]any, roles ...string) map[string]any {
 // token returns a good token with these roles.
 func token(roles ...string) string { return issuer.Token(claims(nil, roles...)) }
 
-// segments joins a header and claims as what a signature covers.
+// segments joins a header and claims into the text that a signature covers.
 func segments(header, claims string) string {
 	e := base64.RawURLEncoding
 	return e.EncodeToString([]byte(header)) + "." + e.EncodeToString([]byte(claims))
 }
 
-// signed is a token with any header and claims, be they JSON or not, and a
-// signature that holds. Its key is not the issuer's but that of [ownKey].
+// signed returns a token with any header and claims, valid JSON or not, and a valid signature by
+// [ownKey].
 func signed(header, claims string) string {
 	text := segments(header, claims)
 	return text + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(ownKey(), []byte(text)))
 }
 
-// ownKey signs what authtest does not; programs that are to believe it have it
-// as main.jwt-public-key.
+// ownKey signs tokens that package authtest cannot make. Programs that should accept them have its
+// public key as main.jwt-public-key.
 func ownKey() ed25519.PrivateKey {
 	seed := sha256.Sum256([]byte("cmd/ringstore, own key"))
 	return ed25519.NewKeyFromSeed(seed[:])
@@ -56,7 +56,7 @@ func ownKey() ed25519.PrivateKey {
 
 func ownPublicKey() ed25519.PublicKey { return ownKey().Public().(ed25519.PublicKey) }
 
-// hs256 is a token signed with a public key as if it were a shared secret.
+// hs256 returns a token that is signed with a public key as if it were a shared secret.
 func hs256(secret []byte) string {
 	text := segments(`{"alg":"HS256","typ":"JWT"}`, apiClaims(nil))
 	mac := hmac.New(sha256.New, secret)
@@ -64,7 +64,7 @@ func hs256(secret []byte) string {
 	return text + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// apiClaims are the JSON of claims with role api.
+// apiClaims returns claims with role api as JSON.
 func apiClaims(changes map[string]any) string {
 	text, err := json.Marshal(claims(changes, "api"))
 	if err != nil {

@@ -10,9 +10,8 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// TestToken: ringstore token explains as the server would decide, exits with 1
-// for what that refuses, and prints neither signatures nor, without -v, claims
-// that the configuration does not name.
+// TestToken: ringstore token decides as the server would and exits with 1 for a refused token. It
+// never prints a signature, and prints only configured claims unless -v is given.
 func TestToken(t *testing.T) {
 	c := newCentre(t)
 	c.settings["auth"]["revocation-file"] = c.file("revoked.json", []byte(`{"subjects": [{"issuer": "datahub", "sub": "mallory"}]}`))
@@ -40,21 +39,21 @@ func TestToken(t *testing.T) {
 				t.Errorf("%s: prints what it must not:\n%q", name, got.stdout)
 			}
 			if verbose := args[2] == "-v"; strings.Contains(got.stdout, "hunter2") != (verbose && strings.Contains(name, "note")) {
-				t.Errorf("%s, %q: the claim that nobody configured:\n%s", name, args, got.stdout)
+				t.Errorf("%s, %q: the claim that is not configured:\n%s", name, args, got.stdout)
 			}
 		}
 	}
 	refused := func(reason string) string { return "ringstore: the token is refused: " + reason + "\n" }
-	const unbelieved = "verdict refused; the claims above are unverified"
-	f("garbage", "garbage", 1, refused("malformed"), "format FAILED: malformed: not three parts joined by dots", unbelieved)
-	f("nothing", "", 1, refused("missing"), unbelieved)
-	f("nobody's", c.cc.Token(jsonObject{"iss": "x", "sub": "a"}), 1, refused("unknown_issuer"), "issuer FAILED: unknown_issuer", `claim iss "x"`, unbelieved)
+	const unverified = "verdict refused; the claims above are unverified"
+	f("garbage", "garbage", 1, refused("malformed"), "format FAILED: malformed: not three parts joined by dots", unverified)
+	f("nothing", "", 1, refused("missing"), unverified)
+	f("an unknown issuer", c.cc.Token(jsonObject{"iss": "x", "sub": "a"}), 1, refused("unknown_issuer"), "issuer FAILED: unknown_issuer", `claim iss "x"`, unverified)
 	f("another key", mallory().Named("kc-1").Token(with(user, map[string]any{"note": nil})), 1, refused("bad_signature"),
-		"issuer hpc-sso", "audience passed", `tried RSA 2048 with the kid "kc-1"`, "signature FAILED: bad_signature", unbelieved)
-	f("unknown key", c.entra.Named("e9").Token(authtest.EntraV1(when, tenant, object)), 1, refused("unknown_key"), "key FAILED: unknown_key", unbelieved)
-	f("revoked", c.dataHub.Token(authtest.DataHub(when, "PERSONAL", "mallory")), 1, refused("revoked"), "revocation FAILED: revoked", unbelieved)
+		"issuer hpc-sso", "audience passed", `tried RSA 2048 with the kid "kc-1"`, "signature FAILED: bad_signature", unverified)
+	f("unknown key", c.entra.Named("e9").Token(authtest.EntraV1(when, tenant, object)), 1, refused("unknown_key"), "key FAILED: unknown_key", unverified)
+	f("revoked", c.dataHub.Token(authtest.DataHub(when, "PERSONAL", "mallory")), 1, refused("revoked"), "revocation FAILED: revoked", unverified)
 	f("wrong claim", c.keycloak.Token(with(user, map[string]any{"typ": "x", "note": nil})), 1, refused("wrong_claim"),
-		"required claims FAILED: wrong_claim: typ", unbelieved)
+		"required claims FAILED: wrong_claim: typ", unverified)
 
 	f("with a note", c.keycloak.Token(user), 0, "",
 		"issuer hpc-sso", "signature passed", `signed with RSA 2048 with the kid "kc-1"`, `claim preferred_username "alice"`,
@@ -66,7 +65,7 @@ func TestToken(t *testing.T) {
 	f("cc-backend", c.cc.Token(authtest.CCBackend(when, "root", "admin")), 0, "",
 		"signed with Ed25519 without a kid", "may free everywhere", "verdict accepted")
 
-	// An issuer whose keys cannot be had says nothing of its tokens.
+	// Without an issuer's keys, its tokens cannot be verified.
 	c.issuers[4]["jwks-urls"] = []string{"http://127.0.0.1:1/jwks"}
 	config = c.settings.file(t)
 	got := runCommand(t, []byte(c.entra.Token(authtest.EntraV1(when, tenant, object))), "token", "-config", config, "-")

@@ -62,7 +62,7 @@ func TestWrongCalls(t *testing.T) {
 	f("see ringstore key -h", "key", "-nope")
 }
 
-// TestMissingConfig: who has no configuration yet is told what to do.
+// TestMissingConfig: the error for a missing configuration says what to do.
 func TestMissingConfig(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "none.json")
 	for _, args := range [][]string{{}, {"check-config"}, {"estimate", "-hosts", "1"}, {"verify"}} {

@@ -37,8 +37,8 @@ func runCommand(t testing.TB, args ...string) command {
 	return command{code, stdout.String(), stderr.String()}
 }
 
-// TestBadConfiguration: all that is wrong is told at once, a line each with the file and the key's
-// path, and the exit code is 2; nothing has been touched.
+// TestBadConfiguration: all errors are printed at once, each on a line with the file and the key's
+// path. The exit code is 2, and no file is created.
 func TestBadConfiguration(t *testing.T) {
 	const text = `{
   "main": {"addr": 8082, "jwt-public-key": "c2hvcnQ=", "adr": "127.0.0.1:8082"},
@@ -71,7 +71,7 @@ func TestBadConfiguration(t *testing.T) {
 		}
 		for _, w := range want {
 			if !strings.Contains("\n"+got.stderr, "\n"+file+": "+w) {
-				t.Errorf("%q: not told: %s: %s", args, file, w)
+				t.Errorf("%q: missing: %s: %s", args, file, w)
 			}
 		}
 	}
@@ -80,8 +80,8 @@ func TestBadConfiguration(t *testing.T) {
 	}
 }
 
-// TestDemoWithoutAScreen ends instead of pushing to nobody's delight.
-func TestDemoWithoutAScreen(t *testing.T) {
+// TestDemoWithoutOutput: the demo ends with an error if it cannot print its banner.
+func TestDemoWithoutOutput(t *testing.T) {
 	var stderr cmdtest.Output
 	code := run(t.Context(), []string{"demo", "-addr", "127.0.0.1:0", "-nats", "127.0.0.1:0"}, nil, fullDisk{}, &stderr)
 	if code != exitFailure || !strings.Contains(stderr.String(), "ringstore: no space left on device\n") {
@@ -89,7 +89,7 @@ func TestDemoWithoutAScreen(t *testing.T) {
 	}
 }
 
-// fullDisk is a standard output that cannot be written.
+// fullDisk is a standard output on a full disk.
 type fullDisk struct{}
 
 func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }

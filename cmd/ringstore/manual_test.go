@@ -16,7 +16,7 @@ var (
 	usageFlag    = regexp.MustCompile(`(?m)^  -(\S+)`)
 )
 
-// usage returns the commands and flags that -h tells of a command, or of the server.
+// usage returns the commands and flags that -h prints for a command, or for the server.
 func usage(t *testing.T, command ...string) (commands, flags []string) {
 	t.Helper()
 	text := runCommand(t, append(command, "-h")...).stderr
@@ -33,8 +33,8 @@ func usage(t *testing.T, command ...string) (commands, flags []string) {
 	return commands, flags
 }
 
-// synopsis returns the flags of each command in the SYNOPSIS of a man page, those of the server as
-// the command "", and what comes after it.
+// synopsis returns the flags of each command in the SYNOPSIS of a man page, with "" for the server,
+// and the rest of the page.
 func synopsis(t *testing.T, manual string) (flags map[string][]string, rest string) {
 	t.Helper()
 	_, text, _ := strings.Cut(manual, "\n.Sh SYNOPSIS\n")
@@ -55,15 +55,15 @@ func synopsis(t *testing.T, manual string) (flags map[string][]string, rest stri
 	return flags, rest
 }
 
-// TestManual: the synopsis has every command and flag that the program has, and no other; each is
-// explained, and the page is well-formed where there is a program that can tell.
+// TestManual: the synopsis has exactly the program's commands and flags, each is explained, and
+// mandoc finds no errors if it is installed.
 func TestManual(t *testing.T) {
 	const file = "../../scripts/release/packaging/ringstore.8"
-	told, rest := synopsis(t, cmdtest.ReadFile(t, file))
+	documented, rest := synopsis(t, cmdtest.ReadFile(t, file))
 	explained := func(macro, name string) {
 		t.Helper()
 		if !regexp.MustCompile(`(?m)^\.(It )?` + macro + ` ` + name + `\b`).MatchString(rest) {
-			t.Errorf("nothing about %s", name)
+			t.Errorf("%s is not explained", name)
 		}
 	}
 	commands, _ := usage(t)
@@ -74,17 +74,17 @@ func TestManual(t *testing.T) {
 			explained("Cm", c)
 		}
 		_, flags := usage(t, args...)
-		inManual := slices.Compact(slices.Sorted(slices.Values(told[c])))
+		inManual := slices.Compact(slices.Sorted(slices.Values(documented[c])))
 		if slices.Sort(flags); !slices.Equal(flags, inManual) {
 			t.Errorf("%q has flags %q, in the manual %q", c, flags, inManual)
 		}
 		for _, f := range flags {
 			explained("Fl", f)
 		}
-		delete(told, c)
+		delete(documented, c)
 	}
-	if len(told) > 0 {
-		t.Errorf("commands that there are not: %q", told)
+	if len(documented) > 0 {
+		t.Errorf("documented commands that do not exist: %q", documented)
 	}
 	if mandoc, err := exec.LookPath("mandoc"); err == nil {
 		if out, err := exec.Command(mandoc, "-T", "lint", "-W", "warning", file).CombinedOutput(); err != nil {
@@ -93,8 +93,8 @@ func TestManual(t *testing.T) {
 	}
 }
 
-// TestCompletion: bash, zsh and fish complete what the program itself tells of. Zsh's completion
-// needs a terminal, so only its syntax is looked at.
+// TestCompletion: bash, zsh and fish complete the program's commands and flags. Zsh's completion
+// needs a terminal, so only its syntax is checked.
 func TestCompletion(t *testing.T) {
 	const directory = "../../scripts/release/packaging/completion/"
 	commands, flags := usage(t)
@@ -114,7 +114,7 @@ func TestCompletion(t *testing.T) {
 		} {
 			path, err := exec.LookPath(shell)
 			if err != nil {
-				t.Logf("%s is not here", shell)
+				t.Logf("%s is not installed", shell)
 				continue
 			}
 			name := os.Args[0]

@@ -117,8 +117,8 @@ func stored(t *testing.T, cfg *configs.Config, c *synthetic.Cluster, precision i
 	return float64(store.Size().Bytes) / 1e6, bytes / 1e6
 }
 
-// What is estimated for the benchmark's cluster is right within 25 %, from a sample and from the
-// numbers of devices, with all digits and with fewer.
+// TestEstimateOfTheSyntheticCluster: the estimate for the benchmark's cluster is right within 25 %,
+// from a sample and from numbers of devices, with all digits and rounded.
 func TestEstimateOfTheSyntheticCluster(t *testing.T) {
 	const hosts, measured = 20, 1 // the hosts are alike
 	c := synthetic.New(measured, 1)
@@ -253,8 +253,8 @@ func TestKinds(t *testing.T) {
 	f("ib_recv", configs.SumAggregation, "node")
 }
 
-// The memory-cap that is named holds the samples without evicting, and the next smaller one does
-// not.
+// TestMemoryCapHoldsTheSamples: the printed memory-cap holds the samples without evicting any, and
+// the next smaller one does not.
 func TestMemoryCapHoldsTheSamples(t *testing.T) {
 	for _, memory := range []float64{1, 700e6, 800e6, 5e9, 100e9} {
 		gb := need{memory: memory}.memoryCap(1)

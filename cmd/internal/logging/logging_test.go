@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestTextOnATerminal, which the other end of a pipe is not.
+// TestTextOnATerminal: the default is text on a terminal only.
 func TestTextOnATerminal(t *testing.T) {
 	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// Garbage may grow by how much the collector has to read: samples are nothing to it, pointers all.
+// TestGarbageIsPaced: more garbage is allowed beside pointers, which the collector scans, than
+// beside samples, which it does not.
 func TestGarbageIsPaced(t *testing.T) {
 	t.Setenv("GOGC", "")
 	f := func(what string, minPercent, maxPercent int) {
@@ -18,15 +19,15 @@ func TestGarbageIsPaced(t *testing.T) {
 		runtime.GC()
 		p, floor := garbagePercent()
 		if p < minPercent || p > maxPercent {
-			t.Errorf("beside %s: %d %%, want %d to %d", what, p, minPercent, maxPercent)
+			t.Errorf("next to %s: %d %%, want %d to %d", what, p, minPercent, maxPercent)
 		}
 		if floor != 0 {
-			t.Errorf("beside %s: at least %d %%", what, floor)
+			t.Errorf("next to %s: minimum %d %%", what, floor)
 		}
 	}
 	runtime.GC()
-	if _, least := garbagePercent(); least < 2*percentOfLive {
-		t.Errorf("beside next to nothing: at least %d %%", least)
+	if _, minPercent := garbagePercent(); minPercent < 2*percentOfLive {
+		t.Errorf("with a small heap: minimum %d %%", minPercent)
 	}
 	samples := make([]float64, 32<<20)
 	f("256 MiB of samples", percentOfLive, percentOfLive+12)
@@ -41,16 +42,16 @@ func TestGarbageIsPaced(t *testing.T) {
 	ended := make(chan struct{})
 	go func() { defer close(ended); Garbage(ctx) }()
 	cmdtest.Eventually(t, "the percentage is set", func() bool {
-		inForce := []metrics.Sample{{Name: "/gc/gogc:percent"}}
-		metrics.Read(inForce)
-		return inForce[0].Value.Uint64() != 100
+		current := []metrics.Sample{{Name: "/gc/gogc:percent"}}
+		metrics.Read(current)
+		return current[0].Value.Uint64() != 100
 	})
 	runtime.KeepAlive(pointers)
 	cancel()
 	<-ended
 }
 
-// Where nothing is collected for a while, one collection finds what is left, and no more follow.
+// TestGarbageAtRest: after a while without collections there is exactly one more.
 func TestGarbageAtRest(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	var idle idleCollector
@@ -60,18 +61,18 @@ func TestGarbageAtRest(t *testing.T) {
 		idle.look()
 	}
 	if n := collections() - before; n != 1 {
-		t.Errorf("%d collections in a rest, want 1", n)
+		t.Errorf("%d collections while idle, want 1", n)
 	}
-	runtime.GC() // some work
+	runtime.GC() // a collection as after work
 	before = collections()
 	for range idleLooks {
 		idle.look()
 	}
 	if n := collections() - before; n != 0 {
-		t.Errorf("%d collections so soon after work, want none", n)
+		t.Errorf("%d collections soon after work, want none", n)
 	}
 	idle.look()
 	if n := collections() - before; n != 1 {
-		t.Errorf("%d collections in the next rest, want 1", n)
+		t.Errorf("%d collections while idle again, want 1", n)
 	}
 }

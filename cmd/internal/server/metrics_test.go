@@ -11,7 +11,7 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// Each figure of the store's size is a metric, the evictions are a counter.
+// TestStoreMetrics: every number in the store's size is exported, evictions as a counter.
 func TestStoreMetrics(t *testing.T) {
 	store, err := memstore.New(memstore.Options{
 		Metrics:     []memstore.Metric{{Name: "load", Frequency: time.Minute}},

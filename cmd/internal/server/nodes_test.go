@@ -17,7 +17,7 @@ import (
 	"github.com/ringstore/ringstore/configs"
 )
 
-// askingBackend is a configuration with a backend and a source of its token.
+// askingBackend returns a configuration with a cc-backend and its token.
 func askingBackend(t *testing.T, url, token string) *configs.Config {
 	t.Helper()
 	cfg, err := configs.Parse("config.json", fmt.Appendf(nil, `{
@@ -32,7 +32,7 @@ func askingBackend(t *testing.T, url, token string) *configs.Config {
 	return cfg
 }
 
-// A token that cannot be read is a configuration that cannot be used, and is said to be before
+// TestTheBackendsTokenMustBeThere: an unreadable token is a configuration error, found before
 // anything is opened.
 func TestTheBackendsTokenMustBeThere(t *testing.T) {
 	f := func(token, want string) {
@@ -46,7 +46,7 @@ func TestTheBackendsTokenMustBeThere(t *testing.T) {
 	f("file:/none/such", "file:/none/such: no such file")
 }
 
-// The service asks as soon as it runs, with the token, and stops to ask when it is stopped.
+// TestTheServiceAsksTheBackend: the server polls cc-backend with the token while it runs.
 func TestTheServiceAsksTheBackend(t *testing.T) {
 	t.Setenv("RINGSTORE_TEST_TOKEN", "the-token")
 	asked := make(chan string, 100)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestStopWithin: a stop that hangs does not keep the process, and one that fails says so.
+// TestStopWithin: a hung stop is aborted, a failed one returns its error.
 func TestStopWithin(t *testing.T) {
 	hangs := make(chan error)
 	if err := stopWithin(time.Nanosecond, func() error { return <-hangs }); err == nil || !strings.Contains(err.Error(), "in the journal") {

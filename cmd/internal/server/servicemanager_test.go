@@ -18,8 +18,8 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// TestWatchdogStarves: a service whose port is closed is alive and answers nobody. The watchdog is
-// not fed from then on.
+// TestWatchdogStarves: a server whose port is closed is alive but does not respond. It no longer
+// reports to the watchdog.
 func TestWatchdogStarves(t *testing.T) {
 	m := cmdtest.NewManager(t)
 	t.Setenv("NOTIFY_SOCKET", m.Socket)
@@ -43,12 +43,12 @@ func TestWatchdogStarves(t *testing.T) {
 	m.Drop()
 	cmdtest.Eventually(t, "more failed checks", func() bool { return failures() > 5 })
 	if len(m.States) > 0 {
-		t.Errorf("told of a service that does not answer: %q", <-m.States)
+		t.Errorf("reported although the server does not respond: %q", <-m.States)
 	}
 }
 
-// TestHealthy: what counts is an answer, and that in time.
-func TestHealthy(t *testing.T) {
+// TestRequestHealth: a timely answer means healthy, and so does a rejected client certificate.
+func TestRequestHealth(t *testing.T) {
 	answering := func(status int) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }
 	}

@@ -2,7 +2,7 @@ package setup
 
 import "testing"
 
-// TestExamples: what the configuration itself says of issuers is sound in every example.
+// TestExamples: the issuers and keys in every example configuration are valid.
 func TestExamples(t *testing.T) {
 	for _, name := range []string{"config.json", "config-issuers.json", "config-nats.json", "deploy/config.json"} {
 		if _, err := Load("../../../configs/" + name); err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/ringstore/ringstore/configs"
 )
 
-// askingBackend is a configuration with a backend and a source of its token.
+// askingBackend returns a configuration with a cc-backend and its token.
 func askingBackend(t *testing.T, url, token string) *configs.Config {
 	t.Helper()
 	cfg, err := configs.Parse("config.json", fmt.Appendf(nil, `{
@@ -24,7 +24,7 @@ func askingBackend(t *testing.T, url, token string) *configs.Config {
 	return cfg
 }
 
-func TestNobodyIsAskedWithoutAToken(t *testing.T) {
+func TestNoBackendIsAskedWithoutAToken(t *testing.T) {
 	for _, cfg := range []*configs.Config{askingBackend(t, "http://localhost:1", ""), askingBackend(t, "", "env:RINGSTORE_NOT_SET")} {
 		if n, err := Nodes(t.Context(), cfg, slog.New(slog.DiscardHandler)); n != nil || err != nil {
 			t.Error(n, err)

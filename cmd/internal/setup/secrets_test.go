@@ -10,7 +10,7 @@ import (
 	"github.com/ringstore/ringstore/configs"
 )
 
-// A reference that leads nowhere makes a configuration unusable: the error has the member and the
+// TestResolve: a reference that cannot be resolved is a configuration error with the path and the
 // reference.
 func TestResolve(t *testing.T) {
 	t.Setenv("RS_SECRET", "hunter2")
