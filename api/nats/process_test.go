@@ -284,11 +284,10 @@ func leaderOf(t testing.TB, s jetstream.Stream) (leader int) {
 	return leader
 }
 
-// The server's configuration in the README is one that a server takes, and that
-// fits ours.
-func TestTheConfigurationOfTheREADME(t *testing.T) {
+// The server configuration in docs/nats.md is valid, and fits ours.
+func TestDocumentedServerConfiguration(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("README.md")
+	text, err := os.ReadFile("../../docs/nats.md")
 	if err != nil {
 		t.Fatal(err)
 	}
