@@ -1,6 +1,7 @@
 package scripts_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -197,5 +198,38 @@ func TestConfigKeys(t *testing.T) {
 	}
 	if _, ok := keys["Warnings"]; ok {
 		t.Error("Warnings is no key")
+	}
+}
+
+// missing are the words with which the configuration reports a required key that is not there.
+const missing = "missing: "
+
+// TestConfigurationSnippets checks the JSON blocks of the documents that begin with a section's
+// name: each is a part of a configuration, so it has no problem except missing keys, and except
+// files and variables that only exist at a site.
+func TestConfigurationSnippets(t *testing.T) {
+	block := regexp.MustCompile("(?s)\n```json\n(.*?)\n```")
+	section := regexp.MustCompile(`^"(main|metrics|metric-store|nats|auth)": \{`)
+	found := 0
+	for _, path := range documents(t) {
+		for _, m := range block.FindAllStringSubmatch(readDocument(t, path), -1) {
+			if !section.MatchString(m[1]) {
+				continue
+			}
+			found++
+			_, err := configs.Parse(path, []byte("{\n"+m[1]+"\n}"))
+			var problems configs.Errors
+			if !errors.As(err, &problems) {
+				continue
+			}
+			for _, p := range problems {
+				if !strings.HasPrefix(p.Message, missing) {
+					t.Errorf("%v\n%s", p, m[1])
+				}
+			}
+		}
+	}
+	if found < 5 {
+		t.Errorf("found only %d snippets", found)
 	}
 }
