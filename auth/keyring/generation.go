@@ -48,7 +48,7 @@ func newGeneration(o Options) (*generation, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	chain, err := auth.NewChain(auth.ChainConfig{Issuers: g.issuers(), Log: o.Chain})
+	chain, err := auth.NewChain(auth.ChainConfig{Issuers: g.issuers(), Log: o.ChainLog})
 	if err != nil {
 		return nil, fmt.Errorf("auth.%w", err)
 	}

@@ -28,8 +28,8 @@ type Options struct {
 	RevocationFile string        // revoked tokens and subjects; empty: none are
 	PollInterval   time.Duration // between two requests to a URL or a vault
 
-	Log   *slog.Logger // for changes of sources, and sources that cannot be read
-	Chain *slog.Logger // for the chain's warnings about keys and settings; nil: none are logged
+	Log      *slog.Logger // for changes of sources, and sources that cannot be read
+	ChainLog *slog.Logger // for the chain's warnings about keys and settings; nil: none are logged
 }
 
 // Issuer is one issuer of tokens. Its keys are those of all sources that are set.
@@ -100,7 +100,7 @@ func (k *Keyring) Chain() *auth.Chain { return k.chain }
 // are dropped, but recently accepted callers are still recognised. Reload and Close must not be
 // called concurrently.
 func (k *Keyring) Reload(ctx context.Context, o Options) error {
-	o.Chain = nil // the chain in use logs the warnings
+	o.ChainLog = nil // the chain in use logs the warnings
 	g, err := openGeneration(ctx, o)
 	if err != nil {
 		return err

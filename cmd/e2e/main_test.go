@@ -22,16 +22,16 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(cleaning{resttest.Suite{M: m, Contract: contract()}})
+	goleak.VerifyTestMain(removingBuild{resttest.Suite{M: m, Contract: contract()}})
 }
 
-// cleaning removes the program after the tests.
-type cleaning struct{ tests goleak.TestingM }
+// removingBuild removes the program after the tests.
+type removingBuild struct{ tests goleak.TestingM }
 
-func (c cleaning) Run() int {
+func (c removingBuild) Run() int {
 	code := c.tests.Run()
-	if builtIn != "" {
-		if err := os.RemoveAll(builtIn); err != nil {
+	if buildDir != "" {
+		if err := os.RemoveAll(buildDir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = max(code, 1)
 		}
@@ -48,8 +48,8 @@ var contract = sync.OnceValue(func() *resttest.Contract {
 	return c
 })
 
-// builtIn is the temporary directory of the program, empty before it is built.
-var builtIn string
+// buildDir is the temporary directory of the program, empty before it is built.
+var buildDir string
 
 // build builds the program, with the race detector if the tests have it, and returns its path.
 var build = sync.OnceValues(func() (string, error) {
@@ -63,13 +63,13 @@ var build = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if builtIn, err = os.MkdirTemp("", "ringstore-e2e-"); err != nil {
+	if buildDir, err = os.MkdirTemp("", "ringstore-e2e-"); err != nil {
 		return "", err
 	}
-	if err := os.Chmod(builtIn, 0o755); err != nil { // other users start the program too
+	if err := os.Chmod(buildDir, 0o755); err != nil { // other users start the program too
 		return "", err
 	}
-	path := filepath.Join(builtIn, "ringstore")
+	path := filepath.Join(buildDir, "ringstore")
 	args := append([]string{"build", "-o", path}, buildFlags...)
 	if out, err := exec.Command("go", append(args, source)...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)

@@ -13,6 +13,8 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
+
+	"github.com/ringstore/ringstore/cmd/internal/ticker"
 )
 
 // How much garbage may grow before it is collected: percentOfLive of the live heap, plus
@@ -62,10 +64,9 @@ func Garbage(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	tick := time.NewTicker(adjustInterval)
-	defer tick.Stop()
 	var idle idleCollector
-	for current, share := GCPercent, GCPercent; ; {
+	current, share := GCPercent, GCPercent
+	for range ticker.FromNow(ctx, adjustInterval) {
 		idle.look()
 		newShare, minPercent := garbagePercent()
 		if n := max(newShare, minPercent); n-current >= minAdjustment || current-n >= minAdjustment {
@@ -76,11 +77,6 @@ func Garbage(ctx context.Context) {
 			debug.FreeOSMemory()
 		}
 		share = newShare
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
 	}
 }
 

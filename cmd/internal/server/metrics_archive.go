@@ -57,32 +57,31 @@ func archiveCollector(a *archive.Archive) prometheus.Collector {
 		gauge("journal_unsynced_bytes", "The journal's lag: acknowledged bytes that are not synced yet.",
 			func(s status) float64 { return float64(s.Journal.Unsynced) }),
 	}
-	all = append(all, runMetrics("checkpoint", "checkpoints", func(s status) archive.Runs { return s.Checkpoints })...)
-	all = append(all, runMetrics("archive", "runs that archive or drop expired windows",
+	all = append(all, runMetrics("checkpoint", func(s status) archive.Runs { return s.Checkpoints })...)
+	all = append(all, runMetrics("archive",
 		func(s status) archive.Runs { return s.Cleanups })...)
 	return statsCollector[status]{a.Status, all}
 }
 
-// runMetrics returns the metrics of a task that runs at intervals. what names its runs in help
-// texts.
-func runMetrics(name, what string, of func(archive.Status) archive.Runs) []statMetric[archive.Status] {
+// runMetrics returns the metrics of a task that runs at intervals.
+func runMetrics(task string, of func(archive.Status) archive.Runs) []statMetric[archive.Status] {
 	value := func(f func(archive.Runs) float64) func(archive.Status) float64 {
-		return func(w archive.Status) float64 { return f(of(w)) }
+		return func(s archive.Status) float64 { return f(of(s)) }
 	}
 	const outcome, runs = "outcome", "_runs_total"
-	help := "How many " + what + " ended, by outcome."
+	help := "How many " + task + " runs ended, by outcome."
 	return []statMetric[archive.Status]{
-		counter(name+runs, help, value(func(r archive.Runs) float64 { return float64(r.Done) }), outcome, "success"),
-		counter(name+runs, help, value(func(r archive.Runs) float64 { return float64(r.Failed) }), outcome, "failure"),
-		counter(name+"_bytes_total", "Bytes of files written by "+what+".",
+		counter(task+runs, help, value(func(r archive.Runs) float64 { return float64(r.Done) }), outcome, "success"),
+		counter(task+runs, help, value(func(r archive.Runs) float64 { return float64(r.Failed) }), outcome, "failure"),
+		counter(task+"_bytes_total", "Bytes of files written by "+task+" runs.",
 			value(func(r archive.Runs) float64 { return float64(r.Bytes) })),
-		counter(name+"_duration_seconds_total", "Seconds spent on "+what+".",
+		counter(task+"_duration_seconds_total", "Seconds spent in "+task+" runs.",
 			value(func(r archive.Runs) float64 { return r.Took.Seconds() })),
-		gauge(name+"_last_duration_seconds", "Seconds taken by the last successful one of "+what+"; 0 if there was none since the start.",
+		gauge(task+"_last_duration_seconds", "Seconds that the last successful "+task+" run took; 0 if there was none since the start.",
 			value(func(r archive.Runs) float64 { return r.LastTook.Seconds() })),
-		gauge(name+"_last_bytes", "Bytes written by the last successful one of "+what+".",
+		gauge(task+"_last_bytes", "Bytes written by the last successful "+task+" run.",
 			value(func(r archive.Runs) float64 { return float64(r.LastBytes) })),
-		gauge(name+"_last_success_timestamp_seconds", "When the last successful one of "+what+" ended, in Unix seconds; 0 if there was none.",
+		gauge(task+"_last_success_timestamp_seconds", "When the last successful "+task+" run ended, in Unix seconds; 0 if there was none.",
 			value(func(r archive.Runs) float64 { return unixSeconds(r.LastDone) })),
 	}
 }

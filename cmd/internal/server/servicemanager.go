@@ -13,6 +13,8 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
+
+	"github.com/ringstore/ringstore/cmd/internal/ticker"
 )
 
 // While the server starts, it asks the service manager for startExtension more at every
@@ -64,9 +66,7 @@ func (m serviceManager) watch(ctx context.Context, ready func() bool, check func
 	if watchdog > 0 {
 		interval, timeout = min(interval, watchdog/3), min(timeout, watchdog/2)
 	}
-	tick := time.NewTicker(interval) // not ticker.Every: the first report is due at once
-	defer tick.Stop()
-	for {
+	for range ticker.FromNow(ctx, interval) {
 		switch err := checkWithin(ctx, timeout, check); {
 		case ctx.Err() != nil:
 			return
@@ -78,11 +78,6 @@ func (m serviceManager) watch(ctx context.Context, ready func() bool, check func
 			m.notify(daemon.SdNotifyWatchdog)
 		default:
 			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
 		}
 	}
 }

@@ -18,14 +18,14 @@ import (
 // configuration says of it.
 const plainIssuer = "jwt-public-key"
 
-// OpenKeyring opens the configured keyring. chain gets warnings about keys and settings; it may be
+// OpenKeyring opens the configured keyring. chainLog gets warnings about keys and settings; it may be
 // nil.
-func OpenKeyring(ctx context.Context, cfg *configs.Config, log, chain *slog.Logger) (*keyring.Keyring, error) {
+func OpenKeyring(ctx context.Context, cfg *configs.Config, log, chainLog *slog.Logger) (*keyring.Keyring, error) {
 	o, err := KeyringOptions(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	o.Log, o.Chain = log, chain
+	o.Log, o.ChainLog = log, chainLog
 	return keyring.Open(ctx, o)
 }
 

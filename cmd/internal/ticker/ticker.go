@@ -24,3 +24,12 @@ func Every(ctx context.Context, interval time.Duration) iter.Seq[time.Time] {
 		}
 	}
 }
+
+// FromNow is like [Every], but yields the first time at once.
+func FromNow(ctx context.Context, interval time.Duration) iter.Seq[time.Time] {
+	return func(yield func(time.Time) bool) {
+		if yield(time.Now()) {
+			Every(ctx, interval)(yield)
+		}
+	}
+}
