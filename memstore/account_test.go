@@ -69,7 +69,7 @@ func checkAccount(t testing.TB, s *Store, format string, args ...any) {
 		t.Fatalf("%s: the accounting says %d bytes, a recount %d", fmt.Sprintf(format, args...), used, want)
 	}
 	if got, want := s.Size().BlockValues, recountBlocks(t, s); got != want {
-		t.Fatalf("%s: the blocks are said to hold %d samples, they hold %d", fmt.Sprintf(format, args...), got, want)
+		t.Fatalf("%s: the blocks report %d samples, they have %d", fmt.Sprintf(format, args...), got, want)
 	}
 }
 

@@ -89,7 +89,7 @@ func TestOneSampleEach(t *testing.T) {
 	minute := int64(0)
 	s := newStoreFor(t, func() time.Time { return time.Unix(base+minute*60, 0) }, 24*time.Hour)
 	put(t, s, series(t, s, "n1", "load", Device{}), base, 1)
-	before, most := s.Size().Bytes, int64(0)
+	before, peak := s.Size().Bytes, int64(0)
 	for i := range devices {
 		put(t, s, series(t, s, "n1", "power", thread(fmt.Sprint(i))), base, 1)
 	}
@@ -98,18 +98,18 @@ func TestOneSampleEach(t *testing.T) {
 			minute++
 			put(t, s, series(t, s, "n1", "load", Device{}), float64(base+minute*60), 1)
 			maintain(t, s)
-			most = max(most, s.Size().Bytes)
+			peak = max(peak, s.Size().Bytes)
 		}
 	}
 	live(400)
-	if each := (most - before) / devices; each > 550 {
+	if each := (peak - before) / devices; each > 550 {
 		t.Errorf("a series with one sample takes %d bytes", each)
 	}
 	live(24 * 60)
 	s.Snapshot() // only then numbers are reused
 	live(6 * 60)
 	if n := s.Size(); n.Series != 1 || n.Bytes > 12_000 {
-		t.Errorf("after all but one series have left: %+v", n)
+		t.Errorf("after the removal of all but one series: %+v", n)
 	}
 	if l := series(t, s, "n1", "load", Device{}).lane; len(l.columns) != 1 || len(l.free) != 0 {
 		t.Errorf("%d columns, of which %d may be used again", len(l.columns), len(l.free))
@@ -129,7 +129,7 @@ func TestColumnNumbers(t *testing.T) {
 	}
 	l.trim(1)
 	if c := l.freeColumn(1); c != 6 {
-		t.Errorf("got the number %d in the epoch in which it was given back", c)
+		t.Errorf("got number %d in the epoch of its release", c)
 	}
 	for _, want := range []uint32{1, 2, 3, 5, 6} {
 		sr := &Series{lane: l}

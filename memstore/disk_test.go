@@ -8,10 +8,10 @@ import (
 
 // memoryDisk keeps the states and records of a store in memory, as package archive does on disk.
 type memoryDisk struct {
-	runs    [][]HostState // of blocks, oldest first
-	settled []HostState   // of the last complete run
-	at      int           // and its number
-	records [][]byte      // since then
+	runs     [][]HostState // of blocks, oldest first
+	complete []HostState   // of the last complete run
+	at       int           // and its number
+	records  [][]byte      // since then
 }
 
 func (d *memoryDisk) keep(r *Record) {
@@ -63,7 +63,7 @@ func (d *memoryDisk) checkpoint(t testing.TB, s *Store) {
 	n := s.Snapshot()
 	blocks, open := take(t, n)
 	d.runs = append(d.runs, blocks)
-	d.settled, d.at, d.records = open, len(d.runs), nil
+	d.complete, d.at, d.records = open, len(d.runs), nil
 	n.Commit()
 }
 
@@ -121,13 +121,13 @@ func (d *memoryDisk) restore(t testing.TB, s *Store) {
 	var open []HostState
 	for n := len(d.runs); n > 0; n-- {
 		if n == d.at {
-			open = live(d.settled)
+			open = live(d.complete)
 		}
 		sealed = append(sealed, live(d.runs[n-1]))
 	}
-	put := func(states []HostState, settled bool) {
+	put := func(states []HostState, complete bool) {
 		for _, h := range states {
-			if err := r.State(h, settled); err != nil {
+			if err := r.State(h, complete); err != nil {
 				t.Fatal(err)
 			}
 		}

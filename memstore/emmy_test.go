@@ -183,14 +183,14 @@ func seriesTableSize(h *host) (size int) {
 // heads count neither for the bytes nor for the values.
 func TestEmmy(t *testing.T) {
 	job := loadEmmy(t)
-	f := func(name string, most float64, job emmyJob) {
+	f := func(name string, limit float64, job emmyJob) {
 		t.Run(name, func(t *testing.T) {
 			s := job.store(t)
 			size, values := sealedSize(t, s)
 			got := float64(size) / float64(values)
 			t.Logf("%d bytes for %d values: %.4f a value", size, values, got)
-			if got > most {
-				t.Errorf("%.4f bytes a value, at most %.2f are promised", got, most)
+			if got > limit {
+				t.Errorf("%.4f bytes per value, the limit is %.2f", got, limit)
 			}
 			if all := job.values(); values < all*8/10 {
 				t.Errorf("only %d of %d values are in blocks", values, all)
@@ -223,7 +223,7 @@ func (j emmyJob) compare(t *testing.T, s *Store) {
 				t.Fatal(err)
 			}
 			if !same(d.Values, want) {
-				t.Fatalf("%s of %s is not what was stored", metric, host)
+				t.Fatalf("%s of %s differs from the stored values", metric, host)
 			}
 		}
 	}

@@ -73,8 +73,8 @@ func (g *segment) bytes() int64 {
 // closeQuiet closes reopened and past segments that were not written to for quietTime.
 func (h *host) closeQuiet(l *lane, now int64) {
 	for _, g := range slices.Clone(l.segments) {
-		over := l.time(g.end()+headGrace) < now
-		if g.open() && now-g.written >= quietTime && (over || g.reopened) {
+		past := l.time(g.end()+headGrace) < now
+		if g.open() && now-g.written >= quietTime && (past || g.reopened) {
 			h.close(l, g)
 		}
 	}

@@ -108,7 +108,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		}
 	}
 	if last-first > merged {
-		t.Errorf("the oldest windows of the hosts begin %d s apart", last-first)
+		t.Errorf("the oldest windows of the hosts start %d s apart", last-first)
 	}
 	if m.now-last < 12*3600 {
 		t.Errorf("only %d s are left", m.now-last)
@@ -122,7 +122,7 @@ func TestNeededWindowsAreEvictedLast(t *testing.T) {
 	m.run(2400, "n1", "n2", "n3")
 	for _, h := range []string{"n2", "n3"} {
 		if m.oldest(h) <= m.oldest("n1")+merged {
-			t.Errorf("%s has windows from %d on, n1 from %d on", h, m.oldest(h), m.oldest("n1"))
+			t.Errorf("%s has windows since %d, n1 since %d", h, m.oldest(h), m.oldest("n1"))
 		}
 	}
 	if got := m.read("n1", base, base+600); count(got) != 10 {
@@ -140,7 +140,7 @@ func TestWindowsBeforeTheJobAreNotNeeded(t *testing.T) {
 	m.needed["n1"] = (base + 1800*60) * 1000
 	m.run(2400, "n1", "n2", "n3")
 	if begin := m.oldest("n1"); begin < base+60*60 || begin > base+1800*60 {
-		t.Errorf("n1 has windows from %d min on", (begin-base)/60)
+		t.Errorf("n1 has windows since minute %d", (begin-base)/60)
 	}
 	if got := m.read("n1", base+1800*60, base+2400*60); count(got) != 600 {
 		t.Errorf("%d of 600 values since the job began", count(got))
@@ -158,11 +158,11 @@ func TestNeededWindowsStayPastTheRetention(t *testing.T) {
 	selection := func(host string) Selection {
 		return Selection{Cluster: "alpha", Host: host, Metric: "load"}
 	}
-	check := func(s *Store, host string, least, most int) {
+	check := func(s *Store, host string, lowest, highest int) {
 		t.Helper()
 		d := read(t, s, selection(host), all)
-		if n := count(d.Values); n < least || n > most {
-			t.Errorf("%s: %d values, want %d to %d", host, n, least, most)
+		if n := count(d.Values); n < lowest || n > highest {
+			t.Errorf("%s: %d values, want %d to %d", host, n, lowest, highest)
 		}
 		if n := s.Points("alpha", host, "load", all); n < len(d.Values) || n > len(d.Values)+2 {
 			t.Errorf("%s: %d points for %d values", host, n, len(d.Values))
@@ -172,7 +172,7 @@ func TestNeededWindowsStayPastTheRetention(t *testing.T) {
 	check(m.Store, "n2", 2880, 2881)
 	check(m.Store, "n1", days, days)
 	if n := m.Points("alpha", "nobody", "load", all); n > 2890 {
-		t.Errorf("%d points of a host that is not there", n)
+		t.Errorf("%d points of an unknown host", n)
 	}
 
 	after := newSmall(t, 0)
@@ -188,7 +188,7 @@ func TestNeededWindowsStayPastTheRetention(t *testing.T) {
 	maintain(t, m.Store)
 	check(m.Store, "n1", 2880, 2881)
 	if begin := m.oldest("n1"); begin < m.now-48*3600-merged {
-		t.Errorf("windows from %d s ago on are kept", m.now-begin)
+		t.Errorf("windows since %d s ago are kept", m.now-begin)
 	}
 	if refused, err := m.Write([]Sample{{series(t, m.Store, "n1", "load", thread("0")), base * 1000, 1}}); err != nil || len(refused) != 1 {
 		t.Errorf("a sample older than the retention: %v, %v", refused, err)
@@ -229,7 +229,7 @@ func TestFullOfHeads(t *testing.T) {
 	m.Free([][]string{{"alpha"}, {"n0", "n1", "n2"}}, m.now)
 	checkAccount(t, m.Store, "at the end")
 	if err := m.step("n0", 50); err != nil {
-		t.Errorf("with room again: %v", err)
+		t.Errorf("after memory was freed: %v", err)
 	}
 }
 

@@ -127,11 +127,11 @@ func (rd *reader) gather(g grid, values []float64, a Aggregation) (lo, hi int, e
 	rd.part = slices.Grow(rd.part[:0], g.n)[:g.n]
 	parts := 0
 	for i := range rd.series {
-		some, err := rd.decode(rd.part, i)
+		hasValue, err := rd.decode(rd.part, i)
 		if err != nil {
 			return 0, 0, err
 		}
-		if !some {
+		if !hasValue {
 			continue
 		}
 		l, h := rd.extent(g, i, rd.part)
@@ -154,7 +154,7 @@ func (rd *reader) gather(g grid, values []float64, a Aggregation) (lo, hi int, e
 }
 
 // decode fills dst with series i, and reports whether it has a value there.
-func (rd *reader) decode(dst []float64, i int) (some bool, err error) {
+func (rd *reader) decode(dst []float64, i int) (hasValue bool, err error) {
 	done := 0
 	for _, p := range rd.pieces[rd.spans[i].begin:rd.spans[i].end] {
 		fillNaN(dst[done:p.at])

@@ -147,9 +147,9 @@ func (r *Restorer) series(h *host, p *parser) (err error) {
 	sr := q.series(ss)
 	if sr == nil {
 		r.applyExtents(l)
-		there := l.conflicting(ss)
-		moved = append(moved, r.takeProvisional(there)...)
-		r.store.removeSeries(h, l, there)
+		conflicts := l.conflicting(ss)
+		moved = append(moved, r.takeProvisional(conflicts)...)
+		r.store.removeSeries(h, l, conflicts)
 		sr = q.series(ss)
 	}
 	if sr == nil {
@@ -365,18 +365,18 @@ func (s *Store) clearLane(h *host, l *lane) {
 
 // conflicting returns the series that has the column of a place, and the series that belongs there
 // but has another column.
-func (l *lane) conflicting(ss SeriesState) (there []*Series) {
+func (l *lane) conflicting(ss SeriesState) (series []*Series) {
 	for _, sr := range l.columns {
 		if sr != nil && (sr.column == ss.Column || sr.metric.Name == ss.Metric && sr.level.device == ss.Device) {
-			there = append(there, sr)
+			series = append(series, sr)
 		}
 	}
-	return there
+	return series
 }
 
 // removeSeries removes series and their samples; the host is locked.
-func (s *Store) removeSeries(h *host, l *lane, there []*Series) {
-	for _, sr := range there {
+func (s *Store) removeSeries(h *host, l *lane, series []*Series) {
+	for _, sr := range series {
 		s.freeColumns(h, l, map[uint32]*Series{sr.column: sr}, math.MaxInt64)
 		h.forget(s, sr)
 	}

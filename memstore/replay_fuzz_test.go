@@ -89,7 +89,7 @@ func FuzzRecord(f *testing.F) {
 		}
 		runtime.ReadMemStats(&after)
 		// A host or series takes some KB, an unused column 12 bytes, a late sample a window.
-		if used, most := after.TotalAlloc-before.TotalAlloc, uint64(maxGaps*90+1<<22+len(record)*(1<<16)); used > most {
+		if used, limit := after.TotalAlloc-before.TotalAlloc, uint64(maxGaps*90+1<<22+len(record)*(1<<16)); used > limit {
 			t.Errorf("%d bytes for %d", used, len(record))
 		}
 		r.Done()
@@ -99,7 +99,7 @@ func FuzzRecord(f *testing.F) {
 		again := newStoreFor(t, s.now, time.Hour).Restore()
 		for _, h := range slices.Concat(open, blocks) {
 			if err := again.State(h, true); err != nil {
-				t.Errorf("what it left: %v", err)
+				t.Errorf("the remaining data: %v", err)
 			}
 		}
 		again.Done()

@@ -173,13 +173,13 @@ func (w *sealer) merge(blocks []*block.Block) (*block.Block, error) {
 		offsets[i] = b.Offsets()
 	}
 	for {
-		id, some := uint32(math.MaxUint32), false
+		id, found := uint32(math.MaxUint32), false
 		for i, b := range blocks {
 			if next[i] < b.Columns() {
-				id, some = min(id, b.ID(next[i])), true
+				id, found = min(id, b.ID(next[i])), true
 			}
 		}
-		if !some {
+		if !found {
 			return w.builder.Finish(), nil
 		}
 		c := block.Column{ID: id}

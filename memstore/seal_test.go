@@ -206,7 +206,7 @@ func TestWhileMerging(t *testing.T) {
 				got = got || g.sealed == merged
 			}
 			if got != wantMerged {
-				t.Errorf("the merged block took their place: %t", got)
+				t.Errorf("the merged block replaced its sources: %t", got)
 			}
 			checkAccount(t, s, "at the end")
 		})

@@ -236,8 +236,8 @@ func (s *Store) Values() (n int64, err error) {
 		h.mu.RLock()
 		for _, l := range h.lanes {
 			for _, g := range l.segments {
-				here, bad := g.values(&d)
-				n, err = n+here, errors.Join(err, bad)
+				count, damage := g.values(&d)
+				n, err = n+count, errors.Join(err, damage)
 			}
 		}
 		h.mu.RUnlock()

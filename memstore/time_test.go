@@ -125,7 +125,7 @@ func TestRetention(t *testing.T) {
 	put(t, s, young, float64(now), 5)
 	maintain(t, s)
 	if got := s.Size(); got.Hosts != 2 || got.Series != 2 {
-		t.Errorf("a sample went before its time: %+v", got)
+		t.Errorf("a sample was dropped too early: %+v", got)
 	}
 	now += 7 * 3600 // a window of the old host ends at most four hours after its last sample
 	maintain(t, s)
@@ -139,6 +139,6 @@ func TestRetention(t *testing.T) {
 	put(t, s, old, float64(now), 7)
 	d := read(t, s, Selection{Cluster: "alpha", Host: "old", Metric: "load"}, Range{From: now, To: now + 60})
 	if !same(d.Values, []float64{7}) {
-		t.Errorf("after its return the host has %v", d.Values)
+		t.Errorf("after it was added again, the host has %v", d.Values)
 	}
 }

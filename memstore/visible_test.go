@@ -142,7 +142,7 @@ func TestVisibility(t *testing.T) {
 		for host, visible := range w.visible {
 			got, err := w.all.Holds("alpha", host, visible)
 			if want := slices.Contains(w.seen.Hosts("alpha"), host); got != want || err != nil {
-				t.Errorf("%s is held: %v, want %v, %v", host, got, want, err)
+				t.Errorf("%s: Holds returns %v, want %v; %v", host, got, want, err)
 			}
 		}
 		answers := 0

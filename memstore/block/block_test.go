@@ -221,7 +221,7 @@ func TestWithout(t *testing.T) {
 		}
 		// The result has the same bytes as a block made of the remaining columns only.
 		if alone := want.build(new(block.Builder)); (less == nil) != (alone == nil) || less != nil && !bytes.Equal(less.Bytes(), alone.Bytes()) {
-			t.Fatalf("seed %d: the remaining columns are not what they were", seed)
+			t.Fatalf("seed %d: the remaining columns have changed", seed)
 		}
 	}
 }
@@ -230,9 +230,9 @@ func TestWithoutAllOrNone(t *testing.T) {
 	w := randomWindow(rand.New(rand.NewPCG(9, 9)), 8, 30, true, true)
 	b := w.build(new(block.Builder))
 	if got := b.Without(func(uint32) bool { return true }); got != nil {
-		t.Errorf("a block of %d columns is left of none", got.Columns())
+		t.Errorf("a block of %d columns remains, want none", got.Columns())
 	}
 	if got := b.Without(func(uint32) bool { return false }); got != b {
-		t.Error("a block that loses nothing is made anew")
+		t.Error("a block that keeps all columns is built again")
 	}
 }

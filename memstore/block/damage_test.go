@@ -39,7 +39,7 @@ func TestFlippedBits(t *testing.T) {
 				_, err := block.Open(damaged)
 				checkCorrupt(t, err, len(damaged))
 				if err == nil {
-					t.Errorf("%s: no error with bit %d of byte %d the other way", name, bit, i)
+					t.Errorf("%s: no error with bit %d of byte %d flipped", name, bit, i)
 				}
 			}
 		}

@@ -78,7 +78,7 @@ func checkHostile(t *testing.T, b *block.Block) {
 	for i := range min(again.Columns(), 50) {
 		from, ok := b.Find(again.ID(i))
 		if !ok || even(again.ID(i)) || at(again.Offsets(), i) != at(b.Offsets(), from) {
-			t.Fatalf("column %d of what is left is %d, %t", i, again.ID(i), ok)
+			t.Fatalf("column %d of the remaining ones is %d, %t", i, again.ID(i), ok)
 		}
 	}
 }

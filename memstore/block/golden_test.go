@@ -128,6 +128,6 @@ func TestExampleOfTheFormat(t *testing.T) {
 		}
 	}
 	if built := goldens()["example"].build(new(block.Builder)).Bytes(); !slices.Equal(drawn, built) {
-		t.Errorf("the builder makes\n%x, drawn are\n%x", built, drawn)
+		t.Errorf("the builder makes\n%x, FORMAT.md has\n%x", built, drawn)
 	}
 }

@@ -37,7 +37,7 @@ func FuzzRoundTrip(f *testing.F) {
 		}
 		encoded := checkRoundTrip(t, &e, &d, values, as&4 != 0)
 		if limit := 8*len(values) + len(values)/8 + 40; len(encoded) > limit {
-			t.Errorf("%d values take %d bytes, at most %d are allowed", len(values), len(encoded), limit)
+			t.Errorf("%d values take %d bytes, the limit is %d", len(values), len(encoded), limit)
 		}
 		if len(values) == 0 {
 			return

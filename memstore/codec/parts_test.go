@@ -52,7 +52,7 @@ func TestRuns(t *testing.T) {
 		reader := bitReader{src: w.close()}
 		got, count, err := reader.takeRuns(nil, total)
 		if err != nil || count != in || !slices.Equal(got, runs) || int(reader.pos) != size || size != runBits(runs) {
-			t.Errorf("%v: got %v with %d in, %d bits of %d, %d foretold; %v", runs, got, count, reader.pos, size, runBits(runs), err)
+			t.Errorf("%v: got %v with %d inside, %d bits of %d, estimated %d; %v", runs, got, count, reader.pos, size, runBits(runs), err)
 		}
 	}
 	f(1)

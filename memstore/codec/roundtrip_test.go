@@ -37,7 +37,7 @@ func checkRoundTrip(t *testing.T, e *codec.Encoder, d *codec.Decoder, values []f
 	checkSame(t, decoded, values)
 	clear(decoded)
 	if tail, err := d.Decode(decoded, encoded[:len(encoded):len(encoded)]); err != nil || len(tail) > 0 {
-		t.Fatalf("%d values, nothing behind: tail %q, %v", len(values), tail, err)
+		t.Fatalf("%d values, nothing after them: tail %q, %v", len(values), tail, err)
 	}
 	checkSame(t, decoded, values)
 	return encoded
@@ -63,7 +63,7 @@ func TestRoundTrip(t *testing.T) {
 				encoded := checkRoundTrip(t, &e, &d, values, false)
 				checkRoundTrip(t, &e, &d, values, true)
 				if limit := 8*n + n/8 + 8; len(encoded) > limit {
-					t.Errorf("%d values take %d bytes, at most %d are allowed", n, len(encoded), limit)
+					t.Errorf("%d values take %d bytes, the limit is %d", n, len(encoded), limit)
 				}
 			}
 		})
@@ -115,7 +115,7 @@ func TestNaNPayloadIsDropped(t *testing.T) {
 	}
 	for _, v := range values[1:3] {
 		if math.Float64bits(v) != math.Float64bits(math.NaN()) {
-			t.Errorf("NaN is read back as %#x", math.Float64bits(v))
+			t.Errorf("NaN is decoded as %#x", math.Float64bits(v))
 		}
 	}
 }

@@ -55,7 +55,7 @@ func TestSizeOfTypicalColumns(t *testing.T) {
 			limit float64
 		}{{60, short}, {1440, long}} {
 			if got := bytesPerValue(columns, c.n); got > c.limit {
-				t.Errorf("%s in blocks of %d takes %.3f bytes a value, at most %.3f are allowed", name, c.n, got, c.limit)
+				t.Errorf("%s in blocks of %d takes %.3f bytes per value, the limit is %.3f", name, c.n, got, c.limit)
 			}
 		}
 	}
@@ -87,7 +87,7 @@ func TestSizeOfSyntheticCluster(t *testing.T) {
 	f := func(n int, limit float64) {
 		t.Helper()
 		if got := bytesPerValue(columns, n); got > limit {
-			t.Errorf("in blocks of %d: %.3f bytes a value, at most %.3f are allowed", n, got, limit)
+			t.Errorf("in blocks of %d: %.3f bytes per value, the limit is %.3f", n, got, limit)
 		}
 	}
 	f(60, 3.16)
@@ -105,7 +105,7 @@ func TestSizeOfEmmy(t *testing.T) {
 	f := func(name string, columns [][]float64, n int, limit float64) {
 		t.Helper()
 		if got := bytesPerValue(columns, n); got > limit {
-			t.Errorf("%s in blocks of %d: %.3f bytes a value, at most %.3f are allowed", name, n, got, limit)
+			t.Errorf("%s in blocks of %d: %.3f bytes per value, the limit is %.3f", name, n, got, limit)
 		}
 	}
 	f("lossless", lossless, 60, 1.75)
@@ -127,7 +127,7 @@ func TestSizeOfAppendLike(t *testing.T) {
 			values := now.column(rand.New(rand.NewPCG(uint64(k), 31)), n)
 			chosen, followed := len(e.Append(nil, values)), len(e.AppendLike(nil, values, like, n))
 			if followed > chosen+chosen/8+8 {
-				t.Errorf("%s after %s takes %d bytes, %d if it is chosen", now.name, before.name, followed, chosen)
+				t.Errorf("%s after %s takes %d bytes, %d with a new choice", now.name, before.name, followed, chosen)
 			}
 		}
 	}
