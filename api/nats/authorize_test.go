@@ -17,7 +17,7 @@ import (
 	"github.com/ringstore/ringstore/auth"
 )
 
-// doors opens the door once at a server elsewhere and once at an embedded one.
+// onBothServers runs a test with an external server and with an embedded one.
 func onBothServers(t *testing.T, f func(t *testing.T, h *harness, publisher *natsgo.Conn)) {
 	t.Run("external", func(t *testing.T) {
 		h := newHarness(t)
@@ -31,8 +31,8 @@ func onBothServers(t *testing.T, f func(t *testing.T, h *harness, publisher *nat
 	})
 }
 
-// send publishes a message for a host of its own and waits until it has been
-// stored, and then returns "", or refused, and then returns the reason.
+// send publishes a message for a host and waits until it is stored or refused. It returns the
+// reason of the refusal, or "".
 func (h *harness) send(c *natsgo.Conn, host string, header ...string) (reason string) {
 	h.t.Helper()
 	before := h.audit.String()
@@ -53,12 +53,12 @@ func (h *harness) send(c *natsgo.Conn, host string, header ...string) (reason st
 		h.t.Errorf("audited as %+v", event)
 	}
 	if h.sum("ringstore_nats_refused_total", subject, event.Code) == 0 {
-		h.t.Errorf("refused as %q and not counted so", event.Code)
+		h.t.Errorf("refused as %q, but not counted under it", event.Code)
 	}
 	return event.Code
 }
 
-func TestWriteRowOfTheRoleTable(t *testing.T) {
+func TestRolesThatMayWrite(t *testing.T) {
 	onBothServers(t, func(t *testing.T, h *harness, c *natsgo.Conn) {
 		f := func(host, want string, roles ...string) {
 			t.Helper()
@@ -87,7 +87,7 @@ func TestBadTokensAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// forged has any header, and a signature by f.
+	// forged returns a token with any header, signed by f.
 	forged := func(header string, f func(text string) []byte) string {
 		text := b64([]byte(header)) + "." + b64(payload)
 		return text + "." + b64(f(text))
@@ -155,7 +155,7 @@ func TestBadTokensAreRefused(t *testing.T) {
 		bad("100-kB-of-nothing", auth.TooLarge, strings.Repeat("a", 100_000))
 
 		if got := h.hosts(); len(got) != 0 {
-			t.Errorf("stored nevertheless: %q", got)
+			t.Errorf("stored: %q", got)
 		}
 		f("good", "", "Authorization", "Bearer "+good)
 		f("good-in-lower-case", "", "authorization", "bearer "+good)
@@ -164,7 +164,7 @@ func TestBadTokensAreRefused(t *testing.T) {
 	})
 }
 
-func TestRefusalsNameWhoAndDoNotFloodTheLog(t *testing.T) {
+func TestRefusalsAreAuditedAndLogIsRateLimited(t *testing.T) {
 	h := newHarness(t)
 	h.options.Subjects = []Subject{{Subject: "hpc.*"}}
 	s := h.subscribe("")
@@ -182,7 +182,7 @@ func TestRefusalsNameWhoAndDoNotFloodTheLog(t *testing.T) {
 	mustContain(t, "the audit", h.audit.String(), `"peer":"hpc.*","issuer":"jwt-public-key","subject":"alice","roles":["user"],"action":"write","code":"insufficient_role"`)
 	mustContain(t, "the audit", h.audit.String(), `"suppressed":`)
 	if n := strings.Count(h.log.String(), "refused"); n > 20 {
-		t.Errorf("%d lines of the log about 500 refusals", n)
+		t.Errorf("%d log lines for 500 refusals", n)
 	}
 }
 
@@ -196,7 +196,7 @@ func TestATrustedSubjectNeedsNoToken(t *testing.T) {
 	eventually(t, "both are stored", func() bool { return len(h.hosts()) == 2 })
 }
 
-func TestTrustInOneSubjectIsNotTrustInAnother(t *testing.T) {
+func TestTrustedSubjectDoesNotOpenAnother(t *testing.T) {
 	h := newHarness(t)
 	h.options.Subjects = append(h.options.Subjects, Subject{Subject: "hpc.trusted", ClusterTag: "alpha", Authorization: Trusted})
 	c := connect(t, addressOf(h.subscribe("")))
@@ -205,7 +205,7 @@ func TestTrustInOneSubjectIsNotTrustInAnother(t *testing.T) {
 	}
 }
 
-// broken is an authenticator that cannot say anything.
+// broken is an authenticator that always fails.
 type broken struct{ err error }
 
 func (b broken) Authenticate(context.Context, string) (*auth.Principal, error) { return nil, b.err }
@@ -216,7 +216,7 @@ func (b broken) AuthenticateAt(context.Context, string, time.Time) (*auth.Princi
 
 func (broken) Generation() uint64 { return 0 }
 
-func TestAFaultOfTheAuthenticatorLetsNobodyIn(t *testing.T) {
+func TestFailingAuthenticatorAcceptsNothing(t *testing.T) {
 	f := func(err error, reason string) {
 		t.Helper()
 		h := newHarness(t)
@@ -228,7 +228,7 @@ func TestAFaultOfTheAuthenticatorLetsNobodyIn(t *testing.T) {
 			t.Error("stored")
 		}
 		if h.audit.String() != "" {
-			t.Error("blamed on the sender")
+			t.Error("the sender is audited")
 		}
 	}
 	f(errors.New("no keys today"), "authenticator")

@@ -20,17 +20,18 @@ import (
 	"github.com/ringstore/ringstore/archive"
 )
 
-// publisherVariable makes the test binary a publisher, as servers do not count:
-// an address, a token, and how it is given.
+// publisherVariable makes the test binary a publisher at the address that it holds, so that
+// BenchmarkNATS does not measure the publisher's CPU time. TOKEN and HEADER are its token and
+// whether a header carries it.
 const publisherVariable = "RINGSTORE_TEST_NATS_PUBLISHER"
 
 const (
-	benchLines = 678 // a host's in an interval
+	benchLines = 678 // of a host in an interval
 	benchHosts = 200
 )
 
-// publishAlone publishes as many messages as each line of its input says, and
-// answers with a line.
+// publishAlone reads numbers from its input, publishes as many messages, and answers each with a
+// line.
 func publishAlone(address string) {
 	token, inHeader := os.Getenv("TOKEN"), os.Getenv("HEADER") != ""
 	var options []natsgo.Option
@@ -67,7 +68,8 @@ func publishAlone(address string) {
 	os.Exit(0)
 }
 
-// benchBatch is one host's interval, without times: then each is of now.
+// benchBatch returns one host's interval without timestamps, so that each sample has the current
+// time.
 func benchBatch(host int) []byte {
 	var b strings.Builder
 	for i := range benchLines {
@@ -88,7 +90,7 @@ func (c *storeCounter) Batch(ctx context.Context, src ingest.Source, batch []byt
 	return r, err
 }
 
-// journaled is an ingester for the house's store, with a journal.
+// journaled returns an ingester with a journal for the harness's store.
 func journaled(b *testing.B, h *harness) *ingest.Ingester {
 	a, err := archive.Open(archive.Options{Dir: b.TempDir(), Store: h.store, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -140,7 +142,7 @@ func (p *benchPublisher) send(messages int) {
 	}
 }
 
-// cpuTime is what this process has used.
+// cpuTime returns the CPU time of this process.
 func cpuTime(b *testing.B) time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -149,9 +151,8 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkNATS is the CPU time of this process for a sample: receiving,
-// checking, parsing, storing, the journal; not the publisher's, nor that of a
-// server elsewhere.
+// BenchmarkNATS measures this process's CPU time per sample: receiving, checking, parsing, storing
+// and the journal, without the publisher and without an external server.
 func BenchmarkNATS(b *testing.B) {
 	f := func(name string, embedded, inHeader bool) {
 		b.Run(name, func(b *testing.B) {

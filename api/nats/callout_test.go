@@ -17,7 +17,7 @@ import (
 	"github.com/ringstore/ringstore/auth"
 )
 
-// Seeds of the callout.
+// Seeds of the auth callout.
 var (
 	accountSeed = seed(nkeys.PrefixByteAccount)
 	userSeed    = seed(nkeys.PrefixByteUser)
@@ -51,7 +51,7 @@ func publicOf(seed string) string {
 	return public
 }
 
-// calloutRequest is a server's request, as it would be sent.
+// calloutRequest returns a server's request as it is sent.
 func calloutRequest(t testing.TB, server nkeys.KeyPair, change func(*jwt.AuthorizationRequestClaims)) *natsgo.Msg {
 	t.Helper()
 	id, err := server.PublicKey()
@@ -80,7 +80,7 @@ func newKeyPair(t testing.TB, kind nkeys.PrefixByte) nkeys.KeyPair {
 	return pair
 }
 
-func TestWhatIsNoRequestOfAServerIsNotAnswered(t *testing.T) {
+func TestCalloutRejectsInvalidRequests(t *testing.T) {
 	t.Parallel()
 	open := func(xkey string) *callout {
 		h := newHarness(t)
@@ -146,13 +146,13 @@ func FuzzCalloutRequest(f *testing.F) {
 	f.Add(calloutRequest(f, newKeyPair(f, nkeys.PrefixByteServer), nil).Data)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if r, _, err := c.read(&natsgo.Msg{Data: data}); err == nil && r.Issuer != r.Server.ID {
-			t.Error("taken for a request")
+			t.Error("a request of another server is accepted")
 		}
 	})
 }
 
-// Two doors answer, and either may go.
-func TestEitherOfTwoAnswersTheCallout(t *testing.T) {
+// Two instances answer, and either may stop.
+func TestTwoInstancesAnswerTheCallout(t *testing.T) {
 	t.Parallel()
 	url := runServer(t, calloutServer(xkeySeed)).ClientURL()
 	open := func() *Subscriber {
@@ -189,9 +189,9 @@ func TestEitherOfTwoAnswersTheCallout(t *testing.T) {
 	tryConnect()
 }
 
-// Publishers stay connected while nobody can be asked; what they publish then is
-// core NATS' to lose, or a stream's to keep.
-func TestACalloutsGrantOutlivesUsAndEndsWithTheToken(t *testing.T) {
+// Publishers stay connected while no instance runs. Core NATS loses what they publish meanwhile; a
+// stream would keep it.
+func TestCalloutGrantOutlivesInstanceUntilTokenExpires(t *testing.T) {
 	t.Parallel()
 	url := runServer(t, calloutServer("")).ClientURL()
 	h := newHarness(t).connecting()
@@ -207,7 +207,7 @@ func TestACalloutsGrantOutlivesUsAndEndsWithTheToken(t *testing.T) {
 	publish(t, lasting, plain(subject, "lost"))
 	eventually(t, "a connection ends with its token", ending.IsClosed)
 	if time.Now().Before(exp) {
-		t.Error("before its time")
+		t.Error("it closed before the token expired")
 	}
 	h.options.Registerer = nil
 	s = h.subscribe(url)
@@ -219,7 +219,7 @@ func TestACalloutsGrantOutlivesUsAndEndsWithTheToken(t *testing.T) {
 	}
 }
 
-func TestViolator(t *testing.T) {
+func TestParseViolation(t *testing.T) {
 	f := func(format, host string, id uint64, ok bool) {
 		t.Helper()
 		if h, i, o := parseViolation(format); h != host || i != id || o != ok {
@@ -237,7 +237,7 @@ func TestViolator(t *testing.T) {
 	f("127.0.0.1:80 - cid:7 - \"x - cid:8\" - Publish Violation - Reply %q", "127.0.0.1", 7, true)
 }
 
-// unsure cannot tell of one token.
+// overloadedFor is an authenticator that is overloaded for one token.
 type overloadedFor struct {
 	Authenticator
 	of    string
@@ -252,8 +252,8 @@ func (u *overloadedFor) Authenticate(ctx context.Context, token string) (*auth.P
 	return u.Authenticator.Authenticate(ctx, token)
 }
 
-// Anybody can come with a token of a key that has to be asked for first.
-func TestWhoCannotBeCheckedHoldsNobodyUp(t *testing.T) {
+// Any client can send a token whose key must be fetched first. That must not delay others.
+func TestUncheckedClientsDoNotDelayOthers(t *testing.T) {
 	t.Parallel()
 	const others = 100
 	h := newHarness(t)
@@ -271,11 +271,11 @@ func TestWhoCannotBeCheckedHoldsNobodyUp(t *testing.T) {
 		knocking.Go(func() {
 			if c, err := natsgo.Connect(url, natsgo.UserInfo("x", u.of)); err == nil {
 				c.Close()
-				t.Error("let in")
+				t.Error("an unchecked client is admitted")
 			}
 		})
 	}
-	eventually(t, "they are asked about", func() bool { return u.asked.Load() >= 8 })
+	eventually(t, "their tokens are checked", func() bool { return u.asked.Load() >= 8 })
 	publish(t, connect(t, url, natsgo.UserInfo("c", token("api"))), plain(subject, "h"))
-	eventually(t, "who can be checked is let in", func() bool { return h.stored("h") })
+	eventually(t, "another client's sample is stored", func() bool { return h.stored("h") })
 }

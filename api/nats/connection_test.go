@@ -16,8 +16,8 @@ import (
 	"github.com/ringstore/ringstore/auth/authtest"
 )
 
-// sink connects as cc-metric-collector's nats sink does: a user and a password,
-// no handlers, and whatever happens it goes on.
+// sink connects like cc-metric-collector's nats sink: with a user and a password, without handlers,
+// and reconnecting forever.
 func sink(t testing.TB, address, password string) *natsgo.Conn {
 	t.Helper()
 	c, err := natsgo.Connect(address, natsgo.UserInfo("collector", password), natsgo.MaxReconnects(-1), natsgo.RetryOnFailedConnect(true))
@@ -28,11 +28,11 @@ func sink(t testing.TB, address, password string) *natsgo.Conn {
 	return c
 }
 
-// plain is a message as that sink sends it.
+// plain returns a message as that sink sends it.
 func plain(to, host string) *natsgo.Msg { return &natsgo.Msg{Subject: to, Data: []byte(line(host))} }
 
-// ways opens the door with tokens at the connection: at an embedded
-// server, and at one elsewhere that asks us, in the clear and encrypted.
+// connectionModes runs a test with tokens checked at the connection: by an embedded server, and by
+// the callout of an external one, with and without encryption.
 func connectionModes(t *testing.T, change func(*harness), f func(t *testing.T, h *harness, address string)) {
 	with := func(t *testing.T) *harness {
 		h := newHarness(t)
@@ -61,7 +61,7 @@ func connectionModes(t *testing.T, change func(*harness), f func(t *testing.T, h
 
 const calloutUser, calloutPassword = "ringstore", "our own password"
 
-// calloutServer asks us who may connect, but for ourselves.
+// calloutServer returns the options of a server that asks us about all clients but ourselves.
 func calloutServer(xkey string) server.Options {
 	o := server.Options{
 		Users:          []*server.User{{Username: calloutUser, Password: calloutPassword}},
@@ -74,8 +74,8 @@ func calloutServer(xkey string) server.Options {
 	return o
 }
 
-// knock connects with a password and returns what the server says to that, and
-// how it is audited. One who gets in sends a sample of host.
+// tryConnect connects with a password. If the server refuses it, tryConnect returns the audited
+// code and the server's error, else it publishes a sample of host.
 func (h *harness) tryConnect(address, host, password string) (code string, err error) {
 	h.t.Helper()
 	before := h.audit.String()
@@ -95,7 +95,7 @@ func (h *harness) tryConnect(address, host, password string) (code string, err e
 		h.t.Errorf("audited as %+v", event)
 	}
 	if h.sum("ringstore_nats_connections_refused_total", event.Code) == 0 {
-		h.t.Errorf("refused as %q and not counted so", event.Code)
+		h.t.Errorf("refused as %q, but not counted under it", event.Code)
 	}
 	return event.Code, err
 }
@@ -106,7 +106,7 @@ func TestWhoMayConnect(t *testing.T) {
 		if err := h.chain.SetRevocations(revocations(t, `{"tokens": ["revoked"]}`)); err != nil {
 			t.Fatal(err)
 		}
-		// A good publisher beside all the bad ones is not disturbed.
+		// The bad publishers do not disturb a good one.
 		good := sink(t, address, token("api"))
 		sent := 0
 		f := func(host, want, password string) {
@@ -116,7 +116,7 @@ func TestWhoMayConnect(t *testing.T) {
 			case code != want:
 				t.Errorf("%s: refused as %q, want %q", host, code, want)
 			case want != "" && !errors.Is(err, natsgo.ErrAuthorization):
-				t.Errorf("%s: told %v", host, err)
+				t.Errorf("%s: got error %v", host, err)
 			case want != "" && h.stored(host):
 				t.Errorf("%s: stored", host)
 			}
@@ -168,7 +168,7 @@ func revocations(t testing.TB, text string) *auth.Revocations {
 	return r
 }
 
-func TestTheAuthTokenMayCarryTheToken(t *testing.T) {
+func TestNATSAuthTokenIsAccepted(t *testing.T) {
 	t.Parallel()
 	connectionModes(t, nil, func(t *testing.T, h *harness, address string) {
 		publish(t, connect(t, address, natsgo.Token(token("api"))), plain(subject, "h"))
@@ -176,7 +176,7 @@ func TestTheAuthTokenMayCarryTheToken(t *testing.T) {
 	})
 }
 
-func TestWhoConnectedMayPublishToTheSubjectsAndNothingElse(t *testing.T) {
+func TestConnectionMayOnlyPublishToItsSubjects(t *testing.T) {
 	t.Parallel()
 	connectionModes(t, func(h *harness) {
 		h.options.Subjects = []Subject{{Subject: "*.metrics.>", ClusterTag: "alpha", Authorization: Connection}}
@@ -192,16 +192,16 @@ func TestWhoConnectedMayPublishToTheSubjectsAndNothingElse(t *testing.T) {
 			}, with)
 		}
 		publish(t, connect(t, address, with), plain("hpc.metrics.x", "h"))
-		eventually(t, "what it may is stored", func() bool { return h.stored("h") })
+		eventually(t, "the permitted message is stored", func() bool { return h.stored("h") })
 		if h.options.Embedded == nil {
-			return // the other server's log tells of it
+			return // an external server logs violations itself
 		}
-		eventually(t, "the rest is counted", func() bool { return h.sum("ringstore_nats_violations_total") == 11 })
+		eventually(t, "the violations are counted", func() bool { return h.sum("ringstore_nats_violations_total") == 11 })
 		mustContain(t, "the audit", h.audit.String(), `"peer":"127.0.0.1","issuer":"jwt-public-key","subject":"alice","roles":["api"],"action":"write","code":"insufficient_role"`)
 	})
 }
 
-func TestAPrincipalPublishesWhereItsClustersAre(t *testing.T) {
+func TestClustersLimitTheSubjectsOfAConnection(t *testing.T) {
 	t.Parallel()
 	connectionModes(t, func(h *harness) {
 		h.options.Subjects = []Subject{
@@ -222,7 +222,7 @@ func TestAPrincipalPublishesWhereItsClustersAre(t *testing.T) {
 		eventually(t, "the other is refused", func() bool { return h.sum("ringstore_nats_refused_total", "alpha", "other_cluster") == 1 })
 		publish(t, connect(t, address, natsgo.UserInfo("collector", token("api"))),
 			&natsgo.Msg{Subject: "any", Data: []byte("load,cluster=delta,hostname=h4 value=1\n")}, plain("gamma", "h5"))
-		eventually(t, "who may write everywhere does", func() bool {
+		eventually(t, "the unrestricted principal's samples are stored", func() bool {
 			return slices.Equal(h.store.Hosts("delta"), []string{"h4"}) && slices.Equal(h.store.Hosts("gamma"), []string{"h5"})
 		})
 		if len(h.hosts()) != 2 {
@@ -231,7 +231,7 @@ func TestAPrincipalPublishesWhereItsClustersAre(t *testing.T) {
 	})
 }
 
-func TestWithAHeaderThePrincipalIsKnownByMessage(t *testing.T) {
+func TestHeaderTokenLimitsClustersPerMessage(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	h.options.Subjects = []Subject{{Subject: subject, ClusterTag: "alpha"}}
@@ -258,15 +258,15 @@ func TestWithAHeaderThePrincipalIsKnownByMessage(t *testing.T) {
 	mustContain(t, "the audit", h.audit.String(), `"code":"other_cluster"`)
 }
 
-// Nothing of what is not known to be wrong may be answered with a refusal: the
-// second one silences a client of NATS for good.
-func TestWhoCannotBeCheckedComesAgain(t *testing.T) {
+// Only a client that is known to be wrong may be refused: after a second refusal, a NATS client
+// does not reconnect.
+func TestUncheckedClientReconnects(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	h.options.Subjects = []Subject{{Subject: subject, ClusterTag: "alpha", Authorization: Connection}}
-	door := &failingAuthenticator{Authenticator: h.options.Authenticator}
-	door.shut.Store(true)
-	h.options.Authenticator = door
+	authenticator := &failingAuthenticator{Authenticator: h.options.Authenticator}
+	authenticator.failing.Store(true)
+	h.options.Authenticator = authenticator
 	s := h.subscribe("")
 	c, err := natsgo.Connect(addressOf(s), natsgo.UserInfo("collector", token("api")), natsgo.MaxReconnects(-1),
 		natsgo.RetryOnFailedConnect(true), natsgo.ReconnectWait(10*time.Millisecond))
@@ -277,15 +277,15 @@ func TestWhoCannotBeCheckedComesAgain(t *testing.T) {
 	if err := c.Publish(subject, []byte(line("h"))); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it comes many times", func() bool { return h.sum("ringstore_nats_connections_unchecked_total") > 5 })
+	eventually(t, "it reconnects many times", func() bool { return h.sum("ringstore_nats_connections_unchecked_total") > 5 })
 	if c.IsClosed() || h.audit.String() != "" {
 		t.Fatalf("closed: %v, audited: %q", c.IsClosed(), h.audit.String())
 	}
-	door.shut.Store(false)
-	eventually(t, "what it wanted to send is stored", func() bool { return h.stored("h") })
+	authenticator.failing.Store(false)
+	eventually(t, "its message is stored", func() bool { return h.stored("h") })
 }
 
-func TestAConnectionEndsWithWhatItWasGrantedFor(t *testing.T) {
+func TestConnectionClosesWhenItsGrantEnds(t *testing.T) {
 	t.Parallel()
 	f := func(name, want string, lifetime time.Duration, change func(t *testing.T, h *harness)) {
 		t.Run(name, func(t *testing.T) {
@@ -293,13 +293,13 @@ func TestAConnectionEndsWithWhatItWasGrantedFor(t *testing.T) {
 			h.options.Subjects = []Subject{{Subject: subject, ClusterTag: "alpha", Authorization: Connection}}
 			h.options.Embedded = &Embedded{Listen: "127.0.0.1:0", ExpiryGrace: -1}
 			address := addressOf(h.subscribe(""))
-			// Without leeway a token that expires soon is good until then.
+			// The issuer has no leeway, so a token is good until it expires.
 			c := connect(t, address, natsgo.NoReconnect(), natsgo.UserInfo("c", issuer.Token(claims(map[string]any{
 				"jti": "7", "exp": time.Now().Add(lifetime).Unix(),
 			}))))
 			other := connect(t, address, natsgo.NoReconnect(), natsgo.UserInfo("c", otherIssuer.Token(claims(map[string]any{"iss": "other"}))))
 			publish(t, c, plain(subject, "h"))
-			eventually(t, "it is let in", func() bool { return h.stored("h") && h.sum("ringstore_nats_publishers") == 2 })
+			eventually(t, "it is admitted", func() bool { return h.stored("h") && h.sum("ringstore_nats_publishers") == 2 })
 			if change != nil {
 				change(t, h)
 			}
@@ -308,7 +308,7 @@ func TestAConnectionEndsWithWhatItWasGrantedFor(t *testing.T) {
 			eventually(t, "it is audited", func() bool { return strings.Contains(h.audit.String(), fmt.Sprintf("%q", want)) })
 			mustContain(t, "the log", h.log.String(), "reason="+want)
 			if other.IsClosed() {
-				t.Error("another one was closed as well")
+				t.Error("another connection was closed")
 			}
 		})
 	}
@@ -324,14 +324,14 @@ func TestAConnectionEndsWithWhatItWasGrantedFor(t *testing.T) {
 	})
 }
 
-// The grace is for who did not renew in time, not for who was turned out since.
-func TestWhatIsRevokedInTheGraceEnds(t *testing.T) {
+// The grace is for a token that was not renewed in time, not for one that was revoked.
+func TestRevocationClosesConnectionInGrace(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t).connecting()
 	e := h.serve()
 	exp := time.Now().Add(time.Hour).Truncate(time.Second)
 	c := connect(t, "nats://"+e.addr.String(), natsgo.NoReconnect(), natsgo.UserInfo("c", issuer.Token(claims(map[string]any{"jti": "7", "exp": exp.Unix()}))))
-	eventually(t, "it is let in", func() bool { return h.sum("ringstore_nats_publishers") == 1 })
+	eventually(t, "it is admitted", func() bool { return h.sum("ringstore_nats_publishers") == 1 })
 	for _, after := range []time.Duration{0, time.Minute} {
 		e.publishers.now = func() time.Time { return exp.Add(after) }
 		e.publishers.check(t.Context())

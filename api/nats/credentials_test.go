@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// must takes the value of a call that only fails if the test is wrong.
+// must returns the value of a call that fails only if the test is wrong.
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)
@@ -28,7 +28,7 @@ func file(t testing.TB, name string, content []byte) string {
 	return path
 }
 
-func TestItConnectsWithAnNkey(t *testing.T) {
+func TestConnectWithNkey(t *testing.T) {
 	user := must(nkeys.CreateUser())
 	seed := file(t, "seed", must(user.Seed()))
 	broker := runServer(t, server.Options{Nkeys: []*server.NkeyUser{{Nkey: must(user.PublicKey())}}})
@@ -39,7 +39,7 @@ func TestItConnectsWithAnNkey(t *testing.T) {
 	eventually(t, "it is stored", func() bool { return h.stored("h") })
 }
 
-func TestItConnectsWithACredsFile(t *testing.T) {
+func TestConnectWithCredsFile(t *testing.T) {
 	operator, account, user := must(nkeys.CreateOperator()), must(nkeys.CreateAccount()), must(nkeys.CreateUser())
 	operatorClaims := jwt.NewOperatorClaims(must(operator.PublicKey()))
 	accountID := must(account.PublicKey())

@@ -29,7 +29,7 @@ func mayNot(t *testing.T, address, what string, f func(*natsgo.Conn) error, opti
 	}
 }
 
-func TestNobodyCanReadAtTheEmbeddedServer(t *testing.T) {
+func TestEmbeddedServerDeniesSubscriptions(t *testing.T) {
 	h := newHarness(t)
 	s := h.subscribe("")
 	var read [][]byte
@@ -49,7 +49,7 @@ func TestNobodyCanReadAtTheEmbeddedServer(t *testing.T) {
 		_, err := c.SubscribeSync(c.NewRespInbox())
 		return err
 	})
-	// Everybody who asked is still connected; nobody may hear this.
+	// All these clients are still connected. None may receive this.
 	publish(t, connect(t, addressOf(s)), bearer("secret"))
 	eventually(t, "it is stored", func() bool { return h.stored("secret") })
 	if len(read) != 0 {
@@ -68,8 +68,8 @@ func TestPublishersReachOnlyTheConfiguredSubjects(t *testing.T) {
 	}
 }
 
-// Our own credential is worth nothing to somebody who comes over TCP.
-func TestTheOwnCredentialCannotComeFromOutside(t *testing.T) {
+// Our own credential gives no rights to a client over TCP.
+func TestOwnCredentialIsUselessOverTCP(t *testing.T) {
 	h := newHarness(t)
 	s := h.subscribe("")
 	own := natsgo.UserInfo(s.embedded.own.user, s.embedded.own.password)
@@ -84,10 +84,10 @@ func TestTheOwnCredentialCannotComeFromOutside(t *testing.T) {
 	own = natsgo.UserInfo(s.embedded.own.user, s.embedded.own.password)
 	if c, err := natsgo.Connect(addressOf(s), own); err == nil {
 		c.Close()
-		t.Error("connected instead of the publishers' password")
+		t.Error("our own credential replaced the publishers' password")
 	}
 
-	// From inside, by hand: the library would write on while the server says no.
+	// In process, without the library, which would not stop writing when the server refuses it.
 	c, err := s.embedded.server.InProcessConn()
 	if err != nil {
 		t.Fatal(err)
@@ -102,8 +102,8 @@ func TestTheOwnCredentialCannotComeFromOutside(t *testing.T) {
 	mustContain(t, "the answer to the publishers' password from inside", answers.Text(), "-ERR 'Authorization Violation'")
 }
 
-// A publisher whose flush was answered has nothing more to send.
-func TestWhatTheEmbeddedServerTookIsStoredWhenItCloses(t *testing.T) {
+// What a publisher has flushed is stored before Close returns.
+func TestFlushedMessagesAreStoredOnClose(t *testing.T) {
 	h := newHarness(t)
 	s := h.subscribe("")
 	hosts := hostNames(2000)
@@ -114,7 +114,7 @@ func TestWhatTheEmbeddedServerTookIsStoredWhenItCloses(t *testing.T) {
 	}
 }
 
-func TestPublishersNeedThePasswordIfThereIsOne(t *testing.T) {
+func TestPublishersNeedTheConfiguredPassword(t *testing.T) {
 	h := newHarness(t)
 	h.options.Username, h.options.Password = "collector", "open sesame"
 	s := h.subscribe("")
@@ -143,8 +143,8 @@ func TestPublishersNeedThePasswordIfThereIsOne(t *testing.T) {
 	}, natsgo.UserInfo("collector", "open sesame"))
 }
 
-// The server quotes input that it does not understand.
-func TestTheServersComplaintsHoldNoCredentials(t *testing.T) {
+// The server quotes input that it cannot parse.
+func TestServerErrorsHaveNoCredentials(t *testing.T) {
 	h := newHarness(t)
 	s := h.subscribe("")
 	for _, input := range []string{
@@ -160,7 +160,7 @@ func TestTheServersComplaintsHoldNoCredentials(t *testing.T) {
 			t.Fatal(err)
 		}
 		for b := make([]byte, 1024); err == nil; {
-			_, err = c.Read(b) // until the server hangs up
+			_, err = c.Read(b) // until the server closes it
 		}
 		_ = c.Close()
 	}
@@ -169,7 +169,7 @@ func TestTheServersComplaintsHoldNoCredentials(t *testing.T) {
 	mustNotContain(t, "the log", h.log.String(), "hunter2")
 }
 
-func TestTheEmbeddedServerWarnsOfWhatIsOpen(t *testing.T) {
+func TestEmbeddedServerWarnings(t *testing.T) {
 	f := func(listen, user string, want, not string) {
 		t.Helper()
 		h := newHarness(t)

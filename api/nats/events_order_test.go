@@ -11,7 +11,7 @@ import (
 	"github.com/ringstore/ringstore/auth"
 )
 
-// diary takes events and writes down when each begins and ends.
+// eventRecorder handles events and records when each begins and ends.
 type eventRecorder struct {
 	mu    sync.Mutex
 	lines []string
@@ -35,14 +35,13 @@ func (d *eventRecorder) MarkLost()                                    { d.record
 
 func (d *eventRecorder) Handle(_ func(string) bool, message []byte) error {
 	d.record("begin " + string(message))
-	time.Sleep(20 * time.Millisecond) // in which another worker would begin
+	time.Sleep(20 * time.Millisecond) // enough for another worker to begin
 	d.record("end " + string(message))
 	return nil
 }
 
-// A job that ends in the second in which it began would stay open for ever if
-// its end were taken first.
-func TestEventsAreTakenInTheirOrder(t *testing.T) {
+// If the end of a short job were handled before its start, the job would never end.
+func TestEventsKeepTheirOrder(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	d := new(eventRecorder)
@@ -63,8 +62,8 @@ func TestEventsAreTakenInTheirOrder(t *testing.T) {
 	}
 }
 
-// One that is dropped may be the end of a job.
-func TestEventsThatAreDroppedAreToldOf(t *testing.T) {
+// A dropped event may be the end of a job.
+func TestDroppedEventsAreMarkedLost(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	d := new(eventRecorder)
@@ -76,5 +75,5 @@ func TestEventsThatAreDroppedAreToldOf(t *testing.T) {
 		flood = append(flood, event(1, "alpha", "Authorization", "Bearer "+slurmctld()))
 	}
 	publish(t, c, flood...)
-	eventually(t, "it is told", func() bool { return slices.Contains(d.read(), "lost") })
+	eventually(t, "it is logged", func() bool { return slices.Contains(d.read(), "lost") })
 }

@@ -13,14 +13,14 @@ import (
 
 const eventSubject = "cc.job.event"
 
-// started is the event of a job of ann's that has just begun on e1.
+// started returns the event of ann's job that has just started on e1.
 func started(id int, cluster string) []byte {
 	job := fmt.Sprintf(`{"jobId":%d,"user":"ann","project":"p","cluster":%q,"startTime":%d,"resources":[{"hostname":"e1"}]}`,
 		id, cluster, time.Now().Unix()-100)
 	return []byte("job,function=start_job event=" + strconv.Quote(job) + " 1795200000000000000\n")
 }
 
-// tellers opens the door for events of slurmctld, beside metrics.
+// subscribeEvents adds a subject for events of slurmctld.
 func subscribeEvents(h *harness, authorization Authorization) *jobs.Index {
 	index := jobs.New(jobs.Options{Keep: time.Hour})
 	h.options.Subjects = append(h.options.Subjects, Subject{
@@ -39,7 +39,7 @@ func event(id int, cluster string, header ...string) *natsgo.Msg {
 	return m
 }
 
-func TestWhoTellsOfJobsByHeader(t *testing.T) {
+func TestJobEventsByHeader(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	index := subscribeEvents(h, Header)
@@ -58,7 +58,7 @@ func TestWhoTellsOfJobsByHeader(t *testing.T) {
 	failed := h.sum("ringstore_nats_failed_total", eventSubject)
 	publish(t, c, event(1, "alpha", append(bearer(slurmctld()), "Content-Encoding", "gzip")...), message(line("h"), bearer(slurmctld())...))
 	eventually(t, "compressed events fail", func() bool { return h.sum("ringstore_nats_failed_total", eventSubject) == failed+1 })
-	eventually(t, "who tells of jobs may not write", func() bool { return h.sum("ringstore_nats_refused_total", subject) == 1 })
+	eventually(t, "a publisher of events may not write", func() bool { return h.sum("ringstore_nats_refused_total", subject) == 1 })
 	if n := index.Size(); n.Jobs != 0 || h.stored("h") {
 		t.Errorf("%+v", n)
 	}
@@ -67,13 +67,13 @@ func TestWhoTellsOfJobsByHeader(t *testing.T) {
 	mustContain(t, "the audit", h.audit.String(), `"peer":"`+eventSubject+`"`)
 }
 
-func TestWhoTellsOfJobsByConnection(t *testing.T) {
+func TestJobEventsByConnection(t *testing.T) {
 	t.Parallel()
 	var index *jobs.Index
 	connectionModes(t, func(h *harness) { index = subscribeEvents(h, Connection) }, func(t *testing.T, h *harness, address string) {
-		tell := func(c *natsgo.Conn) error { return c.Publish(eventSubject, started(1, "alpha")) }
+		publishEvent := func(c *natsgo.Conn) error { return c.Publish(eventSubject, started(1, "alpha")) }
 		collector := token("api")
-		mayNot(t, address, "telling of jobs", tell, natsgo.UserInfo("collector", collector))
+		mayNot(t, address, "publishing job events", publishEvent, natsgo.UserInfo("collector", collector))
 		mayNot(t, address, "writing", func(c *natsgo.Conn) error { return c.Publish(subject, []byte(line("h"))) }, natsgo.UserInfo("x", slurmctld()))
 		if n := index.Size(); n.Jobs != 0 {
 			t.Errorf("%+v", n)
@@ -81,9 +81,9 @@ func TestWhoTellsOfJobsByConnection(t *testing.T) {
 		publish(t, connect(t, address, natsgo.UserInfo("x", slurmctld())), event(1, "alpha"))
 		publish(t, connect(t, address, natsgo.UserInfo("x", token("admin"))), event(2, "gamma"), plain(subject, "h2"))
 		eventually(t, "both are known", func() bool { return index.Size().Jobs == 2 && h.stored("h2") })
-		eventually(t, "they are known to come", func() bool { return index.EventsAliveAt() > 0 })
+		eventually(t, "the index has heard of its source", func() bool { return index.EventsAliveAt() > 0 })
 		if h.stored("h") {
-			t.Error("who tells of jobs has written")
+			t.Error("a publisher of events has written")
 		}
 	})
 }

@@ -36,11 +36,11 @@ func TestMain(m *testing.M) {
 		publishAlone(address)
 	}
 	flag.Parse()
-	_ = flag.Set("test.parallel", "8") // the tests wait for others most of the time
+	_ = flag.Set("test.parallel", "8") // the tests mostly wait
 	goleak.VerifyTestMain(m)
 }
 
-// subject is what most tests subscribe to.
+// subject is the subject of most tests.
 const subject = "hpc.metrics"
 
 var (
@@ -48,10 +48,10 @@ var (
 	otherIssuer = authtest.NewIssuer("somebody else")
 )
 
-// issuerName is that of issuer, as cmd names it.
+// issuerName is the name of issuer in the configuration.
 const issuerName = "jwt-public-key"
 
-// roleMap has our roles by their names, and some on one cluster only.
+// roleMap maps the roles by name, and two more that hold on one cluster only.
 var roleMap = map[string]auth.MappedRole{
 	"admin": {Role: auth.Admin}, "api": {Role: auth.API}, "support": {Role: auth.Support},
 	"manager": {Role: auth.Manager}, "user": {Role: auth.User},
@@ -66,7 +66,7 @@ func keys(of ...*authtest.Issuer) (list []jwk.Key) {
 	return list
 }
 
-// token is a good one of somebody with these roles.
+// token returns a valid token with these roles.
 func token(roles ...string) string {
 	if roles == nil {
 		roles = []string{}
@@ -74,7 +74,7 @@ func token(roles ...string) string {
 	return issuer.Token(claims(map[string]any{"roles": roles}))
 }
 
-// claims are good ones with changes; a nil value takes a claim away.
+// claims returns valid claims with changes. A nil value removes a claim.
 func claims(changes map[string]any) map[string]any {
 	c := map[string]any{"sub": "alice", "roles": []string{"api"}, "exp": time.Now().Add(time.Hour).Unix()}
 	for k, v := range changes {
@@ -86,7 +86,7 @@ func claims(changes map[string]any) map[string]any {
 	return c
 }
 
-// house is everything behind the door, real, and what can be seen of it.
+// harness has the real components that a Subscriber works with, and captures its logs and metrics.
 type harness struct {
 	t        testing.TB
 	store    *memstore.Store
@@ -133,7 +133,7 @@ func newHarness(t testing.TB) *harness {
 	return h
 }
 
-// subscribe opens the door at an address; "" means an embedded server.
+// subscribe subscribes at an address; "" means an embedded server.
 func (h *harness) subscribe(address string) *Subscriber {
 	h.t.Helper()
 	h.options.Address = address
@@ -164,7 +164,7 @@ func (h *harness) hosts() []string { return h.store.Hosts("alpha") }
 
 func (h *harness) stored(host string) bool { return slices.Contains(h.hosts(), host) }
 
-// sum adds up the samples of a metric whose labels include these.
+// sum returns the sum of a metric over all series with these label values.
 func (h *harness) sum(name string, labels ...string) (sum float64) {
 	h.t.Helper()
 	families, err := h.registry.Gather()
@@ -188,20 +188,20 @@ func (h *harness) sum(name string, labels ...string) (sum float64) {
 	return sum
 }
 
-// writer is the store without a journal.
+// writer writes to the store without a journal.
 type writer struct{ store *memstore.Store }
 
 func (w writer) Write(_ context.Context, batch []memstore.Sample) ([]memstore.Refusal, error) {
 	return w.store.Write(batch)
 }
 
-// gate is an ingester that can be made to hang.
+// gate is an ingester that a test can block or make fail.
 type gate struct {
 	Ingester
 	waiting atomic.Int64
 	mu      sync.Mutex
 	open    chan struct{}
-	err     error // instead of storing
+	err     error // returned instead of storing
 }
 
 func (g *gate) shut() {
@@ -239,27 +239,27 @@ func (g *gate) Batch(ctx context.Context, src ingest.Source, batch []byte) (inge
 	return g.Ingester.Batch(ctx, src, batch)
 }
 
-// doorkeeper is an authenticator that cannot say anything while it is shut.
+// failingAuthenticator is an authenticator that fails while failing is set.
 type failingAuthenticator struct {
 	Authenticator
-	shut atomic.Bool
+	failing atomic.Bool
 }
 
-func (d *failingAuthenticator) Authenticate(ctx context.Context, token string) (*auth.Principal, error) {
-	if d.shut.Load() {
+func (a *failingAuthenticator) Authenticate(ctx context.Context, token string) (*auth.Principal, error) {
+	if a.failing.Load() {
 		return nil, &auth.Overloaded{Code: auth.NoKeys}
 	}
-	return d.Authenticator.Authenticate(ctx, token)
+	return a.Authenticator.Authenticate(ctx, token)
 }
 
-func (d *failingAuthenticator) AuthenticateAt(ctx context.Context, token string, at time.Time) (*auth.Principal, error) {
-	if _, err := d.Authenticate(ctx, token); err != nil {
+func (a *failingAuthenticator) AuthenticateAt(ctx context.Context, token string, at time.Time) (*auth.Principal, error) {
+	if _, err := a.Authenticate(ctx, token); err != nil {
 		return nil, err
 	}
-	return d.Authenticator.AuthenticateAt(ctx, token, at)
+	return a.Authenticator.AuthenticateAt(ctx, token, at)
 }
 
-// buffer is a log that may be read while it is written.
+// buffer is a log that may be read while it is being written.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -320,10 +320,10 @@ func connect(t testing.TB, address string, options ...natsgo.Option) *natsgo.Con
 
 func addressOf(s *Subscriber) string { return "nats://" + s.Addr().String() }
 
-// line is a batch of one sample.
+// line returns a batch of one sample.
 func line(host string) string { return fmt.Sprintf("load,hostname=%s,type=node value=1\n", host) }
 
-// message has a header of alternating names and values.
+// message returns a message whose header alternates names and values.
 func message(body string, header ...string) *natsgo.Msg {
 	m := natsgo.NewMsg(subject)
 	for i := 0; i < len(header); i += 2 {
@@ -333,12 +333,12 @@ func message(body string, header ...string) *natsgo.Msg {
 	return m
 }
 
-// bearer is a message with a line of host and a good token.
+// bearer returns a message with a line of host and a valid token.
 func bearer(host string) *natsgo.Msg {
 	return message(line(host), "Authorization", "Bearer "+token("api"))
 }
 
-// publish sends messages; the server has them when it returns.
+// publish sends messages and returns when the server has them.
 func publish(t testing.TB, c *natsgo.Conn, messages ...*natsgo.Msg) {
 	t.Helper()
 	for _, m := range messages {
@@ -351,7 +351,7 @@ func publish(t testing.TB, c *natsgo.Conn, messages ...*natsgo.Msg) {
 	}
 }
 
-// eventually waits for what must happen.
+// eventually waits until a condition holds.
 func eventually(t testing.TB, what string, happened func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
@@ -359,7 +359,7 @@ func eventually(t testing.TB, what string, happened func() bool) {
 			return
 		}
 	}
-	t.Fatalf("never happened: %s", what)
+	t.Fatalf("timeout, waiting until %s", what)
 }
 
 func hostNames(n int) []string {
@@ -392,7 +392,7 @@ func mustNotContain(t testing.TB, what, text, secret string) {
 	}
 }
 
-// raw publishes a message with exactly this header, as the protocol has it.
+// raw publishes a message with exactly this header, without the library.
 func raw(t testing.TB, address, header, body string) {
 	t.Helper()
 	c, err := net.Dial("tcp", address)

@@ -63,7 +63,7 @@ func TestBodies(t *testing.T) {
 		eventually(t, host+" is stored", func() bool { return h.stored(host) })
 	}
 	const encoding = "Content-Encoding"
-	// full is a batch of n bytes.
+	// full returns a batch of n bytes.
 	full := func(host string, n int) string {
 		first := line(host)
 		return first + strings.Repeat("\n", n-len(first))
@@ -97,7 +97,7 @@ func TestBodies(t *testing.T) {
 	}
 }
 
-// A body may be many times what is parsed at once, and what a core takes.
+// A body may be larger than what is parsed at once, and than the default payload of NATS.
 func TestABodyOfManyBatches(t *testing.T) {
 	h := newHarness(t)
 	h.options.Embedded = &Embedded{Listen: "127.0.0.1:0", MaxPayload: 16 << 20}
@@ -128,20 +128,20 @@ func TestABombCostsNoMoreThanTheLimit(t *testing.T) {
 	publish(t, c,
 		message(zip(t, bomb), "Content-Encoding", "gzip", "Authorization", "Bearer "+token("api")),
 		message(s2zip(t, bomb), "Content-Encoding", "s2", "Authorization", "Bearer "+token("api")))
-	eventually(t, "both are cut off", func() bool { return h.sum("ringstore_nats_failed_total", subject, "too_large") == 2 })
+	eventually(t, "both are rejected", func() bool { return h.sum("ringstore_nats_failed_total", subject, "too_large") == 2 })
 }
 
-func TestTheBodyOfARefusedMessageIsNotLookedAt(t *testing.T) {
+func TestBodyOfRefusedMessageIsNotRead(t *testing.T) {
 	h := newHarness(t)
 	c := connect(t, addressOf(h.subscribe("")))
 	publish(t, c, message("not gzip", "Content-Encoding", "gzip"))
 	eventually(t, "it is refused", func() bool { return h.sum("ringstore_nats_refused_total", subject, "missing") == 1 })
 	if h.sum("ringstore_nats_failed_total") != 0 {
-		t.Error("unpacked nevertheless")
+		t.Error("the body was read")
 	}
 }
 
-func TestGoodLinesAreStoredBesideBadOnes(t *testing.T) {
+func TestBadLinesDoNotAffectGoodOnes(t *testing.T) {
 	h := newHarness(t)
 	s := h.subscribe("")
 	c := connect(t, addressOf(s))
@@ -166,7 +166,7 @@ func TestGoodLinesAreStoredBesideBadOnes(t *testing.T) {
 	mustNotContain(t, "the log", h.log.String(), long[:1000])
 }
 
-func TestAStoreThatFailsIsCountedAndTold(t *testing.T) {
+func TestStoreErrorsAreCountedAndLogged(t *testing.T) {
 	h := newHarness(t)
 	h.gate.fail(errors.New("disk full"))
 	c := connect(t, addressOf(h.subscribe("")))
@@ -174,14 +174,14 @@ func TestAStoreThatFailsIsCountedAndTold(t *testing.T) {
 	eventually(t, "all are counted", func() bool { return h.sum("ringstore_nats_failed_total", subject, "store") == 50 })
 	mustContain(t, "the log", h.log.String(), "disk full")
 	if n := strings.Count(h.log.String(), "disk full"); n > 5 {
-		t.Errorf("%d lines of the log", n)
+		t.Errorf("%d log lines", n)
 	}
 	h.gate.fail(nil)
 	publish(t, c, bearer("h"))
-	eventually(t, "it goes on", func() bool { return h.stored("h") })
+	eventually(t, "the next message is stored", func() bool { return h.stored("h") })
 }
 
-func TestAFullStoreIsCountedAsSuch(t *testing.T) {
+func TestFullMemoryIsCounted(t *testing.T) {
 	h := newHarness(t)
 	h.gate.fail(fmt.Errorf("storing: %w", memstore.ErrMemory))
 	c := connect(t, addressOf(h.subscribe("")))
@@ -190,8 +190,8 @@ func TestAFullStoreIsCountedAsSuch(t *testing.T) {
 	mustContain(t, "the log", h.log.String(), memstore.ErrMemory.Error())
 }
 
-// nats.go refuses to send such headers, other clients may.
-func TestHeadersThatCannotBeReadAreNoHeaders(t *testing.T) {
+// nats.go does not send such headers, but other clients may.
+func TestMalformedHeadersAreIgnored(t *testing.T) {
 	h := newHarness(t)
 	c := connect(t, addressOf(h.subscribe("")), natsgo.Name("raw"))
 	for _, header := range []string{
@@ -210,7 +210,7 @@ func TestHeadersThatCannotBeReadAreNoHeaders(t *testing.T) {
 	}
 }
 
-// BenchmarkMessage is one host's batch, checking included, without the broker.
+// BenchmarkMessage handles one host's batch, with its token's check, but without a server.
 func BenchmarkMessage(b *testing.B) {
 	const lines = 678
 	h := newHarness(b)

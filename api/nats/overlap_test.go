@@ -7,9 +7,9 @@ import (
 	"github.com/ringstore/ringstore/auth/jobs"
 )
 
-// Who may publish to a subject may publish to all that overlaps with it, where
-// another check, or none, would be made of the same message.
-func TestOverlappingSubjectsAskForTheSameRight(t *testing.T) {
+// A publisher that may publish to a subject can reach every subject that overlaps it, so all of
+// them must make the same check.
+func TestOverlappingSubjectsNeedTheSamePermission(t *testing.T) {
 	events := jobs.NewEvents(jobs.New(jobs.Options{Keep: time.Hour}), nil)
 	f := func(ok bool, one, other Subject) {
 		t.Helper()

@@ -17,14 +17,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// serverVariable makes the test binary a nats-server with the configuration
-// file that it names.
+// serverVariable makes the test binary a nats-server with the configuration file that it names.
 const serverVariable = "RINGSTORE_TEST_NATS_CONFIG"
 
-// longVariable makes the tests that kill processes go on for that long.
+// longVariable is how long the tests that kill processes run, as a duration.
 const longVariable = "RINGSTORE_TEST_KILL_FOR"
 
-// serveAlone is nats-server's main. It does not return.
+// serveAlone runs nats-server. It does not return.
 func serveAlone(config string) {
 	o, err := server.ProcessConfigFile(config)
 	if err == nil {
@@ -50,8 +49,7 @@ type process struct {
 	stderr *bytes.Buffer
 }
 
-// newProcess starts one. Its configuration is what a port and a directory for
-// streams leave open.
+// newProcess starts a nats-server with a port, a directory for streams and more configuration.
 func newProcess(t testing.TB, more string) *process {
 	t.Helper()
 	return newProcessAt(t, freePort(t), more)
@@ -93,7 +91,7 @@ func (p *process) start() {
 	p.t.Fatalf("the server did not start: %s", p.stderr)
 }
 
-// kill is kill -9.
+// kill kills the process with SIGKILL.
 func (p *process) kill() {
 	if p.cmd == nil || p.cmd.Process == nil {
 		return
@@ -113,9 +111,8 @@ func freePort(t testing.TB) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// acked publishes samples of new hosts, one at a time, until it is stopped, and
-// remembers those that the stream has acknowledged. Others it sends again, as
-// nobody knows what became of them.
+// acked publishes samples of new hosts, one at a time, until it is stopped, and records those that
+// the stream has acknowledged. It sends others again, as they may be lost.
 type acked struct {
 	hosts   []string
 	stop    context.CancelFunc
@@ -156,8 +153,7 @@ func (a *acked) end() []string {
 	return a.hosts
 }
 
-// killFor is how often something is killed: some times, or until longVariable's
-// time is over.
+// killFor calls kill a number of times, or for the duration in longVariable.
 func killFor(t testing.TB, times int, kill func()) {
 	t.Helper()
 	long, err := time.ParseDuration(os.Getenv(longVariable))
@@ -175,7 +171,7 @@ func killFor(t testing.TB, times int, kill func()) {
 func mustHaveAll(t testing.TB, h *harness, hosts []string) {
 	t.Helper()
 	if len(hosts) < 50 {
-		t.Errorf("only %d acknowledged, which shows nothing", len(hosts))
+		t.Errorf("only %d acknowledged, too few for this test", len(hosts))
 	}
 	eventually(t, "all that was acknowledged is stored", func() bool {
 		for _, host := range hosts {
@@ -233,7 +229,7 @@ func TestAClusterLosesNothingWhenItsNodesAreKilled(t *testing.T) {
 	if n := stream.CachedInfo().Config.Replicas; n != 3 {
 		t.Errorf("%d replicas", n)
 	}
-	takesABacklog(t, h, subscriber, c, stream)
+	testBacklog(t, h, subscriber, c, stream)
 	a := publishAcked(t, strings.Join(urls, ","))
 	killFor(t, 1, func() {
 		before := len(h.hosts())
@@ -246,9 +242,9 @@ func TestAClusterLosesNothingWhenItsNodesAreKilled(t *testing.T) {
 	mustHaveAll(t, h, a.end())
 }
 
-// takesABacklog has more wait in the stream than is fetched at a time. It comes,
-// and not again and again.
-func takesABacklog(t *testing.T, h *harness, s *Subscriber, c *natsgo.Conn, stream jetstream.Stream) {
+// testBacklog queues more messages than one fetch takes. All are stored, and few are delivered
+// again.
+func testBacklog(t *testing.T, h *harness, s *Subscriber, c *natsgo.Conn, stream jetstream.Stream) {
 	t.Helper()
 	const backlog = 5 * fetchMessages
 	h.close(s)
@@ -270,7 +266,7 @@ func takesABacklog(t *testing.T, h *harness, s *Subscriber, c *natsgo.Conn, stre
 	}
 }
 
-// leaderOf returns the number of the node that leads the stream.
+// leaderOf returns the number of the stream's leader.
 func leaderOf(t testing.TB, s jetstream.Stream) (leader int) {
 	t.Helper()
 	eventually(t, "the stream has a leader", func() bool {
@@ -284,7 +280,7 @@ func leaderOf(t testing.TB, s jetstream.Stream) (leader int) {
 	return leader
 }
 
-// The server configuration in docs/nats.md is valid, and fits ours.
+// A server accepts the configuration in docs/nats.md, and its callout works with ours.
 func TestDocumentedServerConfiguration(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../docs/nats.md")
@@ -294,7 +290,7 @@ func TestDocumentedServerConfiguration(t *testing.T) {
 	_, config, _ := strings.Cut(string(text), "\n```\nmax_control_line")
 	config, _, ok := strings.Cut("max_control_line"+config, "\n```\n")
 	if !ok {
-		t.Fatal("no configuration of a server")
+		t.Fatal("no server configuration")
 	}
 	for _, change := range [][2]string{
 		{`"$2a$11$..."`, fmt.Sprintf("%q", calloutPassword)},

@@ -22,14 +22,14 @@ import (
 	"github.com/ringstore/ringstore/auth/authtest"
 )
 
-// connecting asks for tokens at the connections to an embedded server.
+// connecting configures an embedded server that checks tokens at the connection.
 func (h *harness) connecting() *harness {
 	h.options.Subjects = []Subject{{Subject: subject, ClusterTag: "alpha", Authorization: Connection}}
 	h.options.Embedded = &Embedded{Listen: "127.0.0.1:0"}
 	return h
 }
 
-// serve runs an embedded server that nobody looks after but the test.
+// serve runs an embedded server whose connections only the test checks.
 func (h *harness) serve() *embedded {
 	h.t.Helper()
 	if err := h.options.complete(); err != nil {
@@ -49,8 +49,7 @@ func (h *harness) serve() *embedded {
 	return e
 }
 
-// pushing sends a sample of a new host every few milliseconds, as a collector
-// would, until it is stopped.
+// pushing sends a sample of a new host every few milliseconds until it is stopped.
 type pushing struct {
 	c       *natsgo.Conn
 	stop    chan struct{}
@@ -68,7 +67,7 @@ func push(t testing.TB, c *natsgo.Conn) *pushing {
 				p.stopped <- n
 				return
 			case <-tick.C:
-				_ = c.Publish(subject, []byte(line(fmt.Sprint("push", n)))) // the sink logs it, and goes on
+				_ = c.Publish(subject, []byte(line(fmt.Sprint("push", n)))) // the sink continues after an error
 			}
 		}
 	}()
@@ -87,20 +86,20 @@ func TestThePublisherOutlivesARestart(t *testing.T) {
 	s := h.subscribe("")
 	h.options.Embedded.Listen = s.Addr().String()
 	p := push(t, sink(t, addressOf(s), token("api")))
-	eventually(t, "it is heard", func() bool { return len(h.hosts()) > 20 })
+	eventually(t, "its samples are stored", func() bool { return len(h.hosts()) > 20 })
 	h.close(s)
-	time.Sleep(100 * time.Millisecond) // and is missed
+	time.Sleep(100 * time.Millisecond) // the publisher loses its connection
 
-	h.options.Registerer = nil // the counters of the first are still there
+	h.options.Registerer = nil // the first subscriber's counters are still registered
 	h.subscribe("")
 	before := len(h.hosts())
-	eventually(t, "it is heard again", func() bool { return len(h.hosts()) > before+20 })
+	eventually(t, "its samples are stored again", func() bool { return len(h.hosts()) > before+20 })
 	sent := p.end()
 	if err := p.c.FlushTimeout(5 * time.Second); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "what it kept meanwhile has come as well", func() bool { return h.stored(fmt.Sprint("push", sent-1)) })
-	// What was on its way when the connection broke may be lost: that is core NATS.
+	eventually(t, "the samples that it kept meanwhile are stored", func() bool { return h.stored(fmt.Sprint("push", sent-1)) })
+	// Core NATS may lose messages that were in flight when the connection broke.
 	if got := len(h.hosts()); got < sent*9/10 {
 		t.Errorf("%d of %d stored", got, sent)
 	}
@@ -116,7 +115,7 @@ func TestThePublisherOutlivesARotationWithOverlap(t *testing.T) {
 	next := authtest.NewIssuer("the next key")
 	old := sink(t, addressOf(s), token("api"))
 	p := push(t, old)
-	eventually(t, "it is heard", func() bool { return len(h.hosts()) > 5 })
+	eventually(t, "its samples are stored", func() bool { return len(h.hosts()) > 5 })
 	set := func(issuers ...*authtest.Issuer) {
 		t.Helper()
 		if err := h.chain.SetKeys(issuerName, keys(issuers...)); err != nil {
@@ -124,23 +123,23 @@ func TestThePublisherOutlivesARotationWithOverlap(t *testing.T) {
 		}
 	}
 	set(issuer, next)
-	eventually(t, "all connections were looked at", func() bool {
+	eventually(t, "all connections are checked", func() bool {
 		return s.embedded.publishers.allOf(h.chain.Generation())
 	})
 	publish(t, sink(t, addressOf(s), next.Token(claims(nil))), plain(subject, "new"))
-	eventually(t, "the new key's is heard", func() bool { return h.stored("new") })
+	eventually(t, "a sample with the new key is stored", func() bool { return h.stored("new") })
 	before := len(h.hosts())
-	eventually(t, "the old one's is still heard", func() bool { return len(h.hosts()) > before+5 })
+	eventually(t, "samples with the old key are still stored", func() bool { return len(h.hosts()) > before+5 })
 	if n := old.Stats().Reconnects; n != 0 {
 		t.Errorf("reconnected %d times", n)
 	}
 	p.end()
-	// And then the old key goes.
+	// Then the old key is removed.
 	set(next)
-	eventually(t, "its connection is closed, and comes no more", old.IsClosed)
+	eventually(t, "its connection is closed for good", old.IsClosed)
 }
 
-// allOf tells whether all connections are founded on a generation.
+// allOf reports whether all connections were last checked under a generation.
 func (p *publishers) allOf(generation uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -164,13 +163,13 @@ func TestAPublisherWithANewTokenOutlivesTheOldOnes(t *testing.T) {
 	p := push(t, renewed)
 	time.Sleep(time.Until(exp.Add(50 * time.Millisecond)))
 	publish(t, old, plain(subject, "in-the-grace"))
-	eventually(t, "a connection lives on for the grace", func() bool { return h.stored("in-the-grace") })
-	eventually(t, "then it ends", func() bool { return !old.IsConnected() })
+	eventually(t, "the connection outlives its token", func() bool { return h.stored("in-the-grace") })
+	eventually(t, "the connection is closed after the grace", func() bool { return !old.IsConnected() })
 	if time.Now().Before(exp.Add(time.Second)) {
-		t.Error("before the grace was over")
+		t.Error("it was closed within the grace")
 	}
 	before := len(h.hosts())
-	eventually(t, "the new token's goes on", func() bool { return len(h.hosts()) > before+5 })
+	eventually(t, "samples with the new token are still stored", func() bool { return len(h.hosts()) > before+5 })
 	p.end()
 	if renewed.Stats().Reconnects != 0 {
 		t.Error("it had to reconnect")
@@ -178,7 +177,7 @@ func TestAPublisherWithANewTokenOutlivesTheOldOnes(t *testing.T) {
 	eventually(t, "the reason is audited", func() bool { return strings.Contains(h.audit.String(), `"code":"expired"`) })
 }
 
-func TestTheEndOfATokenIsWarnedOfAndShown(t *testing.T) {
+func TestTokenExpiryWarningsAndGauge(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t).connecting()
 	e := h.serve()
@@ -206,7 +205,7 @@ func TestTheEndOfATokenIsWarnedOfAndShown(t *testing.T) {
 			t.Errorf("after %v: %d warnings, want %d", after, n, warnings)
 		}
 	}
-	f(0, 2) // of those that end within a day
+	f(0, 2) // for those that expire within a day
 	f(0, 2)
 	if got := left("soon"); got > 3600 || got < 3590 {
 		t.Errorf("soon: %v seconds left, want the shorter", got)
@@ -215,16 +214,16 @@ func TestTheEndOfATokenIsWarnedOfAndShown(t *testing.T) {
 		t.Errorf("late: %v seconds left", got)
 	}
 	if left("never") != 0 {
-		t.Error("never is shown")
+		t.Error("a token without exp has a gauge")
 	}
 	f(61*time.Minute, 3) // one has expired
 	if got := left("soon"); got > -50 {
-		t.Errorf("soon: %v seconds left, want less than none", got)
+		t.Errorf("soon: %v seconds left, want less than -50", got)
 	}
 	f(62*time.Minute, 3)
 }
 
-func TestGuestsBesideTokens(t *testing.T) {
+func TestGuestsAndTokens(t *testing.T) {
 	t.Parallel()
 	f := func(name, user, password string, want func(t *testing.T, h *harness, address string)) {
 		t.Run(name, func(t *testing.T) {
@@ -274,7 +273,7 @@ func TestTheEmbeddedServerUsesTLS(t *testing.T) {
 	h.options.Embedded.CertFile, h.options.Embedded.KeyFile = certificate(t, roots)
 	s := h.subscribe("")
 	if _, err := natsgo.Connect(addressOf(s), natsgo.UserInfo("c", token("api")), natsgo.Secure(&tls.Config{RootCAs: x509.NewCertPool()})); err == nil {
-		t.Error("connected without the root")
+		t.Error("connected without the root certificate")
 	}
 	c, err := net.Dial("tcp", s.Addr().String())
 	if err != nil {
@@ -287,7 +286,7 @@ func TestTheEmbeddedServerUsesTLS(t *testing.T) {
 	answer := make([]byte, 4096)
 	for n := 0; err == nil; n, err = c.Read(answer) {
 		if strings.Contains(string(answer[:n]), "PONG") {
-			t.Error("served in the clear")
+			t.Error("served without TLS")
 		}
 	}
 	publish(t, connect(t, addressOf(s), natsgo.UserInfo("c", token("api")), natsgo.Secure(&tls.Config{RootCAs: roots})), plain(subject, "h"))
@@ -295,7 +294,7 @@ func TestTheEmbeddedServerUsesTLS(t *testing.T) {
 	mustNotContain(t, "the log", h.log.String(), "without TLS")
 }
 
-// certificate makes one for loopback and adds it to the roots.
+// certificate creates a certificate for loopback and adds it to the roots.
 func certificate(t *testing.T, roots *x509.CertPool) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -347,7 +346,7 @@ func TestLimitsOfTheEmbeddedServer(t *testing.T) {
 	}
 }
 
-func TestWhoPublishesTooMuchIsCutOff(t *testing.T) {
+func TestRatesCloseConnections(t *testing.T) {
 	t.Parallel()
 	f := func(name string, messages, bytes int64, want bool) {
 		t.Run(name, func(t *testing.T) {
@@ -364,12 +363,12 @@ func TestWhoPublishesTooMuchIsCutOff(t *testing.T) {
 			e.rates.now = func() time.Time { return now.Add(rateWindow - time.Second) }
 			e.checkConnections()
 			if greedy.IsClosed() {
-				t.Fatal("before it was sure")
+				t.Fatal("closed before the window was over")
 			}
 			e.rates.now = func() time.Time { return now.Add(rateWindow + time.Second) }
 			e.checkConnections()
 			if want {
-				eventually(t, "it is cut off", greedy.IsClosed)
+				eventually(t, "it is closed", greedy.IsClosed)
 				mustContain(t, "the log", h.log.String(), "publishes too much")
 			}
 			for _, c := range []*natsgo.Conn{modest, greedy} {
@@ -384,7 +383,7 @@ func TestWhoPublishesTooMuchIsCutOff(t *testing.T) {
 	f("neither", 100, 100_000, false)
 }
 
-// Our own connection acknowledges what all publishers sent to the streams.
+// Our own connection acknowledges the messages of all publishers.
 func TestOurOwnConnectionHasNoRate(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t).connecting().streaming()

@@ -15,14 +15,14 @@ import (
 
 const streamName, durableName = "METRICS", "ringstore"
 
-// streaming makes the subject one of a stream.
+// streaming configures a stream for the subject.
 func (h *harness) streaming() *harness {
 	h.options.Subjects = []Subject{{Subject: subject, ClusterTag: "alpha", Stream: streamName, Durable: durableName}}
 	h.options.MaxAge = time.Hour
 	return h
 }
 
-// streamServer runs a server with streams in a directory of the test.
+// streamServer runs a server with streams in the test's directory.
 func streamServer(t testing.TB) *server.Server {
 	t.Helper()
 	return runServer(t, server.Options{JetStream: true, StoreDir: t.TempDir()})
@@ -61,7 +61,7 @@ func makeStream(t testing.TB, c *natsgo.Conn, change func(*jetstream.StreamConfi
 	return s
 }
 
-// consumer returns what the server knows of our consumer, nil if there is none.
+// consumerInfo returns the state of our consumer, nil if there is none.
 func consumerInfo(t testing.TB, c *natsgo.Conn) *jetstream.ConsumerInfo {
 	t.Helper()
 	consumer, err := newJetStream(t, c).Consumer(context.WithoutCancel(t.Context()), streamName, durableName)
@@ -73,7 +73,7 @@ func consumerInfo(t testing.TB, c *natsgo.Conn) *jetstream.ConsumerInfo {
 
 func waitForAcks(t testing.TB, c *natsgo.Conn) {
 	t.Helper()
-	eventually(t, "nothing is left to deliver or acknowledge", func() bool {
+	eventually(t, "all messages are acknowledged", func() bool {
 		info := consumerInfo(t, c)
 		return info != nil && info.NumPending == 0 && info.NumAckPending == 0
 	})
@@ -105,12 +105,12 @@ func TestAStreamAndItsConsumerAreMade(t *testing.T) {
 		t.Errorf("%v acknowledged", got)
 	}
 	if info, err := stream.Info(t.Context()); err != nil || info.State.Msgs != 300 {
-		t.Errorf("others may want the messages: %+v, %v", info, err)
+		t.Errorf("the stream must keep messages for other consumers: %+v, %v", info, err)
 	}
 }
 
-// What came while we were away was good when it came.
-func TestWhatWaitedInAStreamIsHeldAgainstWhenItCame(t *testing.T) {
+// The token of a message is checked for the time when the stream received it, not when we do.
+func TestQueuedMessagesAreCheckedForTheirArrival(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t).streaming()
 	url := streamServer(t).ClientURL()
@@ -147,11 +147,11 @@ func TestWhatWaitedInAStreamIsHeldAgainstWhenItCame(t *testing.T) {
 		mustContain(t, "the audit", h.audit.String(), fmt.Sprintf("%q", reason))
 	}
 	if got := h.sum("ringstore_nats_stream_messages_total", subject, "term"); got != 6 {
-		t.Errorf("%v will never come again, want 6", got)
+		t.Errorf("%v terminated, want 6", got)
 	}
 }
 
-func TestWhatCanNeverBeStoredDoesNotComeAgain(t *testing.T) {
+func TestBadMessagesAreTerminated(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t).streaming()
 	h.options.MaxBody = 1 << 10
@@ -166,21 +166,21 @@ func TestWhatCanNeverBeStoredDoesNotComeAgain(t *testing.T) {
 		message("not gzip", append(authorization, "Content-Encoding", "gzip")...),
 		message(line("h1")+"rubbish\n", authorization...),
 	)
-	eventually(t, "what is good of it is stored", func() bool { return h.stored("h1") })
+	eventually(t, "the good line is stored", func() bool { return h.stored("h1") })
 	waitForAcks(t, c)
 	if terminated, acked := h.sum("ringstore_nats_stream_messages_total", "term"), h.sum("ringstore_nats_stream_messages_total", "ack"); terminated != 3 || acked != 1 {
 		t.Errorf("%v terminated, %v acknowledged", terminated, acked)
 	}
 }
 
-// comesAgain asserts that while something fails nothing is acknowledged, and
-// that afterwards all is stored.
+// testRedelivery checks that nothing is acknowledged while something fails, and that everything is
+// stored afterwards.
 func testRedelivery(t *testing.T, h *harness, fail func(error)) {
 	url := streamServer(t).ClientURL()
 	h.subscribe(url)
 	c := connect(t, url)
 	eventually(t, "the consumer is there", func() bool { return consumerInfo(t, c) != nil })
-	fail(errors.New("not today"))
+	fail(errors.New("out of order"))
 	queue(t, c, bearers(hostNames(20))...)
 	eventually(t, "all have failed", func() bool { return h.sum("ringstore_nats_stream_messages_total", "nak") >= 20 })
 	if n := consumerInfo(t, c).AckFloor.Stream; n != 0 {
@@ -188,17 +188,17 @@ func testRedelivery(t *testing.T, h *harness, fail func(error)) {
 	}
 	fail(nil)
 	eventually(t, "all are stored", func() bool { return len(h.hosts()) == 20 })
-	eventually(t, "they came again", func() bool { return h.sum("ringstore_nats_redelivered_total", subject) >= 20 })
+	eventually(t, "they are delivered again", func() bool { return h.sum("ringstore_nats_redelivered_total", subject) >= 20 })
 	waitForAcks(t, c)
 }
 
-func TestWhatCannotBeStoredNowComesAgain(t *testing.T) {
+func TestMessagesAreRedeliveredAfterStoreErrors(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t).streaming()
 	testRedelivery(t, h, h.gate.fail)
 }
 
-func TestWhatIsNotOnDiskComesAgain(t *testing.T) {
+func TestMessagesAreRedeliveredAfterSyncErrors(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t).streaming()
 	disk := new(gate)
@@ -212,15 +212,15 @@ func TestWhatIsNotOnDiskComesAgain(t *testing.T) {
 	testRedelivery(t, h, disk.fail)
 }
 
-// A disk that fails after a message was stored, and works again when it is synced.
-func TestWhatWasLostBeforeTheSyncComesAgain(t *testing.T) {
+// The disk fails after a message was stored, and works again at the sync.
+func TestMessageLostBeforeSyncIsRedelivered(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t).streaming()
 	h.options.SyncPoint = func() func(context.Context) error {
 		before := h.stored("h1")
 		return func(context.Context) error {
 			if !before && h.stored("h1") {
-				return errors.New("it has failed meanwhile")
+				return errors.New("the disk failed meanwhile")
 			}
 			return nil
 		}
@@ -230,19 +230,19 @@ func TestWhatWasLostBeforeTheSyncComesAgain(t *testing.T) {
 	c := connect(t, url)
 	eventually(t, "the consumer is there", func() bool { return consumerInfo(t, c) != nil })
 	queue(t, c, bearer("h1"))
-	eventually(t, "it came again", func() bool { return h.sum("ringstore_nats_redelivered_total", subject) == 1 })
+	eventually(t, "it is delivered again", func() bool { return h.sum("ringstore_nats_redelivered_total", subject) == 1 })
 	waitForAcks(t, c)
 }
 
-func TestWhoCannotBeAuthenticatedNowComesAgain(t *testing.T) {
+func TestMessagesAreRedeliveredAfterAuthenticatorErrors(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t).streaming()
-	door := &failingAuthenticator{Authenticator: h.options.Authenticator}
-	h.options.Authenticator = door
-	testRedelivery(t, h, func(err error) { door.shut.Store(err != nil) })
+	authenticator := &failingAuthenticator{Authenticator: h.options.Authenticator}
+	h.options.Authenticator = authenticator
+	testRedelivery(t, h, func(err error) { authenticator.failing.Store(err != nil) })
 }
 
-func TestAConsumerThatWouldLoseMessagesIsNotUsed(t *testing.T) {
+func TestConsumerWithoutExplicitAckIsNotUsed(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t).streaming()
 	url := streamServer(t).ClientURL()
@@ -252,10 +252,10 @@ func TestAConsumerThatWouldLoseMessagesIsNotUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.subscribe(url)
-	eventually(t, "it is told", func() bool { return strings.Contains(h.log.String(), "without explicit acknowledgement") })
+	eventually(t, "it is logged", func() bool { return strings.Contains(h.log.String(), "without explicit acknowledgement") })
 }
 
-func TestAStreamOfOtherSubjectsIsToldOf(t *testing.T) {
+func TestStreamOfOtherSubjectsIsLogged(t *testing.T) {
 	t.Parallel()
 	f := func(want bool, subjects ...string) {
 		t.Helper()
@@ -263,12 +263,12 @@ func TestAStreamOfOtherSubjectsIsToldOf(t *testing.T) {
 		url := streamServer(t).ClientURL()
 		makeStream(t, connect(t, url), func(c *jetstream.StreamConfig) { c.Subjects = subjects })
 		h.subscribe(url)
-		eventually(t, "it is opened or told", func() bool {
+		eventually(t, "it is opened or logged", func() bool {
 			log := h.log.String()
 			return strings.Contains(log, "NATS stream opened") || strings.Contains(log, "cannot be read")
 		})
 		if got := strings.Contains(h.log.String(), "does not cover"); got != want {
-			t.Errorf("%q: told %v", subjects, got)
+			t.Errorf("%q: logged %v", subjects, got)
 		}
 	}
 	f(true, "other")
@@ -277,8 +277,8 @@ func TestAStreamOfOtherSubjectsIsToldOf(t *testing.T) {
 	f(false, subject)
 }
 
-// Several stores share a stream: the server deals the hosts out to as many
-// subjects, and each takes one.
+// Several instances share a stream: the server maps the hosts to as many subjects, and each
+// instance subscribes to one.
 func TestPartitionsOfAStream(t *testing.T) {
 	t.Parallel()
 	url := streamServer(t).ClientURL()
@@ -302,13 +302,13 @@ func TestPartitionsOfAStream(t *testing.T) {
 		m.Subject = "hosts." + host
 		queue(t, c, m)
 	}
-	eventually(t, "each host is somewhere", func() bool { return len(houses[0].hosts())+len(houses[1].hosts()) == len(hosts) })
+	eventually(t, "each host is stored by one instance", func() bool { return len(houses[0].hosts())+len(houses[1].hosts()) == len(hosts) })
 	if a, b := len(houses[0].hosts()), len(houses[1].hosts()); a < 50 || b < 50 {
 		t.Errorf("%d and %d hosts", a, b)
 	}
 }
 
-func TestTheLagIsShown(t *testing.T) {
+func TestLagMetrics(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t).streaming()
 	url := streamServer(t).ClientURL()
@@ -317,13 +317,13 @@ func TestTheLagIsShown(t *testing.T) {
 	queue(t, c, bearers(hostNames(fetchMessages+7))...)
 	h.gate.shut()
 	h.subscribe(url)
-	eventually(t, "what waits is shown", func() bool { return h.sum("ringstore_nats_stream_pending", streamName, durableName) == fetchMessages+7 })
+	eventually(t, "the lag is exported", func() bool { return h.sum("ringstore_nats_stream_pending", streamName, durableName) == fetchMessages+7 })
 	h.gate.release()
 	eventually(t, "nothing waits", func() bool { return h.sum("ringstore_nats_stream_pending") == 0 })
 }
 
-// Two doors share a consumer, and one of them is gone while it has messages.
-func TestWhatOneLeavesAnotherTakes(t *testing.T) {
+// Two instances share a consumer, and one of them stops while it has messages.
+func TestUnfinishedMessagesGoToAnotherInstance(t *testing.T) {
 	t.Parallel()
 	url := streamServer(t).ClientURL()
 	first, second := newHarness(t).streaming(), newHarness(t).streaming()
@@ -338,7 +338,7 @@ func TestWhatOneLeavesAnotherTakes(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.Close(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("closed with messages in hand: %v", err)
+		t.Errorf("Close with unfinished messages: %v", err)
 	}
 	first.t = nopErrors{t}
 	second.subscribe(url)
@@ -365,17 +365,17 @@ func TestTheEmbeddedServerKeepsAStream(t *testing.T) {
 	publish(t, c, plain(subject, "h1"))
 	eventually(t, "it is stored", func() bool { return h.stored("h1") })
 
-	// What cannot be stored before the end waits for the next start.
-	h.gate.fail(errors.New("not today"))
+	// A message that cannot be stored before Close waits for the next start.
+	h.gate.fail(errors.New("out of order"))
 	publish(t, c, plain(subject, "h2"))
-	eventually(t, "it is put off", func() bool { return h.sum("ringstore_nats_stream_messages_total", "nak") > 0 })
+	eventually(t, "it is deferred", func() bool { return h.sum("ringstore_nats_stream_messages_total", "nak") > 0 })
 	c.Close()
 	h.close(s)
 	next := newHarness(t)
 	s = open(next)
-	eventually(t, "it is stored after all", func() bool { return next.stored("h2") })
+	eventually(t, "it is stored after the restart", func() bool { return next.stored("h2") })
 	if next.stored("h1") {
-		t.Error("what was stored came again")
+		t.Error("an acknowledged message was delivered again")
 	}
 	next.close(s)
 }

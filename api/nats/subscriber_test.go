@@ -15,7 +15,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 )
 
-func TestItComesBackAfterTheServer(t *testing.T) {
+func TestReconnectAfterServerRestart(t *testing.T) {
 	h := newHarness(t)
 	first := runServer(t, server.Options{})
 	s := h.subscribe(first.ClientURL())
@@ -27,18 +27,18 @@ func TestItComesBackAfterTheServer(t *testing.T) {
 
 	port := portOf(first)
 	stopServer(first)
-	eventually(t, "the loss is noticed", func() bool { return !s.Connected() })
+	eventually(t, "the loss is detected", func() bool { return !s.Connected() })
 	if h.sum("ringstore_nats_connected") != 0 {
 		t.Error("still shown as connected")
 	}
 	second := runServer(t, server.Options{Port: port})
-	eventually(t, "the subscription stands again", func() bool { return second.NumSubscriptions() > 0 && s.Connected() })
+	eventually(t, "it has subscribed again", func() bool { return second.NumSubscriptions() > 0 && s.Connected() })
 	hosts := hostNames(100)
 	publish(t, connect(t, second.ClientURL()), bearers(hosts)...)
 	eventually(t, "all are stored", func() bool { return len(h.hosts()) == 1+len(hosts) })
 }
 
-func TestTheServerMayComeLater(t *testing.T) {
+func TestServerMayStartLater(t *testing.T) {
 	h := newHarness(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -55,12 +55,12 @@ func TestTheServerMayComeLater(t *testing.T) {
 	eventually(t, "it is logged", func() bool { return strings.Contains(h.log.String(), "NATS not connected") })
 
 	late := runServer(t, server.Options{Port: address.Port})
-	eventually(t, "the subscription stands", func() bool { return late.NumSubscriptions() > 0 })
+	eventually(t, "it has subscribed", func() bool { return late.NumSubscriptions() > 0 })
 	publish(t, connect(t, late.ClientURL()), bearer("late"))
 	eventually(t, "it is stored", func() bool { return h.stored("late") })
 }
 
-// refuser refuses everybody and counts.
+// refuser refuses and counts all clients.
 type refuser struct{ refused atomic.Int64 }
 
 func (r *refuser) Check(server.ClientAuthentication) bool {
@@ -68,14 +68,14 @@ func (r *refuser) Check(server.ClientAuthentication) bool {
 	return false
 }
 
-func TestAWrongPasswordIsTriedUntilItIsRight(t *testing.T) {
+func TestWrongPasswordIsRetried(t *testing.T) {
 	const secret = "kept-from-the-log"
 	var refuser refuser
 	first := runServer(t, server.Options{CustomClientAuthentication: &refuser})
 	h := newHarness(t)
 	h.options.Username, h.options.Password = "ringstore", secret
 	s := h.subscribe(first.ClientURL())
-	eventually(t, "it goes on after the second refusal", func() bool { return refuser.refused.Load() > 4 })
+	eventually(t, "it retries after the second refusal", func() bool { return refuser.refused.Load() > 4 })
 	mustContain(t, "the log", h.log.String(), "Authorization Violation")
 
 	port := portOf(first)
@@ -87,7 +87,7 @@ func TestAWrongPasswordIsTriedUntilItIsRight(t *testing.T) {
 	mustNotContain(t, "the log", h.log.String(), secret)
 }
 
-func TestAPasswordThatChangesIsNoEndEither(t *testing.T) {
+func TestRefusalAfterReconnectIsRetried(t *testing.T) {
 	const secret = "kept-from-the-log"
 	first := runServer(t, server.Options{Username: "ringstore", Password: secret})
 	h := newHarness(t)
@@ -105,8 +105,8 @@ func TestAPasswordThatChangesIsNoEndEither(t *testing.T) {
 	mustNotContain(t, "the log", h.log.String(), secret)
 }
 
-// An error that the client library does not know ends its connection for good,
-// such as a server's "Connection throttling is active".
+// The client library closes its connection for good after an error that it does not know, such as
+// "Connection throttling is active".
 func TestAConnectionClosedForGoodIsReplaced(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -122,14 +122,13 @@ func TestAConnectionClosedForGoodIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	real := runServer(t, server.Options{Port: port})
-	eventually(t, "the subscription stands", func() bool { return real.NumSubscriptions() > 0 && s.Connected() })
+	eventually(t, "it has subscribed", func() bool { return real.NumSubscriptions() > 0 && s.Connected() })
 	mustContain(t, "the log", h.log.String(), "throttling")
 	publish(t, connect(t, real.ClientURL()), bearer("h"))
 	eventually(t, "it is stored", func() bool { return h.stored("h") })
 }
 
-// serveOneError speaks enough NATS for one client to connect, and then turns
-// it away.
+// serveOneError accepts one NATS client and then answers it with an error.
 func serveOneError(l net.Listener) error {
 	c, err := l.Accept()
 	if err != nil {
@@ -156,7 +155,7 @@ func serveOneError(l net.Listener) error {
 	return err
 }
 
-func TestCloseHandlesWhatWasReceived(t *testing.T) {
+func TestCloseHandlesReceivedMessages(t *testing.T) {
 	hosts := hostNames(300)
 	f := func(name string, embedded bool, before func(*server.Server)) {
 		t.Run(name, func(t *testing.T) {
@@ -177,7 +176,7 @@ func TestCloseHandlesWhatWasReceived(t *testing.T) {
 			eventually(t, "the workers are busy", func() bool { return h.gate.waiting.Load() == int64(s.o.Workers) })
 			if !embedded {
 				l := s.connection.Load()
-				eventually(t, "all have come", func() bool { return l.conn.Stats().InMsgs == uint64(len(hosts)) })
+				eventually(t, "all are received", func() bool { return l.conn.Stats().InMsgs == uint64(len(hosts)) })
 			}
 			if before != nil {
 				before(outside)
@@ -185,12 +184,12 @@ func TestCloseHandlesWhatWasReceived(t *testing.T) {
 			closed := make(chan error)
 			go func() { closed <- s.Close(context.Background()) }()
 			if outside != nil && before == nil {
-				eventually(t, "no more are wanted", func() bool { return outside.NumSubscriptions() == 0 })
+				eventually(t, "it has unsubscribed", func() bool { return outside.NumSubscriptions() == 0 })
 				publish(t, c, bearer("too-late"))
 			}
 			select {
 			case <-closed:
-				t.Fatal("closed with messages in hand")
+				t.Fatal("closed before the messages were handled")
 			case <-time.After(20 * time.Millisecond):
 			}
 			h.gate.release()
@@ -210,7 +209,7 @@ func TestCloseHandlesWhatWasReceived(t *testing.T) {
 	f("with the server embedded", true, nil)
 }
 
-func TestCloseGivesUpWithItsContextAndSaysSo(t *testing.T) {
+func TestCloseReturnsErrorWhenContextEnds(t *testing.T) {
 	h := newHarness(t)
 	h.gate.shut()
 	s := h.subscribe("")
@@ -229,15 +228,15 @@ func TestCloseGivesUpWithItsContextAndSaysSo(t *testing.T) {
 	if lost != 50 {
 		t.Errorf("%v of 50 lost messages are counted", lost)
 	}
-	h.t = nopErrors{t} // the clean-up closes once more
+	h.t = nopErrors{t} // the cleanup closes it again
 }
 
-// nopErrors is a test that has had its error.
+// nopErrors is a test that ignores errors.
 type nopErrors struct{ testing.TB }
 
 func (nopErrors) Error(...any) {}
 
-func TestASlowStoreDropsWhatDoesNotFitAndCountsIt(t *testing.T) {
+func TestSlowStoreDropsAndCounts(t *testing.T) {
 	h := newHarness(t)
 	h.options.Workers, h.options.PendingMessages = 1, 10
 	h.gate.shut()
@@ -258,11 +257,11 @@ func TestASlowStoreDropsWhatDoesNotFitAndCountsIt(t *testing.T) {
 	}
 	mustContain(t, "the log", h.log.String(), "NATS messages dropped")
 	if n := strings.Count(h.log.String(), "dropped"); n > 5 {
-		t.Errorf("%d lines of the log about one burst", n)
+		t.Errorf("%d log lines for one burst", n)
 	}
 }
 
-func TestAFloodOnOneSubjectLeavesAnotherAlone(t *testing.T) {
+func TestFloodOnOneSubjectDoesNotAffectAnother(t *testing.T) {
 	h := newHarness(t)
 	h.options.Workers, h.options.PendingMessages = 1, 10
 	h.options.Subjects = append(h.options.Subjects, Subject{Subject: "hpc.quiet", ClusterTag: "alpha"})
@@ -275,9 +274,9 @@ func TestAFloodOnOneSubjectLeavesAnotherAlone(t *testing.T) {
 	publish(t, c, quiet)
 	eventually(t, "drops are counted", func() bool { return h.sum("ringstore_nats_dropped_total", subject) > 0 })
 	h.gate.release()
-	eventually(t, "the quiet one is stored", func() bool { return h.stored("quiet") })
+	eventually(t, "the other message is stored", func() bool { return h.stored("quiet") })
 	if h.sum("ringstore_nats_dropped_total", "hpc.quiet") != 0 {
-		t.Error("dropped on the quiet subject")
+		t.Error("messages of the other subject were dropped")
 	}
 }
 
@@ -296,7 +295,7 @@ func TestASubjectWithTwoClusterTagsHasNone(t *testing.T) {
 	}
 }
 
-func TestOverlappingSubjectsAreWarnedOf(t *testing.T) {
+func TestOverlappingSubjectsWarning(t *testing.T) {
 	h := newHarness(t)
 	h.options.Subjects = []Subject{{Subject: "hpc.*"}, {Subject: "hpc.a"}, {Subject: "other"}}
 	h.subscribe("")
@@ -304,7 +303,7 @@ func TestOverlappingSubjectsAreWarnedOf(t *testing.T) {
 	mustNotContain(t, "the log", h.log.String(), "other=other")
 }
 
-func TestWhatCannotBeIsSaidAtOnceAndLeavesNothingBehind(t *testing.T) {
+func TestSubscribeErrorsLeaveNothingBehind(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -375,6 +374,6 @@ func TestWhatCannotBeIsSaidAtOnceAndLeavesNothingBehind(t *testing.T) {
 	f(`"x" is not a port`, func(o *Options) { o.Embedded = &Embedded{Listen: "localhost:x"} })
 	f("address already in use", func(o *Options) { o.Embedded = &Embedded{Listen: taken.Addr().String()} })
 
-	h.subscribe("") // registers its metrics, so the others left none
+	h.subscribe("") // registers its metrics, so the failed ones have left none
 	f("metrics: duplicate", func(*Options) {})
 }
