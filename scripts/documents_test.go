@@ -126,7 +126,7 @@ func TestDocuments(t *testing.T) {
 }
 
 // minTested is how many documents must have tested commands.
-const minTested = 6
+const minTested = 9
 
 func TestDocumentsHaveTestedCommands(t *testing.T) {
 	tested := 0
