@@ -180,7 +180,7 @@ func (l *lane) find(slot int64) (int, bool) {
 	return i, i < len(l.segments) && l.segments[i].first <= slot
 }
 
-// overlapping returns the segments that cover slots of [first, end).
+// overlapping returns the segments that overlap the slots [first, end).
 func (l *lane) overlapping(first, end int64) []*segment {
 	i, _ := l.find(first)
 	j := i

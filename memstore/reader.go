@@ -19,7 +19,7 @@ type reader struct {
 	spans   []span
 	bounds  []bounds  // of the series
 	pieces  []piece   // of the series, one after the other
-	copied  []float64 // what the pieces of open segments hold
+	copied  []float64 // the values of the pieces of open segments
 	part    []float64 // one series, while several are aggregated
 	ranges  []slotRange
 	decoder codec.Decoder
@@ -36,7 +36,7 @@ type bounds struct {
 	before, after bool
 }
 
-// piece is a run of slots of one series: in a block, or copied from rows.
+// piece is a range of slots of one series: in a block, or copied from rows.
 type piece struct {
 	at, n  int          // in the answer's grid
 	block  *block.Block // nil: copied from

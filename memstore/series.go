@@ -119,9 +119,9 @@ func checkName(name string, limit int) error {
 	case len(name) > limit:
 		return fmt.Errorf("is longer than %d bytes", limit)
 	case !utf8.ValidString(name):
-		return fmt.Errorf("is not UTF-8")
+		return errors.New("is not UTF-8")
 	case strings.ContainsFunc(name, unicode.IsControl):
-		return fmt.Errorf("holds a control character")
+		return errors.New("contains a control character")
 	}
 	return nil
 }
@@ -134,13 +134,13 @@ const maxFileName = 255
 func checkPathElement(name string) error {
 	switch {
 	case name == "":
-		return fmt.Errorf("is empty")
+		return errors.New("is empty")
 	case len(name) > maxFileName:
 		return fmt.Errorf("is longer than %d bytes", maxFileName)
 	case name == "." || name == "..":
 		return fmt.Errorf("may not be %q", name)
 	case strings.ContainsAny(name, `/\`):
-		return fmt.Errorf("holds a slash")
+		return errors.New("contains a slash")
 	}
 	return nil
 }

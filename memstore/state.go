@@ -34,7 +34,7 @@ type WindowState struct {
 	Open  bool // the window can still change: a later state contains it again
 }
 
-// SlotRange is a run of slots of a lane.
+// SlotRange is a range of slots of a lane.
 type SlotRange struct {
 	First int64
 	Slots int

@@ -27,10 +27,10 @@ const (
 	RefusedFuture RefusalReason = "the timestamp is too far in the future"
 	RefusedOld    RefusalReason = "the timestamp is older than the retention"
 	RefusedValue  RefusalReason = "the value is not a number"
-	RefusedLimit  RefusalReason = "a limit of hosts or devices is reached"
+	RefusedLimit  RefusalReason = "the limit of hosts or devices is reached"
 
-	RefusedEvicted    RefusalReason = "the timestamp is older than what there is memory for"
-	RefusedUnreadable RefusalReason = "what is stored of its time cannot be read"
+	RefusedEvicted    RefusalReason = "the timestamp is older than the samples that fit in memory"
+	RefusedUnreadable RefusalReason = "the stored samples of that time are damaged"
 )
 
 // Write stores a batch and returns the refused samples, in the order of the batch. Of several
