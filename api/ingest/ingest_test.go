@@ -82,7 +82,7 @@ func TestReport(t *testing.T) {
 	f("no hostname", "a", good+"load,type=node value=1", rejected(1, Rejected{2, "no hostname tag"}))
 	f("unknown metrics are skipped", "a", "nope,hostname=n1 value=1\n"+good+"nope,hostname=n1 value=2\n", Report{Accepted: 1, Unknown: 2})
 	f("a host that is a parent directory", "a", "load,hostname=.. value=1", rejected(0, Rejected{1, `bad name: host may not be ".."`}))
-	f("a cluster with a slash", "", "load,cluster=a/b,hostname=n value=1", rejected(0, Rejected{1, "bad name: cluster holds a slash"}))
+	f("a cluster with a slash", "", "load,cluster=a/b,hostname=n value=1", rejected(0, Rejected{1, "bad name: cluster contains a slash"}))
 	f("too old and too new", "a", "load,hostname=n value=1 1\nload,hostname=n value=1 1795309999\n", rejected(0,
 		Rejected{1, string(memstore.RefusedOld)}, Rejected{2, string(memstore.RefusedFuture)}))
 	f("lines that differ in an ignored tag", "a", "load,hostname=n,device=x value=1\nload,hostname=n,device=y value=1\nload,hostname=n,device=x value=1 1795308595\n",
