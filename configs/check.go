@@ -14,7 +14,8 @@ import (
 	"github.com/ringstore/ringstore/configs/secureurl"
 )
 
-// checker reports what is wrong with values of the right type. It shows no value that could be, or hold, a secret.
+// checker checks values of the right type and fills in defaults that depend on other values. Its
+// messages show no value that could be or contain a secret.
 type checker struct {
 	config *Config
 	found  *findings
@@ -64,7 +65,8 @@ func (c checker) metricsAddr() {
 	}
 }
 
-// demoKey is the public half of a key pair that the documentation of cc-backend and cc-metric-store prints.
+// demoKey is the public key of a key pair printed in the documentation of cc-backend and
+// cc-metric-store.
 const demoKey = "kzfYrYy+TzpanWZHJ5qSdMj5uKUWgq74BWhQG6copP0="
 
 const (
@@ -101,10 +103,10 @@ func (c checker) authentication() {
 	}
 }
 
-// reservedTags belong to the path of a series, so that they tell series apart anyway.
+// reservedTags are part of the path of a series, so they always distinguish series.
 var reservedTags = []string{"cluster", "hostname", "host", "type", "type-id", "stype", "stype-id"}
 
-// maxFrequency is a year, in seconds.
+// maxFrequency is one year in seconds.
 const maxFrequency = 365 * 24 * 60 * 60
 
 func (c checker) metrics() {
@@ -134,7 +136,8 @@ func (c checker) metrics() {
 	}
 }
 
-// aliases checks those of a metric; of has what the ones before stand for.
+// aliases checks the aliases of a metric. of maps the aliases of all metrics checked before to
+// these metrics.
 func (c checker) aliases(path, metric string, of map[string]string) {
 	for i, alias := range c.config.Metrics[metric].Aliases {
 		at := joinIndex(path, i)
@@ -153,7 +156,8 @@ func (c checker) aliases(path, metric string, of map[string]string) {
 	}
 }
 
-// Fewer bits than minPrecision make a measurement useless; a float64 has maxPrecision bits after the leading one.
+// Fewer bits than minPrecision make a measurement useless; a float64 has maxPrecision bits after
+// the leading one.
 const minPrecision, maxPrecision = 8, 52
 
 func (c checker) precision(path string, bits int) {
@@ -162,7 +166,7 @@ func (c checker) precision(path string, bits int) {
 	}
 }
 
-// maxExtraTags per metric, each of which multiplies the series.
+// maxExtraTags is the maximum per metric: every tag multiplies the number of series.
 const maxExtraTags = 16
 
 func (c checker) extraTags(path string, tags []string) {
@@ -184,7 +188,7 @@ func (c checker) extraTags(path string, tags []string) {
 	}
 }
 
-// maxMemoryCap in GB is more memory than any machine has, and small enough to count in bytes.
+// maxMemoryCap in GB is more memory than any machine has, and does not overflow in bytes.
 const maxMemoryCap = 1_000_000
 
 func (c checker) metricStore() {
@@ -236,7 +240,7 @@ func (c checker) limits() {
 	}
 }
 
-// name reports what no part of a series' path may be.
+// name checks a part of a series' path.
 func (c checker) name(path, what, name string) {
 	if limit := c.config.Limits.NameBytes; limit > 0 && len(name) > limit {
 		c.fail(path, "%s: expected at most %d bytes (limits.name-bytes); got %d", what, limit, len(name))
@@ -246,7 +250,7 @@ func (c checker) name(path, what, name string) {
 	}
 }
 
-// hostPort reports an address that nothing can listen on.
+// hostPort checks an address to listen on.
 func (c checker) hostPort(path, address string) {
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {

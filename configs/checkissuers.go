@@ -7,13 +7,11 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/ringstore/ringstore/configs/secureurl"
 )
 
-// What an issuer's entry may name. The roles are those of package auth, the algorithms those of RFC 7518, section 3.1,
-// RFC 8037 and RFC 9864.
+// The roles of package auth and the algorithms of RFC 7518, section 3.1, RFC 8037 and RFC 9864.
 var (
 	roles            = []string{"admin", "api", "support", "manager", "user"}
 	publicAlgorithms = []string{
@@ -81,17 +79,17 @@ func (c checker) issuer(at string, i Issuer) {
 	}
 }
 
-// notEmptied refuses what restricts, and would not because a variable is set and empty.
+// notEmptied refuses a restriction that would not apply because its variable is set but empty.
 func (c checker) notEmptied(path string) {
 	if c.found.emptied[path] {
 		c.fail(path, "empty after expanding its variables: leave the key out if that is intended")
 	}
 }
 
-// keyMembers are the members that give an issuer keys.
+// keyMembers are the members that set an issuer's keys.
 var keyMembers = []string{"discovery", "public-key", "public-key-file", "jwks-urls", "jwks-file", "shared-secret"}
 
-// anySkipped says whether one of an object's members was already found wrong.
+// anySkipped reports whether a member of an object is wrong already.
 func (c checker) anySkipped(at string, members []string) bool {
 	return slices.ContainsFunc(members, func(m string) bool { return c.found.skips(at + "." + m) })
 }
@@ -206,7 +204,7 @@ func (c checker) role(path, role string) {
 	}
 }
 
-// clusters checks a list of clusters that must be among those of within, if that has any.
+// clusters checks a list of clusters. If within is not empty, they must be in it.
 func (c checker) clusters(path string, list, within []string) {
 	for n, name := range list {
 		at := joinIndex(path, n)
@@ -227,7 +225,7 @@ func (c checker) times(at string, t Times) {
 	}
 }
 
-// texts checks the items of a list that are compared with what a token says.
+// texts checks a list of texts that are compared with claims of a token.
 func (c checker) texts(path string, list []string) {
 	for n, text := range list {
 		c.text(joinIndex(path, n), text)
@@ -241,16 +239,14 @@ func (c checker) text(path, text string) {
 	c.claimText(path, text)
 }
 
-// claimText checks a text that no token's could be equal to.
+// claimText refuses a text that cannot equal any accepted claim.
 func (c checker) claimText(path, text string) {
 	if len(text) > 1024 || strings.ContainsFunc(text, notPrintable) {
 		c.fail(path, "expected at most 1024 bytes of printable text")
 	}
 }
 
-func notPrintable(r rune) bool { return !unicode.IsPrint(r) }
-
-// secureURL checks a URL that keys come from: nobody on the way there may change them.
+// secureURL checks a URL that keys are read from.
 func (c checker) secureURL(path, text string) {
 	u, err := url.Parse(text)
 	switch {

@@ -12,16 +12,17 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// decoder writes a tree over a Config and reports what does not fit.
+// decoder decodes a tree into a Config and reports all values that do not fit, by their paths.
 //
-// It is encoding/json with the answers that an operator needs: the path of everything wrong instead of the first
-// offset, and the nearest key for an unknown one. As there, null leaves the default, and a key in other letter case
-// is taken.
+// No library does this with less code: the decoders of encoding/json and of go-json-experiment stop
+// at the first wrong value or unknown key, and know nothing of a similar key, of a section's own
+// file and of variables in keys. As with encoding/json, null keeps the default, and letter case in
+// keys does not matter.
 type decoder struct {
 	found *findings
 }
 
-// config decodes the top level, where an unknown section is not an error.
+// config decodes the top level. An unknown section is not an error.
 func (d decoder) config(root node, c *Config) {
 	fields := fieldsOf(reflect.ValueOf(c).Elem())
 	for _, m := range root.members {
@@ -37,7 +38,7 @@ func (d decoder) config(root node, c *Config) {
 	}
 }
 
-// child decodes a member of an object, which a section file may have put there.
+// child decodes a member of an object. The member may come from a section's own file.
 func (d decoder) child(path string, parent, n node, v reflect.Value) {
 	if n.file != parent.file {
 		d.found.files[path] = n.file
@@ -80,7 +81,7 @@ func (d decoder) value(path string, n node, v reflect.Value) {
 	}
 }
 
-// expanded is n with its variables, if it is a string.
+// expanded returns n with its variables replaced, if it is a string.
 func (d decoder) expanded(path string, n node) (_ node, ok bool) {
 	if n.kind != jsontext.KindString {
 		return n, true
@@ -137,7 +138,7 @@ func (d decoder) object(path string, n node, v reflect.Value) {
 	}
 }
 
-// table decodes an object whose keys are names, with variables or without.
+// table decodes an object with free keys, in which variables are replaced.
 func (d decoder) table(path string, n node, v reflect.Value) {
 	v.Set(reflect.MakeMapWithSize(v.Type(), len(n.members)))
 	for _, m := range n.members {
@@ -167,7 +168,7 @@ func (d decoder) integer(path string, n node, v reflect.Value) {
 	v.SetInt(i)
 }
 
-// optionalDuration is not the zero that it may be, but nil, where there is none.
+// optionalDuration leaves v nil for an empty string. Unlike other durations it may be 0.
 func (d decoder) optionalDuration(path string, n node, v reflect.Value) {
 	if n.kind == jsontext.KindString && n.text == "" {
 		return
@@ -176,7 +177,7 @@ func (d decoder) optionalDuration(path string, n node, v reflect.Value) {
 	d.duration(path, n, v.Elem(), 0)
 }
 
-// duration leaves the default for an empty string, as if the key were not there.
+// duration keeps the default for an empty string, as if the key were missing.
 func (d decoder) duration(path string, n node, v reflect.Value, minimum time.Duration) {
 	if !d.is(jsontext.KindString, path, n, `a duration in quotes, such as "48h" or "10m"`) || n.text == "" {
 		return
@@ -202,7 +203,7 @@ func (d decoder) warn(path string, n node, message string) {
 	d.found.warnings.add(Problem{File: n.file, Key: path, Message: message})
 }
 
-// fieldsOf are the fields of a struct by their key.
+// fieldsOf returns the fields of a struct by key, those of embedded structs included.
 func fieldsOf(v reflect.Value) map[string]reflect.Value {
 	fields := map[string]reflect.Value{}
 	for f, value := range v.Fields() {
@@ -221,7 +222,8 @@ func isSection(key string) bool {
 	return known
 }
 
-// knownKey is the key of fields that key stands for: itself, or else the one that differs in letter case only.
+// knownKey returns the key of fields that equals key, exactly or else without regard to letter
+// case.
 func knownKey(key string, fields map[string]reflect.Value) (string, bool) {
 	if _, exact := fields[key]; exact {
 		return key, true

@@ -9,7 +9,7 @@ import (
 	"github.com/ringstore/ringstore/configs"
 )
 
-// The examples of deployments mount, read-only and as a directory, what their configuration reads keys from.
+// The deployment examples mount the keys of their configuration as a read-only directory.
 func TestDeployments(t *testing.T) {
 	config, err := configs.Load("deploy/config.json")
 	if err != nil || len(config.Warnings) > 0 {

@@ -8,13 +8,17 @@ import (
 	"unicode/utf8"
 )
 
-// maxExpandedBytes bounds what one string of the file can become.
+// maxExpandedBytes is the maximum size of a string of the file after its variables were replaced.
 const maxExpandedBytes = maxFileBytes
 
-// expand replaces ${NAME} in a string of the file by the environment variable NAME, and ${NAME:-default} by the
-// default where the variable is not set or empty, as a shell does. $${ stands for a ${ that is meant as it is. What a
-// variable holds is not expanded again. The text is a JSON string already decoded, so a value stays a part of that
-// string, whatever it holds. Errors name the variable and show no value.
+// expand replaces ${NAME} in a string of the file by the environment variable NAME, and
+// ${NAME:-default} by the default if the variable is not set or empty, as a shell does. $${ is a
+// literal ${. The value of a variable is not expanded again. The text is a decoded JSON string, so
+// that a value cannot end the string. Errors name the variable and show no value.
+//
+// os.Expand and the libraries a8m/envsubst, drone/envsubst and compose-go differ: they also replace
+// $NAME, which may be part of a password, accept operators that we do not promise, or replace an
+// unset variable by an empty string.
 func expand(text string) (string, error) {
 	if !strings.Contains(text, "${") {
 		return text, nil
@@ -47,7 +51,7 @@ func expand(text string) (string, error) {
 	}
 }
 
-// valueOf is what stands for NAME or NAME:-default.
+// valueOf returns the value of NAME or NAME:-default.
 func valueOf(inside string) (string, error) {
 	name, fallback, hasFallback := strings.Cut(inside, ":-")
 	if !variableName(name) || strings.Contains(fallback, "${") {
@@ -66,7 +70,8 @@ func valueOf(inside string) (string, error) {
 	return value, nil
 }
 
-// variableName follows POSIX: letters, digits and "_", no digit first.
+// variableName reports whether name is a name by POSIX: letters, digits and "_", not starting with
+// a digit.
 func variableName(name string) bool {
 	return name != "" && (name[0] < '0' || name[0] > '9') &&
 		!strings.ContainsFunc(name, func(r rune) bool { return r != '_' && !isWord(r) })

@@ -10,7 +10,8 @@ import (
 	"github.com/ringstore/ringstore/configs"
 )
 
-// Any text either loads, checked, or is refused with a bounded number of printable lines.
+// Any text either loads as a valid configuration or is refused with a limited number of printable
+// lines.
 func FuzzLoad(f *testing.F) {
 	for _, name := range []string{"config.json", "config-nats.json", "config-issuers.json", "collector-sinks.json"} {
 		data, err := os.ReadFile(name)

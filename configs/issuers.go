@@ -1,87 +1,91 @@
 package configs
 
-import (
-	"time"
-)
+import "time"
 
-// Issuer is one entry of "auth.issuers": whose tokens are accepted, and what they may do. Empty lists and strings mean
-// what package auth documents for them.
+// Issuer is an entry of "auth.issuers": an issuer whose tokens are accepted, and what these permit.
+// Package auth documents the meaning of empty lists and strings.
 type Issuer struct {
-	// Name is what logs, metrics and principals call the issuer. Required, unique.
+	// Name is the issuer's name in logs, metrics and principals. Required, unique.
 	Name string `json:"name"`
-	// Issuer is the exact "iss" of its tokens. One entry may have none: it is for tokens without "iss", and
-	// main.jwt-public-key is among its keys.
+	// Issuer is the exact "iss" of its tokens. It may be empty in one entry: this entry is for
+	// tokens without "iss", and main.jwt-public-key is one of its keys.
 	Issuer string `json:"issuer"`
 
-	// Discovery finds the keys by OpenID Connect Discovery at Issuer, which then is an https URL (or one on loopback).
+	// Discovery finds the keys by OpenID Connect Discovery at Issuer, which must be an https URL
+	// (or http on loopback).
 	Discovery bool `json:"discovery"`
 	// PublicKey is a key as PEM, base64 or JWK, or a [Reference] to one.
 	PublicKey string `json:"public-key"`
-	// PublicKeyFile is a file with a key (PEM, DER, base64 or JWK), read again when it changes.
+	// PublicKeyFile is a file with a key (PEM, DER, base64 or JWK). It is read again when it
+	// changes.
 	PublicKeyFile string `json:"public-key-file"`
-	// KeyID is the "kid" of PublicKey and PublicKeyFile; empty: they have none.
+	// KeyID is the "kid" of the key in PublicKey or PublicKeyFile; empty: the key has none.
 	KeyID string `json:"key-id"`
-	// JWKSURLs are https URLs (or such on loopback) of JWK sets (RFC 7517), JWKSFile is a file with one.
+	// JWKSURLs are https URLs (or http on loopback) of JWK sets (RFC 7517), JWKSFile is a file with
+	// a JWK set.
 	JWKSURLs []string `json:"jwks-urls"`
 	JWKSFile string   `json:"jwks-file"`
-	// SharedSecret is the key of HS256, HS384 and HS512, or a [Reference] to it, as the bytes are; with "base64:" in
-	// front of either it is decoded. At least 32 bytes. It excludes every other kind of key.
+	// SharedSecret is the key of HS256, HS384 and HS512, or a [Reference] to it. Either may follow
+	// "base64:" if the key is in base64. At least 32 bytes. It cannot be combined with another kind
+	// of key.
 	SharedSecret Secret `json:"shared-secret"`
-	// Algorithms are the accepted "alg"; empty: all that fit the keys. Required with SharedSecret.
+	// Algorithms are the accepted values of "alg"; empty: all that fit the keys. Required with
+	// SharedSecret.
 	Algorithms []string `json:"algorithms"`
 
-	Audience          []string          `json:"audience"`           // one of these in "aud"; empty: "aud" is not checked
-	AuthorizedParties []string          `json:"authorized-parties"` // one of these as "azp" or "client_id"; empty: not checked
-	RequireClaims     map[string]Values `json:"require-claims"`     // by claim: one of these
+	Audience          []string          `json:"audience"`           // "aud" must contain one of these; empty: not checked
+	AuthorizedParties []string          `json:"authorized-parties"` // "azp" or "client_id" must be one of these; empty: not checked
+	RequireClaims     map[string]Values `json:"require-claims"`     // by claim: one of these values
 
-	PrincipalClaims []string         `json:"principal-claims"` // the first that a token has names its principal
-	JobUserClaim    string           `json:"job-user-claim"`   // the cluster user
+	PrincipalClaims []string         `json:"principal-claims"` // the first one in a token is its principal
+	JobUserClaim    string           `json:"job-user-claim"`   // the user on the cluster
 	ProjectsClaims  []string         `json:"projects-claims"`
-	ResourcesClaim  string           `json:"resources-claim"` // hosts and times that the token itself lets see; empty: none
+	ResourcesClaim  string           `json:"resources-claim"` // hosts and times that the token makes visible; empty: none
 	RolesClaims     []string         `json:"roles-claims"`
-	RoleMap         map[string]Grant `json:"role-map"`      // by value of a roles claim, or by principal
-	DefaultRoles    []string         `json:"default-roles"` // of all its tokens, beside what their claims give
+	RoleMap         map[string]Grant `json:"role-map"`      // by value of a roles claim or by principal
+	DefaultRoles    []string         `json:"default-roles"` // of all tokens, in addition to those of their claims
 	Clusters        []string         `json:"clusters"`      // empty: all
 
 	Times
 }
 
-// Times are the rules about a token's times, of one issuer or of all; see [Auth.TimesOf]. nil: not set here.
+// Times are rules for the times of tokens, of one issuer or of all; see [Auth.TimesOf]. nil: not
+// set here.
 type Times struct {
-	RequireExpiry *bool          `json:"require-expiry"` // refuses tokens without "exp"
-	MaxLifetime   *time.Duration `json:"max-lifetime"`   // the longest time from "iat" to "exp"; 0: any
-	Leeway        *time.Duration `json:"leeway"`         // for clocks that differ
+	RequireExpiry *bool          `json:"require-expiry"` // refuse tokens without "exp"
+	MaxLifetime   *time.Duration `json:"max-lifetime"`   // maximum time from "iat" to "exp"; 0: no limit
+	Leeway        *time.Duration `json:"leeway"`         // maximum difference of clocks
 }
 
-// DefaultLeeway is for clocks that differ.
+// DefaultLeeway is the default of [Times.Leeway].
 const DefaultLeeway = 30 * time.Second
 
-// Values is a list of strings; in the file it may be a single one.
+// Values is a list of strings. In the file it may also be a single string.
 type Values []string
 
-// Grant is a value of "role-map": a role, and the clusters that it is restricted to. In the file it may be the role
-// alone.
+// Grant is a value of "role-map": a role, and the clusters that it is restricted to. In the file it
+// may also be a role as a string.
 type Grant struct {
 	Role     string   `json:"role"`     // admin, api, support, manager or user
-	Clusters []string `json:"clusters"` // empty: all that the issuer has
+	Clusters []string `json:"clusters"` // empty: all clusters of the issuer
 }
 
-// AzureKV is "auth.azure-kv": how references to Azure Key Vault are followed. Without it that is as the environment
-// says, by DefaultAzureCredential.
+// AzureKV is "auth.azure-kv": how to log in at Azure Key Vault. The zero value uses
+// DefaultAzureCredential, which reads the environment.
 type AzureKV struct {
-	// TenantID, ClientID and ClientSecret log in as an application; all three are set or none. ClientSecret is a
-	// [Reference] to a file or an environment variable.
+	// TenantID, ClientID and ClientSecret are the login of an application; either all are set or
+	// none. ClientSecret is a [Reference] to a file or an environment variable.
 	TenantID     string `json:"tenant-id"`
 	ClientID     string `json:"client-id"`
 	ClientSecret string `json:"client-secret"`
-	// AuthorityHost is the https URL of the identity service; empty: the public cloud's.
+	// AuthorityHost is the https URL of the identity service; empty: that of the public cloud.
 	AuthorityHost string `json:"authority-host"`
-	// NamePrefix stands, with a hyphen, in front of every secret's name; empty: nothing.
+	// NamePrefix and a hyphen are put before the name of every secret; empty: nothing.
 	NamePrefix string `json:"name-prefix"`
 }
 
-// TimesOf are the rules for an issuer's tokens: its own, or else those beside "issuers", or else the defaults: tokens
-// with "iss" must expire, any lifetime will do, [DefaultLeeway].
+// TimesOf returns the rules for an issuer's tokens: its own, or else those of section "auth", or
+// else the defaults: tokens with "iss" must expire, no maximum lifetime, [DefaultLeeway].
 func (a Auth) TimesOf(i Issuer) (requireExpiry bool, maxLifetime, leeway time.Duration) {
 	requireExpiry, leeway = i.Issuer != "", DefaultLeeway
 	for _, t := range []Times{a.Times, i.Times} {

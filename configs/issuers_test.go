@@ -9,14 +9,14 @@ import (
 	"github.com/ringstore/ringstore/configs"
 )
 
-// accepting has these issuers, and members beside them.
+// accepting has these issuers and other members of "auth".
 func accepting(issuers string, beside ...string) string {
 	return minimal(`"auth": {` + strings.Join(append(beside, `"issuers": [`+issuers+`]`), ", ") + `}`)
 }
 
 const at = "config.json: auth.issuers[0]"
 
-// sso is a configuration with an issuer that has these members, too, each with a comma before it.
+// sso is a configuration with an issuer with these additional members, which start with a comma.
 func sso(members string) string {
 	return accepting(`{"name": "sso", "issuer": "https://sso", "jwks-urls": ["https://sso/jwks"]` + members + `}`)
 }
@@ -102,7 +102,7 @@ func TestRefusedSharedSecrets(t *testing.T) {
 	refused(t, accepting(`{"name": "a", "issuer": "x", "shared-secret": "env:S"}`),
 		at+".algorithms: missing: one or more of HS256, HS384, HS512")
 	refused(t, accepting(`{"name": "a", "issuer": "x", "shared-secret": "env:S", "algorithms": ["HS256", "RS256"]}`), at+`.algorithms[1]: "RS256"`+needs)
-	// jwt-public-key is among the keys of the issuer without "issuer".
+	// jwt-public-key is a key of the entry without "issuer".
 	refused(t, accepting(`{"name": "a", "shared-secret": "env:S", "algorithms": ["HS256"]}`), beside)
 }
 
@@ -172,7 +172,7 @@ func TestIssuers(t *testing.T) {
 	}
 }
 
-// An entry's own rule wins over the one beside the entries, and that one over the default.
+// A rule of an entry overrides the rule of "auth", which overrides the default.
 func TestTimesOf(t *testing.T) {
 	type times struct {
 		requireExpiry       bool
@@ -198,7 +198,7 @@ func TestTimesOf(t *testing.T) {
 	f(lax, strict, "", times{true, time.Hour, time.Minute})
 }
 
-// A value that comes from the environment stays inside its string; what lacks one is named, with its member.
+// The value of a variable stays inside its string. A missing variable is reported with the path.
 func TestVariables(t *testing.T) {
 	t.Setenv("RS_VALUE", `x", "disabled": true, "y": "`)
 	t.Setenv("RS_HOURS", "12h")

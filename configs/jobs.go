@@ -9,42 +9,45 @@ import (
 	"github.com/ringstore/ringstore/configs/secureurl"
 )
 
-// Jobs is "auth.jobs": who knows which jobs run where. Users and managers see what their jobs had if anybody does.
+// Jobs is "auth.jobs": the job sources. With at least one, users and managers see the data of their
+// jobs.
 type Jobs struct {
 	Backend BackendJobs `json:"backend"`
 	// NATS is a subject with job events; nil: none.
 	NATS *NATSJobs `json:"nats"`
-	// MaxStaleness is for how long a source may be silent until that is told, and until running jobs that only events
-	// tell of are shut for new time. Default 10 minutes.
+	// MaxStaleness is how long a source may be silent. After that the silence is reported, and
+	// running jobs that only events keep open end when it began. Default 10 minutes.
 	MaxStaleness time.Duration `json:"max-staleness"`
-	// SharedNodeMetrics shows metrics of a node as a whole to all who have a job there, though others do too.
+	// SharedNodeMetrics shows the metrics of a whole shared node to every user with a job on it.
 	SharedNodeMetrics bool `json:"shared-node-metrics"`
 }
 
-// Known reports whether there is a source that tells whose jobs run where.
-func (j Jobs) Known(m Main) bool { return j.NATS != nil || j.Backend.Token != "" && m.BackendURL != "" }
+// HasSource reports whether a job source is configured.
+func (j Jobs) HasSource(m Main) bool {
+	return j.NATS != nil || j.Backend.Token != "" && m.BackendURL != ""
+}
 
 // NATSJobs is "auth.jobs.nats": job events from the server of section "nats".
 type NATSJobs struct {
-	// Subject is a NATS subject, wildcards allowed. Required. With AuthorizationConnection no subscription to metrics may
-	// have messages in common with it.
+	// Subject is a NATS subject, wildcards allowed. Required. With AuthorizationConnection it must
+	// not overlap with a subscription to metrics.
 	Subject string `json:"subject"`
-	// Authorization is AuthorizationHeader or AuthorizationConnection: events are never trusted. Default AuthorizationHeader.
+	// Authorization is AuthorizationHeader (the default) or AuthorizationConnection.
 	Authorization Authorization `json:"authorization"`
-	// Publishers are those whose events are taken: an issuer's name, a colon and one of its subjects, or a subject of any
-	// issuer, if there is no colon in it. Those of administrators are taken too; nobody else's.
+	// Publishers may publish job events, and so may administrators. A publisher is
+	// "issuer:subject", or the subject alone, which must have no colon, for any issuer.
 	Publishers []string `json:"publishers"`
 }
 
-// BackendJobs is "auth.jobs.backend": how the cc-backend of main.backend-url is asked.
+// BackendJobs is "auth.jobs.backend": how jobs are read from the cc-backend at main.backend-url.
 type BackendJobs struct {
-	// Token is a [Reference] to the token of role api. Without one the backend is not asked.
+	// Token is a [Reference] to a token with role api; empty: no jobs are read.
 	Token string `json:"token"`
-	// PollInterval is the time between two questions, at least a second. Default 30 s.
+	// PollInterval is the time between two polls, at least 1 s. Default 30 s.
 	PollInterval time.Duration `json:"poll-interval"`
 }
 
-// backend checks main.backend-url and what it is asked with.
+// backend checks main.backend-url and auth.jobs.
 func (c checker) backend() {
 	const urlPath, tokenPath = "main.backend-url", "auth.jobs.backend.token"
 	address, b := c.config.Main.BackendURL, c.config.Auth.Jobs.Backend
@@ -73,7 +76,7 @@ func (c checker) backend() {
 	}
 }
 
-// jobEvents checks auth.jobs but for the backend.
+// jobEvents checks auth.jobs except auth.jobs.backend.
 func (c checker) jobEvents() {
 	const path = "auth.jobs.nats"
 	jobs := &c.config.Auth.Jobs
@@ -109,7 +112,7 @@ func (c checker) jobEvents() {
 	}
 }
 
-// eventsByConnection makes sure that who connects to publish metrics cannot tell of jobs.
+// eventsByConnection checks that connections that may publish metrics cannot report jobs.
 func (c checker) eventsByConnection(path, subject string) {
 	if n := c.config.NATS; n.Address != "" && n.AuthCallout == nil && !c.config.Auth.Disabled {
 		c.fail(path+".authorization", `"connection" needs nats.auth-callout with an external server`)

@@ -7,8 +7,8 @@ import (
 	"github.com/ringstore/ringstore/configs"
 )
 
-// asking has a backend-url and members of auth.jobs.backend.
-func asking(url, members string) string {
+// withBackend has a backend-url and members of auth.jobs.backend.
+func withBackend(url, members string) string {
 	return minimal(`"main": {"addr": ":8082", "jwt-public-key": "`+key+`", "backend-url": "`+url+`"}`,
 		`"auth": {"jobs": {"backend": {`+members+`}}}`)
 }
@@ -18,32 +18,32 @@ func TestRefusedBackend(t *testing.T) {
 	const literal = `config.json: auth.jobs.backend.token: expected a reference, "env:NAME", "file:PATH" or "azure-kv://VAULT/NAME"; do not write a token itself into the configuration`
 	const url = "https://monitoring.example.org"
 
-	f(asking(url, `"token": "eyJhbGciOiJFZERTQSJ9.e30.c2ln"`), literal)
-	f(asking(url, `"token": "env:"`), `config.json: auth.jobs.backend.token: expected a name after "env:"`)
-	f(asking(url, `"token": "file:"`), `config.json: auth.jobs.backend.token: expected a name after "file:"`)
-	f(asking(url, `"token": "ENV:X"`), literal)
-	f(asking(url, `"token": ":env:X"`), literal)
-	f(asking(url, `"token": 5`), "config.json: auth.jobs.backend.token: expected a string; got a number")
-	f(asking("monitoring:8080", `"token": "env:X"`), "config.json: main.backend-url: expected an absolute URL such as https://monitoring.example.org")
-	f(asking(url, `"token": "env:X", "poll-interval": "1ms"`), "config.json: auth.jobs.backend.poll-interval: expected at least 1s; got 1ms")
-	f(asking(url, `"tokn": "env:X"`), `config.json: auth.jobs.backend.tokn: unknown key; did you mean "token"?`)
+	f(withBackend(url, `"token": "eyJhbGciOiJFZERTQSJ9.e30.c2ln"`), literal)
+	f(withBackend(url, `"token": "env:"`), `config.json: auth.jobs.backend.token: expected a name after "env:"`)
+	f(withBackend(url, `"token": "file:"`), `config.json: auth.jobs.backend.token: expected a name after "file:"`)
+	f(withBackend(url, `"token": "ENV:X"`), literal)
+	f(withBackend(url, `"token": ":env:X"`), literal)
+	f(withBackend(url, `"token": 5`), "config.json: auth.jobs.backend.token: expected a string; got a number")
+	f(withBackend("monitoring:8080", `"token": "env:X"`), "config.json: main.backend-url: expected an absolute URL such as https://monitoring.example.org")
+	f(withBackend(url, `"token": "env:X", "poll-interval": "1ms"`), "config.json: auth.jobs.backend.poll-interval: expected at least 1s; got 1ms")
+	f(withBackend(url, `"tokn": "env:X"`), `config.json: auth.jobs.backend.tokn: unknown key; did you mean "token"?`)
 }
 
 func TestWarnedOfBackend(t *testing.T) {
 	f := func(text string, want ...string) { t.Helper(); loaded(t, text, want...) }
 
-	f(asking("https://h", `"token": "env:X"`))
-	f(asking("https://h/below", `"token": "file:/run/token"`))
-	f(asking("http://localhost:8080", `"token": "env:X"`))
-	f(asking("http://[::1]:8080", `"token": "env:X"`))
-	f(asking("", ``))
-	f(asking("", `"token": "env:X"`), "config.json: auth.jobs.backend.token: has no effect without main.backend-url")
-	f(asking("https://h", ``), "config.json: main.backend-url: not used for jobs: auth.jobs.backend.token is missing")
-	f(asking("http://h:8080", `"token": "env:X"`), "config.json: main.backend-url: is http: others on the network can read the token")
-	f(asking("h:8080", ``), "config.json: main.backend-url: not used: expected an absolute URL such as https://monitoring.example.org")
+	f(withBackend("https://h", `"token": "env:X"`))
+	f(withBackend("https://h/below", `"token": "file:/run/token"`))
+	f(withBackend("http://localhost:8080", `"token": "env:X"`))
+	f(withBackend("http://[::1]:8080", `"token": "env:X"`))
+	f(withBackend("", ``))
+	f(withBackend("", `"token": "env:X"`), "config.json: auth.jobs.backend.token: has no effect without main.backend-url")
+	f(withBackend("https://h", ``), "config.json: main.backend-url: not used for jobs: auth.jobs.backend.token is missing")
+	f(withBackend("http://h:8080", `"token": "env:X"`), "config.json: main.backend-url: is http: others on the network can read the token")
+	f(withBackend("h:8080", ``), "config.json: main.backend-url: not used: expected an absolute URL such as https://monitoring.example.org")
 }
 
-// jobs has members of auth.jobs, and a NATS server.
+// jobs has members of auth.jobs and a NATS server.
 func jobs(members string) string {
 	return minimal(`"auth": {"jobs": {`+members+`}}`, `"nats": {"embedded": {"listen": "127.0.0.1:0"}}`)
 }
@@ -73,14 +73,14 @@ func TestRefusedJobs(t *testing.T) {
 
 func TestJobs(t *testing.T) {
 	c := loaded(t, jobs(`"nats": {"subject": "cc.job.event", "publishers": ["slurmctld"]}`))
-	if j := c.Auth.Jobs; j.NATS.Authorization != configs.AuthorizationHeader || j.MaxStaleness != 10*time.Minute || !j.Known(c.Main) {
+	if j := c.Auth.Jobs; j.NATS.Authorization != configs.AuthorizationHeader || j.MaxStaleness != 10*time.Minute || !j.HasSource(c.Main) {
 		t.Errorf("%+v", j)
 	}
 	loaded(t, jobs(`"nats": {"subject": "cc.>", "authorization": "connection"}`))
 	loaded(t, minimal(`"auth": {"jobs": {"nats": {"subject": "a"}}}`), "config.json: auth.jobs.nats: has no effect without a server in section nats")
 	loaded(t, jobs(`"shared-node-metrics": true, "nats": {"subject": "a"}`),
 		"config.json: auth.jobs.shared-node-metrics: users with a job on a shared node see metrics of the whole node, which the jobs of others affect")
-	if c := loaded(t, minimal()); c.Auth.Jobs.Known(c.Main) {
-		t.Error("nobody is there who knows jobs")
+	if c := loaded(t, minimal()); c.Auth.Jobs.HasSource(c.Main) {
+		t.Error("a job source without configuration")
 	}
 }

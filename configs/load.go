@@ -11,15 +11,16 @@ import (
 	"github.com/ringstore/ringstore/configs/smallfile"
 )
 
-// Load reads the configuration in path and in the files that its "<section>-file" keys name. Every error that it
-// returns is of type [Errors].
+// Load reads a configuration file and the files that its "<section>-file" keys name. Every error
+// that it returns is of type [Errors].
 //
-// Any section may stand in a file of its own: "metrics-file": "x.json" says that x.json, relative to the working
-// directory, holds what would stand under "metrics". Where both are given they are merged by the section's keys. A
-// key that both have is taken from the file, and warned of. (cc-metric-store takes one of the two at random.)
+// Every section may be in a file of its own: "metrics-file": "x.json" reads section "metrics" from
+// x.json, relative to the working directory. If the section is also in the main file, the keys of
+// both are merged. A key in both is taken from the section's file, with a warning. (cc-metric-store
+// takes one of the two at random.)
 //
-// In every string ${NAME} stands for the environment variable NAME, and ${NAME:-default} for the default where that is
-// not set or empty; a ${ that is meant as it is is written $${.
+// In every string, ${NAME} is replaced by the environment variable NAME, and ${NAME:-default} by
+// the default if the variable is not set or empty. For a literal ${, write $${.
 func Load(path string) (*Config, error) {
 	data, err := smallfile.Read(path, maxFileBytes)
 	if err != nil {
@@ -28,8 +29,8 @@ func Load(path string) (*Config, error) {
 	return Parse(path, data)
 }
 
-// Parse is [Load] for a text that is already in memory; name stands for its file in problems. Section files are read
-// as Load reads them.
+// Parse is [Load] for a text in memory; problems show name as its file. Section files are read as
+// by Load.
 func Parse(name string, data []byte) (*Config, error) {
 	found := &findings{unusable: map[string]bool{}, emptied: map[string]bool{}, files: map[string]string{}}
 	config := defaults()
@@ -52,7 +53,8 @@ func Parse(name string, data []byte) (*Config, error) {
 
 const fileSuffix = "-file"
 
-// withSectionFiles replaces the "<section>-file" members of a configuration by what the files hold.
+// withSectionFiles replaces the "<section>-file" members of a configuration by the sections in
+// these files.
 func withSectionFiles(root node, found *findings) node {
 	sections := slices.DeleteFunc(slices.Clone(root.members), func(m member) bool {
 		section, isFile := strings.CutSuffix(m.key, fileSuffix)
@@ -107,7 +109,8 @@ func sectionFile(m member, section string, found *findings) (content node, ok bo
 	return content, ok
 }
 
-// merge is a section that stands in the main file, in inline, and in one of its own, in file.
+// merge merges the two parts of a section that is in the main file, inline, and in a file of its
+// own.
 func merge(section string, inline, file node, found *findings) node {
 	if inline.kind != jsontext.KindBeginObject {
 		if inline.kind != jsontext.KindNull {
@@ -130,7 +133,7 @@ func merge(section string, inline, file node, found *findings) node {
 		merged.members[i] = m
 		found.warnings.add(Problem{
 			File: inline.file, Key: joinKey(section, m.key),
-			Message: "is also in " + printable(file.file) + ", which takes precedence",
+			Message: "is also in " + Printable(file.file) + ", which takes precedence",
 		})
 	}
 	return merged

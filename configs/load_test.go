@@ -18,14 +18,14 @@ import (
 
 const key = "X4Ll/9q96zb4edW1GpcGU4Ir0druT+/WLevbfAkSD0w="
 
-// The least that loads, section by section.
+// The smallest configuration that loads, by section.
 const (
 	mainSection    = `"main": {"addr": ":8082", "jwt-public-key": "` + key + `"}`
 	metricsSection = `"metrics": {"cpu_load": {"frequency": 60, "aggregation": null}}`
 	storeSection   = `"metric-store": {"retention-in-memory": "48h"}`
 )
 
-// minimal is the least that loads, with sections added, or put in place of its own of the same name.
+// minimal is the smallest configuration that loads, with these sections added or replaced.
 func minimal(sections ...string) string {
 	all := []string{mainSection, metricsSection, storeSection}
 	for _, s := range sections {
@@ -46,13 +46,13 @@ func inStore(members string) string {
 
 func inMetric(members string) string { return minimal(`"metrics": {"cpu_load": {` + members + `}}`) }
 
-// subscribed has these subscriptions, and a server for them.
+// subscribed has these subscriptions and an external server.
 func subscribed(subscriptions string) string {
 	return minimal(`"metric-store": {"retention-in-memory": "48h", "nats-subscriptions": [`+subscriptions+`]}`,
 		`"nats": {"address": "nats://localhost:4222"}`)
 }
 
-// embedding has subscriptions whose publishers connect with their tokens.
+// embedding has these subscriptions and an embedded server.
 func embedding(subscriptions string) string {
 	return minimal(`"metric-store": {"retention-in-memory": "48h", "nats-subscriptions": [`+subscriptions+`]}`,
 		`"nats": {"embedded": {"listen": "127.0.0.1:0"}}`)
@@ -100,7 +100,7 @@ func loaded(t *testing.T, text string, warnings ...string) *configs.Config {
 	return config
 }
 
-// No string that can hold a secret is in an error or a warning, nor in a printed configuration.
+// Errors, warnings and a printed configuration contain no string that could be a secret.
 func TestSecretsAreHidden(t *testing.T) {
 	const secret = "hunter2"
 	for _, text := range []string{
@@ -180,7 +180,7 @@ func TestWarnings(t *testing.T) {
 	f(minimal(`"main": {"Addr": ":1", "jwt-public-key": "`+key+`"}`), `config.json: main.Addr: read as "addr"`)
 }
 
-// What cc-metric-store 1.5 starts with, everything its structs know included, loads without a word but for its key.
+// A configuration with every key of cc-metric-store 1.5 loads without a warning.
 func TestPeerConfigLoads(t *testing.T) {
 	config := loaded(t, `{
 		"main": {
@@ -275,7 +275,7 @@ func TestAdditions(t *testing.T) {
 	}
 }
 
-// A metric's own precision wins, 0 among them; without one it is the store's.
+// A metric's own precision, also 0, overrides that of the store.
 func TestPrecision(t *testing.T) {
 	f := func(store, metric string, want int) {
 		t.Helper()
@@ -376,7 +376,7 @@ func TestExamples(t *testing.T) {
 	}
 	for _, name := range examples {
 		if data, err := os.ReadFile(name); err != nil || !json.Valid(data) {
-			t.Errorf("%s: is no JSON, %v", name, err)
+			t.Errorf("%s: expected JSON, %v", name, err)
 		}
 	}
 }

@@ -13,15 +13,21 @@ import (
 	"strings"
 )
 
-// MemoryCap is the memory in bytes that the process may take: the smaller of metric-store.memory-cap (in GB of 10^9
-// bytes, 0 for none) and 90 % of what the cgroup or else the machine allows. The reason is a sentence for the log.
-// Where there is neither, the cap is 0, which means none. It reads /proc and the cgroup file system of Linux.
+// MemoryCap returns how much memory the process may use, in bytes: the smaller of
+// metric-store.memory-cap (in GB of 10^9 bytes; 0: not set) and 90 % of the limit of the cgroup or
+// else of the machine's memory. The result is 0, no cap, if none of these is known. The reason is a
+// sentence for the log. MemoryCap reads /proc and the cgroup file system of Linux.
+//
+// The package memlimit of KimMachineGun/automemlimit is no replacement: it returns an error, and so
+// no limit, where the mount does not show the process's cgroup or a line of mountinfo is malformed,
+// and it does not say which file a limit is from.
 func MemoryCap(configuredGB int) (bytes int64, reason string) {
 	return memoryCap(os.DirFS("/"), configuredGB)
 }
 
-// DataMemory is how many of the bytes of a memory cap samples may take. The rest, the larger of 256 MB and 10 % but at
-// most half of the cap, is for requests and the program itself. Without a cap it is 0, which means no limit.
+// DataMemory returns how many bytes of a memory cap samples may use. The rest is for requests and
+// the program itself: 256 MB or 10 %, whichever is larger, but at most half of the cap. Without a
+// cap (0) there is no limit (0).
 func DataMemory(limit int64) int64 {
 	return limit - min(max(256e6, limit/10), limit/2)
 }
@@ -52,7 +58,8 @@ func memoryCap(root fs.FS, configuredGB int) (bytes int64, reason string) {
 
 func inGB(bytes int64) string { return strconv.FormatFloat(float64(bytes)/gb, 'f', 1, 64) + " GB" }
 
-// physicalMemory is the least of the machine's memory and the limits of our cgroup and those around it, 0 if unknown.
+// physicalMemory returns the smallest of the machine's memory and the limits of our cgroup and its
+// parents; 0 if all are unknown.
 func physicalMemory(root fs.FS) (bytes int64, source string) {
 	bytes, source = machineMemory(root), "MemTotal of /proc/meminfo"
 	for _, file := range limitFiles(root) {
@@ -63,7 +70,7 @@ func physicalMemory(root fs.FS) (bytes int64, source string) {
 	return bytes, source
 }
 
-// machineMemory reads MemTotal, see proc_meminfo(5).
+// machineMemory reads MemTotal, see proc_meminfo(5). It returns 0 if that fails.
 func machineMemory(root fs.FS) int64 {
 	for fields := range lines(root, "proc/meminfo") {
 		if len(fields) >= 2 && fields[0] == "MemTotal:" {
@@ -74,7 +81,8 @@ func machineMemory(root fs.FS) int64 {
 	return 0
 }
 
-// cgroupLimit is 0 where the file is missing, as in the root cgroup of version 2, or says "max".
+// cgroupLimit returns 0 if the file is missing, as in the root cgroup of version 2, or contains
+// "max".
 func cgroupLimit(root fs.FS, file string) int64 {
 	data, err := fs.ReadFile(root, file)
 	if err != nil {
@@ -84,8 +92,9 @@ func cgroupLimit(root fs.FS, file string) int64 {
 	return limit
 }
 
-// limitFiles are the files that may hold a limit for our process: those of its cgroup and of each one around it, in
-// the hierarchy of version 2 and in the memory controller's of version 1. See cgroups(7) and proc_pid_mountinfo(5).
+// limitFiles returns the files that may contain a limit for our process: those of its cgroup and of
+// all parents, in the hierarchy of version 2 and in that of version 1's memory controller. See
+// cgroups(7) and proc_pid_mountinfo(5).
 func limitFiles(root fs.FS) []string {
 	v1, v2 := ownCgroups(root)
 	var files []string
@@ -105,7 +114,7 @@ func limitFiles(root fs.FS) []string {
 	return files
 }
 
-// ownCgroups are the paths of our process in the two kinds of hierarchy.
+// ownCgroups returns the paths of our process's cgroup in both kinds of hierarchy.
 func ownCgroups(root fs.FS) (v1, v2 string) {
 	v1, v2 = "/", "/"
 	for fields := range lines(root, "proc/self/cgroup") {
@@ -121,8 +130,9 @@ func ownCgroups(root fs.FS) (v1, v2 string) {
 	return v1, v2
 }
 
-// upwards names a file in cgroup's directory and in each above it up to the mount point, which shows the given
-// subtree of the hierarchy. A container that sees only its own subtree finds its limit at the mount point.
+// upwards returns the paths of a file in the directory of a cgroup and in all its parents up to the
+// mount point, which shows a subtree of the hierarchy. A container that sees only its own subtree
+// finds its limit at the mount point.
 func upwards(mountPoint, subtree, cgroup, name string) []string {
 	below, inside := strings.CutPrefix(path.Clean(cgroup)+"/", strings.TrimSuffix(path.Clean(subtree), "/")+"/")
 	if !inside {
@@ -137,7 +147,7 @@ func upwards(mountPoint, subtree, cgroup, name string) []string {
 	}
 }
 
-// lines yields the fields of each line of a file, none if it cannot be read.
+// lines yields the fields of each line of a file; nothing if the file cannot be read.
 func lines(root fs.FS, name string) iter.Seq[[]string] {
 	return func(yield func([]string) bool) {
 		f, err := root.Open(name)

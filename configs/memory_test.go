@@ -38,7 +38,8 @@ func TestMemoryCap(t *testing.T) {
 	f(1<<62, map[string]string{"proc/meminfo": meminfo}, 18_432_000_000,
 		"memory is capped at 18.4 GB, 90 % of 20.5 GB (MemTotal of /proc/meminfo); metric-store.memory-cap of 1000000.0 GB is more than that")
 
-	// Version 2: our own cgroup, the ones around it, and the least of them; "max" and a missing file are no limit.
+	// Version 2: our own cgroup, its parents, and the smallest limit; "max" and a missing file are no
+	// limit.
 	v2 := func(own, slice string) map[string]string {
 		return map[string]string{
 			"proc/meminfo": meminfo, "proc/self/mountinfo": mountsV2, "proc/self/cgroup": service,
@@ -54,12 +55,13 @@ func TestMemoryCap(t *testing.T) {
 	f(1, v2("4000000000\n", "2000000000\n"), 1e9,
 		"memory is capped at 1.0 GB by metric-store.memory-cap, within 90 % of 2.0 GB (/sys/fs/cgroup/system.slice/memory.max)")
 
-	// A container whose mount shows its own cgroup only.
+	// A container whose mount shows only its own cgroup.
 	f(0, map[string]string{
 		"proc/meminfo": meminfo, "proc/self/cgroup": "0::/\n", "proc/self/mountinfo": mountsV2, "sys/fs/cgroup/memory.max": "1000000000\n",
 	}, 900_000_000, "memory is capped at 0.9 GB, 90 % of 1.0 GB (/sys/fs/cgroup/memory.max); metric-store.memory-cap is not set")
 
-	// Version 1, where the largest number is no limit, in a container that sees the host's paths but its own mount.
+	// Version 1, where the largest number means no limit, also in a container that sees the host's
+	// paths but its own mount.
 	f(0, map[string]string{
 		"proc/meminfo": meminfo, "proc/self/mountinfo": mountsV1, "proc/self/cgroup": "5:cpu:/a\n4:hugetlb,memory:/b/c\n0::/\n",
 		"sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n", "sys/fs/cgroup/memory/b/c/memory.limit_in_bytes": "3000000000\n",
@@ -70,7 +72,7 @@ func TestMemoryCap(t *testing.T) {
 		"sys/fs/cgroup/memory/memory.limit_in_bytes": "3000000000\n",
 	}, 2_700_000_000, "memory is capped at 2.7 GB, 90 % of 3.0 GB (/sys/fs/cgroup/memory/memory.limit_in_bytes); metric-store.memory-cap is not set")
 
-	// A cgroup outside of what the mount shows.
+	// A cgroup that the mount does not show.
 	f(0, map[string]string{
 		"proc/meminfo": meminfo, "proc/self/cgroup": "0::/../../elsewhere\n", "proc/self/mountinfo": mountsV2, "sys/fs/cgroup/memory.max": "1000000000\n",
 	}, 900_000_000, "memory is capped at 0.9 GB, 90 % of 1.0 GB (/sys/fs/cgroup/memory.max); metric-store.memory-cap is not set")

@@ -9,7 +9,7 @@ import (
 	"unicode"
 )
 
-// maxSubscriptions keeps the comparison of each with each cheap.
+// maxSubscriptions keeps comparing all pairs cheap.
 const maxSubscriptions = 1000
 
 func (c checker) subscriptions() {
@@ -19,14 +19,14 @@ func (c checker) subscriptions() {
 		c.fail(path, "expected at most %d subscriptions; got %d", maxSubscriptions, len(all))
 		return
 	}
-	usual := AuthorizationHeader
+	defaultAuthorization := AuthorizationHeader
 	if c.config.NATS.Embedded != nil {
-		usual = AuthorizationConnection
+		defaultAuthorization = AuthorizationConnection
 	}
 	for i := range all {
 		s := &all[i]
 		at := joinIndex(path, i)
-		s.Authorization = cmp.Or(s.Authorization, usual)
+		s.Authorization = cmp.Or(s.Authorization, defaultAuthorization)
 		c.subscription(at, *s)
 		if n := c.config.Auth.Jobs.NATS; n != nil && n.Authorization == AuthorizationHeader &&
 			s.Authorization != AuthorizationHeader && overlap(n.Subject, s.SubscribeTo) {
@@ -59,7 +59,7 @@ func (c checker) subscription(at string, s Subscription) {
 	case AuthorizationTrusted:
 		c.warn(at+".authorization", "messages need no token: everyone who may publish to "+
 			quote(s.SubscribeTo)+" may write")
-	default: // not shown: it may be a token
+	default: // the value is not shown: it may be a token
 		c.fail(at+".authorization", `expected "header", "connection" or "trusted"`)
 	}
 	c.stream(at, s)
@@ -79,7 +79,7 @@ func (c checker) stream(at string, s Subscription) {
 	}
 }
 
-// pair reports what is wrong with two subscriptions taken together.
+// pair checks two subscriptions against each other.
 func (c checker) pair(at string, s Subscription, earlierAt string, earlier Subscription) {
 	switch {
 	case s.SubscribeTo == "":
@@ -177,7 +177,8 @@ func (c checker) authCallout(a AuthCallout) {
 	}
 }
 
-// validServers says whether list can be connected to: URLs, or host:port, with commas between, as nats.go takes them.
+// validServers reports whether list contains URLs or host:port separated by commas, as nats.go
+// accepts them.
 func validServers(list string) bool {
 	for server := range strings.SplitSeq(list, ",") {
 		server = strings.TrimSpace(server)
@@ -204,7 +205,8 @@ func validSubject(subject string) bool {
 
 func notInSubject(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
 
-// overlap says whether some subject matches both: "*" stands for one word, a last ">" for one or more.
+// overlap reports whether a subject can match both a and b: "*" matches one word, a last ">" one or
+// more.
 func overlap(a, b string) bool {
 	as, bs := strings.Split(a, "."), strings.Split(b, ".")
 	for i := range min(len(as), len(bs)) {

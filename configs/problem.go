@@ -7,21 +7,22 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
-// Problem is one thing that is wrong with a configuration, or worth a warning. No secret of the file is in it.
+// Problem is an error in a configuration, or a warning about it. It contains no secret of the file.
 type Problem struct {
 	File    string
-	Line    int    // of a syntax error, from 1; otherwise 0
+	Line    int    // of a syntax error, from 1; 0 for other problems
 	Column  int    // in bytes, from 1, with Line
 	Key     string // path, such as metric-store.nats-subscriptions[1].subscribe-to; empty for the file as a whole
 	Message string
 }
 
-// String is one line: file, key and what is wrong.
+// String returns one line: file, position, key and message.
 func (p Problem) String() string {
 	var b strings.Builder
-	b.WriteString(printable(p.File))
+	b.WriteString(Printable(p.File))
 	if p.Line > 0 {
 		fmt.Fprintf(&b, ":%d:%d", p.Line, p.Column)
 	}
@@ -34,10 +35,10 @@ func (p Problem) String() string {
 	return b.String()
 }
 
-// Errors is why a configuration did not load: everything that is wrong with it, never empty.
+// Errors are all errors in a configuration. It is never empty.
 type Errors []Problem
 
-// Error has one line per problem.
+// Error returns one line per problem.
 func (e Errors) Error() string {
 	lines := make([]string, len(e))
 	for i, p := range e {
@@ -46,16 +47,16 @@ func (e Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// maxProblems bounds how many problems, and how many warnings, one file can cause to be kept.
+// maxProblems is the maximum number of errors, and of warnings, that are kept.
 const maxProblems = 100
 
 // findings collects problems and warnings while a file is read.
 type findings struct {
 	problems problemList
 	warnings problemList
-	unusable map[string]bool   // keys whose value has the wrong type: what they hold is not looked at any further
-	emptied  map[string]bool   // keys whose value is empty because its variables are
-	files    map[string]string // keys that came from another file than what holds them
+	unusable map[string]bool   // keys whose value has the wrong type and is not checked any further
+	emptied  map[string]bool   // keys whose value is empty after its variables were replaced
+	files    map[string]string // files of keys that are not in the same file as their parent
 }
 
 // problemList keeps the first maxProblems and counts the rest.
@@ -91,7 +92,8 @@ func (f *findings) wrongType(path string, n node, want string) {
 	f.problems.add(Problem{File: n.file, Key: path, Message: fmt.Sprintf("expected %s; got %s", want, typeNames[n.kind])})
 }
 
-// skips says that the value at path is not to be checked: it, or what holds it, was already found wrong.
+// skips reports whether the value at path needs no check, because it or its parent is wrong
+// already.
 func (f *findings) skips(path string) bool {
 	if f.problems.has(path) {
 		return true
@@ -104,7 +106,7 @@ func (f *findings) skips(path string) bool {
 	return false
 }
 
-// fileOf is the file that gives the value at path, or that would have to.
+// fileOf returns the file with the value at path or, if the value is missing, with its parent.
 func (f *findings) fileOf(path, main string) string {
 	for p := range ancestors(path) {
 		if file, found := f.files[p]; found {
@@ -114,8 +116,8 @@ func (f *findings) fileOf(path, main string) string {
 	return main
 }
 
-// ancestors are path and the paths of what holds it, innermost first. Where a quoted key holds a dot or a bracket,
-// paths of nothing are among them.
+// ancestors yields path and the paths of its parents, innermost first. A dot or a bracket in a
+// quoted key adds paths that do not exist, which does no harm.
 func ancestors(path string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for path != "" && yield(path) {
@@ -146,7 +148,7 @@ func plainKey(key string) bool {
 
 const maxQuoted = 64 // bytes
 
-// quote shows a string of the file in a message: quoted, escaped and not longer than a line can bear.
+// quote returns a string of the file for a message: quoted, escaped and cut to maxQuoted bytes.
 func quote(s string) string {
 	if len(s) > maxQuoted {
 		return strconv.Quote(s[:maxQuoted]) + "..."
@@ -154,9 +156,13 @@ func quote(s string) string {
 	return strconv.Quote(s)
 }
 
-func printable(s string) string {
-	if strings.ContainsFunc(s, unicode.IsControl) {
+// Printable returns s for a log or a terminal: quoted and escaped if it has unprintable characters,
+// such as those that move the cursor or change the direction of text.
+func Printable(s string) string {
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, notPrintable) {
 		return strconv.Quote(s)
 	}
 	return s
 }
+
+func notPrintable(r rune) bool { return !unicode.IsPrint(r) }

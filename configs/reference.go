@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Reference says where a key or password stands that the configuration does not hold itself. Package secrets follows
-// it; here is only how it is written.
+// Reference names the place of a key or password that is not in the configuration itself. This
+// package only parses references; package secrets reads what they refer to.
 type Reference struct {
 	Store   Store
 	Name    string // of the environment variable, of the file, or of the secret in its vault
@@ -17,7 +17,7 @@ type Reference struct {
 	Version string // StoreAzureKV only; empty: the newest
 }
 
-// Store is what a [Reference] points into.
+// Store is the kind of place that a [Reference] names.
 type Store string
 
 const (
@@ -28,8 +28,8 @@ const (
 
 const referenceForms = `"env:NAME", "file:PATH" or "azure-kv://VAULT/NAME"`
 
-// ParseReference reads how a [Reference] is written. Text that begins like none is no reference: it is the value
-// itself where one may stand. The error shows nothing of the text.
+// ParseReference parses a [Reference]. Text without one of the prefixes is not a reference: it is
+// the value itself where the configuration allows one. Errors do not show the text.
 func ParseReference(text string) (ref Reference, isReference bool, err error) {
 	store, rest, _ := strings.Cut(text, ":")
 	ref.Store = Store(store)
@@ -68,13 +68,14 @@ func (r *Reference) azure(rest string) error {
 	return nil
 }
 
-// azureName says whether text can name something in Azure Key Vault:
+// azureName reports whether text is a valid name in Azure Key Vault:
 // https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates.
 func azureName(text string, maxBytes int) bool {
 	return text != "" && len(text) <= maxBytes && !strings.ContainsFunc(text, func(r rune) bool { return r != '-' && !isWord(r) })
 }
 
-// validHost says whether text is host or host:port, the host with a dot and nothing that a URL could take for more.
+// validHost reports whether text is host or host:port with a dot in the host. Such a text cannot
+// add a user, a path or a query to a URL.
 func validHost(text string) bool {
 	host, port, hasPort := strings.Cut(text, ":")
 	if _, err := strconv.ParseUint(port, 10, 16); hasPort && err != nil {
@@ -86,11 +87,11 @@ func validHost(text string) bool {
 
 func isWord(r rune) bool { return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }
 
-// String is the reference as it is written. It shows no secret.
+// String returns the reference as it is written in the configuration. It contains no secret.
 func (r Reference) String() string {
 	switch {
 	case r.Store != StoreAzureKV:
-		return string(r.Store) + ":" + printable(r.Name)
+		return string(r.Store) + ":" + Printable(r.Name)
 	case r.Version == "":
 		return "azure-kv://" + r.Vault + "/" + r.Name
 	default:
@@ -98,7 +99,7 @@ func (r Reference) String() string {
 	}
 }
 
-// reference checks a value that has to be a reference, or may be left out.
+// reference checks a value that must be a reference or empty.
 func (c checker) reference(path, text, what string) {
 	_, isReference, err := ParseReference(text)
 	switch {
@@ -110,7 +111,8 @@ func (c checker) reference(path, text, what string) {
 	}
 }
 
-// valueOrReference checks a value that may be a reference, and says whether it is the value itself.
+// valueOrReference checks a value that may be a reference. It returns whether it is the value
+// itself.
 func (c checker) valueOrReference(path, text string) (literal bool) {
 	_, isReference, err := ParseReference(text)
 	if err != nil {

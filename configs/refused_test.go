@@ -240,7 +240,7 @@ func TestRefusedNATS(t *testing.T) {
 	f(minimal(`"nats": {"address": "nats://user:pass%zz@h"}`), badURL)
 }
 
-// Everything that is wrong is reported at once, and what follows from something reported is not.
+// All problems are reported at once, but not those that follow from another one.
 func TestRefusedAtOnce(t *testing.T) {
 	refused(t, `{
 		"main": {"addr": 8082, "jwt-public-key": "AAAA", "users": "x"},

@@ -9,7 +9,7 @@ import (
 	"github.com/ringstore/ringstore/configs"
 )
 
-// inDirectory makes a directory of these files, by name and content, the working directory of the test.
+// inDirectory changes to a new directory with these files, given as name and content.
 func inDirectory(t *testing.T, files ...string) {
 	t.Helper()
 	t.Chdir(t.TempDir())
@@ -20,7 +20,8 @@ func inDirectory(t *testing.T, files ...string) {
 	}
 }
 
-// Every section may stand in a file of its own, relative to the working directory and not to the main file.
+// Every section may be in a file of its own, relative to the working directory and not to the main
+// file.
 func TestSectionFiles(t *testing.T) {
 	content := func(section string) string { _, object, _ := strings.Cut(section, ":"); return object }
 	inDirectory(t,
@@ -47,7 +48,7 @@ func TestSectionFiles(t *testing.T) {
 	}
 }
 
-// Where a section stands in both places its keys are merged, and the file wins.
+// The keys of a section in both places are merged, and those in its own file take precedence.
 func TestSectionFileBesideSection(t *testing.T) {
 	inDirectory(t, "more.json", `{"cpu_load": {"frequency": 10, "aggregation": "avg"}, "added": {"frequency": 5}}`)
 	for _, file := range []string{`"metrics-file": "more.json"`, `"metrics": null, "metrics-file": "more.json"`} {

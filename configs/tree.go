@@ -31,7 +31,8 @@ var typeNames = map[jsontext.Kind]string{
 	jsontext.KindString: "a string", jsontext.KindBeginArray: "an array", jsontext.KindBeginObject: "an object",
 }
 
-// isZero reports whether the value is null, false, 0, "" or empty, which means the same as a missing key.
+// isZero reports whether the value is null, false, 0, "" or empty, which means the same as a
+// missing key.
 func (n node) isZero() bool {
 	switch n.kind {
 	case jsontext.KindTrue:
@@ -49,10 +50,12 @@ const (
 	maxDepth     = 32
 )
 
-// parseTree reads one JSON text. It reports its problems, such as syntax errors and duplicate keys, under path.
+// parseTree reads one JSON text. It reports its problems, such as syntax errors and duplicate keys,
+// under path.
 //
-// The tokens come from package jsontext. Its own checks do not fit here: it stops at the first duplicate key, and its
-// decoder of Go values stops at the first wrong value, but an operator should see all problems of a file at once.
+// The tokens come from package jsontext. Its own checks do not fit here: it stops at the first
+// duplicate key, and its decoder of Go values stops at the first wrong value, but an operator
+// should see all problems of a file at once.
 func parseTree(file, path string, data []byte, found *findings) (root node, ok bool) {
 	if len(data) > maxFileBytes {
 		tooLarge := &smallfile.TooLargeError{MaxBytes: maxFileBytes}
@@ -61,7 +64,8 @@ func parseTree(file, path string, data []byte, found *findings) (root node, ok b
 	}
 	dec := jsontext.NewDecoder(bytes.NewReader(data), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	p := parser{file: file, base: path, data: data, dec: dec, found: found}
-	// encoding/json checks the syntax first: its messages are shorter, and tokens cannot be malformed afterwards.
+	// encoding/json checks the syntax first: its messages are shorter, and tokens cannot be
+	// malformed afterwards.
 	err := json.Unmarshal(data, new(json.RawMessage))
 	syntax, malformed := errors.AsType[*json.SyntaxError](err)
 	var offset int64

@@ -1,30 +1,28 @@
 package configs
 
-import (
-	"strings"
-)
+import "strings"
 
-// withoutEffect are keys that cc-metric-store has, or had in an older version, and that change nothing here: what to
-// tell an operator who sets one, if anything.
+// withoutEffect maps keys of cc-metric-store, or of an older version of it, that have no effect
+// here to the warning for an operator who sets one; empty: no warning.
 var withoutEffect = map[string]string{
 	"main.debug.dump-to-file":              "has no effect; /api/debug shows the same",
 	"metric-store.debug.dump-to-file":      "has no effect; /api/debug shows the same",
-	"main.debug.enable-gops":               `has no effect; write "gops"`,
-	"metric-store.debug.enable-gops":       `has no effect; write "gops"`,
+	"main.debug.enable-gops":               `has no effect; use "gops"`,
+	"metric-store.debug.enable-gops":       `has no effect; use "gops"`,
 	"metric-store.checkpoints.file-format": "",
 	"metric-store.checkpoints.interval":    `has no effect; write "checkpoint-interval" in "metric-store"`,
 	"metric-store.checkpoints.restore":     `has no effect; "retention-in-memory" is restored`,
 	"metric-store.cleanup.interval":        `has no effect; "retention-in-memory" controls the cleanup`,
 }
 
-// elsewhere are keys that operators look for in a place where they are not.
+// elsewhere maps keys that operators may expect in the wrong place to the hint where they are.
 var elsewhere = map[string]string{
 	"main.disable-authentication": `; to switch authentication off, set "auth": {"disabled": true}`,
 	"nats.subscriptions":          `; subscriptions are in "metric-store", as "nats-subscriptions"`,
 	"metric-store.archive":        `; it is called "cleanup"`,
 }
 
-// suggestion ends the message about an unknown key.
+// suggestion returns the end of the message about an unknown key.
 func suggestion(path, key string, known []string) string {
 	if hint, found := elsewhere[path]; found {
 		return hint
@@ -35,16 +33,16 @@ func suggestion(path, key string, known []string) string {
 	return "; known here: " + strings.Join(known, ", ")
 }
 
-// didYouMean names the known key that is nearest to key, if one is near enough to be meant.
+// didYouMean suggests the known key that is most similar to key, if one is similar enough.
 func didYouMean(key string, known []string) string {
 	if len(key) > maxQuoted {
 		return ""
 	}
 	written := spelling(key)
-	nearest, least := "", 2+len(key)/4
+	nearest, minDistance := "", 2+len(key)/4
 	for _, k := range known {
-		if d := distance(written, spelling(k)); d < least || d == least && k < nearest {
-			nearest, least = k, d
+		if d := distance(written, spelling(k)); d < minDistance || d == minDistance && k < nearest {
+			nearest, minDistance = k, d
 		}
 	}
 	if nearest == "" {
@@ -53,12 +51,12 @@ func didYouMean(key string, known []string) string {
 	return "; did you mean " + quote(nearest) + "?"
 }
 
-// spelling takes away what people write differently: letter case, and how words are joined.
+// spelling removes differences that do not matter: letter case, and how words are joined.
 func spelling(key string) string {
 	return strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(key))
 }
 
-// distance is how many bytes must be inserted, removed or replaced to make b of a (Levenshtein).
+// distance returns the Levenshtein distance in bytes.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

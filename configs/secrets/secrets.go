@@ -1,9 +1,9 @@
-// Package secrets reads the keys and passwords that a configuration only refers to: from the environment, from files
-// and from vaults.
+// Package secrets reads keys and passwords that a configuration refers to: from the environment,
+// from files and from vaults.
 //
-// It follows [configs.Reference] and is the only one that does. It knows no key format, keeps nothing it has read, and
-// no error of it shows a value. How a particular vault is asked is the job of a package below it; what is to be read
-// again when it changes is watched by package auth/source.
+// No other package resolves a [configs.Reference]. It knows no key format and keeps no secret, and
+// its errors show no value. Packages below it read from particular vaults. Package auth/source
+// watches secrets that may change.
 package secrets
 
 import (
@@ -20,39 +20,40 @@ import (
 	"github.com/ringstore/ringstore/configs/smallfile"
 )
 
-// MaxBytes is the largest secret that is read. A vault's have 25 KB at most, and no token, password or key has more.
+// MaxBytes is the maximum size of a secret, well above the 25 KB of Azure Key Vault.
 const MaxBytes = 64 << 10
 
-// Vault gives a secret by the name of the vault, or its host in full, and the names of the secret and of its version;
-// an empty version is the newest. The value is never in an error.
+// Vault reads a secret. vault is the name of the vault or its full host name; an empty version is
+// the newest. Errors do not contain the value.
 type Vault interface {
 	Secret(ctx context.Context, vault, name, version string) (string, error)
 }
 
-// Reader follows references. Its zero value knows no vault. It may be used concurrently if its vault may.
+// Reader reads what references refer to. The zero value has no vault. It may be used concurrently
+// if its vault may.
 type Reader struct {
-	AzureKV Vault // of azure-kv://; nil: such references are errors
+	AzureKV Vault // for azure-kv:// references; nil: they are errors
 }
 
-// Error says which reference could not be followed, and why, without the value.
+// Error is returned for a reference that could not be read. It does not contain the value.
 type Error struct {
 	Reference configs.Reference
 	Err       error
 }
 
-// Error names the reference.
+// Error returns the reference and the reason.
 func (e *Error) Error() string { return e.Reference.String() + ": " + e.Err.Error() }
 
-// Unwrap is the reason.
+// Unwrap returns the reason.
 func (e *Error) Unwrap() error { return e.Err }
 
-// errNoReference is for texts that are no reference where one must be; they may be a secret, so it shows nothing.
+// errNoReference does not show the text that is not a reference: it may be a secret.
 var errNoReference = errors.New(`expected "env:NAME", "file:PATH" or "azure-kv://VAULT/NAME"`)
 
-// Read returns the bytes that a reference like "env:NAME" leads to, at least one and at most [MaxBytes]. They are the
-// caller's. Of a text, one line end (LF or CR LF) at its end is cut off, which editors and "echo" put there; of
-// binary data, which is what holds a zero byte or is not UTF-8, nothing is. Errors are of type [*Error], but for texts
-// that are no reference.
+// Read returns the secret of a reference like "env:NAME", 1 to [MaxBytes] bytes, which the caller
+// owns. One line end (LF or CR LF) at the end of text is removed, because editors and "echo" add
+// it. Binary data, which has a zero byte or is not UTF-8, is not changed. Errors are of type
+// [*Error], except for text that is not a valid reference.
 func (r Reader) Read(ctx context.Context, reference string) ([]byte, error) {
 	ref, isReference, err := configs.ParseReference(reference)
 	if err != nil {
@@ -76,8 +77,8 @@ func (r Reader) Read(ctx context.Context, reference string) ([]byte, error) {
 	return data, nil
 }
 
-// Word is [Reader.Read] for what is sent in a header or typed into a form: one word of printable characters. White
-// space around it is cut off.
+// Word is [Reader.Read] for a token or password: one word of printable characters. White space
+// around it is removed.
 func (r Reader) Word(ctx context.Context, reference string) (configs.Secret, error) {
 	data, err := r.Read(ctx, reference)
 	if err != nil {
@@ -89,13 +90,13 @@ func (r Reader) Word(ctx context.Context, reference string) (configs.Secret, err
 	case text == "":
 		return "", &Error{ref, errors.New("is empty")}
 	case !utf8.ValidString(text), strings.ContainsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }):
-		return "", &Error{ref, errors.New("holds more than one word")}
+		return "", &Error{ref, errors.New("expected one word of printable characters")}
 	}
 	return configs.Secret(text), nil
 }
 
-// Key is the bytes of a member that holds a key or a reference to one, as auth.issuers[].shared-secret does: as they
-// are, or decoded where "base64:" (RFC 4648, section 4) stands in front of either. They are the caller's.
+// Key returns the key in a value like auth.issuers[].shared-secret: a key or a reference to one,
+// decoded if "base64:" (RFC 4648, section 4) is in front of either. The caller owns the result.
 func (r Reader) Key(ctx context.Context, value configs.Secret) ([]byte, error) {
 	text, encoded := strings.CutPrefix(string(value), "base64:")
 	data := []byte(text)
@@ -119,8 +120,9 @@ func (r Reader) Key(ctx context.Context, value configs.Secret) ([]byte, error) {
 	}
 }
 
-// errNoBase64 says no more, as the position of the first wrong byte would tell something of the value.
-var errNoBase64 = errors.New("is not standard base64")
+// errNoBase64 has no position: the position of the first wrong byte would reveal something about
+// the value.
+var errNoBase64 = errors.New("expected standard base64")
 
 func (r Reader) read(ctx context.Context, ref configs.Reference) ([]byte, error) {
 	switch ref.Store {
@@ -131,10 +133,10 @@ func (r Reader) read(ctx context.Context, ref configs.Reference) ([]byte, error)
 		}
 		return []byte(value), nil
 	case configs.StoreFile:
-		return smallfile.ReadRegular(ref.Name, MaxBytes+2) // a line end is cut off later
+		return smallfile.ReadRegular(ref.Name, MaxBytes+2) // Read removes a line end
 	default:
 		if r.AzureKV == nil {
-			return nil, errors.New("this program has no access to vaults")
+			return nil, errors.New("no vault is configured")
 		}
 		value, err := r.AzureKV.Secret(ctx, ref.Vault, ref.Name, ref.Version)
 		return []byte(value), err

@@ -13,7 +13,7 @@ import (
 	"github.com/ringstore/ringstore/configs/secrets"
 )
 
-// vault gives what it holds by vault/name/version, or fails.
+// vault maps vault/name/version to a secret.
 type vault map[string]string
 
 func (v vault) Secret(_ context.Context, host, name, version string) (string, error) {
@@ -24,7 +24,7 @@ func (v vault) Secret(_ context.Context, host, name, version string) (string, er
 	return value, nil
 }
 
-// writeFile returns the reference to a new file.
+// writeFile returns a reference to a new file.
 func writeFile(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "secret")
@@ -38,7 +38,7 @@ var reader = secrets.Reader{AzureKV: vault{
 	"v/key/": "hunter2", "v.example.org/key/7": "hunter2\n", "v/empty/": "", "v/long/": strings.Repeat("hunter2", 10_000),
 }}
 
-// No error shows the value, or a text that is no reference and so may be the value itself.
+// No error shows the value, nor a text that is not a reference and so may be the value.
 func TestReadFails(t *testing.T) {
 	t.Setenv("RS_EMPTY", "")
 	f := func(reference, want string) {
@@ -77,7 +77,7 @@ func TestReadFails(t *testing.T) {
 	}
 }
 
-// One line end is cut off a text, and nothing else; binary data stays as it is.
+// Exactly one line end is removed from text. Binary data does not change.
 func TestRead(t *testing.T) {
 	f := func(reference, want string) {
 		t.Helper()
@@ -117,9 +117,9 @@ func TestWord(t *testing.T) {
 	t.Setenv("RS_SECRET", "hunter2")
 	bad("hunter2", `expected "env:NAME"`)
 	bad("env:RS_BLANK", "env:RS_BLANK: is empty")
-	bad(writeFile(t, "hunter2\nhunter2\n"), "more than one word")
-	bad(writeFile(t, "hunter2\x00"), "more than one word")
-	bad(writeFile(t, "hunter2\xff"), "more than one word")
+	bad(writeFile(t, "hunter2\nhunter2\n"), "expected one word")
+	bad(writeFile(t, "hunter2\x00"), "expected one word")
+	bad(writeFile(t, "hunter2\xff"), "expected one word")
 	good("env:RS_SECRET")
 	good("azure-kv://v/key")
 	good(writeFile(t, " hunter2 \r\n\n"))
@@ -144,8 +144,8 @@ func TestKey(t *testing.T) {
 	bad("env:RS_NOT_SET", "env:RS_NOT_SET: the environment variable is not set")
 	bad("base64:env:RS_NOT_SET", "env:RS_NOT_SET: the environment variable is not set")
 	bad("env:", "expected a name after")
-	bad("base64:hunter2!", "is not standard base64")
-	bad("base64:env:RS_SECRET", "env:RS_SECRET: is not standard base64")
+	bad("base64:hunter2!", "expected standard base64")
+	bad("base64:env:RS_SECRET", "env:RS_SECRET: expected standard base64")
 	good("env:RS_SECRET", "hunter2!")
 	good("env:RS_BASE64", "aHVudGVyMg==")
 	good("base64:env:RS_BASE64", "hunter2")

@@ -13,7 +13,8 @@ func IsSecure(u *url.URL) bool {
 	return u.Scheme == "https" && u.Host != "" || u.Scheme == "http" && IsLoopback(u.Hostname())
 }
 
-// IsLoopback reports whether a host name or IP address is that of this machine's loopback interface.
+// IsLoopback reports whether a host name or IP address is that of this machine's loopback
+// interface.
 func IsLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()

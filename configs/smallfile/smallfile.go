@@ -38,8 +38,8 @@ func ReadRegular(path string, maxBytes int64) ([]byte, error) {
 	return Read(path, maxBytes)
 }
 
-// ReadAll reads r to its end. The error is a [*TooLargeError] if there are more than maxBytes bytes;
-// it reads at most one byte more than that.
+// ReadAll reads r to its end. The error is a [*TooLargeError] if there are more than maxBytes
+// bytes; it reads at most one byte more than that.
 func ReadAll(r io.Reader, maxBytes int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
 	switch {

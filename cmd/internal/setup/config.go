@@ -50,6 +50,6 @@ func checkKeys(cfg *configs.Config) error {
 func Policy(cfg *configs.Config) auth.Policy {
 	return auth.Policy{
 		UsersReadAll: cfg.Auth.UsersRead == configs.UsersReadAll,
-		JobSource:    cfg.Auth.Jobs.Known(cfg.Main),
+		JobSource:    cfg.Auth.Jobs.HasSource(cfg.Main),
 	}
 }

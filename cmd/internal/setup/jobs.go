@@ -32,7 +32,7 @@ type JobSources struct {
 // Jobs returns the configured job sources, nil if there are none or authentication is disabled.
 func Jobs(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*JobSources, error) {
 	c := cfg.Auth.Jobs
-	if cfg.Auth.Disabled || !c.Known(cfg.Main) {
+	if cfg.Auth.Disabled || !c.HasSource(cfg.Main) {
 		return nil, nil
 	}
 	retention := cfg.MetricStore.RetentionInMemory

@@ -1,8 +1,8 @@
-// Package azurekv is Azure Key Vault as a place for secrets.
+// Package azurekv reads secrets from Azure Key Vault.
 //
-// It wraps azidentity and azsecrets: who we are, where a vault is, how long it may take, and errors that name no
-// value. Nothing is opened or looked up in the environment before the first secret is asked for, so a program that has
-// no reference to a vault pays nothing for it.
+// It wraps azidentity and azsecrets: login, the address of a vault, timeouts, and errors that
+// contain no value. It opens nothing and reads nothing from the environment before the first secret
+// is requested, so it costs nothing without a reference to a vault.
 package azurekv
 
 import (
@@ -24,18 +24,20 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 )
 
-// Options say who asks, and how. The zero value asks as azidentity's DefaultAzureCredential finds itself: by the
-// environment (AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET), a workload identity, a managed identity or the
-// Azure command line.
+// Options of [Vaults]. The zero value logs in with azidentity's DefaultAzureCredential: by the
+// environment (AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET), a workload identity, a
+// managed identity or the Azure command line.
 type Options struct {
-	// TenantID, ClientID and ClientSecret log in as an application; all three are set or none.
+	// TenantID, ClientID and ClientSecret are the login of an application; either all are set or
+	// none.
 	TenantID, ClientID, ClientSecret string
-	// AuthorityHost is the https URL of the identity service; empty: the public cloud's. With one of ours it is trusted
-	// as it is, and not looked up at Microsoft's.
+	// AuthorityHost is the https URL of the identity service; empty: that of the public cloud. Any
+	// other is trusted without asking Microsoft whether it exists.
 	AuthorityHost string
-	// NamePrefix stands, with a hyphen, in front of every secret's name; empty: nothing.
+	// NamePrefix and a hyphen are put before the name of every secret; empty: nothing.
 	NamePrefix string
-	// Timeout bounds one call of Secret, tokens and retries included. Default 20 s.
+	// Timeout is the maximum duration of a call of Secret, login and retries included. Default 20
+	// s.
 	Timeout time.Duration
 	// Transport sends the requests; nil: HTTPS, following no redirects. For tests.
 	Transport policy.Transporter
@@ -44,10 +46,11 @@ type Options struct {
 // publicSuffix completes the name of a vault in the public cloud.
 const publicSuffix = ".vault.azure.net"
 
-// maxAnswerBytes is more than a secret's answer has: 25 KB of value, tags, and what JSON adds.
-const maxAnswerBytes = 256 << 10
+// maxResponseBytes is more than any response with a secret: 25 KB of value, tags, and what JSON
+// adds.
+const maxResponseBytes = 256 << 10
 
-// Vaults are the vaults that one identity may read. It may be used concurrently, and has nothing to close.
+// Vaults reads from all vaults with one login. It may be used concurrently and need not be closed.
 type Vaults struct {
 	options Options
 
@@ -56,7 +59,7 @@ type Vaults struct {
 	clients    map[string]*azsecrets.Client // by host
 }
 
-// New opens nothing.
+// New returns Vaults. It opens no connection.
 func New(o Options) *Vaults {
 	o.Timeout = cmp.Or(o.Timeout, 20*time.Second)
 	if o.Transport == nil {
@@ -68,33 +71,33 @@ func New(o Options) *Vaults {
 	return &Vaults{options: o, clients: map[string]*azsecrets.Client{}}
 }
 
-// Secret is the value of a secret in a vault, which is named as in the public cloud or by its host[:port] in full. An
-// empty version is the newest. Errors show nothing of what vault or identity service answered but the status and the
-// error's code.
+// Secret returns the value of a secret. vault is the name of a vault in the public cloud or its
+// full host[:port]. An empty version is the newest. Errors show only the status and the error code
+// of a response.
 func (v *Vaults) Secret(ctx context.Context, vault, name, version string) (value string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, v.options.Timeout)
 	defer cancel()
-	// azsecrets indexes into what a vault writes in its challenge, unchecked (internal v1.2.0, parseTenant).
+	// azsecrets panics on some malformed challenges of a vault (internal v1.2.0, parseTenant).
 	defer func() {
 		if recover() != nil {
-			value, err = "", errors.New("the vault's answer is malformed")
+			value, err = "", errors.New("malformed response of the vault")
 		}
 	}()
 	client, err := v.client(vault)
 	if err != nil {
-		return "", withoutAnswer(err)
+		return "", withoutResponse(err)
 	}
 	if v.options.NamePrefix != "" {
 		name = v.options.NamePrefix + "-" + name
 	}
-	answer, err := client.GetSecret(ctx, name, version, nil)
+	response, err := client.GetSecret(ctx, name, version, nil)
 	if err != nil {
-		return "", withoutAnswer(err)
+		return "", withoutResponse(err)
 	}
-	if answer.Value == nil {
-		return "", errors.New("the vault gave no value")
+	if response.Value == nil {
+		return "", errors.New("the vault returned no value")
 	}
-	return *answer.Value, nil
+	return *response.Value, nil
 }
 
 func (v *Vaults) client(vault string) (*azsecrets.Client, error) {
@@ -144,14 +147,14 @@ func (v *Vaults) core() azcore.ClientOptions {
 	return o
 }
 
-// withoutAnswer is an error without the body of an answer, which azcore's errors print.
-func withoutAnswer(err error) error {
+// withoutResponse returns an error without the body of a response, which azcore's errors contain.
+func withoutResponse(err error) error {
 	if refused, ok := errors.AsType[*azcore.ResponseError](err); ok {
-		return fmt.Errorf("the vault refuses: status %d, %s", refused.StatusCode, cmp.Or(short(refused.ErrorCode), "no code"))
+		return fmt.Errorf("refused by the vault: status %d, %s", refused.StatusCode, cmp.Or(short(refused.ErrorCode), "no code"))
 	}
 	if failed, ok := errors.AsType[*azidentity.AuthenticationFailedError](err); ok {
 		if failed.RawResponse != nil {
-			return fmt.Errorf("the identity service refuses: status %d", failed.RawResponse.StatusCode)
+			return fmt.Errorf("refused by the identity service: status %d", failed.RawResponse.StatusCode)
 		}
 		return fmt.Errorf("logging in at the identity service: %s", short(failed.Error()))
 	}
@@ -161,7 +164,7 @@ func withoutAnswer(err error) error {
 	return errors.New(short(err.Error()))
 }
 
-// short is a text on one printable line, not longer than a log can bear.
+// short returns text as one printable line of at most 500 bytes.
 func short(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	text = strings.Map(func(r rune) rune {
@@ -176,16 +179,16 @@ func short(text string) string {
 	return text
 }
 
-// bounded cuts off answers that are longer than any real one, which makes them malformed.
+// bounded cuts responses off after maxResponseBytes, which makes them malformed.
 type bounded struct{ next policy.Transporter }
 
 func (b bounded) Do(r *http.Request) (*http.Response, error) {
-	answer, err := b.next.Do(r)
+	response, err := b.next.Do(r)
 	if err == nil {
-		answer.Body = struct {
+		response.Body = struct {
 			io.Reader
 			io.Closer
-		}{io.LimitReader(answer.Body, maxAnswerBytes), answer.Body}
+		}{io.LimitReader(response.Body, maxResponseBytes), response.Body}
 	}
-	return answer, err
+	return response, err
 }

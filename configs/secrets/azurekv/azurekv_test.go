@@ -24,7 +24,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const password = "hunter2-the-password"
 
-// cloud is Azure in small: azsecrets' own fake of a vault, and an identity service that gives a token for a password.
+// cloud fakes Azure: azsecrets' own fake of a vault, and an identity service that issues a token for
+// a password.
 type cloud struct {
 	identity *httptest.Server
 	vault    policy.Transporter
@@ -63,7 +64,7 @@ func newCloud(t *testing.T, value string) *cloud {
 	return c
 }
 
-// identify serves what MSAL asks for: where things are, and a token for a client's password.
+// identify serves the requests of MSAL: metadata, and a token for a client's password.
 func (c *cloud) identify(w http.ResponseWriter, r *http.Request) {
 	tenant, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	w.Header().Set("Content-Type", "application/json")
@@ -93,7 +94,7 @@ func (c *cloud) identify(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Do carries a request to the identity service or the vault, whichever it is for.
+// Do passes a request to the identity service or to the vault.
 func (c *cloud) Do(r *http.Request) (*http.Response, error) {
 	if "https://"+r.URL.Host == c.identity.URL {
 		return c.identity.Client().Do(r)
@@ -136,7 +137,7 @@ func TestNamePrefix(t *testing.T) {
 	}
 }
 
-// Without a password it is DefaultAzureCredential, which finds itself in the environment.
+// Without a password, DefaultAzureCredential logs in with the environment.
 func TestDefaultCredential(t *testing.T) {
 	c := newCloud(t, "hunter2")
 	for name, value := range map[string]string{
@@ -153,7 +154,7 @@ func TestDefaultCredential(t *testing.T) {
 	}
 }
 
-// Errors say what is wrong, and nothing of what was sent or answered.
+// Errors show the reason, and no part of the request or the response.
 func TestSecretFails(t *testing.T) {
 	c := newCloud(t, "hunter2")
 	f := func(o azurekv.Options, name, want string) {
@@ -165,10 +166,10 @@ func TestSecretFails(t *testing.T) {
 		}
 	}
 	with := func(change func(*azurekv.Options)) azurekv.Options { o := c.options(); change(&o); return o }
-	f(c.options(), "forbidden", "the vault refuses: status 403, Forbidden")
+	f(c.options(), "forbidden", "refused by the vault: status 403, Forbidden")
 	f(c.options(), "broken", "cable cut")
-	f(c.options(), "void", "gave no value")
-	f(with(func(o *azurekv.Options) { o.ClientSecret = "hunter2-wrong" }), "key", "the identity service refuses: status 401")
+	f(c.options(), "void", "returned no value")
+	f(with(func(o *azurekv.Options) { o.ClientSecret = "hunter2-wrong" }), "key", "refused by the identity service: status 401")
 	f(with(func(o *azurekv.Options) { o.TenantID = "other" }), "key", "configured to acquire tokens for tenant")
 	f(with(func(o *azurekv.Options) { o.AuthorityHost = "http://plain.example.org" }), "key", "https")
 	f(with(func(o *azurekv.Options) { o.Timeout = time.Nanosecond }), "key", "deadline exceeded")
@@ -184,7 +185,7 @@ func TestSecretFails(t *testing.T) {
 	f(with(func(o *azurekv.Options) { o.Transport = answering(http.StatusOK, "", long) }), "key", "")
 }
 
-// answering is a vault that always answers the same.
+// answering is a vault that always returns the same response.
 func answering(status int, challenge, body string) policy.Transporter {
 	return always{status, challenge, body}
 }
