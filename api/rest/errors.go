@@ -9,11 +9,11 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/ringstore/ringstore/api/ingest"
+	"github.com/ringstore/ringstore/api/internal/truncate"
 	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/memstore"
 )
@@ -56,11 +56,7 @@ const (
 
 // badRequest may quote what came in; only its beginning, should that be long.
 func badRequest(format string, args ...any) *failure {
-	const most = 500
-	text := fmt.Sprintf(format, args...)
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "..."
-	}
+	text := truncate.Text(fmt.Sprintf(format, args...), 500)
 	return &failure{status: http.StatusBadRequest, public: text}
 }
 
