@@ -62,7 +62,7 @@ func TestSettings(t *testing.T) {
 	one(second+"secret 1: 32 bytes, HS512 requires at least 64", func(i *Issuer) { i.Keys, i.Secrets, i.Algorithms = nil, []Secret{secret}, []string{"HS512"} })
 	one(second+"secret 1: not made by NewSecret", func(i *Issuer) { i.Keys, i.Secrets, i.Algorithms = nil, []Secret{{}}, []string{"HS256"} })
 	one(second+"none of the keys fits one of the algorithms", func(i *Issuer) { i.Algorithms = []string{"RS256"} })
-	one(second+"key 2: another key has its kid", func(i *Issuer) { i.Keys = []jwk.Key{key, {ID: "k", Public: publicKey(newKey("l"))}} })
+	one(second+"key 2: another key has the same kid", func(i *Issuer) { i.Keys = []jwk.Key{key, {ID: "k", Public: publicKey(newKey("l"))}} })
 	one(second+"key 1: a key of type Ed25519 is not for RS256", func(i *Issuer) { i.Keys = []jwk.Key{{Algorithm: "RS256", Public: key.Public}} })
 	one(second+"key 1: a public key of type string", func(i *Issuer) { i.Keys = []jwk.Key{{Public: "0123456789abcdef0123456789abcdef"}} })
 	one(second+"key 1: a public key of type []uint8", func(i *Issuer) { i.Keys = []jwk.Key{{Public: make([]byte, 64)}} })
@@ -114,10 +114,10 @@ func TestSecrets(t *testing.T) {
 			t.Errorf("%q: %v, want %q", secret, err, want)
 		}
 	}
-	f("0 bytes", nil)
-	f("31 bytes", []byte("0123456789abcdef0123456789abcde"))
-	f("one byte over and over", make([]byte, 64))
-	f("one byte over and over", bytes.Repeat([]byte("a"), 32))
+	f("expected at least 32 bytes, got 0", nil)
+	f("expected at least 32 bytes, got 31", []byte("0123456789abcdef0123456789abcde"))
+	f("all bytes are the same", make([]byte, 64))
+	f("all bytes are the same", bytes.Repeat([]byte("a"), 32))
 	f("at most", bytes.Repeat([]byte("ab"), 1<<20))
 
 	// It is never printed, and is not whose slice it came in.

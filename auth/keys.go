@@ -8,13 +8,13 @@ import (
 	"github.com/ringstore/ringstore/auth/jwk"
 )
 
-// ErrPublishedKey is CheckKey's word on the key pair that cc-backend and cc-metric-store print in their documentation.
-// The key is sound; a caller may warn where it refuses the others.
+// ErrPublishedKey is CheckKey's error for the key pair in the documentation of cc-backend and cc-metric-store. The key is
+// cryptographically sound, so callers may warn instead of refusing it.
 var ErrPublishedKey = jwk.ErrPublished
 
-// ParsePublicKey reads the Ed25519 public key of main.jwt-public-key in any format that jwk.Parse knows, and says
-// which it was. Keys of other types are refused by name, and no error contains any of the input. Whether the key is a
-// good one is CheckKey's to say.
+// ParsePublicKey reads the Ed25519 public key of main.jwt-public-key in any format that jwk.Parse supports, and returns
+// the format's name. Errors name unsupported key types and contain nothing of the input. Use CheckKey to refuse weak
+// keys.
 func ParsePublicKey(data []byte) (key ed25519.PublicKey, format string, err error) {
 	keys, format, err := jwk.Parse(data)
 	if errors.Is(err, jwk.ErrUnknown) {
@@ -24,11 +24,11 @@ func ParsePublicKey(data []byte) (key ed25519.PublicKey, format string, err erro
 		return nil, "", err
 	}
 	if len(keys) != 1 {
-		return nil, "", errors.New("several public keys, want one")
+		return nil, "", errors.New("expected one public key, got several")
 	}
 	key, ok := keys[0].Public.(ed25519.PublicKey)
 	if !ok {
-		return nil, "", fmt.Errorf("a public key of type %s, not Ed25519", keys[0].Kind())
+		return nil, "", fmt.Errorf("expected an Ed25519 public key, got %s", keys[0].Kind())
 	}
 	return key, format, nil
 }

@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	// maxKeys is how many keys a token is tried against that does not name its own: each costs a signature check.
+	// maxKeys is how many keys are tried for a token without a kid: each costs a signature check.
 	maxKeys = 4
-	// maxKeySet bounds an issuer's keys.
+	// maxKeySet is the maximum number of an issuer's keys.
 	maxKeySet = 64
 )
 
-// keySet is what one issuer signs with at one time. It is replaced, never changed. Public keys and secrets are lists
-// of their own, and an algorithm looks into one of them only.
+// keySet holds one issuer's current keys. It is replaced, never changed. Public keys and secrets are in separate lists,
+// and an algorithm uses only one of them.
 type keySet struct {
 	public  []jwk.Key
 	secrets []Secret
@@ -32,7 +32,7 @@ type candidate struct {
 	verify   func(t *token) bool
 }
 
-// String names the kind and the kid.
+// String returns the kind and the kid.
 func (c candidate) String() string {
 	if c.id == "" {
 		return c.kind + " without a kid"
@@ -40,7 +40,7 @@ func (c candidate) String() string {
 	return c.kind + " with the kid " + strconv.Quote(c.id)
 }
 
-// newKeySet copies and checks the keys; an error names the one that is wrong by its place.
+// newKeySet copies and checks the keys. An error names a key by its position.
 func newKeySet(public []jwk.Key, secrets []Secret) (*keySet, error) {
 	set := new(keySet)
 	for i, key := range public {
@@ -52,15 +52,15 @@ func newKeySet(public []jwk.Key, secrets []Secret) (*keySet, error) {
 		}
 		if known := set.named(key.ID); known != nil {
 			if !known.SamePublic(key) {
-				return nil, fmt.Errorf("key %d: another key has its kid", i+1)
+				return nil, fmt.Errorf("key %d: another key has the same kid", i+1)
 			}
 			if known.Algorithm != "" && key.Algorithm != "" && known.Algorithm != key.Algorithm {
-				return nil, fmt.Errorf("key %d: the same key is for another algorithm, too", i+1)
+				return nil, fmt.Errorf("key %d: the same key is listed for another algorithm", i+1)
 			}
-			known.Algorithm = cmp.Or(known.Algorithm, key.Algorithm) // the one that says more
+			known.Algorithm = cmp.Or(known.Algorithm, key.Algorithm) // keep the more specific entry
 			continue
 		}
-		if slices.ContainsFunc(set.public, key.Equal) { // twice without a name
+		if slices.ContainsFunc(set.public, key.Equal) { // listed twice without a kid
 			continue
 		}
 		if raw, ok := key.Public.(ed25519.PublicKey); ok {
@@ -73,7 +73,7 @@ func newKeySet(public []jwk.Key, secrets []Secret) (*keySet, error) {
 			return nil, fmt.Errorf("secret %d: not made by NewSecret", i+1)
 		}
 		if secret.id != "" && slices.ContainsFunc(set.secrets, func(s Secret) bool { return s.id == secret.id && !s.equal(secret) }) {
-			return nil, fmt.Errorf("secret %d: another secret has its kid", i+1)
+			return nil, fmt.Errorf("secret %d: another secret has the same kid", i+1)
 		}
 		set.secrets = append(set.secrets, secret)
 	}
@@ -81,12 +81,12 @@ func newKeySet(public []jwk.Key, secrets []Secret) (*keySet, error) {
 	case n > maxKeySet:
 		return nil, fmt.Errorf("%d keys, more than %d", n, maxKeySet)
 	case len(set.public) > 0 && len(set.secrets) > 0:
-		return nil, errors.New("both public keys and a shared secret: an issuer signs with one kind")
+		return nil, errors.New("both public keys and a shared secret: an issuer uses one kind")
 	}
-	return set, set.checkNameless()
+	return set, set.checkUnnamed()
 }
 
-// named returns the key of that kid, which is not empty.
+// named returns the key with the kid, nil if there is none or kid is empty.
 func (s *keySet) named(kid string) *jwk.Key {
 	at := slices.IndexFunc(s.public, func(k jwk.Key) bool { return kid != "" && k.ID == kid })
 	if at < 0 {
@@ -95,17 +95,17 @@ func (s *keySet) named(kid string) *jwk.Key {
 	return &s.public[at]
 }
 
-// checkNameless refuses more keys without a kid than a token is tried against: the last would never verify anything.
-func (s *keySet) checkNameless() error {
-	nameless := make(map[string]int)
+// checkUnnamed refuses more keys without a kid than are tried for a token: the last would never verify anything.
+func (s *keySet) checkUnnamed() error {
+	unnamed := make(map[string]int)
 	for _, key := range s.public {
 		if key.ID == "" {
 			for _, alg := range key.Algorithms() {
-				nameless[alg]++
+				unnamed[alg]++
 			}
 		}
 	}
-	for alg, n := range nameless {
+	for alg, n := range unnamed {
 		if n > maxKeys {
 			return fmt.Errorf("%d keys without a kid for %s, more than %d", n, alg, maxKeys)
 		}
@@ -119,7 +119,7 @@ func (s *keySet) equal(other *keySet) bool {
 	return slices.EqualFunc(s.public, other.public, jwk.Key.Equal) && slices.EqualFunc(s.secrets, other.secrets, Secret.equal)
 }
 
-// fits reports whether any key is for the algorithm.
+// fits reports whether any key supports the algorithm.
 func (s *keySet) fits(alg string) bool {
 	if need := algorithms[alg].minSecret; need > 0 {
 		return slices.ContainsFunc(s.secrets, func(secret Secret) bool { return len(secret.bytes) >= need })
@@ -127,8 +127,8 @@ func (s *keySet) fits(alg string) bool {
 	return slices.ContainsFunc(s.public, func(key jwk.Key) bool { return slices.Contains(key.Algorithms(), alg) })
 }
 
-// candidates lists the keys to try, four at most. A token that names its key is tried against that one alone, and
-// where there is none of that name, against keys that have no name. named says that the kid was found.
+// candidates lists the keys to try, at most maxKeys. If a key has the token's kid, it is the only one, and named is
+// true; otherwise keys without a kid are tried.
 func (s *keySet) candidates(t *token) (found []candidate, named bool) {
 	var all []candidate
 	if alg := algorithms[t.alg]; alg.minSecret > 0 {
@@ -167,7 +167,7 @@ func (s *keySet) fittingKeys(name string, alg algorithm) (list []candidate) {
 	return list
 }
 
-// plausible reports whether the signature has the key's length, which is cheaper to see than that it is wrong.
+// plausible reports whether the signature's length fits the key, which is cheaper than checking the signature.
 func plausible(alg algorithm, key jwk.Key, signature []byte) bool {
 	switch public := key.Public.(type) {
 	case ed25519.PublicKey:

@@ -84,8 +84,8 @@ func TestOneKeyFromSeveralSources(t *testing.T) {
 	f("k:", jwk.Key{ID: "k", Public: public}, jwk.Key{ID: "k", Public: public})
 	f("k:RS256", jwk.Key{ID: "k", Public: public}, jwk.Key{ID: "k", Algorithm: "RS256", Public: public})
 	f(":", jwk.Key{Public: public}, jwk.Key{Public: public})
-	f("key 2: the same key is for another algorithm, too", jwk.Key{ID: "k", Algorithm: "RS256", Public: public}, jwk.Key{ID: "k", Algorithm: "PS256", Public: public})
-	f("key 2: another key has its kid", jwk.Key{ID: "k", Public: public}, jwk.Key{ID: "k", Public: mallory().Public()})
+	f("key 2: the same key is listed for another algorithm", jwk.Key{ID: "k", Algorithm: "RS256", Public: public}, jwk.Key{ID: "k", Algorithm: "PS256", Public: public})
+	f("key 2: another key has the same kid", jwk.Key{ID: "k", Public: public}, jwk.Key{ID: "k", Public: mallory().Public()})
 }
 
 // How many signatures one forged token makes us check.
@@ -139,7 +139,7 @@ func TestReplacingKeys(t *testing.T) {
 	// A bad set changes nothing.
 	set(`issuer "op": no keys`)
 	set("key 2: weak Ed25519 key", jwk.Key{ID: "9", Public: k[2].Public()}, jwk.Key{ID: "8", Public: publicKey(make([]byte, 64))})
-	set("another key has its kid", jwk.Key{ID: "1", Public: k[2].Public()}, trusted(k[0])[0])
+	set("another key has the same kid", jwk.Key{ID: "1", Public: k[2].Public()}, trusted(k[0])[0])
 	show(k[0], "")
 	// A withdrawn key's tokens are refused at once, cached as they are.
 	set("<nil>", trusted(k[1])...)

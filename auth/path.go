@@ -2,10 +2,9 @@ package auth
 
 import "strings"
 
-// lookup finds a claim by its configured name: the member of exactly that name, be there dots in it or not (Auth0 names
-// claims by URLs); else what precedes a dot names an object and the rest is looked up in there. Of several dots the
-// last counts for which there is a member, and there is no second try: where that member is no object, the claims
-// are bad.
+// lookup finds a claim by its configured name. The member of exactly that name comes first, with or without dots (Auth0
+// names claims by URLs). Otherwise the part before a dot names an object, in which the rest is looked up. Of several
+// dots, the last one with such a member counts; if that member is not an object, the claims are refused.
 func lookup(object map[string]any, name string) (value any, found bool, err error) {
 	for {
 		if value, found = object[name]; found {
@@ -28,7 +27,7 @@ func lookup(object map[string]any, name string) (value any, found bool, err erro
 	}
 }
 
-// lookupString is lookup for a claim that must be a string, "" where there is none.
+// lookupString is lookup for a string; an absent claim is "".
 func lookupString(claims map[string]any, name string) (string, bool, error) {
 	value, found, err := lookup(claims, name)
 	if err != nil || !found {
@@ -41,7 +40,7 @@ func lookupString(claims map[string]any, name string) (string, bool, error) {
 	return s, true, nil
 }
 
-// lookupName is lookupString for what stands for somebody.
+// lookupName is lookupString for a name, as isName defines it.
 func lookupName(claims map[string]any, name string) (string, bool, error) {
 	s, found, err := lookupString(claims, name)
 	if found && !IsName(s) {

@@ -2,10 +2,10 @@ package auth
 
 import "slices"
 
-// Action is something that a door can be asked for. The zero Action is none and is denied to everyone.
+// Action is an operation that needs permission. The zero Action is invalid and is denied to everyone.
 type Action uint8
 
-// What there is to ask for.
+// The actions.
 const (
 	Query Action = iota + 1
 	Healthcheck
@@ -15,7 +15,7 @@ const (
 	Status
 	Snapshot
 	Profile // pprof
-	Metrics // our own, for Prometheus
+	Metrics // of the service itself, for Prometheus
 	OpenAPI
 	Whoami
 	OwnJobs
@@ -26,7 +26,7 @@ var actionNames = [...]string{
 	Snapshot: "snapshot", Profile: "profile", Metrics: "metrics", OpenAPI: "openapi", Whoami: "whoami", OwnJobs: "own_jobs",
 }
 
-// String returns the action's name as the audit writes it, or "" for what is not an action.
+// String returns the action's name as the audit writes it, "" for an invalid action.
 func (a Action) String() string {
 	if int(a) >= len(actionNames) {
 		return ""
@@ -34,17 +34,17 @@ func (a Action) String() string {
 	return actionNames[a]
 }
 
-// grant is a cell of the role table; the wider one is the greater.
+// grant is a cell of the role table. Grants are ordered: a wider one is greater.
 type grant uint8
 
 const (
 	no   grant = iota
-	jobs       // what the principal's own jobs, and a manager's projects' jobs, ran on
+	jobs       // only the hosts and times of own jobs, for managers also of their projects' jobs
 	yes
 )
 
-// table is the role table. Its first columns stand in the order of the roles' bits; the last is for every token,
-// be it without any role.
+// table is the role table. Its first columns are in the order of the role bits; the last one applies to every token, also
+// without roles.
 var table = [...][len(roleNames) + 1]grant{
 	//            admin, api, support, manager, user, none
 	Query:       {yes, yes, yes, jobs, jobs, no},
@@ -61,26 +61,26 @@ var table = [...][len(roleNames) + 1]grant{
 	OwnJobs:     {yes, yes, yes, yes, yes, yes},
 }
 
-// Policy decides what a principal may do; nothing else in the program does. The zero Policy is the strict one.
+// Policy decides what a principal may do. No other code makes that decision. The zero Policy is the strictest.
 type Policy struct {
 	// UsersReadAll lets users and managers query everything.
 	UsersReadAll bool
-	// JobSource says that somebody knows which jobs are whose: users and managers may query, and see what Sight tells.
-	// Without, their queries are denied, unless their token lists resources.
+	// JobSource says that a job source is configured, so users and managers may query within the limits of Sight.
+	// Without one, their queries are denied, unless their token lists resources.
 	JobSource bool
 }
 
-// Sight is how much of a cluster somebody's queries see.
+// Sight is how much of a cluster's data a principal's queries return.
 type Sight uint8
 
-// From nothing, as if nothing were there, over the nodes and times of jobs to everything.
+// The sights, from least to most.
 const (
-	SeesNothing Sight = iota
-	SeesJobs
+	SeesNothing Sight = iota // as if the cluster did not exist
+	SeesJobs                 // the hosts and times of the principal's jobs
 	SeesAll
 )
 
-// String returns the sight as answers write it.
+// String returns the sight as API responses write it.
 func (s Sight) String() string {
 	switch s {
 	case SeesAll:
@@ -92,7 +92,7 @@ func (s Sight) String() string {
 	}
 }
 
-// Sight returns how much of a cluster p's queries see.
+// Sight returns how much of a cluster's data p's queries return.
 func (policy Policy) Sight(p *Principal, cluster string) Sight {
 	switch {
 	case policy.DecideOn(p, Query, cluster) != nil:
@@ -104,10 +104,10 @@ func (policy Policy) Sight(p *Principal, cluster string) Sight {
 	}
 }
 
-// Sights returns how much p's queries see of the clusters that p is told of by name, where that differs, and of all
-// others.
+// Sights returns p's sight of all clusters: others is the general one, and named holds the clusters of p's restrictions
+// whose sight differs from it.
 func (policy Policy) Sights(p *Principal) (named map[string]Sight, others Sight) {
-	others = policy.Sight(p, "") // which no cluster is called
+	others = policy.Sight(p, "") // no cluster has an empty name
 	named = make(map[string]Sight)
 	if p == nil {
 		return named, others
@@ -120,23 +120,23 @@ func (policy Policy) Sights(p *Principal) (named map[string]Sight, others Sight)
 	return named, others
 }
 
-// scope is what of the store an action shows or touches.
+// scope is the part of the store that an action reads or changes.
 type scope uint8
 
 const (
-	oneCluster  scope = iota // what it is asked for: a role counts where it holds
-	wholeStore               // every cluster at once: a role counts if it holds everywhere
-	noneOfStore              // nothing: a role counts wherever it holds
+	oneCluster  scope = iota // a role counts on the clusters where it holds
+	wholeStore               // a role counts only if it holds on every cluster
+	noneOfStore              // a role counts wherever it holds
 )
 
-// scopes of the actions; those not listed are about one cluster.
+// scopes of the actions; the default is oneCluster.
 var scopes = [...]scope{
 	Debug: wholeStore, Status: wholeStore, Snapshot: wholeStore, Profile: wholeStore, Metrics: wholeStore,
 	OpenAPI: noneOfStore, Whoami: noneOfStore, OwnJobs: oneCluster,
 }
 
-// Decide returns nil when p may do a, on some cluster at least, and a *Denied otherwise. A nil principal may do nothing.
-// Where an action is about one cluster, DecideOn must be asked as well.
+// Decide returns nil if p may do a on at least one cluster, and a *Denied otherwise. A nil principal may do nothing. For
+// an action that concerns one cluster, callers must also call DecideOn.
 func (policy Policy) Decide(p *Principal, a Action) error {
 	if p == nil || int(a) >= len(scopes) {
 		return &Denied{Action: a, Code: InsufficientRole}
@@ -151,8 +151,8 @@ func (policy Policy) Decide(p *Principal, a Action) error {
 	}
 }
 
-// DecideOn returns nil when p may do a on the cluster, and a *Denied otherwise: OtherCluster, when it may elsewhere. A
-// door answers a query with that as if nothing were there, and refuses a line.
+// DecideOn returns nil if p may do a on the cluster, and a *Denied otherwise, with OtherCluster if p may do it elsewhere.
+// On OtherCluster, APIs answer a query as if the cluster had no data, and refuse a line.
 func (policy Policy) DecideOn(p *Principal, a Action, cluster string) error {
 	if err := policy.Decide(p, a); err != nil || scopes[a] != oneCluster {
 		return err
@@ -160,7 +160,7 @@ func (policy Policy) DecideOn(p *Principal, a Action, cluster string) error {
 	return policy.decide(p, a, p.RolesOn(cluster))
 }
 
-// Clusters returns where p may do a: everywhere, for an action that is about no cluster.
+// Clusters returns the clusters on which p may do a: all, for an action that concerns no single cluster.
 func (policy Policy) Clusters(p *Principal, a Action) ClusterSet {
 	switch {
 	case policy.Decide(p, a) != nil:
@@ -173,7 +173,7 @@ func (policy Policy) Clusters(p *Principal, a Action) ClusterSet {
 	})}
 }
 
-// named lists the clusters that p is told of by name, sorted.
+// named lists the clusters that p's restrictions name, sorted.
 func (p *Principal) named() []string {
 	named := slices.Clone(p.Clusters)
 	for _, l := range p.Limited {
@@ -189,7 +189,7 @@ type ClusterSet struct {
 	names []string // sorted
 }
 
-// All reports whether every cluster is in the set, those not yet known too.
+// All reports whether every cluster is in the set, including future ones.
 func (s ClusterSet) All() bool { return s.all }
 
 // Has reports whether the cluster is in the set.
@@ -201,10 +201,10 @@ func (s ClusterSet) Has(cluster string) bool {
 	return found
 }
 
-// Names lists a set that is not of all clusters, sorted. The caller must not change it.
+// Names lists the clusters, sorted; it is empty if All. The caller must not change the list.
 func (s ClusterSet) Names() []string { return s.names }
 
-// decide goes by those of p's roles that count for the question.
+// decide decides by roles, those of p's roles that count in this case.
 func (policy Policy) decide(p *Principal, a Action, roles Roles) error {
 	switch g := widest(p.Roles, roles, a); {
 	case g == yes, g == jobs && (policy.UsersReadAll || policy.JobSource || len(p.Resources) > 0):
@@ -218,9 +218,9 @@ func (policy Policy) decide(p *Principal, a Action, roles Roles) error {
 	}
 }
 
-// widest is the union of what the roles grant to somebody who has all of them, on some cluster or other. For a query
-// api counts only as the sole role (cc-backend's rule): next to a user's or manager's role it must not widen what that
-// person sees, next to admin or support it need not.
+// widest returns the widest grant of roles to a principal whose roles on any cluster are all. For a query, api counts
+// only as the sole role (cc-backend's rule): it must not widen what a user or manager sees, and admin and support see
+// everything anyway.
 func widest(all, roles Roles, a Action) grant {
 	if int(a) >= len(table) {
 		return no

@@ -1,8 +1,8 @@
-// Package auth says who is knocking and what they may do: it turns a token that somebody else issued into a
-// Principal, decides by one role table what a principal may do, and keeps the audit of those who were turned away.
+// Package auth authenticates and authorizes: it verifies tokens that others issued and maps them to a Principal, decides
+// by one role table what a principal may do, and writes the audit of refused requests.
 //
-// It only verifies; nothing here can sign. It knows no HTTP and no NATS (the doors hand it strings), no
-// configuration file (cmd hands it keys and durations), and logs nothing but through an injected *slog.Logger.
+// Nothing in it can sign. It does not depend on HTTP, NATS or the configuration file: the transports pass strings, cmd
+// passes keys and durations. It logs only through an injected *slog.Logger.
 package auth
 
 import (
@@ -12,24 +12,24 @@ import (
 	"time"
 )
 
-// An Authenticator turns a token into a Principal. Whatever is wrong with the token is a *Refusal; any other error
-// is a fault on our side and tells nothing about the token. Implementations are safe for concurrent use.
+// An Authenticator verifies a token and returns its Principal. The error is a *Refusal if the token is not acceptable;
+// any other error is ours and says nothing about the token. Implementations are safe for concurrent use.
 type Authenticator interface {
 	Authenticate(ctx context.Context, token string) (*Principal, error)
 }
 
-// A Principal is who a verified token speaks for. It is shared between requests: nobody may change it.
+// A Principal is the person or service that a verified token identifies. Requests share it: it must not be changed.
 type Principal struct {
-	Issuer    string       // the issuer's configured name, not what the token calls it
-	Subject   string       // who, unique within the issuer; never empty, printable, at most 256 bytes
-	JobUser   string       // the cluster user whose jobs are this principal's own; empty: owns none
+	Issuer    string       // the issuer's configured name, not the token's iss
+	Subject   string       // unique within the issuer; never empty, printable, at most 256 bytes
+	JobUser   string       // the cluster user whose jobs are this principal's own; empty: none
 	Roles     Roles        // may be empty
 	Projects  []string     // the projects whose jobs a manager may see
 	Clusters  []string     // the clusters that the principal is restricted to; nil: no restriction
-	Limited   []MappedRole // those of its roles that hold on some clusters only, each once
-	Resources []Resource   // what else the principal may query, as the token says
-	TokenID   string       // the token's jti; empty when it has none
-	Expires   time.Time    // the token's exp, without leeway; zero when it never expires
+	Limited   []MappedRole // roles that hold on some clusters only, each once
+	Resources []Resource   // hosts and times that the token also permits to query
+	TokenID   string       // the token's jti; empty if it has none
+	Expires   time.Time    // the token's exp, without leeway; zero if it never expires
 }
 
 // RolesOn returns the roles that hold on a cluster.
@@ -46,7 +46,7 @@ func (p *Principal) RolesOn(cluster string) Roles {
 	return roles
 }
 
-// rolesAnywhere returns the roles that hold on one cluster at least.
+// rolesAnywhere returns the roles that hold on at least one cluster.
 func (p *Principal) rolesAnywhere() Roles {
 	if p.Clusters != nil && len(p.Clusters) == 0 {
 		return 0
@@ -60,7 +60,7 @@ func (p *Principal) rolesAnywhere() Roles {
 	return roles
 }
 
-// rolesEverywhere returns the roles that hold on every cluster there is or will be.
+// rolesEverywhere returns the roles that hold on every cluster, including future ones.
 func (p *Principal) rolesEverywhere() Roles {
 	if p.Clusters != nil {
 		return 0
@@ -87,8 +87,8 @@ const (
 // roleNames holds the name of 1<<i at i.
 var roleNames = [...]string{"admin", "api", "support", "manager", "user"}
 
-// ParseRole returns the role of exactly that name; case matters. Issuers have roles of their own, so a name that
-// is none of ours is not an error but false.
+// ParseRole returns the role with exactly that name; case matters. It returns false, not an error, for other names:
+// issuers also have roles that mean nothing here.
 func ParseRole(name string) (Roles, bool) {
 	for i, n := range roleNames {
 		if n == name {
@@ -98,7 +98,7 @@ func ParseRole(name string) (Roles, bool) {
 	return 0, false
 }
 
-// Has reports whether every role of want is in r.
+// Has reports whether r contains every role of want.
 func (r Roles) Has(want Roles) bool { return r&want == want }
 
 // Names lists the roles in r by name; it is empty but not nil for the empty set.

@@ -2,11 +2,11 @@ package auth
 
 import "time"
 
-// Reason is a short, stable code for why somebody was turned away, for the audit and for metrics. The constants
-// below are all there are.
+// Reason is a short, stable code for why a request was refused, for the audit and for metrics. The constants below are
+// the complete list.
 type Reason string
 
-// Why a token, or a request's way of carrying one, is refused.
+// Reasons to refuse a token, or the way in which a request carries one.
 const (
 	Missing           Reason = "missing"
 	UnsupportedScheme Reason = "unsupported_scheme"
@@ -23,30 +23,30 @@ const (
 	BadSignature      Reason = "bad_signature"
 	UnknownIssuer     Reason = "unknown_issuer"
 	UnknownKey        Reason = "unknown_key"
-	WrongType         Reason = "wrong_type"     // another kind of token than an access token
+	WrongType         Reason = "wrong_type"     // not an access token
 	WrongAudience     Reason = "wrong_audience" // for another service
-	WrongParty        Reason = "wrong_party"    // given to a client that is not listed
+	WrongParty        Reason = "wrong_party"    // issued to a client that is not listed
 	WrongTenant       Reason = "wrong_tenant"   // the tid contradicts the issuer
 	WrongClaim        Reason = "wrong_claim"    // a required claim is absent or has another value
 	TooLongLived      Reason = "too_long_lived"
 	Revoked           Reason = "revoked"
 )
 
-// Why a principal is denied an action.
+// Reasons to deny a principal an action.
 const (
 	InsufficientRole Reason = "insufficient_role"
 	NoJobSource      Reason = "no_job_source"
 	OtherCluster     Reason = "other_cluster" // the role holds on other clusters
 )
 
-// A Refusal is the error for a token that was not accepted: we do not know who is asking (HTTP 401).
+// A Refusal is the error for a token that is not accepted (HTTP 401).
 type Refusal struct {
 	Code Reason
-	// Detail says more, in words fixed in this package: nothing of the token gets into it.
+	// Detail explains the code, in fixed words and names from the configuration. It contains nothing of the token.
 	Detail string
 }
 
-// Error names the code and the detail. It is safe to log, and too talkative for a client.
+// Error returns the code and the detail. It is safe to log, but reveals too much to a client.
 func (r *Refusal) Error() string {
 	if r.Detail == "" {
 		return "token refused: " + string(r.Code)
@@ -54,39 +54,39 @@ func (r *Refusal) Error() string {
 	return "token refused: " + string(r.Code) + ": " + r.Detail
 }
 
-// Public is what a client may be told: the same words whatever was wrong.
+// Public returns the message for clients, the same for every code.
 func (*Refusal) Public() string { return "a valid bearer token is required" }
 
-// Denied is the error for a good token whose principal may not do what it asked for (HTTP 403).
+// Denied is the error for a valid token whose principal may not do the action (HTTP 403).
 type Denied struct {
 	Action Action
 	Code   Reason
 }
 
-// Error names the action and the code; it is safe to log.
+// Error returns the action and the code. It is safe to log.
 func (d *Denied) Error() string { return d.Action.String() + " denied: " + string(d.Code) }
 
-// Public is what a client may be told: the same words whatever was asked for.
+// Public returns the message for clients, the same for every action.
 func (*Denied) Public() string { return "the token's roles do not permit this" }
 
-// Why nothing can be said of a token at the moment.
+// Reasons why a token cannot be verified at the moment.
 const (
-	Busy       Reason = "busy"            // too many tokens to verify at once
+	Busy       Reason = "busy"            // too many tokens are being verified
 	NoKeys     Reason = "no_keys"         // the issuer's keys have not been fetched yet
-	Refreshing Reason = "refreshing_keys" // the token's key is being looked for
+	Refreshing Reason = "refreshing_keys" // the issuer's keys are being fetched, the token's may be among them
 )
 
-// Overloaded is the error for a token that was not looked into: it may be good, and the client should come again
-// (HTTP 503 with Retry-After).
+// Overloaded is the error for a token that was not verified. It may be valid, and the client should retry (HTTP 503 with
+// Retry-After).
 type Overloaded struct {
 	Code       Reason
 	RetryAfter time.Duration
 }
 
-// Error names the code; it is safe to log.
+// Error returns the code. It is safe to log.
 func (o *Overloaded) Error() string { return "token not verified: " + string(o.Code) }
 
-// Public is what a client may be told.
+// Public returns the message for clients.
 func (*Overloaded) Public() string { return "tokens cannot be verified at the moment" }
 
 func refuse(code Reason, detail string) error { return &Refusal{Code: code, Detail: detail} }

@@ -5,21 +5,21 @@ import (
 	"math"
 )
 
-// Resource is what a token lets its principal query: some hosts of a cluster for some time.
+// Resource is a set of hosts of one cluster, and the time range in which a token's principal may query them.
 type Resource struct {
 	Cluster  string
 	Hosts    []string
 	From, To int64 // Unix seconds, [From, To)
 }
 
-// maxResources and maxResourceHosts bound a resources claim, maxResourceHosts all of its resources together.
+// maxResources and maxResourceHosts limit a resources claim; the hosts of all its resources count together.
 const maxResources, maxResourceHosts = 256, 4096
 
-// resources reads the resources claim, if the issuer's tokens may have one:
+// resources reads the resources claim, if one is configured:
 //
 //	[{"cluster": "emmy", "hosts": ["e0101"], "from": 1795200000, "to": 1795286400}]
 //
-// A claim that is there must be well-formed: nobody is to guess what an issuer meant to grant.
+// A malformed claim is refused as a whole: we do not guess what the issuer meant to grant.
 func (i *issuer) resources(claims map[string]any) ([]Resource, error) {
 	if i.ResourcesClaim == "" {
 		return nil, nil
@@ -30,14 +30,14 @@ func (i *issuer) resources(claims map[string]any) ([]Resource, error) {
 	}
 	list, ok := value.([]any)
 	if !ok || len(list) > maxResources {
-		return nil, refuse(BadClaims, i.ResourcesClaim+" is not an array, or a long one")
+		return nil, refuse(BadClaims, i.ResourcesClaim+" is not an array, or too long")
 	}
 	hosts := 0
 	var all []Resource
 	for _, item := range list {
 		r, ok := readResource(item)
 		if hosts += len(r.Hosts); !ok || hosts > maxResourceHosts {
-			return nil, refuse(BadClaims, i.ResourcesClaim+" has an item that is none, or too many hosts")
+			return nil, refuse(BadClaims, i.ResourcesClaim+" has an invalid item or too many hosts")
 		}
 		all = append(all, r)
 	}

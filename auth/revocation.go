@@ -12,16 +12,16 @@ import (
 	"github.com/ringstore/ringstore/auth/internal/object"
 )
 
-// MaxRevocations is the longest file of revocations, in bytes: some 100,000 tokens by their hash.
+// MaxRevocations is the maximum size of a revocations file in bytes, enough for some 100,000 hashes of tokens.
 const MaxRevocations = 8 << 20
 
 const maxRevocationItems = 1 << 18
 
-// Revocations are tokens that are refused though their issuers would have them accepted. They do not change.
+// Revocations lists tokens to refuse although they are otherwise valid. It is immutable.
 type Revocations struct {
-	ids      map[string]struct{}
+	ids      map[string]struct{} // jti
 	hashes   map[digest]struct{}
-	subjects map[issuerSubject]time.Time // issued before that; the zero time: whenever
+	subjects map[issuerSubject]time.Time // tokens issued before then are revoked; all, for the zero time
 }
 
 type issuerSubject struct{ issuer, subject string }
@@ -31,9 +31,9 @@ type issuerSubject struct{ issuer, subject string }
 //	{"tokens": ["<jti>", "<SHA-256 of a token in hexadecimal>"],
 //	 "subjects": [{"issuer": "<name or iss>", "sub": "<sub or subject>", "not-before": <time>}]}
 //
-// A subject's tokens with an iat before not-before are revoked, and those without iat; a time is a NumericDate or a
-// string as in RFC 3339. Without not-before all are. Every member but that one and the two lists must be there, others
-// must not, and an error names the item. Memory is bounded by the file's 8 MiB.
+// A subject's tokens with an iat before not-before are revoked, and those without iat; a time is a NumericDate or an RFC
+// 3339 string. Without not-before, all of the subject's tokens are. The two lists and not-before are optional, unknown
+// members are errors, and an error names the item. Memory is bounded by the file's 8 MiB.
 func ParseRevocations(data []byte) (*Revocations, error) {
 	if len(data) > MaxRevocations {
 		return nil, fmt.Errorf("longer than %d bytes", MaxRevocations)
@@ -70,17 +70,17 @@ func ParseRevocations(data []byte) (*Revocations, error) {
 func checkMembers(members map[string]any, known ...string) error {
 	for name := range members {
 		if !slices.Contains(known, name) {
-			return fmt.Errorf("%q: not a member that is known here", name)
+			return fmt.Errorf("%q: unknown member", name)
 		}
 	}
 	return nil
 }
 
-// addToken takes 64 hexadecimal digits for a jti too, which they may be.
+// addToken adds 64 hexadecimal digits both as a hash and as a jti: they may be either.
 func (r *Revocations) addToken(item any) error {
 	s, ok := item.(string)
 	if !ok || !IsName(s) {
-		return errors.New(": neither a jti nor a SHA-256 in hexadecimal")
+		return errors.New(": expected a jti or a SHA-256 in hexadecimal")
 	}
 	r.ids[s] = struct{}{}
 	var hash digest
@@ -100,21 +100,21 @@ func (r *Revocations) addSubject(item any) error {
 	if err := checkMembers(members, "issuer", "sub", "not-before"); err != nil {
 		return fmt.Errorf(": %w", err)
 	}
-	var who issuerSubject
-	if who.issuer, ok = members["issuer"].(string); !ok || !IsName(who.issuer) {
+	var revoked issuerSubject
+	if revoked.issuer, ok = members["issuer"].(string); !ok || !IsName(revoked.issuer) {
 		return errors.New(".issuer: not a name")
 	}
-	if who.subject, ok = members["sub"].(string); !ok || !IsName(who.subject) {
+	if revoked.subject, ok = members["sub"].(string); !ok || !IsName(revoked.subject) {
 		return errors.New(".sub: not a name")
 	}
 	notBefore, err := readNotBefore(members)
 	if err != nil {
 		return err
 	}
-	if other, twice := r.subjects[who]; twice && (other.IsZero() || !notBefore.IsZero() && notBefore.Before(other)) {
+	if other, exists := r.subjects[revoked]; exists && (other.IsZero() || !notBefore.IsZero() && notBefore.Before(other)) {
 		notBefore = other
 	}
-	r.subjects[who] = notBefore
+	r.subjects[revoked] = notBefore
 	return nil
 }
 
@@ -123,28 +123,28 @@ func readNotBefore(members map[string]any) (time.Time, error) {
 	if text, ok := members[member].(string); ok {
 		t, err := time.Parse(time.RFC3339, text)
 		if err != nil || t.Unix() <= 0 {
-			return time.Time{}, errors.New("." + member + ": not a time as 2006-01-02T15:04:05Z")
+			return time.Time{}, errors.New("." + member + ": expected a time like 2006-01-02T15:04:05Z")
 		}
 		return t, nil
 	}
 	t, err := readDate(members, member)
 	if err != nil || !t.IsZero() && t.Unix() <= 0 {
-		return time.Time{}, errors.New("." + member + ": neither seconds since 1970 nor a time as 2006-01-02T15:04:05Z")
+		return time.Time{}, errors.New("." + member + ": expected seconds since 1970 or a time like 2006-01-02T15:04:05Z")
 	}
 	return t, nil
 }
 
-// checkIssuers refuses a subject of an issuer that is not known: it would be revoked by nobody.
+// checkIssuers refuses subjects of unknown issuers, which would revoke nothing.
 func (r *Revocations) checkIssuers(known func(issuer string) bool) error {
-	for who := range r.subjects {
-		if !known(who.issuer) {
-			return fmt.Errorf("subjects: %q is the name or iss of no issuer", who.issuer)
+	for subject := range r.subjects {
+		if !known(subject.issuer) {
+			return fmt.Errorf("subjects: no issuer has the name or iss %q", subject.issuer)
 		}
 	}
 	return nil
 }
 
-// revoked reports whether the token is among them.
+// revoked reports whether the token is revoked. A nil r revokes nothing.
 func (r *Revocations) revoked(t *token, i *issuer, p *Principal, issued time.Time) bool {
 	if r == nil {
 		return false
@@ -178,15 +178,15 @@ func (r *Revocations) subjectRevoked(i *issuer, claims map[string]any, p *Princi
 	for _, name := range [...]string{i.Name, i.Issuer.Issuer} {
 		for _, subject := range [...]string{p.Subject, sub} {
 			if notBefore, ok := r.subjects[issuerSubject{name, subject}]; ok && (notBefore.IsZero() || issued.Before(notBefore)) {
-				return true // an issued time that is absent is before all others
+				return true // an absent issued time is before all others
 			}
 		}
 	}
 	return false
 }
 
-// twin returns the other spelling of a token that is signed with ECDSA. With (r, s) also (r, n-s) verifies, so whoever
-// holds a token can make this of it, which has another hash.
+// twin returns the other valid form of a token that is signed with ECDSA. If (r, s) verifies, so does (r, n-s), so anyone
+// who holds a token can make a second one from it, with another hash.
 func (t *token) twin() (string, bool) {
 	curve := algorithms[t.alg].curve
 	if curve == nil || len(t.signature) != 2*((curve.Params().BitSize+7)/8) {

@@ -8,29 +8,29 @@ import (
 	"log/slog"
 )
 
-// minSecret is the least length of a shared secret, in bytes.
+// minSecret is the minimum length of a shared secret, in bytes.
 const minSecret = 32
 
-// publishedSecret is the signing key that DataHub's documentation and Compose files print.
+// publishedSecret is the signing key in DataHub's documentation and Compose files.
 const publishedSecret = "WnEdIeTG/VVCLQqGwC/BAkqyY0k+H8NEAtWGejrBI94="
 
-// A Secret is shared with an issuer that signs with HMAC: who can verify its tokens can also make them. It is a type
-// of its own so that no public key can stand in its place. It prints as nothing but its name.
+// A Secret is shared with an issuer that signs with HMAC: whoever can verify its tokens can also make them. The separate
+// type ensures that a public key is never used as a secret. Formatting it never reveals the bytes.
 type Secret struct {
 	id    string
 	bytes []byte
 }
 
-// NewSecret takes the bytes as they are, at least 32 of them and not all the same. id is the kid of its tokens; empty
-// if they name none. The bytes are copied, and no error contains them.
+// NewSecret returns a Secret of at least 32 bytes that are not all the same. id is the kid of its tokens, empty if they
+// have none. The bytes are copied, and no error contains them.
 func NewSecret(id string, secret []byte) (Secret, error) {
 	switch {
 	case len(secret) < minSecret:
-		return Secret{}, fmt.Errorf("a shared secret of %d bytes, want at least %d", len(secret), minSecret)
+		return Secret{}, fmt.Errorf("shared secret: expected at least %[2]d bytes, got %[1]d", len(secret), minSecret)
 	case len(secret) > maxToken:
-		return Secret{}, fmt.Errorf("a shared secret of %d bytes, want at most %d", len(secret), maxToken)
+		return Secret{}, fmt.Errorf("shared secret: expected at most %[2]d bytes, got %[1]d", len(secret), maxToken)
 	case bytes.Count(secret, secret[:1]) == len(secret):
-		return Secret{}, errors.New("a shared secret that is one byte over and over")
+		return Secret{}, errors.New("shared secret: all bytes are the same")
 	}
 	return Secret{id, bytes.Clone(secret)}, nil
 }

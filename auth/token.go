@@ -7,20 +7,20 @@ import (
 	"github.com/ringstore/ringstore/auth/internal/object"
 )
 
-// maxToken is the longest token looked at, in bytes. Keycloak's with many groups reach a few KiB.
+// maxToken is the maximum length of a token, in bytes. Keycloak's tokens with many groups reach a few KiB.
 const maxToken = 16 << 10
 
-// maxValues bounds what decoding costs before anybody has vouched for the token: not much more than a signature.
+// maxValues limits the cost of decoding a token whose signature has not been checked to a few signature checks.
 const maxValues = 1024
 
-// A token is a JWT in the compact serialization (RFC 7515 section 7.1), taken apart and well formed, and not yet
-// verified: nothing in it may be believed.
+// A token is a decoded JWT in the compact serialization (RFC 7515 section 7.1). It is well-formed but not verified:
+// nothing in it can be trusted.
 //
-// It is read here once and strictly, because golang-jwt's parser passes over line breaks inside the token, duplicate
-// members and crit, and because all of this must cost less than the signature check that it comes before.
+// It is parsed here, strictly and once, because golang-jwt's parser ignores line breaks inside the token, duplicate
+// members and crit, and because parsing must cost less than the signature check that follows.
 type token struct {
-	raw       string // as it came
-	signed    string // what the signature covers: header and payload as they came, with the dot between them
+	raw       string // as received
+	signed    string // the part that the signature covers: header and payload as received, with the dot between them
 	alg       string
 	kid       string
 	hasKID    bool
@@ -37,7 +37,7 @@ func readToken(s string) (*token, error) {
 	return t, err
 }
 
-// readJWS reads all but the payload, which may be anything to it.
+// readJWS decodes everything but the payload's content.
 func readJWS(s string) (t *token, payload []byte, err error) {
 	if s == "" {
 		return nil, nil, refuse(Missing, "")
@@ -71,16 +71,15 @@ func readJWS(s string) (t *token, payload []byte, err error) {
 	return t, payload, nil
 }
 
-// compact reports whether s is three parts joined by dots, on one line: the decoder, which refuses all else that is not
-// base64url, would skip line breaks. An encrypted token (JWE) has four dots.
+// compact reports whether s is three parts joined by dots, without line breaks: the base64url decoder would skip those,
+// and refuses all other foreign characters. An encrypted token (JWE) has four dots.
 func compact(s string) bool {
 	return strings.Count(s, ".") == 2 && strings.IndexByte(s, '\n') < 0 && strings.IndexByte(s, '\r') < 0
 }
 
-// readHeader takes alg and kid, which are only ever compared with what is configured. jku, jwk, x5u and x5c are not
-// looked at.
+// readHeader reads alg and kid, which are only compared with the configuration. jku, jwk, x5u and x5c are ignored.
 func (t *token) readHeader(header map[string]any) error {
-	// RFC 7515 section 4.1.11: what is listed as critical must be understood, and nothing is. RFC 7797 section 7
+	// RFC 7515 section 4.1.11: extensions listed as critical must be supported, and we support none. RFC 7797 section 7
 	// forbids b64 in a JWT's header.
 	for _, name := range []string{"crit", "b64"} {
 		if _, ok := header[name]; ok {
@@ -115,8 +114,8 @@ func (t *token) readHeader(header map[string]any) error {
 	return nil
 }
 
-// isTokenType reports whether a header's typ may be an access token's: "JWT" (RFC 7519 section 5.1) or "at+jwt" (RFC
-// 9068 section 2.1). Other explicit types are of tokens for other purposes (RFC 8725 section 3.11).
+// isTokenType reports whether a header's typ is possible for an access token: "JWT" (RFC 7519 section 5.1) or "at+jwt"
+// (RFC 9068 section 2.1). Other types mark tokens for other purposes (RFC 8725 section 3.11).
 func isTokenType(typ string) bool {
 	switch strings.TrimPrefix(strings.ToLower(typ), "application/") {
 	case "jwt", "at+jwt":
@@ -133,8 +132,7 @@ func readObject(part string, data []byte) (map[string]any, error) {
 	return members, nil
 }
 
-// decodeSegment decodes base64url without padding and without stray bits at the end, so that a token has one
-// spelling.
+// decodeSegment decodes base64url. Padding and stray bits at the end are errors, so that a token has only one valid form.
 func decodeSegment(part, segment string) ([]byte, error) {
 	data, err := base64.RawURLEncoding.Strict().DecodeString(segment)
 	if err != nil {

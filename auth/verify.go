@@ -6,33 +6,33 @@ import (
 	"time"
 )
 
-// verification is one token on its way through the checks, and what they have found out so far.
+// verification is the state of verifying one token. Each check sets fields for the later ones.
 type verification struct {
 	chain *Chain
 	ctx   context.Context // of the one call that makes the verification
 	text  string
 	known bool // the token was good a moment ago
 	now   time.Time
-	at    time.Time // that the token's times are held against
+	at    time.Time // the moment that the token's times are compared with
 
 	token      *token
 	issuer     *issuer
-	keys       *keySet // the issuer's when the token came
+	keys       *keySet // the issuer's keys when the verification began
 	times      validity
 	principal  *Principal
 	candidates []candidate
-	named      bool // the token names its key, and it is there
+	named      bool // the token's kid names one of the keys
 	key        candidate
 }
 
-// check is one thing that a token is asked. Its name is for people.
+// check is one check of a token. Its name is shown to users.
 type check struct {
 	name string
 	run  func(*verification) error
 }
 
-// checks are all that a token must pass, in this order. The cheap ones come first, and the last is the only one that
-// costs cryptography; so the reason for a forgery may be any of them. Authenticate and Explain both go by this list.
+// checks are the checks that a token must pass, in this order. The cheap ones come first, and only the last needs
+// cryptography; so a forgery may be refused for any of these reasons. Authenticate and Explain both use this list.
 var checks = [...]check{
 	{"format", (*verification).checkFormat},
 	{"issuer", (*verification).checkIssuer},
@@ -49,7 +49,7 @@ var checks = [...]check{
 	{"signature", (*verification).checkSignature},
 }
 
-// run makes all checks, up to the first that fails.
+// run makes the checks, up to the first that fails.
 func (v *verification) run() error {
 	for i := range checks {
 		if err := checks[i].run(v); err != nil {
@@ -59,7 +59,7 @@ func (v *verification) run() error {
 	return nil
 }
 
-// issuerName is the configured one, empty if the token has not come to an issuer.
+// issuerName returns the issuer's configured name, "" if the issuer is not known yet.
 func (v *verification) issuerName() string {
 	if v.issuer == nil {
 		return ""
@@ -72,8 +72,8 @@ func (v *verification) checkFormat() (err error) {
 	return err
 }
 
-// checkIssuer picks the issuer that the token names, unverified as that is: nothing but its keys, algorithms, audience
-// and mapping will be used.
+// checkIssuer selects the issuer by the token's unverified iss: only that issuer's keys, algorithms, audience and mapping
+// will be used.
 func (v *verification) checkIssuer() error {
 	iss := ""
 	if value, ok := v.token.claims["iss"]; ok {
@@ -98,13 +98,13 @@ func (v *verification) checkAlgorithm() error {
 	return nil
 }
 
-// checkType refuses tokens that say they are not for a resource server: ID tokens (OpenID Connect Core sections 2 and
-// 3.1.3.6), refresh and logout tokens, and those that are bound to a key (RFC 7800), of which nothing is proved here.
+// checkType refuses tokens that are not meant for a resource server: ID tokens (OpenID Connect Core sections 2 and
+// 3.1.3.6), refresh and logout tokens, and tokens bound to a key (RFC 7800), whose possession we do not check.
 func (v *verification) checkType() error {
 	claims := v.token.claims
 	for _, name := range []string{"at_hash", "c_hash", "events", "cnf"} {
 		if has(claims, name) {
-			return refuse(WrongType, "the claim "+name+" is not in a bearer's access token")
+			return refuse(WrongType, "a bearer access token has no "+name)
 		}
 	}
 	if has(claims, "nonce") && !has(claims, "scope") && !has(claims, "scp") && !has(claims, "client_id") {
@@ -218,7 +218,7 @@ func (v *verification) checkRevocation() error {
 	return nil
 }
 
-// checkKey finds what to verify with, before that is paid for.
+// checkKey finds the candidate keys, before the expensive signature check.
 func (v *verification) checkKey() error {
 	if v.keys.empty() {
 		v.issuer.refresh.request(v.now, "")
@@ -249,7 +249,7 @@ func (v *verification) checkSignature() error {
 	}
 }
 
-// signer waits for the token's turn and returns which candidate signed it, -1 for none.
+// signer waits for a slot of the gate and returns the index of the candidate that signed the token, -1 for none.
 func (v *verification) signer() (int, error) {
 	if err := v.chain.gate.enter(v.ctx, v.known); err != nil {
 		return -1, err
@@ -258,9 +258,10 @@ func (v *verification) signer() (int, error) {
 	return slices.IndexFunc(v.candidates, func(c candidate) bool { return c.verify(v.token) }), nil
 }
 
-// missing is for a token whose key may be one that the issuer has since it was last asked.
+// missing returns the error for a token whose key is not among the issuer's: *Overloaded if newer keys may include it,
+// otherwise a *Refusal with the code.
 func (v *verification) missing(code Reason) error {
-	if v.issuer.keys.Load() != v.keys { // they have just come
+	if v.issuer.keys.Load() != v.keys { // new keys have just been set
 		return &Overloaded{Refreshing, retryAfter}
 	}
 	if v.issuer.refresh.request(v.now, v.token.kid) {

@@ -99,7 +99,7 @@ func TestKeyRefuses(t *testing.T) {
 	f("all zeros", make([]byte, ed25519.PublicKeySize))
 	f("all zeros", []byte(text(make([]byte, ed25519.PublicKeySize))))
 	f("small order", []byte(text(append([]byte{1}, make([]byte, 31)...))))
-	f("ECDSA P-256, not Ed25519", pemOf("PUBLIC KEY", p256))
+	f("expected an Ed25519 public key, got ECDSA P-256", pemOf("PUBLIC KEY", p256))
 	f("not an Ed25519 public key", []byte("no key at all"))
 	f("empty", nil)
 	f("longer than", bytes.Repeat([]byte("A"), 2<<20))
