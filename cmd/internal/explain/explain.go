@@ -10,9 +10,9 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/ringstore/ringstore/auth"
+	"github.com/ringstore/ringstore/configs"
 )
 
 // Print writes an explanation, one fact per line. Control characters are escaped, so a token cannot
@@ -20,7 +20,7 @@ import (
 func Print(w io.Writer, e *auth.Explanation) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) {
-		fmt.Fprintf(t, "%s\t%s\n", name, printable(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(t, "%s\t%s\n", name, configs.Printable(fmt.Sprintf(format, args...)))
 	}
 	if e.Issuer != "" {
 		row("issuer", "%s", e.Issuer)
@@ -47,7 +47,7 @@ func Print(w io.Writer, e *auth.Explanation) error {
 		if err != nil {
 			return err
 		}
-		row("claim "+printable(name), "%s%s", value, date(name, e.Claims[name]))
+		row("claim "+configs.Printable(name), "%s%s", value, date(name, e.Claims[name]))
 	}
 	if e.Principal != nil {
 		printPrincipal(row, e.Principal)
@@ -91,17 +91,4 @@ func date(name string, value any) string {
 		return ""
 	}
 	return " (" + time.Unix(int64(seconds), 0).UTC().Format(time.RFC3339) + ")"
-}
-
-// printable escapes control characters and other unprintable ones.
-func printable(text string) string {
-	var b strings.Builder
-	for _, r := range text {
-		if unicode.IsPrint(r) {
-			b.WriteRune(r)
-		} else {
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	return b.String()
 }
