@@ -13,6 +13,7 @@ import (
 
 	"github.com/ringstore/ringstore/cmd/internal/pacing"
 	"github.com/ringstore/ringstore/configs"
+	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
 // defaultPrecision is compared with all digits if the configuration sets no precision. It is that
@@ -146,7 +147,7 @@ func (o Options) print(w io.Writer, cfg *configs.Config, columns []column, assum
 	}
 	row("", func(c column) string { return c.name })
 	row("series", func(c column) string { return fmt.Sprintf("%.0f", c.series*hosts) })
-	row("samples a second", func(c column) string { return fmt.Sprintf("%.0f", c.valuesPerDay*hosts/86400) })
+	row("samples a second", func(c column) string { return fmt.Sprintf("%.0f", c.valuesPerDay*hosts/unixtime.SecondsPerDay) })
 	row("bytes a sample in memory", func(c column) string { return fmt.Sprintf("%.2f", c.memory/c.held) })
 	row("MB in memory, samples", func(c column) string { return mb(c.memory * hosts) })
 	row("MB in memory, the process", func(c column) string { return mb(c.resident(hosts)) })

@@ -18,8 +18,8 @@ import (
 // configuration says of it.
 const plainIssuer = "jwt-public-key"
 
-// OpenKeyring opens the configured keyring. chainLog gets warnings about keys and settings; it may be
-// nil.
+// OpenKeyring opens the configured keyring. chainLog gets warnings about keys and settings; it may
+// be nil.
 func OpenKeyring(ctx context.Context, cfg *configs.Config, log, chainLog *slog.Logger) (*keyring.Keyring, error) {
 	o, err := KeyringOptions(ctx, cfg)
 	if err != nil {
