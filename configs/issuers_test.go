@@ -10,8 +10,8 @@ import (
 )
 
 // accepting has these issuers and other members of "auth".
-func accepting(issuers string, beside ...string) string {
-	return minimal(`"auth": {` + strings.Join(append(beside, `"issuers": [`+issuers+`]`), ", ") + `}`)
+func accepting(issuers string, members ...string) string {
+	return minimal(`"auth": {` + strings.Join(append(members, `"issuers": [`+issuers+`]`), ", ") + `}`)
 }
 
 const at = "config.json: auth.issuers[0]"
@@ -82,15 +82,15 @@ func TestRefusedIssuers(t *testing.T) {
 }
 
 func TestRefusedSharedSecrets(t *testing.T) {
-	const beside = at + ".shared-secret: cannot be combined with public keys: it would be ambiguous which key a token uses"
+	const combined = at + ".shared-secret: cannot be combined with public keys: it would be ambiguous which key a token uses"
 	f := func(members string, want ...string) {
 		t.Helper()
 		refused(t, accepting(`{"name": "a", "issuer": "x", "algorithms": ["HS256"], `+members+`}`), want...)
 	}
-	f(`"shared-secret": "env:S", "public-key": "k"`, beside)
-	f(`"shared-secret": "env:S", "public-key-file": "k"`, beside)
-	f(`"shared-secret": "env:S", "jwks-file": "k"`, beside)
-	f(`"shared-secret": "env:S", "jwks-urls": ["https://h"]`, beside)
+	f(`"shared-secret": "env:S", "public-key": "k"`, combined)
+	f(`"shared-secret": "env:S", "public-key-file": "k"`, combined)
+	f(`"shared-secret": "env:S", "jwks-file": "k"`, combined)
+	f(`"shared-secret": "env:S", "jwks-urls": ["https://h"]`, combined)
 	f(`"shared-secret": "hunter2-hunter2-hunter2-hunter2"`, at+".shared-secret: expected at least 32 bytes")
 	f(`"shared-secret": "base64:aHVudGVyMg=="`, at+".shared-secret: expected at least 32 bytes")
 	f(`"shared-secret": "base64:hunter2!"`, at+`.shared-secret: expected standard base64 after "base64:"`)
@@ -103,7 +103,7 @@ func TestRefusedSharedSecrets(t *testing.T) {
 		at+".algorithms: missing: one or more of HS256, HS384, HS512")
 	refused(t, accepting(`{"name": "a", "issuer": "x", "shared-secret": "env:S", "algorithms": ["HS256", "RS256"]}`), at+`.algorithms[1]: "RS256"`+needs)
 	// jwt-public-key is a key of the entry without "issuer".
-	refused(t, accepting(`{"name": "a", "shared-secret": "env:S", "algorithms": ["HS256"]}`), beside)
+	refused(t, accepting(`{"name": "a", "shared-secret": "env:S", "algorithms": ["HS256"]}`), combined)
 }
 
 func TestRefusedAzureKV(t *testing.T) {
@@ -178,10 +178,10 @@ func TestTimesOf(t *testing.T) {
 		requireExpiry       bool
 		maxLifetime, leeway time.Duration
 	}
-	f := func(beside, entry configs.Times, iss string, want times) {
+	f := func(common, entry configs.Times, iss string, want times) {
 		t.Helper()
 		var got times
-		got.requireExpiry, got.maxLifetime, got.leeway = configs.Auth{Times: beside}.TimesOf(configs.Issuer{Issuer: iss, Times: entry})
+		got.requireExpiry, got.maxLifetime, got.leeway = configs.Auth{Times: common}.TimesOf(configs.Issuer{Issuer: iss, Times: entry})
 		if got != want {
 			t.Errorf("%+v, want %+v", got, want)
 		}

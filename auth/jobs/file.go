@@ -45,8 +45,8 @@ func (ix *Index) Save(file File) error {
 }
 
 // encode writes all jobs that were not replaced. The caller holds ix.write, so only the two times
-// of the header can change meanwhile. They are read first: too old is harmless, sources are just
-// asked for a little more.
+// of the header can change meanwhile. They are read first: if they are a little too old, the
+// next poll only reads a little more.
 func (ix *Index) encode(w io.Writer) error {
 	ix.mu.RLock()
 	t, lastPoll, aliveAt := ix.t, ix.lastPoll, ix.aliveAt
@@ -154,7 +154,7 @@ func recordChecksum(length, payload []byte) uint32 {
 
 // Load adds the jobs that [Index.Save] wrote. Call it before any source reports jobs. A missing
 // file is no error. After a [*binfmt.DamageError] the undamaged records are loaded, and
-// [Index.LastPoll] is 0, so that cc-backend is asked for all jobs again.
+// [Index.LastPoll] is 0, so that the next poll reads all jobs.
 func (ix *Index) Load(file File) error {
 	f, err := file.Open()
 	if errors.Is(err, fs.ErrNotExist) {

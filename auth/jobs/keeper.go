@@ -30,8 +30,8 @@ const (
 	pruneEvery = 10 * time.Minute
 )
 
-// Load reads the file. A damaged file is no error: Load logs it and sets it aside, and cc-backend
-// is asked for all jobs again.
+// Load reads the file. A damaged file is no error: Load logs it and sets it aside, and the
+// next poll of cc-backend reads all jobs again.
 func (k *Keeper) Load() error {
 	err := k.Index.Load(k.File)
 	if _, damaged := errors.AsType[*binfmt.DamageError](err); !damaged {

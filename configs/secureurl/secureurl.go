@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// IsSecure reports whether nobody between this program and the host of u can read or change the
-// traffic: u is an https URL, or an http URL of this machine.
+// IsSecure reports whether others on the network cannot read or change the traffic: u is an https
+// URL, or an http URL of this machine.
 func IsSecure(u *url.URL) bool {
 	return u.Scheme == "https" && u.Host != "" || u.Scheme == "http" && IsLoopback(u.Hostname())
 }

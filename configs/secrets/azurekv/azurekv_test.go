@@ -30,9 +30,9 @@ type cloud struct {
 	identity *httptest.Server
 	vault    policy.Transporter
 
-	mu     sync.Mutex
-	asked  []string // host/name/version of what the vault was asked for
-	logins []string // tenant/client/scope of each token given
+	mu        sync.Mutex
+	requested []string // name/version of each requested secret
+	logins    []string // tenant/client/scope of each token given
 }
 
 func newCloud(t *testing.T, value string) *cloud {
@@ -55,7 +55,7 @@ func newCloud(t *testing.T, value string) *cloud {
 			}
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.asked = append(c.asked, name+"/"+version)
+			c.requested = append(c.requested, name+"/"+version)
 			return answer, refusal
 		},
 	})
@@ -120,8 +120,8 @@ func TestSecret(t *testing.T) {
 	f("hpc-vault", "key", "")
 	f("hpc-vault", "key", "0123456789abcdef")
 	f("hpc-vault.vault.azure.cn", "other", "")
-	if want := "key/ key/0123456789abcdef other/"; strings.Join(c.asked, " ") != want {
-		t.Errorf("asked for %q, want %s", c.asked, want)
+	if want := "key/ key/0123456789abcdef other/"; strings.Join(c.requested, " ") != want {
+		t.Errorf("requested %q, want %s", c.requested, want)
 	}
 	if want := "tenant/ringstore/https://vault.azure.net/.default"; len(c.logins) == 0 || !strings.HasPrefix(c.logins[0], want) {
 		t.Errorf("logged in as %q, want %s", c.logins, want)
@@ -132,8 +132,8 @@ func TestNamePrefix(t *testing.T) {
 	c := newCloud(t, "hunter2")
 	o := c.options()
 	o.NamePrefix = "prod"
-	if _, err := azurekv.New(o).Secret(t.Context(), "hpc-vault", "key", ""); err != nil || c.asked[0] != "prod-key/" {
-		t.Errorf("asked for %q, %v", c.asked, err)
+	if _, err := azurekv.New(o).Secret(t.Context(), "hpc-vault", "key", ""); err != nil || c.requested[0] != "prod-key/" {
+		t.Errorf("requested %q, %v", c.requested, err)
 	}
 }
 
