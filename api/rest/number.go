@@ -127,9 +127,10 @@ func putFourPlaces(b *number, at int, i uint64) int {
 // putFixed writes a number of a size from smallestFixed to below largestFixed with
 // 15 significant digits, without the zeros at its end, and returns where that is.
 func putFixed(b *number, at int, size float64) int {
-	d := &decades[binades[(math.Float64bits(size)>>52-binadesFrom)%uint64(len(binades))]%uint8(len(decades))]
+	n := binades[(math.Float64bits(size)>>52-binadesFrom)%uint64(len(binades))]
+	d := &decades[n%uint8(len(decades))]
 	if size >= d.end {
-		d = d.next
+		d = &decades[(n+1)%uint8(len(decades))]
 	}
 	i, whole := uint64(int64(size*d.scale+0.5)), uint64(int64(size))
 	i -= whole * d.whole
@@ -153,56 +154,53 @@ func putFixed(b *number, at int, size float64) int {
 	return at + 16 - bits.LeadingZeros64(low)/8
 }
 
-// decade is how the numbers from one power of ten to the next are written: as many
-// digits behind the point as give significant ones, in a field of sixteen behind
-// zeros.
+// decade is the format of all numbers from one power of ten to the next: as many digits behind
+// the point as give significant ones, taken from a field of sixteen that may follow zeros.
 type decade struct {
-	end   float64
-	next  *decade
+	end   float64 // the power of ten that ends it
 	scale float64 // 10^places
-	whole uint64  // the same; more than any number where that is too much
-	rest  uint64  // the places of the field that stay
-	zeros int
+	whole uint64  // 10^places; larger than any number where that overflows
+	rest  uint64  // 10^(the places of the field that stay unused)
+	zeros int     // that precede the field
 }
 
-var (
-	decades [32]decade
-	binades [128]uint8 // the decade of a power of two
-)
+// decades hold the formats of all sizes from smallestFixed to largestFixed. The last entry of the
+// array is never used: it lets an index be one too high without a check.
+var decades = newDecades()
 
-// binadesFrom is the exponent, as a float64 has it, of a power of two below
-// smallestFixed.
+// binades give for each power of two, from binadesFrom on, the decade of that power.
+var binades = newBinades()
+
+// binadesFrom is the biased exponent (as in a float64) of a power of two below smallestFixed.
 const binadesFrom = 1023 - 32
 
-func init() {
+func newDecades() (ds [32]decade) {
 	const field = 16
-	first := -5 // the digits before the point of smallestFixed, as those of 0.1 are 0
-	for i := range decades {
+	first := -5 // the digits before the point of smallestFixed, counting from 0 for 0.1
+	for i := range ds {
 		digits := first + i
 		places := max(significant-digits, 0)
-		d := &decades[i]
-		*d = decade{
+		ds[i] = decade{
 			end:   math.Pow10(digits),
-			next:  &decades[min(i+1, len(decades)-1)],
 			scale: math.Pow10(places),
 			whole: math.MaxInt64,
 			rest:  1,
 			zeros: max(places-field, 0),
 		}
 		if places <= significant {
-			d.whole = uint64(d.scale)
-			d.rest = uint64(math.Pow10(field - places))
+			ds[i].whole = uint64(ds[i].scale)
+			ds[i].rest = uint64(math.Pow10(field - places))
 		}
 	}
-	for i := range binades {
+	return ds
+}
+
+func newBinades() (bs [128]uint8) {
+	for i := range bs {
 		size := math.Float64frombits(uint64(binadesFrom+i) << 52)
-		for d := range decades {
-			if size < decades[d].end {
-				binades[i] = uint8(d)
-				break
-			}
-		}
+		bs[i] = uint8(max(0, slices.IndexFunc(decades[:], func(d decade) bool { return size < d.end })))
 	}
+	return bs
 }
 
 // eightDigits returns the digits of i, which is below 10^8, a byte each, the first
