@@ -8,28 +8,28 @@ import (
 	"github.com/ringstore/ringstore/auth"
 )
 
-// transport names this door to the audit and the counters.
+// transport is the name of HTTP in the audit log and the counters.
 const transport = "http"
 
-// admit returns nil if the request may do action, and else why not. Everybody
-// who is turned away is counted and audited. The exchange keeps who it is.
+// admit returns nil if the request may perform action, or the reason why not. Denials are counted and
+// audited. The exchange keeps the principal.
 func (h *Handler) admit(x *exchange, r *http.Request, action auth.Action) (err error) {
 	if action == 0 {
 		return nil
 	}
 	x.principal, err = h.authorize(r, action)
 	if refusal, ok := errors.AsType[*auth.Refusal](err); ok {
-		h.turnedAway(x, r, action, refusal.Code)
+		h.auditDenial(x, r, action, refusal.Code)
 	} else if denied, ok := errors.AsType[*auth.Denied](err); ok {
-		h.turnedAway(x, r, action, denied.Code)
+		h.auditDenial(x, r, action, denied.Code)
 	} else if overloaded, ok := errors.AsType[*auth.Overloaded](err); ok {
-		h.counters.refused(overloaded.Code) // of whom nothing is known, so there is nothing to audit
+		h.counters.refused(overloaded.Code) // the sender is unknown, so there is nothing to audit
 	}
 	return err
 }
 
-// turnedAway counts and audits that somebody may not do action.
-func (h *Handler) turnedAway(x *exchange, r *http.Request, action auth.Action, code auth.Reason) {
+// auditDenial counts and audits that a request for action was denied.
+func (h *Handler) auditDenial(x *exchange, r *http.Request, action auth.Action, code auth.Reason) {
 	h.counters.refused(code)
 	if h.Audit == nil {
 		return
@@ -41,7 +41,7 @@ func (h *Handler) turnedAway(x *exchange, r *http.Request, action auth.Action, c
 	h.Audit.Record(e)
 }
 
-// clusters returns where whoever asks may do action.
+// clusters returns the clusters on which the caller may perform action.
 func (h *Handler) clusters(x *exchange, action auth.Action) auth.ClusterSet {
 	p := x.principal
 	if h.AuthDisabled {
@@ -50,7 +50,7 @@ func (h *Handler) clusters(x *exchange, action auth.Action) auth.ClusterSet {
 	return h.Policy.Clusters(p, action)
 }
 
-// reader returns what answers whoever asks, of what they may see.
+// reader returns a reader of the data that the caller may see.
 func (h *Handler) reader(w http.ResponseWriter) *access.Reader {
 	if h.AuthDisabled {
 		return h.gate.All()
@@ -58,8 +58,8 @@ func (h *Handler) reader(w http.ResponseWriter) *access.Reader {
 	return h.gate.For(exchangeOf(w).principal)
 }
 
-// authorize finds out who asks and whether they may. The principal is there
-// whenever it is known.
+// authorize identifies the caller and checks the permission for action. It returns the principal
+// also with an error, if it is known.
 func (h *Handler) authorize(r *http.Request, action auth.Action) (*auth.Principal, error) {
 	if h.AuthDisabled {
 		if action == auth.Profile && !peer(r).IsLoopback() {
@@ -78,8 +78,8 @@ func (h *Handler) authorize(r *http.Request, action auth.Action) (*auth.Principa
 	return p, h.Policy.Decide(p, action)
 }
 
-// challenge is the WWW-Authenticate header of a refusal (RFC 6750, section 3):
-// without an error code where no bearer token came.
+// challenge returns the WWW-Authenticate header of a refusal (RFC 6750, section 3). It has no error
+// code if the request had no bearer token.
 func challenge(code auth.Reason) string {
 	if code == auth.Missing || code == auth.UnsupportedScheme {
 		return `Bearer realm="ringstore"`

@@ -11,18 +11,18 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// body is a request's body, decompressed, of at most limit bytes both before
-// and after that. Its errors are failures: to be answered as they are.
+// body is a request's body after decompression. The limit holds for the bytes before and after
+// decompression. All its errors are failures, ready to be answered.
 type body struct {
 	raw    rawBody
-	in     io.Reader // raw, or what decompresses it
+	in     io.Reader // raw, or gunzip
 	gunzip *gzip.Reader
 	limit  int64
 	left   int64
 	h      *Handler
 }
 
-// rawBody is the body as it comes, and remembers how it failed.
+// rawBody reads the body as sent and keeps its read error.
 type rawBody struct {
 	io.Reader
 	err error
@@ -36,10 +36,10 @@ func (b *rawBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// open returns the body of a request. It has to be closed.
+// open returns the body of a request. The caller closes it.
 func (h *Handler) open(w http.ResponseWriter, r *http.Request, limit int64) (*body, error) {
 	if r.ContentLength > limit {
-		w.Header().Set("Connection", "close") // rather than read what nobody wants
+		w.Header().Set("Connection", "close") // instead of reading an unwanted body
 		return nil, tooLarge(limit)
 	}
 	b := &body{limit: limit, left: limit, h: h}
@@ -57,12 +57,12 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request, limit int64) (*bo
 		b.in = b.gunzip
 	default:
 		w.Header().Set("Accept-Encoding", "gzip")
-		return nil, &failure{status: http.StatusUnsupportedMediaType, public: "Content-Encoding: only gzip is understood"}
+		return nil, &failure{status: http.StatusUnsupportedMediaType, public: "Content-Encoding: expected gzip or none"}
 	}
 	return b, nil
 }
 
-// Close gives back what the body was read with.
+// Close returns the gzip reader to its pool.
 func (b *body) Close() {
 	if b.gunzip != nil {
 		b.h.gunzips.Put(b.gunzip)
@@ -82,7 +82,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// failure tells what came too much from what came broken.
+// failure classifies a read error: body too large, transfer broken or gzip damaged.
 func (b *body) failure(err error) error {
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f
@@ -96,12 +96,12 @@ func (b *body) failure(err error) error {
 	return badRequest("the body is not gzip, or damaged")
 }
 
-// jsonBytes bounds bodies that are JSON: questions, not data.
+// jsonBytes is the limit of JSON bodies, which hold requests and no samples.
 const jsonBytes = 8 << 20
 
-// decodeBody reads a request's body, one JSON value of at most jsonBytes, into
-// v. strict refuses members that v does not have. The error is io.EOF for an
-// empty body, and else a failure.
+// decodeBody reads the body of a request, one JSON value of at most jsonBytes, into v. With strict,
+// members that v does not have are an error. The error is io.EOF for an empty body and a failure
+// otherwise.
 func (h *Handler) decodeBody(w http.ResponseWriter, r *http.Request, v any, strict bool) error {
 	b, err := h.open(w, r, min(jsonBytes, h.Limits.BodyBytes))
 	if err != nil {
@@ -125,11 +125,11 @@ func (h *Handler) decodeBody(w http.ResponseWriter, r *http.Request, v any, stri
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f
 	}
-	return badRequest("the body goes on after its JSON value")
+	return badRequest("the body: expected one JSON value; got more data after it")
 }
 
-// jsonFailure words an error of encoding/json. where is the path of the value
-// that was decoded, empty for the body.
+// jsonFailure turns an error of encoding/json into a failure. where is the path of the decoded
+// value within the body; it is empty for the whole body.
 func jsonFailure(where string, err error) error {
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f
@@ -141,7 +141,7 @@ func jsonFailure(where string, err error) error {
 		if where == "" {
 			where = "the body"
 		}
-		return badRequest("%s: %s is wanted, not %s", where, typeName(e.Type), e.Value)
+		return badRequest("%s: expected %s; got %s", where, typeName(e.Type), e.Value)
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		return badRequest("unknown member %s", name)
@@ -149,10 +149,10 @@ func jsonFailure(where string, err error) error {
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return badRequest("the body is not JSON: byte %d: %s", e.Offset, e.Error())
 	}
-	return badRequest("the body is not JSON: it ends too early")
+	return badRequest("the body is not JSON: unexpected end")
 }
 
-// typeName words the types that requests are made of.
+// typeName names the types that occur in requests.
 func typeName(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.String:

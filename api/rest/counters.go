@@ -51,15 +51,15 @@ func newCounters(r prometheus.Registerer) (counters, error) {
 		}
 	}
 	c.values.WithLabelValues("query")
-	for _, code := range usual {
+	for _, code := range initialReasons {
 		c.refusals.WithLabelValues(string(code))
 	}
 	return c, nil
 }
 
-// usual are refusals that any server sees: they are counted from 0 on, so that
+// initialReasons are refusals that any server sees: they are counted from 0 on, so that
 // the first one is an increase.
-var usual = [...]auth.Reason{auth.Missing, auth.Malformed, auth.Expired, auth.BadSignature, auth.UnknownIssuer, auth.InsufficientRole}
+var initialReasons = [...]auth.Reason{auth.Missing, auth.Malformed, auth.Expired, auth.BadSignature, auth.UnknownIssuer, auth.InsufficientRole}
 
 // expect makes the counters of a route, for the same reason.
 func (c counters) expect(route string) {

@@ -12,11 +12,11 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// debug answers /api/debug: the subtree that ?selector= names, or all,
+// debug answers /api/debug: the subtree at ?selector=, or the whole tree,
 //
 //	{"data": {"hwthread0": {"ipc": [{"start": s, "len": n, "end": e}]}}}
 //
-// with metrics and what lies below as members of each level.
+// where the members of each level are its metrics and the levels below.
 func (h *Handler) debug(w http.ResponseWriter, r *http.Request) error {
 	path, err := parseSelector(r.URL.Query().Get("selector"))
 	if err != nil {
@@ -32,7 +32,7 @@ func (h *Handler) debug(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// parseSelector splits at ":", or reads a JSON list where names hold colons.
+// parseSelector splits s at ":". Names that contain colons are given as a JSON list.
 func parseSelector(s string) ([]string, error) {
 	switch {
 	case s == "":
@@ -42,12 +42,12 @@ func parseSelector(s string) ([]string, error) {
 	}
 	var path []string
 	if err := json.Unmarshal([]byte(s), &path); err != nil {
-		return nil, badRequest(`selector: names joined by ":" are wanted, or a JSON list of names`)
+		return nil, badRequest(`selector: expected names joined by ":", or a JSON list of names`)
 	}
 	return path, nil
 }
 
-// subtree appends what lies below a path, host by host.
+// subtree appends the subtree at a path, host by host.
 func (h *Handler) subtree(a *answer, path []string) error {
 	switch len(path) {
 	case 0:
@@ -82,11 +82,11 @@ func (h *Handler) cluster(a *answer, name string, hosts []string) error {
 	})
 }
 
-// level appends a level and all below it.
+// level appends a level and the levels below it.
 func (a *answer) level(l *memstore.Level) error {
 	names := slices.Sorted(maps.Keys(l.Metrics))
 	for child := range l.Children {
-		if _, metric := l.Metrics[child]; !metric { // one name cannot be two members
+		if _, metric := l.Metrics[child]; !metric { // a JSON object holds each name once
 			names = append(names, child)
 		}
 	}
@@ -117,7 +117,7 @@ func (a *answer) windows(windows []memstore.Window) {
 	a.raw("]")
 }
 
-// object appends an object; value appends what belongs to a name.
+// object appends a JSON object; value appends the value of a name.
 func (a *answer) object(names iter.Seq[string], value func(name string) error) error {
 	a.raw("{")
 	first := true

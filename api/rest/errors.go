@@ -18,13 +18,13 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// failure is an error with what the client is told of it.
+// failure is an error and the answer that the client gets.
 type failure struct {
 	status int
 	public string
 	cause  error          // for the log
-	retry  time.Duration  // of 503: when to come again; 0 means retryTime
-	report *ingest.Report // of a submission: what became of it nevertheless
+	retry  time.Duration  // of 503: the Retry-After header; 0 means retryTime
+	report *ingest.Report // of a submission: what was stored and rejected
 }
 
 func (f *failure) Error() string {
@@ -34,8 +34,8 @@ func (f *failure) Error() string {
 	return f.public + ": " + f.cause.Error()
 }
 
-// isOverload tells whether nothing failed but that there are too many tokens to
-// verify: whoever sends them decides how often, so it is no news for the log.
+// isOverload reports whether the only cause is that too many tokens wait to be verified. Clients
+// decide how often that happens, so it is not logged as a warning.
 func isOverload(err error) bool {
 	f, ok := errors.AsType[*failure](err)
 	if !ok {
@@ -45,8 +45,8 @@ func isOverload(err error) bool {
 	return ok
 }
 
-// statusGone is for a client that did not wait for its answer; only the log
-// and the counters see it.
+// statusGone is the status of a request whose client did not wait for the answer. Only the log and
+// the counters see it.
 const statusGone = 499
 
 const (
@@ -54,7 +54,7 @@ const (
 	internal  = "internal error"
 )
 
-// badRequest may quote what came in; only its beginning, should that be long.
+// badRequest returns a failure with status 400. A long text, which may quote the request, is cut.
 func badRequest(format string, args ...any) *failure {
 	text := truncate.Text(fmt.Sprintf(format, args...), 500)
 	return &failure{status: http.StatusBadRequest, public: text}
@@ -68,21 +68,21 @@ func notReady(why error) *failure {
 	return &failure{status: http.StatusServiceUnavailable, public: "not ready: " + why.Error()}
 }
 
-// unreadable classes what went wrong between us and the client. It does not
-// wrap the cause: who reads the body must not take a lost client for its end.
+// unreadable classifies an error of reading from the client. It does not wrap the cause, so that no
+// reader takes a lost connection for the end of the body.
 func unreadable(cause error) *failure {
 	if errors.Is(cause, os.ErrDeadlineExceeded) {
-		return &failure{status: http.StatusRequestTimeout, public: "the body came too slowly", cause: cause}
+		return &failure{status: http.StatusRequestTimeout, public: "the body arrived too slowly", cause: cause}
 	}
-	return &failure{status: http.StatusBadRequest, public: "the body broke off", cause: cause}
+	return &failure{status: http.StatusBadRequest, public: "the body is incomplete", cause: cause}
 }
 
-// unavailable classes what kept the store from taking or freeing samples.
+// unavailable classifies an error of storing or freeing samples.
 func unavailable(cause error) *failure {
 	f := &failure{status: http.StatusServiceUnavailable, cause: cause}
 	switch {
 	case errors.Is(cause, context.Canceled):
-		f.status, f.public = statusGone, "the client went away"
+		f.status, f.public = statusGone, "the client disconnected"
 	case errors.Is(cause, memstore.ErrMemory):
 		f.public = "the memory for samples is full"
 	case errors.Is(cause, syscall.ENOSPC), errors.Is(cause, syscall.EDQUOT):
@@ -95,7 +95,7 @@ func unavailable(cause error) *failure {
 	return f
 }
 
-// classify is the one place where errors become statuses.
+// classify returns the failure for an error. All statuses of errors are decided here.
 func classify(err error) *failure {
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f
@@ -115,14 +115,14 @@ func classify(err error) *failure {
 	case errors.Is(err, memstore.ErrNotFound):
 		return &failure{status: http.StatusNotFound, public: memstore.ErrNotFound.Error()}
 	case errors.Is(err, context.Canceled):
-		return &failure{status: statusGone, public: "the client went away", cause: err}
+		return &failure{status: statusGone, public: "the client disconnected", cause: err}
 	default:
 		return &failure{status: http.StatusInternalServerError, public: internal, cause: err}
 	}
 }
 
-// entryError words an error of one selection of a query, within an answer.
-// gone says that it is none of that but the end of the request.
+// entryError returns the text for an error of one selection within a query's answer. gone reports
+// that the request itself has ended instead.
 func entryError(err error) (text string, gone bool) {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -135,8 +135,8 @@ func entryError(err error) (text string, gone bool) {
 	}
 }
 
-// fail answers an error. Where an answer has begun it breaks it off, so that
-// nobody takes the part for the whole.
+// fail answers an error. If an answer has begun, it aborts the connection or stream, so that no
+// client takes a partial answer for a complete one.
 func (h *Handler) fail(w http.ResponseWriter, err error) {
 	f := classify(err)
 	x := exchangeOf(w)
@@ -168,25 +168,25 @@ func (f *failure) write(w http.ResponseWriter) {
 	_, _ = w.Write(f.body())
 }
 
-// retryAfter is the header of that name: whole seconds, never before the time
+// retryAfter returns the value of the Retry-After header: seconds, rounded up
 // (RFC 9110, section 10.2.3).
 func retryAfter(d time.Duration) string {
 	return strconv.Itoa(int((d + time.Second - 1) / time.Second))
 }
 
-// body is the JSON that tells a client of the failure.
+// body is the JSON body of a failure.
 func (f *failure) body() []byte {
-	type told struct {
+	type failureBody struct {
 		Status string `json:"status"`
 		Error  string `json:"error"`
 	}
-	var v any = told{http.StatusText(f.status), f.public}
+	var v any = failureBody{http.StatusText(f.status), f.public}
 	if f.report != nil {
 		v = struct {
-			told
+			failureBody
 			Accepted int               `json:"accepted"`
 			Rejected []ingest.Rejected `json:"rejected"`
-		}{v.(told), f.report.Accepted, append([]ingest.Rejected{}, f.report.Rejected...)}
+		}{v.(failureBody), f.report.Accepted, append([]ingest.Rejected{}, f.report.Rejected...)}
 	}
 	body, err := json.Marshal(v)
 	if err != nil {

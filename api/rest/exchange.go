@@ -16,8 +16,8 @@ import (
 	"github.com/ringstore/ringstore/auth"
 )
 
-// exchange is one request and its answer: it notes what is answered, for the
-// log and the counters, and gives the client time for as long as it moves on.
+// exchange is one request and its answer. It records the answer for the log and the counters, and
+// extends the deadlines while the client keeps reading or sending.
 type exchange struct {
 	http.ResponseWriter
 	control *http.ResponseController
@@ -25,23 +25,23 @@ type exchange struct {
 	start   time.Time
 	id      string
 	route   string
-	body    *steadyBody // nil if there is none
-	status  int         // 0 until the answer's header is out
-	bytes   int64       // of the answer's body
-	values  int         // of series in it
-	err     error       // why it failed, for the log
-	influx  influx      // whose API it is a part of
+	body    *stallTimeoutBody // nil if there is none
+	status  int               // 0 until the header is sent
+	bytes   int64             // of the answer's body
+	values  int               // of series in it
+	err     error             // the reason of a failure, for the log
+	influx  influx            // the API of the route
 
-	// stream says that the exchange is one of several on a connection (HTTP/2): a
-	// deadline that passes ends it, even if nothing is being read or written then.
+	// stream means that several exchanges share the connection (HTTP/2). There, a deadline that
+	// passes ends the stream even if nothing is being read or written.
 	stream bool
 
-	principal *auth.Principal // nil where nobody is known
-	request   *request        // what a query asks for, once it is known
+	principal *auth.Principal // nil if unknown
+	request   *request        // of /api/query, once it is decoded
 }
 
-// begin starts an exchange. It returns a request of its own, whose body is read
-// with deadlines: net/http looks at the body of the other one when we are done.
+// begin starts an exchange. It returns a copy of the request whose body is read with deadlines: when
+// the handler returns, net/http needs the body of the original.
 func (h *Handler) begin(w http.ResponseWriter, r *http.Request) (*exchange, *http.Request) {
 	x := &exchange{
 		ResponseWriter: w,
@@ -62,14 +62,14 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) (*exchange, *htt
 		if !x.stream {
 			_ = x.control.SetReadDeadline(x.start.Add(x.stall))
 		}
-		x.body = &steadyBody{ReadCloser: r.Body, control: x.control, stall: x.stall, stream: x.stream}
+		x.body = &stallTimeoutBody{ReadCloser: r.Body, control: x.control, stall: x.stall, stream: x.stream}
 		r = r.WithContext(r.Context())
 		r.Body = x.body
 	}
 	return x, r
 }
 
-// requestID takes the client's id if it is fit for a log line.
+// requestID returns the client's id if it is safe for a log line, or a new one.
 func requestID(given string) string {
 	if given == "" || len(given) > 64 {
 		return uuid.NewString()
@@ -102,27 +102,30 @@ func (x *exchange) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Unwrap is for [http.ResponseController].
+// Unwrap implements the interface that [http.ResponseController] uses.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
-// extendWrite gives the client time to take what comes next. Writers that know
-// no deadlines, as those of tests, have none to extend.
+// extendWrite gives the client time to read the next bytes. Writers without deadlines, such as those
+// of tests, ignore it.
 func (x *exchange) extendWrite() {
 	_ = x.control.SetWriteDeadline(time.Now().Add(x.stall))
 }
 
-// exchangeOf finds the exchange below a compressing writer.
+// unwrapper is what [http.ResponseController] expects of a ResponseWriter around another one.
+type unwrapper interface{ Unwrap() http.ResponseWriter }
+
+// exchangeOf returns the exchange of a request, which may be below a compressing writer.
 func exchangeOf(w http.ResponseWriter) *exchange {
 	for {
 		if x, ok := w.(*exchange); ok {
 			return x
 		}
-		w = w.(interface{ Unwrap() http.ResponseWriter }).Unwrap()
+		w = w.(unwrapper).Unwrap()
 	}
 }
 
-// end closes an exchange, be it by a panic: the client gets a 500, or a broken
-// answer where one had begun, and never one that only looks complete.
+// end finishes an exchange, also after a panic. The client then gets a 500, or an aborted answer if
+// one had begun, and never one that only looks complete.
 func (h *Handler) end(x *exchange, r *http.Request) {
 	panicked := recover()
 	aborted := panicked == http.ErrAbortHandler
@@ -133,23 +136,23 @@ func (h *Handler) end(x *exchange, r *http.Request) {
 			h.fail(x, errors.New("panic"))
 		}
 	}
-	x.leave()
+	x.extendDeadlines()
 	h.record(r, x, aborted)
 	if aborted {
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// leave gives net/http its time: for what it still holds of the answer, and
-// before that for what nobody has read of the body.
-func (x *exchange) leave() {
+// extendDeadlines gives net/http time to discard the unread part of the body and to send the rest
+// of the answer.
+func (x *exchange) extendDeadlines() {
 	x.extendWrite()
 	if x.body != nil && !x.body.ended {
 		_ = x.control.SetReadDeadline(time.Now().Add(x.stall / 2))
 	}
 }
 
-// record counts an exchange and writes its log line.
+// record counts an exchange and logs it.
 func (h *Handler) record(r *http.Request, x *exchange, aborted bool) {
 	took := time.Since(x.start)
 	canceled := x.status == statusGone || aborted && r.Context().Err() != nil
@@ -181,7 +184,7 @@ func (h *Handler) record(r *http.Request, x *exchange, aborted bool) {
 	h.Log.LogAttrs(ctx, level, "request", attrs...)
 }
 
-// peer returns the client's address; proxies' headers prove nothing.
+// peer returns the address of the connection. Headers of proxies are ignored: a client can forge them.
 func peer(r *http.Request) netip.Addr {
 	ap, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -190,14 +193,14 @@ func peer(r *http.Request) netip.Addr {
 	return ap.Addr().Unmap()
 }
 
-// leastRate is how many bytes a second a client has to send on average, when a
-// first stall is forgiven.
-const leastRate = 1 << 10
+// minBodyRate is the average rate, in bytes per second, at which a client must send a body. One
+// stall is tolerated on top.
+const minBodyRate = 1 << 10
 
-// steadyBody reads a request's body for as long as bytes arrive: each read may
-// wait for the stall, all together for the stall and what leastRate allows.
-// Time that passes between reads is ours and not counted.
-type steadyBody struct {
+// stallTimeoutBody reads the body of a request with deadlines. One read may wait as long as stall;
+// all reads together as long as stall plus the time that minBodyRate allows for the bytes read. The
+// time between reads is the server's own and does not count.
+type stallTimeoutBody struct {
 	io.ReadCloser
 	control *http.ResponseController
 	stall   time.Duration
@@ -207,9 +210,9 @@ type steadyBody struct {
 	stream  bool
 }
 
-func (b *steadyBody) Read(p []byte) (int, error) {
+func (b *stallTimeoutBody) Read(p []byte) (int, error) {
 	begin := time.Now()
-	left := b.stall + time.Duration(b.read/leastRate)*time.Second - b.waited
+	left := b.stall + time.Duration(b.read/minBodyRate)*time.Second - b.waited
 	_ = b.control.SetReadDeadline(begin.Add(min(left, b.stall)))
 	n, err := b.ReadCloser.Read(p)
 	if b.stream {
@@ -217,7 +220,7 @@ func (b *steadyBody) Read(p []byte) (int, error) {
 	}
 	b.waited += time.Since(begin)
 	b.read += int64(n)
-	if errors.Is(err, io.EOF) { // net/http lifts the deadline
+	if errors.Is(err, io.EOF) { // net/http resets the deadline
 		b.ended = true
 	}
 	return n, err

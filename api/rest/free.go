@@ -97,7 +97,7 @@ func (h *Handler) free(w http.ResponseWriter, r *http.Request) error {
 	}
 	x := exchangeOf(w)
 	if selectors, err = within(selectors, h.clusters(x, auth.Free)); err != nil {
-		h.turnedAway(x, r, auth.Free, auth.OtherCluster)
+		h.auditDenial(x, r, auth.Free, auth.OtherCluster)
 		return err
 	}
 	var freed int

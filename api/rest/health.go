@@ -11,22 +11,22 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// healthRequest is the body of /api/healthcheck. Other members are refused.
+// healthRequest is the body of /api/healthcheck. Unknown members are an error.
 type healthRequest struct {
 	Cluster string   `json:"cluster"`
 	Nodes   []string `json:"nodes"`
 	Metrics []string `json:"metric-names"`
 }
 
-// healthcheck answers /api/healthcheck: for each node its state, and JSON text
-// that says what is wrong,
+// healthcheck answers /api/healthcheck: for each node its state, and a JSON text with the degraded
+// and missing metrics,
 //
 //	{"h1": {"State": "partial", "HealthMetrics": "{\"degraded\":[],\"missing\":[\"ipc\"]}"}}
 func (h *Handler) healthcheck(w http.ResponseWriter, r *http.Request) error {
 	var req healthRequest
 	err := h.decodeBody(w, r, &req, true)
 	if errors.Is(err, io.EOF) {
-		return badRequest("the body is empty, nodes and metric-names are wanted")
+		return badRequest("the body is empty; expected nodes and metric-names")
 	}
 	if err != nil {
 		return err
@@ -39,7 +39,7 @@ func (h *Handler) healthcheck(w http.ResponseWriter, r *http.Request) error {
 	slices.Sort(req.Nodes)
 	nodes := slices.Compact(req.Nodes)
 	if n := h.Limits.ValuesPerQuery; len(nodes) > n/max(1, len(req.Metrics)) {
-		return badRequest("more than %d metrics of nodes are asked for", n)
+		return badRequest("too many checks: at most %d (nodes times metric-names) per request", n)
 	}
 	reader := h.reader(w)
 	return h.answering(w, r, func(a *answer) error {
@@ -69,7 +69,7 @@ func (a *answer) health(health memstore.Health, metrics int) error {
 	return nil
 }
 
-// state sums up the health of a host that was asked about some metrics.
+// state returns the state of a host of which so many metrics were checked.
 func state(health memstore.Health, metrics int) string {
 	bad := len(health.Degraded) + len(health.Missing)
 	switch {

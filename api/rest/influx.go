@@ -12,8 +12,8 @@ import (
 	"github.com/ringstore/ringstore/api/lineprotocol"
 )
 
-// influx is an API of InfluxDB, by its version; 0 is none of them. Telegraf and
-// InfluxDB's client libraries write to it as if we were one
+// influx is the version of the InfluxDB write API that a route implements; 0 means none. Telegraf
+// and InfluxDB's client libraries use these routes
 // (https://docs.influxdata.com/influxdb/v1/tools/api/ and .../v2/api/).
 type influx int
 
@@ -23,29 +23,29 @@ const (
 	influx2          // /api/v2/write
 )
 
-// influxUnits are the values of the parameter precision, of either version.
-// Without it timestamps tell their unit by their size, which is that of the
-// versions' default, nanoseconds, for every moment since 1973.
-var influxUnits = map[string]time.Duration{
+// influxPrecisions are the values of the parameter precision, of both versions. Without it the unit
+// of a timestamp follows from its size. For every time since 1973 that agrees with the default of
+// both versions, nanoseconds.
+var influxPrecisions = map[string]time.Duration{
 	"":  0,
 	"n": time.Nanosecond, "ns": time.Nanosecond,
 	"u": time.Microsecond, "us": time.Microsecond,
 	"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour,
 }
 
-// influxWrite answers the paths of InfluxDB for writing. The database or bucket
-// is the cluster of lines that name none; 204 says that every line is stored.
+// influxWrite answers InfluxDB's write paths. The database or bucket is the cluster of lines that
+// name none. 204 means that every line was stored.
 func (h *Handler) influxWrite(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
-	unit, known := influxUnits[query.Get("precision")]
+	unit, known := influxPrecisions[query.Get("precision")]
 	if !known {
-		return badRequest("precision: n, ns, u, us, ms, s, m or h is wanted")
+		return badRequest("precision: expected n, ns, u, us, ms, s, m or h")
 	}
-	place := query.Get("db")
+	target := query.Get("db")
 	if exchangeOf(w).influx == influx2 {
-		place = query.Get("bucket")
+		target = query.Get("bucket")
 	}
-	cluster, _, _ := strings.Cut(place, "/") // what follows is a retention policy
+	cluster, _, _ := strings.Cut(target, "/") // a retention policy follows
 	return h.submit(w, r, http.StatusNoContent, ingest.Source{
 		Cluster:   cluster,
 		Transport: transport,
@@ -53,15 +53,15 @@ func (h *Handler) influxWrite(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// authorization makes a bearer token of what clients of InfluxDB send: the
-// scheme Token, or a password. One in the URL is refused, as URLs end up in logs.
-func (v influx) authorization(r *http.Request) (*http.Request, error) {
-	if v == notInflux {
+// authorization turns the credentials of InfluxDB's clients (the scheme Token, or a password) into a
+// bearer token. Credentials in the URL are refused, because URLs end up in logs.
+func (api influx) authorization(r *http.Request) (*http.Request, error) {
+	if api == notInflux {
 		return r, nil
 	}
 	for _, name := range []string{"u", "p", "token"} {
 		if r.URL.Query().Has(name) {
-			return nil, badRequest("a token in the URL would end up in logs: send it as a header, Authorization: Token ...")
+			return nil, badRequest("URLs end up in logs, so a token in the URL is refused: send the header Authorization: Token ...")
 		}
 	}
 	r = r.Clone(r.Context())
@@ -77,34 +77,33 @@ func (v influx) authorization(r *http.Request) (*http.Request, error) {
 	return r, nil
 }
 
-// body is the JSON that tells a client of a failure, in its API's words.
-func (v influx) body(f *failure) []byte {
-	var told any
-	switch v {
+// body is the JSON body of a failure, in the form of this API.
+func (api influx) body(f *failure) []byte {
+	var v any
+	switch api {
 	case notInflux:
 		return f.body()
 	case influx1:
-		told = struct {
+		v = struct {
 			Error string `json:"error"`
 		}{f.influxMessage()}
 	case influx2:
-		told = struct {
+		v = struct {
 			Code    string `json:"code"`
 			Message string `json:"message"`
 			Line    int    `json:"line,omitempty"`
 		}{influxCode(f.status), f.influxMessage(), f.firstLine()}
 	}
-	body, err := json.Marshal(told)
+	body, err := json.Marshal(v)
 	if err != nil {
 		panic(err) // strings and numbers only
 	}
 	return append(body, '\n')
 }
 
-// rejected returns the lines that were not stored in their order, each once for a
-// reason. Where the client shall come again it returns none: Telegraf's
-// outputs.influxdb takes "partial write" for final, whatever the status, and would
-// drop a batch that it should keep.
+// rejected returns the rejected lines in their order, each once per reason. For a failure that the
+// client should retry it returns none: Telegraf's outputs.influxdb treats "partial write" as final
+// at any status, and would drop the batch.
 func (f *failure) rejected() []ingest.Rejected {
 	if f.report == nil || f.status >= http.StatusInternalServerError {
 		return nil
@@ -112,22 +111,22 @@ func (f *failure) rejected() []ingest.Rejected {
 	return slices.Compact(slices.SortedStableFunc(slices.Values(f.report.Rejected), func(a, b ingest.Rejected) int { return a.Line - b.Line }))
 }
 
-// influxMessage has in one sentence what our own answer lists.
+// influxMessage puts the rejected lines of our own error body into one sentence.
 func (f *failure) influxMessage() string {
-	const most = 5
+	const maxListed = 5
 	rejected := f.rejected()
 	if len(rejected) == 0 {
 		return f.public
 	}
 	var message strings.Builder
 	message.WriteString("partial write: " + f.public)
-	for _, r := range rejected[:min(most, len(rejected))] {
+	for _, r := range rejected[:min(maxListed, len(rejected))] {
 		fmt.Fprintf(&message, "; line %d: %s", r.Line, r.Reason)
 	}
 	return message.String()
 }
 
-// firstLine is that of the lines that were not stored, 0 if there are none.
+// firstLine returns the number of the first rejected line, or 0.
 func (f *failure) firstLine() int {
 	for _, r := range f.rejected() {
 		return r.Line
@@ -135,7 +134,7 @@ func (f *failure) firstLine() int {
 	return 0
 }
 
-// influxCode words a status as InfluxDB does.
+// influxCode returns InfluxDB's code for a status.
 func influxCode(status int) string {
 	switch status {
 	case http.StatusBadRequest:

@@ -107,19 +107,19 @@ func TestInfluxErrors(t *testing.T) {
 	}
 	const v1, v2 = "/write?db=alpha&precision=s", "/api/v2/write?bucket=alpha&precision=s"
 	const bad = "mem,host=t1 used=1 " + influxStamp + "\nmem used=1\nmem,host=t1 used=\nmem,host=t1 used=1 9\n"
-	const partial = "partial write: 3 lines or fields were not stored, 1 samples were; line 2: no hostname tag; line 3: the line ends where a field is expected; line 4: the timestamp is older than the retention"
+	const partial = "partial write: 3 lines or fields rejected, 1 sample stored; line 2: no hostname tag; line 3: the line ends where a field is expected; line 4: the timestamp is older than the retention"
 	f("one line of several fields", v1, "cpu,host=t1 load=1,power=2,other=3 9", 400, "",
-		"partial write: 2 lines or fields were not stored, 0 samples were; line 1: the timestamp is older than the retention")
+		"partial write: 2 lines or fields rejected, 0 samples stored; line 1: the timestamp is older than the retention")
 	f("partial, version 1", v1, bad, 400, "", partial)
 	f("partial, version 2", v2, bad, 400, "invalid", partial)
-	f("precision", "/write?precision=d", "", 400, "", "precision: n, ns, u, us, ms, s, m or h is wanted")
+	f("precision", "/write?precision=d", "", 400, "", "precision: expected n, ns, u, us, ms, s, m or h")
 	f("no token", v1, "", 401, "", "a valid bearer token is required", "Authorization", "")
 	f("no token", v2, "", 401, "unauthorized", "a valid bearer token is required", "Authorization", "")
 	f("a bad token", v2, "", 401, "unauthorized", "a valid bearer token is required", "Authorization", "Token garbage")
 	f("no role", v2, "", 403, "forbidden", "the token's roles do not permit this", "Authorization", "Token "+d.token("user"))
 	f("no gzip", v2, "no", 400, "invalid", "the body is not gzip, or damaged", "Content-Encoding", "gzip")
-	f("another encoding", v2, "no", 415, "unsupported media type", "Content-Encoding: only gzip is understood", "Content-Encoding", "br")
-	inURL := "a token in the URL would end up in logs: send it as a header, Authorization: Token ..."
+	f("another encoding", v2, "no", 415, "unsupported media type", "Content-Encoding: expected gzip or none", "Content-Encoding", "br")
+	inURL := "URLs end up in logs, so a token in the URL is refused: send the header Authorization: Token ..."
 	f("user and password in the URL", v1+"&u=any&p="+d.token("admin"), "", 400, "", inURL, "Authorization", "")
 	f("a token in the URL", v2+"&token="+d.token("admin"), "", 400, "invalid", inURL)
 	if got := d.send(t, "GET", "/write", ""); got.status != 405 || got.header.Get("Allow") != "POST" {
@@ -224,7 +224,7 @@ func TestInfluxClient(t *testing.T) {
 		}
 	}
 	point := influxdb2.NewPoint("mem", tags, map[string]any{"used": 1}, time.Unix(1, 0))
-	told(f(d.token("api"), time.Second, point), 400, "invalid", "partial write: 1 lines or fields were not stored, 0 samples were; line 1: the timestamp is older")
+	told(f(d.token("api"), time.Second, point), 400, "invalid", "partial write: 1 line or field rejected, 0 samples stored; line 1: the timestamp is older")
 	told(f(d.token("user"), time.Second, point), 403, "forbidden", "the token's roles do not permit this")
 	told(f("garbage", time.Second, point), 401, "unauthorized", "a valid bearer token is required")
 }

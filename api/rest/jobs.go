@@ -17,12 +17,12 @@ type shownJob struct {
 	Project string   `json:"project"`
 	Hosts   []string `json:"hosts"`
 	From    int64    `json:"from"` // Unix seconds
-	To      int64    `json:"to"`   // until when it may be looked at; that grows while it runs
+	To      int64    `json:"to"`   // end of the visible time range; for a running job it advances
 	Running bool     `json:"running"`
 }
 
-// jobs answers /api/jobs: the jobs whose data the caller may query, the latest
-// first, or for ?user=NAME somebody else's, which admin and support may ask for,
+// jobs answers /api/jobs: the jobs whose data the caller may query, the latest first. With
+// ?user=NAME, admin and support get the jobs of another user,
 //
 //	{"jobs": [{"jobId": 1, "cluster": "emmy", "hosts": ["e0101"], "from": s, "to": e, ...}]}
 //
@@ -38,7 +38,7 @@ func (h *Handler) jobs(w http.ResponseWriter, r *http.Request) error {
 	case user == "" || p != nil && user == p.JobUser:
 		all = reader.Jobs()
 	case !h.AuthDisabled && p.Roles&(auth.Admin|auth.Support) == 0:
-		h.turnedAway(exchangeOf(w), r, auth.OwnJobs, auth.InsufficientRole)
+		h.auditDenial(exchangeOf(w), r, auth.OwnJobs, auth.InsufficientRole)
 		return &auth.Denied{Action: auth.OwnJobs, Code: auth.InsufficientRole}
 	default:
 		all = reader.JobsOf(user)
@@ -59,19 +59,19 @@ func (h *Handler) jobs(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// jobsQuery reads the parameters. One that is not known may be a filter that
-// somebody relies on.
+// jobsQuery reads the parameters. An unknown one is an error, because the caller may rely on it as a
+// filter.
 func jobsQuery(raw string) (user, cluster string, err error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
-		return "", "", badRequest("the query string cannot be read")
+		return "", "", badRequest("the query string is malformed")
 	}
 	for name, v := range values {
 		switch {
 		case name != "user" && name != "cluster":
-			return "", "", badRequest("unknown parameter %q: user and cluster are known", name)
+			return "", "", badRequest("unknown parameter %q: expected user or cluster", name)
 		case len(v) > 1 || v[0] == "":
-			return "", "", badRequest("%s: one name is wanted", name)
+			return "", "", badRequest("%s: expected one name", name)
 		}
 	}
 	return values.Get("user"), values.Get("cluster"), nil

@@ -30,6 +30,6 @@ func swagger() []route {
 	ui := v5emb.NewHandler("RingStore", document, swaggerPath)
 	return []route{
 		{name: "swagger", path: document, methods: get, serve: openapi},
-		{name: "swagger", path: swaggerPath, prefix: true, methods: get, serve: foreign(ui.ServeHTTP)},
+		{name: "swagger", path: swaggerPath, prefix: true, methods: get, serve: wrapHandler(ui.ServeHTTP)},
 	}
 }

@@ -6,12 +6,12 @@ import (
 	"strconv"
 )
 
-// Operator is what those are answered by who keep the service running. It
-// watches all of it, which the handler does not know.
+// Operator answers the requests of the service's administrators. It knows the whole program, which
+// the handler does not.
 type Operator interface {
-	// Status tells how the service is, with the top largest hosts and metrics.
+	// Status returns the state of the service, with the top largest hosts and metrics.
 	Status(ctx context.Context, top int) (Status, error)
-	// Snapshot makes a consistent copy of all that is stored. The errors are those
+	// Snapshot makes a consistent copy of all stored data. Its errors are classified like those
 	// of the Ingester.
 	Snapshot(ctx context.Context) (Snapshot, error)
 }
@@ -23,7 +23,7 @@ type Status struct {
 	Uptime  int64    `json:"uptime"` // seconds
 	Ready   bool     `json:"ready"`
 	Reasons []string `json:"reasons"` // why it is not ready
-	Notes   []string `json:"notes"`   // what else a person should know, as of jobs
+	Notes   []string `json:"notes"`   // warnings that do not affect readiness, for example about jobs
 
 	Hosts      int           `json:"hosts"`
 	Series     int           `json:"series"`
@@ -33,11 +33,11 @@ type Status struct {
 
 	Memory        Memory         `json:"memory"`
 	Journal       Journal        `json:"journal"`
-	Checkpoint    *Checkpoint    `json:"checkpoint,omitempty"` // the last; none yet: left out
+	Checkpoint    *Checkpoint    `json:"checkpoint,omitempty"` // the last one; omitted if there is none
 	Subscriptions []Subscription `json:"subscriptions"`
 }
 
-// ClusterSize is what a cluster has.
+// ClusterSize is the size of one cluster.
 type ClusterSize struct {
 	Cluster string `json:"cluster"`
 	Hosts   int    `json:"hosts"`
@@ -45,13 +45,13 @@ type ClusterSize struct {
 	Bytes   int64  `json:"bytes"`
 }
 
-// Largest are some of many, the largest first.
+// Largest lists the largest hosts or metrics, in descending order.
 type Largest struct {
 	BySeries []Size `json:"by-series"`
 	ByBytes  []Size `json:"by-bytes"`
 }
 
-// Size is what a host has, or a metric of all hosts.
+// Size is the size of a host, or of a metric over all hosts.
 type Size struct {
 	Cluster string `json:"cluster,omitempty"` // of a host
 	Name    string `json:"name"`
@@ -59,25 +59,25 @@ type Size struct {
 	Bytes   int64  `json:"bytes"`
 }
 
-// Memory is what the samples take and may take, and the process.
+// Memory is the memory use of the store and of the process.
 type Memory struct {
-	Bytes          int64 `json:"bytes"`            // of all that the store holds, by its own books
-	Limit          int64 `json:"limit"`            // of these; 0: none
+	Bytes          int64 `json:"bytes"`            // of the store, as it accounts for them
+	Limit          int64 `json:"limit"`            // of Bytes; 0: no limit
 	Cap            int64 `json:"cap"`              // of the whole process; 0: none
-	Blocks         int   `json:"blocks"`           // windows that are compressed
-	BlockBytes     int64 `json:"block-bytes"`      // of these
-	EvictedWindows int64 `json:"evicted-windows"`  // for want of memory, since the start
-	Process        int64 `json:"process,omitzero"` // bytes that the Go runtime has from the system
+	Blocks         int   `json:"blocks"`           // compressed windows
+	BlockBytes     int64 `json:"block-bytes"`      // of the blocks
+	EvictedWindows int64 `json:"evicted-windows"`  // since the start, to stay below the limit
+	Process        int64 `json:"process,omitzero"` // bytes that the Go runtime obtained from the system
 }
 
-// Journal is what was written since the last checkpoint.
+// Journal is the part of the journal that no checkpoint covers yet.
 type Journal struct {
 	Segments    int    `json:"segments"`
 	Bytes       int64  `json:"bytes"`
-	Unavailable string `json:"unavailable,omitempty"` // why it takes no records
+	Unavailable string `json:"unavailable,omitempty"` // why it accepts no records
 }
 
-// Checkpoint is the last that was written, and what became of one since.
+// Checkpoint describes the last checkpoint written, and the error of a later one.
 type Checkpoint struct {
 	Time  int64   `json:"time"`
 	Took  float64 `json:"took,omitzero"`   // seconds; 0 if it was written before this start
@@ -85,7 +85,7 @@ type Checkpoint struct {
 	Error string  `json:"error,omitempty"` // of a later one that failed
 }
 
-// Subscription is a NATS subject and what was counted of it since the start.
+// Subscription is a NATS subject with its counters since the start.
 type Subscription struct {
 	Subject  string             `json:"subject"`
 	Counters map[string]float64 `json:"counters"`
@@ -93,15 +93,15 @@ type Subscription struct {
 
 // Snapshot is the answer of /api/snapshot.
 type Snapshot struct {
-	Path  string `json:"path"`  // of its directory, on the server
+	Path  string `json:"path"`  // of its directory on the server
 	Time  int64  `json:"time"`  // Unix seconds
-	Files int    `json:"files"` // in it
-	Bytes int64  `json:"bytes"` // that these have together
+	Files int    `json:"files"` // in the directory
+	Bytes int64  `json:"bytes"` // of all files
 }
 
 const (
 	defaultTop = 10
-	mostTop    = 1000
+	maxTop     = 1000
 )
 
 // status answers /api/status, with the ?top= largest hosts and metrics.
@@ -109,8 +109,8 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) error {
 	top := defaultTop
 	if raw := r.URL.Query().Get("top"); raw != "" {
 		n, err := strconv.Atoi(raw)
-		if err != nil || n < 0 || n > mostTop {
-			return badRequest("top: a number of at most %d is wanted", mostTop)
+		if err != nil || n < 0 || n > maxTop {
+			return badRequest("top: expected a number from 0 to %d", maxTop)
 		}
 		top = n
 	}

@@ -14,16 +14,15 @@ import (
 )
 
 const (
-	// maxQueries bounds the memory that a body of jsonBytes is blown up to: the
-	// shortest query is two bytes there and over a hundred here.
+	// maxQueries bounds the memory of a decoded body: the shortest query takes two bytes of JSON
+	// and over a hundred bytes decoded.
 	maxQueries = 100_000
-	// maxMetricName bounds what an answer repeats of its question, once per
-	// host. No metric has a longer name.
+	// maxMetricName bounds the names that an answer repeats once per host. No metric has a longer
+	// name.
 	maxMetricName = 256
 )
 
-// request is the body of /api/query. Members that it does not have are
-// ignored.
+// request is the body of /api/query. Unknown members are ignored.
 type request struct {
 	Cluster     string          `json:"cluster"`
 	Queries     json.RawMessage `json:"queries"`
@@ -35,13 +34,13 @@ type request struct {
 	WithPadding bool            `json:"with-padding"`
 
 	queries []query  // decoded Queries
-	hosts   []string // that ForAllNodes is about
+	hosts   []string // selected by ForAllNodes
 	reader  *access.Reader
 
-	count, series, values int // of queries, and what they read at most
+	count, series, values int // numbers of queries, of series and of values read at most
 }
 
-// query is one question of a request.
+// query is one query of a request.
 type query struct {
 	Metric     string   `json:"metric"`
 	Host       string   `json:"host"`
@@ -57,13 +56,12 @@ type query struct {
 	resample memstore.Resample // decoded Resample
 }
 
-// readRequest reads and checks the body of a query and looks the hosts up that
-// it is about.
+// readRequest reads and checks the body of /api/query and looks up the hosts for ForAllNodes.
 func (h *Handler) readRequest(w http.ResponseWriter, r *http.Request) (*request, error) {
 	req := &request{WithStats: true, WithData: true, WithPadding: true}
 	err := h.decodeBody(w, r, req, false)
 	if errors.Is(err, io.EOF) {
-		return nil, badRequest("the body is empty, a query is wanted")
+		return nil, badRequest("the body is empty; expected a query")
 	}
 	if err != nil {
 		return nil, err
@@ -83,7 +81,7 @@ func (h *Handler) readRequest(w http.ResponseWriter, r *http.Request) (*request,
 			return nil, err
 		}
 	}
-	return req, h.affordable(req)
+	return req, h.checkQueryCost(req)
 }
 
 func decodeQueries(list json.RawMessage) ([]query, error) {
@@ -92,12 +90,12 @@ func decodeQueries(list json.RawMessage) ([]query, error) {
 	}
 	d := json.NewDecoder(bytes.NewReader(list))
 	if open, err := d.Token(); err != nil || open != json.Delim('[') {
-		return nil, badRequest("queries: a list is wanted")
+		return nil, badRequest("queries: expected a list")
 	}
 	var queries []query
 	for d.More() {
 		if len(queries) == maxQueries {
-			return nil, badRequest("queries: there are more than %d", maxQueries)
+			return nil, badRequest("queries: more than %d", maxQueries)
 		}
 		where := fmt.Sprintf("queries[%d]", len(queries))
 		var q query
@@ -123,20 +121,19 @@ func (q *query) check(where string) error {
 	case "min":
 		q.resample = memstore.ResampleMin
 	default:
-		return badRequest(`%s.resample: "average", "max", "min" or "lttb" is wanted`, where)
+		return badRequest(`%s.resample: expected "average", "max", "min" or "lttb"`, where)
 	}
 	return checkMetric(where+".metric", q.Metric)
 }
 
 func checkMetric(where, name string) error {
 	if len(name) > maxMetricName {
-		return badRequest("%s: is longer than %d bytes", where, maxMetricName)
+		return badRequest("%s: longer than %d bytes", where, maxMetricName)
 	}
 	return nil
 }
 
-// generated walks the queries that for-all-nodes stands for. What it yields is
-// valid until the next one.
+// generated yields the queries that for-all-nodes stands for. Each is valid until the next one.
 func (req *request) generated() iter.Seq[*query] {
 	return func(yield func(*query) bool) {
 		var q query
@@ -150,7 +147,7 @@ func (req *request) generated() iter.Seq[*query] {
 	}
 }
 
-// all walks the queries in the order of their results.
+// all yields the queries in the order of their results.
 func (req *request) all() iter.Seq[*query] {
 	return func(yield func(*query) bool) {
 		for i := range req.queries {
@@ -170,15 +167,14 @@ func (req *request) timeRange(q *query) memstore.Range {
 	}
 }
 
-// affordable refuses a request before it costs anything: the values that it
-// reads are counted, and at least one for each selection. 400 and not 413,
-// which speaks of the size of the body.
-func (h *Handler) affordable(req *request) error {
+// checkQueryCost refuses a request that reads too many values, before it reads any. Each selection
+// counts as at least one value. The status is 400 because 413 means that the body is too large.
+func (h *Handler) checkQueryCost(req *request) error {
 	left := h.Limits.ValuesPerQuery
 	for q := range req.all() {
 		points := max(1, req.reader.Points(req.Cluster, q.Host, q.Metric, req.timeRange(q)))
 		if q.devices() > left/points {
-			return badRequest("the queries read more than %d values: ask for fewer series or a shorter time", h.Limits.ValuesPerQuery)
+			return badRequest("the queries read more than %d values: request fewer series or a shorter time range", h.Limits.ValuesPerQuery)
 		}
 		left -= q.devices() * points
 		req.count++
@@ -188,7 +184,7 @@ func (h *Handler) affordable(req *request) error {
 	return nil
 }
 
-// devices returns how many places of the store the query names.
+// devices returns how many devices the query names.
 func (q *query) devices() int {
 	ids, subtypes := len(q.TypeIDs), len(q.SubtypeIDs)
 	switch {
@@ -203,9 +199,9 @@ func (q *query) devices() int {
 	return max(1, ids*subtypes)
 }
 
-// selections walks what a query selects, one for each entry of its result: one
-// for the host or, if so asked, for all devices together, else one for each
-// device. A subtype counts below a type only.
+// selections yields one selection for each entry of the query's result: one for the host, one for
+// all devices if the query aggregates them, or one for each device. A subtype without a type is
+// ignored.
 func (q *query) selections(cluster string) iter.Seq[memstore.Selection] {
 	sel := memstore.Selection{Cluster: cluster, Host: q.Host, Metric: q.Metric, Type: q.Type}
 	return func(yield func(memstore.Selection) bool) {

@@ -1,10 +1,9 @@
-// Package rest is the HTTP door: it turns requests into calls of the store and
-// of package ingest, and what these answer into JSON. The paths, bodies and
-// answers are those of cc-metric-store 1.5.4.
+// Package rest is the HTTP transport. It turns requests into calls of the store and of package
+// ingest, and their results into JSON. Paths, bodies and answers are those of cc-metric-store 1.5.4.
 //
-// It adapts and decides nothing: who may do what is package auth's, what a line
-// means is package ingest's, what a query means the store's. It knows neither
-// the configuration file nor how samples are kept; cmd puts all of it together.
+// The package only translates. Package auth decides permissions, package ingest the meaning of a
+// line, and the store the meaning of a query. It knows neither the configuration file nor how
+// samples are stored; cmd assembles the parts.
 package rest
 
 import (
@@ -26,7 +25,7 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// Reader is what questions are put to; [memstore.Store] is one.
+// Reader answers queries; [memstore.Store] implements it.
 type Reader interface {
 	Read(ctx context.Context, sel memstore.Selection, r memstore.Range) (memstore.Data, error)
 	Points(cluster, host, metric string, r memstore.Range) int
@@ -37,14 +36,14 @@ type Reader interface {
 	Holds(cluster, host string, visible memstore.Visibility) (bool, error)
 }
 
-// Freer forgets samples: the slots at or before to (Unix seconds) in the
-// subtree that path names, as [memstore.Store.Free] reads it. It returns how
-// many series lost some. An error means that it is not known to be done.
+// Freer deletes samples: the slots at or before to (Unix seconds) in the subtree at path, with the
+// semantics of [memstore.Store.Free]. It returns the number of series that lost samples. After an
+// error it is unknown whether the samples were deleted.
 type Freer interface {
 	Free(ctx context.Context, path [][]string, to int64) (int, error)
 }
 
-// Ingester stores line protocol; [ingest.Ingester] is one.
+// Ingester stores line protocol; [ingest.Ingester] implements it.
 type Ingester interface {
 	Stream(ctx context.Context, src ingest.Source, r io.Reader) (ingest.Report, error)
 }
@@ -59,46 +58,44 @@ type Options struct {
 	Authenticator auth.Authenticator
 	Policy        auth.Policy
 	Audit         *auth.Audit // of refusals; nil means none
-	AuthDisabled  bool        // everybody is admin, but profiles are for loopback peers
+	AuthDisabled  bool        // every caller is admin, but profiles are for loopback peers only
 
-	// Jobs knows whose jobs ran where; nil means that nobody does. SharedNodeMetrics
-	// shows metrics of a node as a whole to all who have a job there.
+	// Jobs knows which user's jobs ran where; nil means that there is no job source. With
+	// SharedNodeMetrics, every user with a job on a node sees the metrics of the whole node.
 	Jobs              *jobs.Index
 	SharedNodeMetrics bool
 
-	// Ready returns why requests cannot be answered yet, in words for clients,
-	// or nil. A nil Ready means always.
+	// Ready returns nil, or the reason why requests cannot be answered yet, worded for clients. A
+	// nil Ready means always ready.
 	Ready func() error
-	// Writable returns why samples cannot be taken now although queries are
-	// answered, or nil; its errors are those of the Ingester. A nil Writable means
-	// that they always can.
+	// Writable returns nil, or the reason why samples cannot be stored now although queries are
+	// answered. Its errors are classified like those of the Ingester. A nil Writable means always
+	// writable.
 	Writable func() error
-	// Notes returns what a person should know of a service that is ready. A nil
-	// Notes means nothing.
+	// Notes returns warnings about a service that is ready, for its administrators. A nil Notes
+	// means no warnings.
 	Notes func() []string
 
-	// Operator answers /api/status and /api/snapshot; without one there are no such
-	// paths.
+	// Operator answers /api/status and /api/snapshot. If it is nil, these paths are not found.
 	Operator Operator
 
-	// SwaggerUI serves a user interface for the description of all paths at
-	// /swagger/, to everybody.
+	// SwaggerUI serves a user interface for the API's description at /swagger/, without a token.
 	SwaggerUI bool
 
 	Limits Limits
 	Gzip   bool          // compress answers for clients that accept it
-	Stall  time.Duration // how long a client may neither send nor take a byte; 0 means 30 s
+	Stall  time.Duration // the longest time without a byte sent or read by a client; 0 means 30 s
 
-	SlowQuery time.Duration // queries that take as long are logged as warnings; 0 means none
+	SlowQuery time.Duration // queries that take this long are logged as warnings; 0 means none
 
-	Registry *prometheus.Registry // what /metrics shows; nil means one of its own
+	Registry *prometheus.Registry // served at /metrics; nil means a new one
 	Log      *slog.Logger         // nil means none
 }
 
-// Limits bound what one request may cost. Zero means the default.
+// Limits bound the cost of one request. Zero means the default.
 type Limits struct {
 	BodyBytes      int64 // of a submission, after decompression; default 64 MiB
-	ValuesPerQuery int   // read for one query request; default 20 million
+	ValuesPerQuery int   // read for one request of /api/query; default 20 million
 }
 
 const (
@@ -117,7 +114,7 @@ type Handler struct {
 	gunzips  sync.Pool // of *gzip.Reader
 }
 
-// New returns a handler. The error says which option is missing or cannot be.
+// New returns a handler. The error names a missing or invalid option.
 func New(o Options) (*Handler, error) {
 	if o.Store == nil || o.Freer == nil || o.Ingester == nil {
 		return nil, errors.New("rest: Store, Freer and Ingester are required")

@@ -14,15 +14,15 @@ import (
 	"github.com/ringstore/ringstore/auth"
 )
 
-// route is a path, who may use it, and what answers. What serve returns as an
-// error is answered by [Handler.fail].
+// route is a path, the permission that it needs, and the function that answers it. An error of
+// serve is answered by [Handler.fail].
 type route struct {
 	name    string // in counters and log lines
-	path    string // with or without a trailing slash
-	prefix  bool   // and all below it
+	path    string // without its optional trailing slash
+	prefix  bool   // also answers every path below it
 	methods []string
-	action  auth.Action // 0: open to everybody
-	influx  influx      // whose tokens and errors are other than ours
+	action  auth.Action // 0: no token needed
+	influx  influx      // the API that defines the form of tokens and errors
 	serve   func(w http.ResponseWriter, r *http.Request) error
 }
 
@@ -46,14 +46,14 @@ func (h *Handler) routes() []route {
 		{name: "whoami", path: "/api/whoami", methods: get, action: auth.Whoami, serve: h.whoami},
 		{name: "openapi", path: "/api/openapi.json", methods: get, action: auth.OpenAPI, serve: openapi},
 		{name: "jobs", path: "/api/jobs", methods: get, action: auth.OwnJobs, serve: h.jobs},
-		{name: "metrics", path: metricsPath, methods: get, action: auth.Metrics, serve: foreign(metrics.ServeHTTP)},
-		{name: "healthy", path: healthyPath, methods: get, serve: well},
+		{name: "metrics", path: metricsPath, methods: get, action: auth.Metrics, serve: wrapHandler(metrics.ServeHTTP)},
+		{name: "healthy", path: healthyPath, methods: get, serve: healthy},
 		{name: "ready", path: "/-/ready", methods: get, serve: h.ready},
-		{name: "pprof", path: "/debug/pprof/cmdline", methods: get, action: auth.Profile, serve: foreign(pprof.Cmdline)},
-		{name: "pprof", path: "/debug/pprof/profile", methods: get, action: auth.Profile, serve: foreign(pprof.Profile)},
-		{name: "pprof", path: "/debug/pprof/symbol", methods: ask, action: auth.Profile, serve: foreign(pprof.Symbol)},
-		{name: "pprof", path: "/debug/pprof/trace", methods: get, action: auth.Profile, serve: foreign(pprof.Trace)},
-		{name: "pprof", path: "/debug/pprof", prefix: true, methods: get, action: auth.Profile, serve: foreign(pprof.Index)},
+		{name: "pprof", path: "/debug/pprof/cmdline", methods: get, action: auth.Profile, serve: wrapHandler(pprof.Cmdline)},
+		{name: "pprof", path: "/debug/pprof/profile", methods: get, action: auth.Profile, serve: wrapHandler(pprof.Profile)},
+		{name: "pprof", path: "/debug/pprof/symbol", methods: ask, action: auth.Profile, serve: wrapHandler(pprof.Symbol)},
+		{name: "pprof", path: "/debug/pprof/trace", methods: get, action: auth.Profile, serve: wrapHandler(pprof.Trace)},
+		{name: "pprof", path: "/debug/pprof", prefix: true, methods: get, action: auth.Profile, serve: wrapHandler(pprof.Index)},
 	}
 	if h.Operator != nil {
 		routes = append(routes,
@@ -83,7 +83,7 @@ func (h *Handler) newRouter() (http.Handler, error) {
 	return newRouter(endpoints, func(w http.ResponseWriter, _ *http.Request) { h.fail(w, noSuchPath()) })
 }
 
-// guard lets through what a route is for and from whom it may come.
+// guard checks the method and the permission of a request before it calls next.
 func (h *Handler) guard(rt route, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := exchangeOf(w)
@@ -112,20 +112,20 @@ func (h *Handler) run(rt route) http.Handler {
 	})
 }
 
-// foreign makes a route of a handler that answers its own errors.
-func foreign(f http.HandlerFunc) func(http.ResponseWriter, *http.Request) error {
+// wrapHandler adapts a handler that answers its own errors.
+func wrapHandler(f http.HandlerFunc) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		f(w, r)
 		return nil
 	}
 }
 
-// ready answers /-/ready; restoring was asked about before it.
+// ready answers /-/ready. ServeHTTP has already checked [Options.Ready].
 func (h *Handler) ready(w http.ResponseWriter, r *http.Request) error {
 	if err := h.Writable(); err != nil {
 		return unavailable(err)
 	}
-	if err := well(w, r); err != nil {
+	if err := healthy(w, r); err != nil {
 		return err
 	}
 	for _, note := range h.Notes() {
@@ -136,8 +136,8 @@ func (h *Handler) ready(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// well answers /-/healthy.
-func well(w http.ResponseWriter, _ *http.Request) error {
+// healthy answers /-/healthy.
+func healthy(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, err := io.WriteString(w, "ok\n")
 	return err

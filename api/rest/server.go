@@ -18,26 +18,26 @@ import (
 	"time"
 )
 
-// ServerOptions say how a [Server] listens and logs.
+// ServerOptions are the options of a [Server].
 type ServerOptions struct {
-	Certificate Certificate  // the zero one: HTTP
+	Certificate Certificate  // zero means HTTP
 	Log         *slog.Logger // nil means none
 
-	// Stall is how long a client of HTTP/2 may not take a byte of a connection: the
-	// end of a stream, as by [Options.Stall], has to go through it. 0 means 30 s.
+	// Stall is the longest time in which an HTTP/2 client may read nothing from its connection:
+	// even the end of a stream, as [Options.Stall] causes it, must be sent over it. 0 means 30 s.
 	Stall time.Duration
 }
 
 // Certificate names the PEM files of HTTPS.
 type Certificate struct {
 	CertFile, KeyFile string
-	// ClientCAFile holds the authorities of clients' certificates. With one, who has
-	// no certificate of theirs gets no connection; a token is wanted all the same.
+	// ClientCAFile holds the authorities of client certificates. If it is set, a client without a
+	// certificate of one of them gets no connection. Requests still need a token.
 	ClientCAFile string
 }
 
-// The time that a connection may take before a request is there. Once it is,
-// bodies and answers take as long as they move on: see [Options.Stall].
+// The limits of a connection until a request's header has arrived. Bodies and answers may then take
+// as long as bytes keep moving: see [Options.Stall].
 const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
@@ -47,14 +47,14 @@ const (
 // Server serves a handler on listeners that its caller opened.
 type Server struct {
 	http http.Server
-	tls  atomic.Pointer[tls.Config] // of connections to come
+	tls  atomic.Pointer[tls.Config] // of new connections
 
 	mu     sync.Mutex
-	unused map[net.Conn]struct{} // connections that no request has come in on
+	unused map[net.Conn]struct{} // connections without a request so far
 }
 
-// NewServer returns a server. It reads the certificate at once, so that this
-// may be done before privileges are dropped.
+// NewServer returns a server. It reads the certificate immediately, so a program can call it before
+// it drops privileges.
 func NewServer(handler http.Handler, o ServerOptions) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -82,12 +82,11 @@ func NewServer(handler http.Handler, o ServerOptions) (*Server, error) {
 	return s, nil
 }
 
-// IsHTTPS tells whether the server was made with a certificate.
+// IsHTTPS reports whether the server was created with a certificate.
 func (s *Server) IsHTTPS() bool { return s.http.TLSConfig != nil }
 
-// LoadCertificate reads a certificate for the connections to come; those that are
-// open go on. With an error what was read before stays. It has no effect on a
-// server that was made for HTTP.
+// LoadCertificate reads a certificate for new connections; open ones continue. After an error the
+// previous certificate stays active. It has no effect on a server that was created for HTTP.
 func (s *Server) LoadCertificate(c Certificate) error {
 	config, err := c.load()
 	if err != nil {
@@ -119,12 +118,12 @@ func (c Certificate) load() (*tls.Config, error) {
 		return nil, fmt.Errorf("authorities of HTTPS clients: %q holds no certificate (PEM)", c.ClientCAFile)
 	}
 	config.ClientAuth = tls.RequireAndVerifyClientCert
-	config.SessionTicketsDisabled = true // a session would outlive the authority that let it in
+	config.SessionTicketsDisabled = true // a resumed session would outlive the removal of its authority
 	return config, nil
 }
 
-// Serve answers what comes in on l, which it closes, until Shutdown is called;
-// then it returns nil at once, while Shutdown waits for what is in flight.
+// Serve answers requests on l until Shutdown is called, and closes l. It then returns nil at once,
+// while Shutdown waits for the requests in progress.
 func (s *Server) Serve(l net.Listener) error {
 	var err error
 	if s.http.TLSConfig != nil {
@@ -138,8 +137,8 @@ func (s *Server) Serve(l net.Listener) error {
 	return err
 }
 
-// track keeps the connections that were opened and never used: clients make
-// some in reserve, and net/http would wait seconds for them.
+// track maintains the set of connections that had no request yet. Clients open some in advance, and
+// net/http's Shutdown would wait seconds for them.
 func (s *Server) track(c net.Conn, state http.ConnState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,13 +149,12 @@ func (s *Server) track(c net.Conn, state http.ConnState) {
 	}
 }
 
-// Shutdown closes the listeners and the connections that were never used, and
-// waits until what is in flight is answered. When ctx ends before, it breaks off
-// the rest and returns ctx's error. It may be called again.
+// Shutdown closes the listeners and the unused connections, and waits for the requests in progress.
+// If ctx ends first, it closes their connections and returns ctx's error. It may be called again.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	for c := range s.unused {
-		_ = c.Close() // there is nothing in it to lose
+		_ = c.Close() // it carries no request
 	}
 	s.mu.Unlock()
 	if err := s.http.Shutdown(ctx); err != nil {
@@ -165,8 +163,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// serverLog takes what net/http logs by itself: warnings, but for handshakes,
-// which anybody can make fail.
+// serverLog receives the log lines of net/http. They become warnings, except failed handshakes,
+// which any client can cause.
 type serverLog struct{ log *slog.Logger }
 
 func (l serverLog) Write(line []byte) (int, error) {

@@ -3,19 +3,20 @@ package rest
 import (
 	"errors"
 	"net/http"
+	"strconv"
 
 	"github.com/ringstore/ringstore/api/ingest"
 	"github.com/ringstore/ringstore/auth"
 )
 
-// write answers /api/write: line protocol, with ?cluster= for lines that name
-// none. 200 without a body says that every line is stored.
+// write answers /api/write: line protocol, with ?cluster= for lines that name no cluster. An empty
+// 200 answer means that every line was stored.
 func (h *Handler) write(w http.ResponseWriter, r *http.Request) error {
 	src := ingest.Source{Cluster: r.URL.Query().Get("cluster"), Transport: transport}
 	return h.submit(w, r, http.StatusOK, src)
 }
 
-// submit stores the body of a request and answers that it did by a status.
+// submit stores the body of a request, and answers with the status stored if every line was stored.
 func (h *Handler) submit(w http.ResponseWriter, r *http.Request, stored int, src ingest.Source) error {
 	b, err := h.open(w, r, h.Limits.BodyBytes)
 	if err != nil {
@@ -28,17 +29,17 @@ func (h *Handler) submit(w http.ResponseWriter, r *http.Request, stored int, src
 	}
 	report, err := h.Ingester.Stream(r.Context(), src, b)
 	if report.Forbidden > 0 {
-		h.turnedAway(x, r, auth.Write, auth.OtherCluster)
+		h.auditDenial(x, r, auth.Write, auth.OtherCluster)
 	}
 	if err != nil {
 		return submissionFailure(err, report)
 	}
 	if n := report.RejectedTotal; n > 0 {
-		of := "lines"
-		if src.Dialect.EachField { // one is counted as often as it has fields
-			of = "lines or fields"
+		lines := plural(n, "line", "lines")
+		if src.Dialect.EachField { // a line counts as often as it has fields
+			lines = plural(n, "line or field", "lines or fields")
 		}
-		f := badRequest("%d %s were not stored, %d samples were", n, of, report.Accepted)
+		f := badRequest("%s rejected, %s stored", lines, plural(report.Accepted, "sample", "samples"))
 		f.report = &report
 		return f
 	}
@@ -46,14 +47,21 @@ func (h *Handler) submit(w http.ResponseWriter, r *http.Request, stored int, src
 	return nil
 }
 
-// submissionFailure tells an error of the body from one of the store, and what
-// had been stored before it.
+// submissionFailure returns the failure for an error of the body or of the store, with the report of
+// what was stored before it.
 func submissionFailure(err error, report ingest.Report) error {
 	f, ok := errors.AsType[*failure](err)
 	if !ok {
 		f = unavailable(err)
 	}
-	told := *f
-	told.report = &report
-	return &told
+	withReport := *f
+	withReport.report = &report
+	return &withReport
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
 }

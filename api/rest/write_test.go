@@ -234,7 +234,7 @@ func TestClientsMayGoInTheMiddleOfABody(t *testing.T) {
 	_ = conn.(*net.TCPConn).CloseWrite()
 	got := hear(t, conn, "/api/write?cluster=alpha")
 	conn.Close()
-	if got.status != 400 || !strings.Contains(got.body, "broke off") {
+	if got.status != 400 || !strings.Contains(got.body, "incomplete") {
 		t.Errorf("%d %s", got.status, got.body)
 	}
 	d.Close() // waits until the request is logged
