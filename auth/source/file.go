@@ -8,11 +8,12 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// settleTime is from the first news of a directory to the reading of its files: who changes a file does it in steps.
+// settleTime is the time between the first event in a directory and reading its files: files are changed in several
+// steps.
 const settleTime = 100 * time.Millisecond
 
-// watchFiles has the sources told that are files when something happens in their directories. Where the system cannot
-// say so, they are only looked at now and then.
+// watchFiles requests a read of the file sources when something changes in their directories. If the system cannot notify
+// us, they are only read every FileInterval.
 func (w *Watcher) watchFiles(ctx context.Context) {
 	var files []*Source
 	for _, s := range w.sources {
@@ -25,7 +26,7 @@ func (w *Watcher) watchFiles(ctx context.Context) {
 	}
 	events, err := fsnotify.NewWatcher()
 	if err != nil {
-		w.options.Log.Warn("changes of files are seen late", "every", w.options.FileInterval, "error", err)
+		w.options.Log.Warn("cannot watch files: changes are noticed late", "interval", w.options.FileInterval, "error", err)
 		return
 	}
 	w.addDirectories(events, files)
@@ -38,15 +39,15 @@ func (w *Watcher) watchFiles(ctx context.Context) {
 func (w *Watcher) followEvents(ctx context.Context, events *fsnotify.Watcher, files []*Source) {
 	settled := time.NewTimer(settleTime)
 	defer settled.Stop()
-	pending := true // as something may have happened since the files were first read
-	happened := func() {
+	pending := true // files may have changed since Open read them
+	changed := func() {
 		if !pending {
 			pending = true
 			settled.Reset(settleTime)
 		}
 	}
-	again := time.NewTicker(w.options.FileInterval)
-	defer again.Stop()
+	rescan := time.NewTicker(w.options.FileInterval)
+	defer rescan.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -55,23 +56,23 @@ func (w *Watcher) followEvents(ctx context.Context, events *fsnotify.Watcher, fi
 			if !open {
 				return
 			}
-			happened()
+			changed()
 		case <-events.Errors: // such as more events than fit
-			happened()
-		case <-again.C: // a directory may have come back
+			changed()
+		case <-rescan.C: // a directory may exist again
 			w.addDirectories(events, files)
 		case <-settled.C:
 			pending = false
 			w.addDirectories(events, files)
 			for _, s := range files {
-				offer(s.told)
+				offer(s.changed)
 			}
 		}
 	}
 }
 
-// addDirectories watches the directories that files are in, and those that links lead to. Adding again what is watched
-// costs nothing and changes nothing; what is gone the next round finds.
+// addDirectories watches the directories of the files and of the targets of links. Adding a watched directory again has
+// no effect; a missing one is added at a later call.
 func (w *Watcher) addDirectories(events *fsnotify.Watcher, files []*Source) {
 	for _, s := range files {
 		_ = events.Add(filepath.Dir(s.file))

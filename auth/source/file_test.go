@@ -86,12 +86,11 @@ func TestBadFileKeepsTheLastGood(t *testing.T) {
 	var log lines
 	path := filepath.Join(t.TempDir(), "key.pem")
 	write(t, path, "one")
-	w := open(t, source.Options{Log: log.logger()}, source.File(path, r.apply))
+	open(t, source.Options{Log: log.logger()}, source.File(path, r.apply))
 	for text, reported := range map[string]string{
 		"": "is empty", "bad": "no key in it", strings.Repeat("x", source.MaxBytes+1): "larger than",
 	} {
 		write(t, path, text)
-		w.Reload()
 		log.eventually(t, reported)
 	}
 	must(t, os.Remove(path))

@@ -17,7 +17,7 @@ import (
 
 const maxRedirects = 3
 
-// newClient follows redirects to where a URL may lead only, and a few of them.
+// newClient returns a client that follows at most maxRedirects redirects, only to URLs that are permitted themselves.
 func newClient(o Options, w *Watcher) *http.Client {
 	transport := o.Transport
 	if transport == nil {
@@ -48,8 +48,7 @@ func secure(u *url.URL) error {
 	return nil
 }
 
-// document is what a URL answers, and what is remembered of it for asking whether it has changed (RFC 9110, section
-// 13.1.2).
+// document is a URL, with its last response for conditional requests (RFC 9110, section 13.1.2).
 type document struct {
 	url  string
 	etag string
@@ -57,23 +56,23 @@ type document struct {
 }
 
 func (d *document) fetch(ctx context.Context, client *http.Client) (found, error) {
-	answer, err := d.get(ctx, client)
+	response, err := d.get(ctx, client)
 	if err != nil {
 		return found{}, err
 	}
-	defer answer.Body.Close()
-	fresh := freshness(answer.Header)
+	defer response.Body.Close()
+	fresh := freshness(response.Header)
 	switch {
-	case answer.StatusCode == http.StatusNotModified && d.etag != "":
+	case response.StatusCode == http.StatusNotModified && d.etag != "":
 		return found{d.data, fresh}, nil
-	case answer.StatusCode != http.StatusOK:
-		return found{}, fmt.Errorf("status %d", answer.StatusCode)
+	case response.StatusCode != http.StatusOK:
+		return found{}, fmt.Errorf("status %d", response.StatusCode)
 	}
-	data, err := smallfile.ReadAll(answer.Body, MaxBytes)
+	data, err := smallfile.ReadAll(response.Body, MaxBytes)
 	if err != nil {
 		return found{}, err
 	}
-	d.etag, d.data = answer.Header.Get("ETag"), data
+	d.etag, d.data = response.Header.Get("ETag"), data
 	return found{data, fresh}, nil
 }
 
@@ -89,14 +88,14 @@ func (d *document) get(ctx context.Context, client *http.Client) (*http.Response
 	if d.etag != "" {
 		request.Header.Set("If-None-Match", d.etag)
 	}
-	answer, err := client.Do(request)
+	response, err := client.Do(request)
 	if failed, ok := errors.AsType[*url.Error](err); ok {
-		return nil, failed.Err // without the URL, which may be one that was redirected to
+		return nil, failed.Err // without the URL, which may be the target of a redirect
 	}
-	return answer, err
+	return response, err
 }
 
-// freshness is max-age of Cache-Control less Age (RFC 9111, sections 4.2 and 5.2.2.1), 0 if there is none or it is over.
+// freshness returns Cache-Control's max-age minus Age (RFC 9111, sections 4.2 and 5.2.2.1); 0 if absent or expired.
 func freshness(header http.Header) time.Duration {
 	for directive := range strings.SplitSeq(header.Get("Cache-Control"), ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
@@ -113,14 +112,14 @@ func freshness(header http.Header) time.Duration {
 	return 0
 }
 
-// discovery is the JWK set that a provider's metadata names.
+// discovery is the JWK set named in a provider's discovery document.
 type discovery struct {
 	issuer   string
 	metadata document
 	keys     document
 }
 
-// wellKnown is where the metadata of an issuer is: OpenID Connect Discovery 1.0, section 4.1.
+// wellKnown returns the URL of an issuer's discovery document (OpenID Connect Discovery 1.0, section 4.1).
 func wellKnown(issuer string) string {
 	return strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
 }
@@ -132,7 +131,7 @@ func (d *discovery) fetch(ctx context.Context, client *http.Client) (found, erro
 	}
 	uri, err := d.keysURL(metadata.data)
 	if err != nil {
-		d.metadata = document{url: d.metadata.url} // or it would stay wrong for as long as its ETag
+		d.metadata = document{url: d.metadata.url} // do not keep the wrong document by its ETag
 		return found{}, fmt.Errorf("discovery document: %w", err)
 	}
 	if uri != d.keys.url {
@@ -145,11 +144,11 @@ func (d *discovery) fetch(ctx context.Context, client *http.Client) (found, erro
 	return keys, nil
 }
 
-// keysURL is the jwks_uri of metadata that is the issuer's own: section 4.3 of the same.
+// keysURL returns the document's jwks_uri, after checking its issuer (section 4.3).
 func (d *discovery) keysURL(metadata []byte) (string, error) {
-	var members map[string]json.RawMessage // a struct's fields would match in other letter case as well
+	var members map[string]json.RawMessage // a struct's fields would match regardless of case
 	if err := json.Unmarshal(metadata, &members); err != nil {
-		return "", errors.New("no JSON object")
+		return "", errors.New("not a JSON object")
 	}
 	var issuer, uri string
 	if json.Unmarshal(members["issuer"], &issuer) != nil || issuer != d.issuer {

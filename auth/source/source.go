@@ -1,9 +1,9 @@
-// Package source brings the keys of issuers, and whatever else must follow the world while the program runs, from where
-// they stand: files, URLs, OpenID Connect discovery documents, and references that somebody else follows.
+// Package source watches data that changes while the program runs, such as issuers' keys: in files, at URLs, through
+// OpenID Connect discovery documents, and behind references that the caller resolves.
 //
-// It hands bytes to a callback whenever they have changed, in the background and never on a request's path. It knows
-// neither keys nor tokens, nor the configuration: what the bytes mean, and whether they are any good, the callback
-// says, and bad ones leave the last good state as it is. What is empty is never good.
+// It passes the bytes to a callback whenever they have changed, in the background and never during a request. It does
+// not interpret them: the callback accepts or refuses them, and refused data leaves the previous data active. Empty
+// data is always refused.
 package source
 
 import (
@@ -16,27 +16,27 @@ import (
 	"github.com/ringstore/ringstore/configs/smallfile"
 )
 
-// MaxBytes is the most that is read of a [File] or of an answer.
+// MaxBytes is the maximum size of a [File] or of an HTTP response.
 const MaxBytes = 1 << 20
 
-// Apply takes what a source holds, when it is first read and after every change; data is the receiver's. An error
-// keeps the state that was there before, is reported, and data is offered again at the next look. The sources of one
-// [Watcher] apply one at a time.
+// Apply receives a source's data when it is first read and after every change. It owns data. If it returns an error, the
+// previous data stays active, the error is logged, and data is passed again after the next read. The sources of one
+// [Watcher] call Apply one at a time.
 type Apply func(data []byte) error
 
-// Source is one place that is watched. It belongs to the one [Watcher] that it is given to.
+// Source is one watched location. It belongs to exactly one [Watcher].
 type Source struct {
 	name     string
 	apply    Apply
 	fetch    fetcher
-	required bool   // the program does not start without it
+	required bool   // Open fails if it cannot be read
 	file     string // its path, if it is a file
 
-	asked chan struct{} // holds one wish for a look as soon as the limit allows
-	told  chan struct{} // holds one order to look now
+	refresh chan struct{} // holds a request to read once MinRefresh permits
+	changed chan struct{} // holds a request to read now
 
 	mu     sync.Mutex
-	looked chan struct{} // closed after the next look that begins; nil: nobody waits for it
+	waiter chan struct{} // closed after the next read that begins; nil: no caller waits
 	closed bool
 }
 
@@ -45,10 +45,10 @@ type fetcher interface {
 	fetch(ctx context.Context, client *http.Client) (found, error)
 }
 
-// found is what a look has found.
+// found is the result of a read.
 type found struct {
 	data  []byte
-	fresh time.Duration // how long it may be taken for current; 0: not said
+	fresh time.Duration // how long the data counts as current; 0: unknown
 }
 
 // fetchFunc is a fetcher that needs no HTTP.
@@ -60,47 +60,47 @@ func (f fetchFunc) fetch(ctx context.Context, _ *http.Client) (found, error) {
 }
 
 func newSource(name string, fetch fetcher, apply Apply) *Source {
-	return &Source{name: name, apply: apply, fetch: fetch, asked: make(chan struct{}, 1), told: make(chan struct{}, 1)}
+	return &Source{name: name, apply: apply, fetch: fetch, refresh: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
 }
 
-// File is a regular file of at most [MaxBytes], or a symbolic link to one. It is read again within a moment of a
-// change of its directory, the swaps of links that Kubernetes does in mounted secrets among them, and at a slow pace
-// in any case. The watcher does not open without it.
+// File is a regular file of at most [MaxBytes], or a symbolic link to one. It is read again shortly after a change in its
+// directory, including the swaps of links by which Kubernetes updates mounted secrets, and also every FileInterval. Open
+// fails if it cannot be read.
 func File(path string, apply Apply) *Source { return FileUpTo(MaxBytes, path, apply) }
 
-// FileUpTo is [File] for one that may have as many bytes as that.
+// FileUpTo is [File] with a maximum size of maxBytes.
 func FileUpTo(maxBytes int64, path string, apply Apply) *Source {
 	return Reference(path, path, func(context.Context) ([]byte, error) { return smallfile.ReadRegular(path, maxBytes) }, apply)
 }
 
-// URL is what an https URL answers, or an http one on loopback, such as a JWK set. The watcher opens without it.
+// URL is the response of an https URL, or an http one on loopback, such as a JWK set. Open succeeds without it.
 func URL(url string, apply Apply) *Source {
 	return newSource(url, &document{url: url}, apply)
 }
 
-// Discovery is the JWK set of an OpenID provider, whose discovery document names it:
-// https://openid.net/specs/openid-connect-discovery-1_0.html, section 4. The issuer is an https URL or one on loopback,
-// and the document must give it exactly so. The watcher opens without it.
+// Discovery is the JWK set of an OpenID provider, found through its discovery document:
+// https://openid.net/specs/openid-connect-discovery-1_0.html, section 4. The issuer is an https URL or an http one on
+// loopback, and the document must contain exactly the same. Open succeeds without it.
 func Discovery(issuer string, apply Apply) *Source {
 	return newSource(issuer, &discovery{issuer: issuer, metadata: document{url: wellKnown(issuer)}}, apply)
 }
 
-// Reference is what read returns, such as a secret in a vault: name stands for it in messages. If that is in a file,
-// file is its path, and it is watched as by [File]; otherwise it is empty, and the source is read again at every poll.
-// The watcher does not open without it.
+// Reference is the data that read returns, such as a secret in a vault. Messages call it name. If the data is in a file,
+// file is its path and is watched as by [File]; otherwise file is empty, and the source is read at every PollInterval.
+// Open fails if it cannot be read.
 func Reference(name, file string, read func(context.Context) ([]byte, error), apply Apply) *Source {
 	s := newSource(name, fetchFunc(read), apply)
 	s.required, s.file = true, file
 	return s
 }
 
-// String is what the source is called in messages: its path, URL, issuer or name.
+// String returns the source's name in messages: its path, URL, issuer or name.
 func (s *Source) String() string { return s.name }
 
-// Refresh asks for a look at the source before its time, as for a key that is not known yet. It never waits: the
-// channel that it returns is closed after the next look that begins, whatever came of it. Looks asked for have at
-// least Options.MinRefresh between them, and all who ask in the meantime share the next one, so nobody can use them
-// up, nor have more of them by asking more often. Of a source that is not watched, or not any more, it is closed.
+// Refresh requests an early read of the source, such as for an unknown key. It does not block: the returned channel is
+// closed after the next read that begins, successful or not. Requested reads are at least Options.MinRefresh apart, and
+// all requests in between share the next one, so more requests do not cause more reads. After Close, the channel is
+// already closed.
 func (s *Source) Refresh() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,34 +109,34 @@ func (s *Source) Refresh() <-chan struct{} {
 		close(done)
 		return done
 	}
-	if s.looked == nil {
-		s.looked = make(chan struct{})
-		offer(s.asked)
+	if s.waiter == nil {
+		s.waiter = make(chan struct{})
+		offer(s.refresh)
 	}
-	return s.looked
+	return s.waiter
 }
 
-// begin hands over those who wait for the look that begins now.
-func (s *Source) begin() chan struct{} {
+// takeWaiter returns the channel to close after the read that begins now, nil if no caller waits.
+func (s *Source) takeWaiter() chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	waiting := s.looked
-	s.looked = nil
-	return waiting
+	waiter := s.waiter
+	s.waiter = nil
+	return waiter
 }
 
-// end lets all go who wait, now and later: there will be no more looks.
-func (s *Source) end() {
+// close releases all current and future waiters: there will be no more reads.
+func (s *Source) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	if s.looked != nil {
-		close(s.looked)
-		s.looked = nil
+	if s.waiter != nil {
+		close(s.waiter)
+		s.waiter = nil
 	}
 }
 
-// offer leaves a message in a channel that holds one, unless one is there.
+// offer sends to a channel with a buffer of one, unless the buffer is full.
 func offer(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -144,12 +144,12 @@ func offer(c chan<- struct{}) {
 	}
 }
 
-// state is what is known of a source from its looks. Its goroutine owns it.
+// state is the result of a source's reads so far. The source's goroutine owns it.
 type state struct {
-	applied  []byte // the last good data; nil: none yet
-	failures int    // in a row
+	applied  []byte // the last accepted data; nil: none yet
+	failures int    // consecutive
 	began    time.Time
 }
 
-// changed says whether data has to be applied.
+// changed reports whether data has to be applied.
 func (s *state) changed(data []byte) bool { return s.applied == nil || !bytes.Equal(s.applied, data) }

@@ -229,19 +229,6 @@ func TestCloseBreaksOff(t *testing.T) {
 	})
 }
 
-func TestReloadLooksAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var w web
-		var r receiver
-		w.put(jwks, page{body: "one"})
-		watcher := open(t, source.Options{Transport: &w}, source.URL(jwks, r.apply))
-		w.put(jwks, page{body: "two"})
-		watcher.Reload()
-		synctest.Wait()
-		r.want(t, "one,two")
-	})
-}
-
 func TestInsecureURLsAreNotAsked(t *testing.T) {
 	f := func(url string) {
 		t.Helper()
@@ -297,8 +284,8 @@ func TestDiscoveryRefuses(t *testing.T) {
 	}
 	metadata := func(iss, uri string) string { return `{"issuer": ` + iss + `, "jwks_uri": ` + uri + `}` }
 	own, keys := `"`+issuer+`"`, `"`+jwks+`"`
-	f("", "no JSON object")
-	f("[]", "no JSON object")
+	f("", "not a JSON object")
+	f("[]", "not a JSON object")
 	f("null", "another issuer's")
 	f(`{"jwks_uri": `+keys+`}`, "another issuer's")
 	f(metadata(`"https://evil.example.org"`, keys), "another issuer's")
@@ -368,7 +355,10 @@ func TestAppliesOneAtATime(t *testing.T) {
 			return nil
 		}))
 	}
-	open(t, source.Options{Transport: &w}, sources...).Reload()
+	open(t, source.Options{Transport: &w}, sources...)
+	for _, s := range sources {
+		s.Refresh()
+	}
 }
 
 func TestOpenIsBrokenOff(t *testing.T) {

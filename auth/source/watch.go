@@ -12,25 +12,24 @@ import (
 	"time"
 )
 
-// Options are how sources are watched. The zero value of each field means its default.
+// Options configures a Watcher. A zero field means its default.
 type Options struct {
-	// PollInterval is the longest time between the ends of two successful looks at anything but files. Default 5 minutes.
+	// PollInterval is the maximum time between two reads of a source that is not a file. Default 5 minutes.
 	PollInterval time.Duration
-	// FileInterval is the longest time between two looks at a file of whose change nobody was told, as on a network file
-	// system. Default 30 s.
+	// FileInterval is the maximum time between two reads of a file, for changes without a notification as on a network
+	// file system. Default 30 s.
 	FileInterval time.Duration
-	// MinRefresh is the least time between the beginnings of two looks that somebody asked for. Default 10 s, at most
-	// PollInterval.
+	// MinRefresh is the minimum time between two requested reads. Default 10 s, at most PollInterval.
 	MinRefresh time.Duration
-	// Timeout bounds one look. Default 10 s.
+	// Timeout limits one read. Default 10 s.
 	Timeout time.Duration
-	// Transport carries HTTP requests; nil: one of its own with Go's defaults.
+	// Transport carries HTTP requests; nil: a transport of the Watcher's own with Go's defaults.
 	Transport http.RoundTripper
-	// Log is told what changed and what failed; nil: nobody. No content of a source is in it.
+	// Log receives changes and failures, never a source's content; nil discards them.
 	Log *slog.Logger
 }
 
-// firstRetry is the time from the first failure to the next try; it doubles up to the interval.
+// firstRetry is the delay after the first failure; it doubles up to the interval.
 const firstRetry = time.Second
 
 // Watcher watches sources until it is closed.
@@ -42,13 +41,13 @@ type Watcher struct {
 	applying  sync.Mutex
 	cancel    context.CancelFunc
 	running   sync.WaitGroup
-	transport *http.Transport // its own, if it has one
+	transport *http.Transport // the Watcher's own; nil with Options.Transport
 }
 
-// Open reads every source once, at the same time, and then watches them. It fails, and watches nothing, if a file or a
-// reference cannot be read, or is refused by its Apply; of URLs and discovery that is only reported, and tried again
-// soon: an identity provider that is down must not keep everybody else out. It takes at most Options.Timeout; the end
-// of ctx breaks it off, and has no effect on what is open.
+// Open reads all sources once, in parallel, and then watches them. It fails, and watches nothing, if a file or a
+// reference cannot be read or its Apply refuses it. For URLs and discovery, such failures are only logged and retried:
+// an identity provider that is down must not keep the users of others out. Open takes at most Options.Timeout. The end
+// of ctx cancels Open, but does not stop the returned Watcher.
 func Open(ctx context.Context, o Options, sources ...*Source) (*Watcher, error) {
 	o.PollInterval = cmp.Or(o.PollInterval, 5*time.Minute)
 	o.FileInterval = cmp.Or(o.FileInterval, 30*time.Second)
@@ -62,7 +61,7 @@ func Open(ctx context.Context, o Options, sources ...*Source) (*Watcher, error) 
 	var first sync.WaitGroup
 	for i, s := range sources {
 		first.Go(func() {
-			_, errs[i] = w.look(ctx, s, &states[i])
+			_, errs[i] = w.read(ctx, s, &states[i])
 			if errs[i] != nil && !s.required {
 				w.report(s, errs[i])
 				errs[i] = nil
@@ -83,12 +82,13 @@ func Open(ctx context.Context, o Options, sources ...*Source) (*Watcher, error) 
 	return w, nil
 }
 
-// Close ends the watching and waits for it, looks under way included, which it breaks off. No Apply is called after it.
+// Close cancels all reads and stops watching. It waits until no Apply is running; none is called afterwards. Closing
+// twice is safe.
 func (w *Watcher) Close() error {
 	w.cancel()
 	w.running.Wait()
 	for _, s := range w.sources {
-		s.end()
+		s.close()
 	}
 	if w.transport != nil {
 		w.transport.CloseIdleConnections()
@@ -96,15 +96,7 @@ func (w *Watcher) Close() error {
 	return nil
 }
 
-// Reload has every source looked at now, as on SIGHUP. It does not wait for that.
-func (w *Watcher) Reload() {
-	for _, s := range w.sources {
-		offer(s.told)
-	}
-}
-
-// watch looks at a source again and again: when it is time, when it is told, and when it is asked and the last look
-// is long enough ago.
+// watch reads a source until ctx ends: on time, when its file has changed, and on request once MinRefresh has passed.
 func (w *Watcher) watch(ctx context.Context, s *Source, st *state) {
 	next := w.after(s, st, 0)
 	timer := time.NewTimer(time.Until(next))
@@ -113,35 +105,35 @@ func (w *Watcher) watch(ctx context.Context, s *Source, st *state) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.asked:
+		case <-s.refresh:
 			if soonest := st.began.Add(w.options.MinRefresh); soonest.Before(next) {
 				next = soonest
 				timer.Reset(time.Until(next))
 			}
 			continue
-		case <-s.told:
+		case <-s.changed:
 		case <-timer.C:
 		}
-		waiting := s.begin()
-		fresh, err := w.look(ctx, s, st)
+		waiter := s.takeWaiter()
+		fresh, err := w.read(ctx, s, st)
 		if err != nil && ctx.Err() == nil {
 			w.report(s, err)
 		}
-		if waiting != nil {
-			close(waiting)
+		if waiter != nil {
+			close(waiter)
 		}
 		next = w.after(s, st, fresh)
 		timer.Reset(time.Until(next))
 	}
 }
 
-// look reads a source once and applies what has changed.
-func (w *Watcher) look(ctx context.Context, s *Source, st *state) (fresh time.Duration, err error) {
+// read reads a source once and applies its data if it has changed. fresh is how long the data counts as current.
+func (w *Watcher) read(ctx context.Context, s *Source, st *state) (fresh time.Duration, err error) {
 	st.began = time.Now()
 	ctx, cancel := context.WithTimeout(ctx, w.options.Timeout)
 	defer cancel()
 	found, err := s.fetch.fetch(ctx, w.client)
-	if err == nil && len(found.data) == 0 { // such as a file that is being written
+	if err == nil && len(found.data) == 0 { // such as a file being written
 		err = errors.New("is empty")
 	}
 	if err == nil && st.changed(found.data) {
@@ -157,7 +149,7 @@ func (w *Watcher) look(ctx context.Context, s *Source, st *state) (fresh time.Du
 	return found.fresh, nil
 }
 
-// applyTo gives the receiver data of its own, so that ours stays what it is.
+// applyTo passes a copy of data, because Apply owns it.
 func (w *Watcher) applyTo(ctx context.Context, s *Source, data []byte) error {
 	w.applying.Lock()
 	defer w.applying.Unlock()
@@ -167,16 +159,16 @@ func (w *Watcher) applyTo(ctx context.Context, s *Source, data []byte) error {
 	if err := s.apply(append([]byte(nil), data...)); err != nil {
 		return fmt.Errorf("refused: %w", err)
 	}
-	w.options.Log.Info("read anew", "source", s.String())
+	w.options.Log.Info("source read", "source", s.String())
 	return nil
 }
 
 func (w *Watcher) report(s *Source, err error) {
-	w.options.Log.Warn("not read, what was read before stays in force", "source", s.String(), "error", err)
+	w.options.Log.Warn("source not read; the previous data stays active", "source", s.String(), "error", err)
 }
 
-// after is when to look again: at the interval's end, or sooner if the answer is not fresh for so long; after a
-// failure soon, and then ever later, up to the interval. A tenth less at random keeps many from coming at once.
+// after returns the time of the next read: after the interval, or earlier if the data is fresh for less; after failures,
+// with delays that double up to the interval. A random tenth less spreads the reads of many instances.
 func (w *Watcher) after(s *Source, st *state, fresh time.Duration) time.Time {
 	interval := w.options.PollInterval
 	if s.file != "" {

@@ -181,7 +181,7 @@ func TestKeysAreFollowed(t *testing.T) {
 	want(young, 401)
 	for n, bad := range []string{"no key", string(pemOf("PRIVATE KEY", ownKey())), string(make([]byte, 32)), strings.Repeat("x", 2<<20)} {
 		c.file("cc.pem", []byte(bad))
-		p.saysTimes(t, n+1, `msg="not read, what was read before stays in force" source=`+filepath.Join(c.directory, "cc.pem"))
+		p.saysTimes(t, n+1, `msg="source not read; the previous data stays active" source=`+filepath.Join(c.directory, "cc.pem"))
 		want(old, 200)
 	}
 	c.file("cc.pem", pemOf("PUBLIC KEY", spki(t, fresh)))
@@ -220,7 +220,7 @@ func TestRevocations(t *testing.T) {
 	}
 	for n, bad := range []string{`{"tokens": [`, `{"token": []}`, `{"subjects": [{"issuer": "nobody", "sub": "collector"}]}`} {
 		revoked(bad)
-		p.saysTimes(t, n+1, `msg="not read, what was read before stays in force" source=`+filepath.Join(c.directory, "revoked.json"))
+		p.saysTimes(t, n+1, `msg="source not read; the previous data stays active" source=`+filepath.Join(c.directory, "revoked.json"))
 		if got, other := p.status(t, personal), p.status(t, user); got != 401 || other != 200 {
 			t.Errorf("%s: %d, %d", bad, got, other)
 		}
@@ -259,7 +259,7 @@ func TestCertificates(t *testing.T) {
 		return conn.Close() == nil
 	}
 	cmdtest.WriteFile(t, filepath.Join(directory, "cert.pem"), []byte("none"))
-	p.says(t, regexp.MustCompile(`not read, what was read before stays in force" source=\S+cert.pem`))
+	p.says(t, regexp.MustCompile(`source not read; the previous data stays active" source=\S+cert.pem`))
 	if !shows(old) {
 		t.Error("the certificate is gone with its file")
 	}

@@ -130,10 +130,10 @@ func TestRotation(t *testing.T) {
 	withdraw(2, now, second)
 
 	// A proper rotation: the new key is published first.
-	const readAnew = `msg="read anew"`
-	looks := strings.Count(p.stderr.String(), readAnew)
+	const sourceRead = `msg="source read"`
+	looks := strings.Count(p.stderr.String(), sourceRead)
 	provider.Restart(2, 3)
-	p.saysTimes(t, looks+1, readAnew)
+	p.saysTimes(t, looks+1, sourceRead)
 	provider.Restart(3, 2)
 	third := mint()
 	load.set(second, third)

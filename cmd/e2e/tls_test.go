@@ -147,7 +147,7 @@ func TestClientCertificates(t *testing.T) {
 		}
 	}
 	cmdtest.WriteFile(t, authority, []byte("none"))
-	p.says(t, regexp.MustCompile(`not read, what was read before stays in force" source=\S+ca.pem`))
+	p.says(t, regexp.MustCompile(`source not read; the previous data stays active" source=\S+ca.pem`))
 	if err := refused(p.client); err != nil {
 		t.Errorf("the CA was dropped when its file became unusable: %v", err)
 	}
