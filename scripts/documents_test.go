@@ -166,24 +166,26 @@ func runSteps(t *testing.T, steps []step) {
 	}
 }
 
-// program builds ringstore once for all tests and returns the directory it is in. TestMain
-// removes the directory.
+// programDir is a directory for the program, which TestMain makes and removes.
+var programDir string
+
+// program builds ringstore once for all tests and returns the directory it is in.
 var program = sync.OnceValues(func() (dir string, err error) {
-	if dir, err = os.MkdirTemp("", "ringstore-documents-"); err != nil {
-		return "", err
-	}
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "ringstore"), "../cmd/ringstore")
+	build := exec.Command("go", "build", "-o", filepath.Join(programDir, "ringstore"), "../cmd/ringstore")
 	if out, err := build.CombinedOutput(); err != nil {
-		return dir, fmt.Errorf("%w\n%s", err, out)
+		return "", fmt.Errorf("%w\n%s", err, out)
 	}
-	return dir, nil
+	return programDir, nil
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if dir, _ := program(); dir != "" {
-		os.RemoveAll(dir)
+	dir, err := os.MkdirTemp("", "ringstore-documents-")
+	if err != nil {
+		panic(err)
 	}
+	programDir = dir
+	code := m.Run()
+	os.RemoveAll(dir)
 	os.Exit(code)
 }
 
