@@ -1,12 +1,11 @@
-// Package access is the one place where what somebody may see becomes what is
-// read: it stands before the store and answers a principal as a store would that
-// holds only the samples which that principal may see.
+// Package access restricts reads to the data that a principal may see. It wraps the store and
+// answers as if the store held only the samples that this principal may see. No other package
+// decides that.
 //
-// It asks package auth how much of a cluster that is, package jobs which hosts,
-// devices and times a person's jobs had, and hands this to the store before
-// anything is looked up. A host that may not be seen is not asked for at all: a
-// host that nobody has is, so that neither answers, errors, counts nor the work
-// done tell whether there is one. It knows no HTTP.
+// Package auth decides how much of a cluster the principal sees. Package jobs knows the hosts,
+// devices and times of its jobs. Both become a restriction that the store applies before any lookup.
+// For a hidden host the store is asked for a host that cannot exist, so answers, errors, counts and
+// durations do not reveal whether the hidden host exists. The package knows no HTTP.
 package access
 
 import (
@@ -20,7 +19,7 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// Store is what is read; [memstore.Store] is one.
+// Store is the store to read from; [memstore.Store] implements it.
 type Store interface {
 	Read(ctx context.Context, sel memstore.Selection, r memstore.Range) (memstore.Data, error)
 	Points(cluster, host, metric string, r memstore.Range) int
@@ -33,10 +32,10 @@ type Store interface {
 type Options struct {
 	Store  Store
 	Policy auth.Policy
-	Jobs   *jobs.Index // nil: nobody knows whose jobs ran where
+	Jobs   *jobs.Index // nil means that there is no job source
 
-	// SharedNodeMetrics lets who has a job on a node that is shared see the metrics
-	// of the node as a whole, which are others' too.
+	// SharedNodeMetrics shows the metrics of a whole node to every user with a job on it, even
+	// if jobs of other users share the node.
 	SharedNodeMetrics bool
 }
 
@@ -51,24 +50,24 @@ func New(o Options) (*Gate, error) {
 	return &Gate{o}, nil
 }
 
-// Reader answers one principal's questions, of one request and one goroutine.
-// What it found out about a host it does not ask again.
+// Reader reads on behalf of one principal. It is for one request and one goroutine, and caches the
+// permissions that it looks up.
 type Reader struct {
 	o    Options
 	all  bool
 	p    *auth.Principal
 	own  jobs.View
-	team jobs.View // own and that of the projects
+	team jobs.View // own jobs and those of the projects
 
 	sights  map[string]auth.Sight // by cluster
 	hosts   map[place]*memstore.Visibility
-	granted map[place][]jobs.Grant // by the token itself
+	granted map[place][]jobs.Grant // by the token, in addition to jobs
 }
 
 type place struct{ cluster, host string }
 
-// nobody is a host that is not there: names are not empty.
-var nobody = place{}
+// noHost is a host that cannot exist, because names are not empty.
+var noHost = place{}
 
 // All returns a reader that sees everything.
 func (g *Gate) All() *Reader { return &Reader{o: g.o, all: true} }
@@ -106,7 +105,7 @@ func (r *Reader) sight(cluster string) auth.Sight {
 	return s
 }
 
-// view returns the jobs that the principal may see of a cluster.
+// view returns the jobs on a cluster whose data the principal may see.
 func (r *Reader) view(cluster string) jobs.View {
 	if r.p.RolesOn(cluster).Has(auth.Manager) {
 		return r.team
@@ -122,14 +121,13 @@ func (r *Reader) Read(ctx context.Context, sel memstore.Selection, rg memstore.R
 	return r.o.Store.Read(ctx, sel, rg)
 }
 
-// Points returns how many values a read would answer at the most.
+// Points returns the maximum number of values that a read would return.
 func (r *Reader) Points(cluster, host, metric string, rg memstore.Range) int {
 	at, _ := r.find(cluster, host)
 	return r.o.Store.Points(at.cluster, at.host, metric, rg)
 }
 
-// Hosts returns the hosts of a cluster of which there is something to be seen,
-// sorted.
+// Hosts returns the hosts of a cluster with data that the principal may see, sorted.
 func (r *Reader) Hosts(cluster string) ([]string, error) {
 	switch r.sight(cluster) {
 	case auth.SeesAll:
@@ -158,10 +156,10 @@ func (r *Reader) Hosts(cluster string) ([]string, error) {
 	return held, nil
 }
 
-// Health looks at a host, where the principal may do that.
+// Health checks a host, if the principal may do that.
 func (r *Reader) Health(cluster, host string, metrics []string) memstore.Health {
 	if !r.all && r.o.Policy.DecideOn(r.p, auth.Healthcheck, cluster) != nil {
-		cluster, host = nobody.cluster, nobody.host
+		cluster, host = noHost.cluster, noHost.host
 	}
 	return r.o.Store.Health(cluster, host, metrics)
 }
@@ -177,8 +175,7 @@ func (r *Reader) Jobs() []jobs.VisibleJob {
 	})
 }
 
-// JobsOf returns somebody's jobs on the clusters where the principal is admin or
-// support.
+// JobsOf returns the jobs of a user on the clusters where the principal is admin or support.
 func (r *Reader) JobsOf(user string) []jobs.VisibleJob {
 	if r.o.Jobs == nil {
 		return nil
@@ -188,13 +185,13 @@ func (r *Reader) JobsOf(user string) []jobs.VisibleJob {
 	})
 }
 
-// find returns where to look for a host, and what of it may be read; nil is all.
+// find returns the host to read and the visible part of it. A nil visibility means all of it.
 func (r *Reader) find(cluster, host string) (place, memstore.Visibility) {
 	switch r.sight(cluster) {
 	case auth.SeesAll:
 		return place{cluster, host}, nil
 	case auth.SeesNothing:
-		return nobody, nil
+		return noHost, nil
 	}
 	at := place{cluster, host}
 	visible, known := r.hosts[at]
@@ -205,7 +202,7 @@ func (r *Reader) find(cluster, host string) (place, memstore.Visibility) {
 		r.hosts[at] = visible
 	}
 	if visible == nil {
-		return nobody, nil
+		return noHost, nil
 	}
 	return at, *visible
 }
@@ -245,7 +242,7 @@ func (r *Reader) visibility(grants []jobs.Grant) memstore.Visibility {
 
 func spanOf(g jobs.Grant) memstore.Span { return memstore.Span{From: g.From * 1000, To: g.To * 1000} }
 
-// union puts spans in order and together that touch.
+// union sorts spans and joins those that touch.
 func union(spans []memstore.Span) []memstore.Span {
 	slices.SortFunc(spans, func(a, b memstore.Span) int { return cmp.Compare(a.From, b.From) })
 	joined := spans[:0]

@@ -9,24 +9,21 @@ import (
 
 const contentJSON = "application/json"
 
-// answerBytes is how much of an answer is gathered before it is sent: net/http makes
-// two writes to the connection of each piece, which take as long as to put some
-// thousand numbers into it.
+// answerBytes is how much of an answer is buffered before it is sent. net/http makes two writes to
+// the connection for each piece, which take as long as formatting some thousand numbers.
 const answerBytes = 256 << 10
 
-// answer is a JSON answer that is written while it is made. Nothing is sent
-// before answerBytes are there or the answer ends, so until then it may still
-// become an error.
+// answer is a JSON answer that is sent while it is built. Nothing is sent before answerBytes are
+// buffered or the answer ends. Until then an error can replace it.
 type answer struct {
 	buf     []byte
-	scratch []float64 // the values of one entry after the other
+	scratch []float64 // reused for the values of each entry
 	w       http.ResponseWriter
 	ctx     context.Context
 	sent    bool
 }
 
-// answering calls f to make an answer and sends it. It ends early when the
-// client has gone.
+// answering calls f to build an answer and sends it. It stops when the client disconnects.
 func (h *Handler) answering(w http.ResponseWriter, r *http.Request, f func(*answer) error) error {
 	buf := h.buffers.Get().(*[]byte)
 	defer h.buffers.Put(buf)
@@ -43,8 +40,7 @@ func (h *Handler) answering(w http.ResponseWriter, r *http.Request, f func(*answ
 	return err
 }
 
-// more sends what has been gathered, if that is enough. It has to be called
-// every few kilobytes.
+// more sends the buffer if it holds at least answerBytes. It must be called every few kilobytes.
 func (a *answer) more() error {
 	if len(a.buf) < answerBytes {
 		return a.ctx.Err()
@@ -73,7 +69,7 @@ func (a *answer) int(v int64) { a.buf = strconv.AppendInt(a.buf, v, 10) }
 
 func (a *answer) float(v float64) { a.buf = appendFloat(a.buf, v) }
 
-// comma separates the elements of a list; first is cleared by the first one.
+// comma appends the separator between two elements of a list, and clears first.
 func (a *answer) comma(first *bool) {
 	if !*first {
 		a.buf = append(a.buf, ',')

@@ -10,8 +10,8 @@ import (
 	"github.com/ringstore/ringstore/auth"
 )
 
-// counters tell the world what was asked and answered. Their labels are our
-// own names, so there are few of them.
+// counters are the metrics of requests. All label values are names of ours and none come from
+// clients, so the number of series is bounded.
 type counters struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
@@ -24,24 +24,24 @@ func newCounters(r prometheus.Registerer) (counters, error) {
 	c := counters{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "ringstore", Subsystem: "http", Name: "requests_total",
-			Help: "Requests answered, by route and class of status; aborted: the answer broke off.",
+			Help: "Requests answered, by route and class of status; aborted: the answer was cut off.",
 		}, []string{"route", "code"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "ringstore", Subsystem: "http", Name: "request_duration_seconds",
-			Help:    "From a request's header to the end of its answer, by route.",
+			Help:    "Time from the header of a request to the end of its answer, by route.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"route"}),
 		canceled: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "ringstore", Subsystem: "http", Name: "canceled_requests_total",
-			Help: "Requests whose client went away before the end of the answer, by route.",
+			Help: "Requests whose client disconnected before the end of the answer, by route.",
 		}, []string{"route"}),
 		values: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "ringstore", Subsystem: "http", Name: "answered_values_total",
-			Help: "Values of series that answers were made of, nulls included, by route.",
+			Help: "Values of series in answers, nulls included, by route.",
 		}, []string{"route"}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "ringstore", Subsystem: "auth", Name: "refusals_total",
-			Help:        "Requests refused for their token or its roles, or put off because a token could not be verified then, by reason.",
+			Help:        "Requests refused for their token or its roles, or deferred because the token could not be verified at that time, by reason.",
 			ConstLabels: prometheus.Labels{"transport": transport},
 		}, []string{"reason"}),
 	}
@@ -57,18 +57,18 @@ func newCounters(r prometheus.Registerer) (counters, error) {
 	return c, nil
 }
 
-// initialReasons are refusals that any server sees: they are counted from 0 on, so that
-// the first one is an increase.
+// initialReasons are refusals that every server sees. Their counters start at 0, so that the first
+// refusal is an increase.
 var initialReasons = [...]auth.Reason{auth.Missing, auth.Malformed, auth.Expired, auth.BadSignature, auth.UnknownIssuer, auth.InsufficientRole}
 
-// expect makes the counters of a route, for the same reason.
+// expect creates the counters of a route, for the same reason.
 func (c counters) expect(route string) {
 	c.requests.WithLabelValues(route, "2xx")
 	c.seconds.WithLabelValues(route)
 	c.canceled.WithLabelValues(route)
 }
 
-// count adds an exchange that has ended.
+// count counts a finished exchange.
 func (c counters) count(x *exchange, canceled, aborted bool, took time.Duration) {
 	class := strconv.Itoa(x.status/100) + "xx"
 	if aborted || x.status == 0 {

@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// maxSelectors bounds one /api/free: each walks the store.
+	// maxSelectors bounds the cost of one /api/free: each selector walks the store.
 	maxSelectors = 10_000
-	// everything is every name, as [memstore.Store.Free] reads it.
+	// everything stands for every name, as in [memstore.Store.Free].
 	everything = "*"
 )
 
-// selector is a path into the store, each element one name, several, or "*".
+// selector is a path into the store. Each element is a name, a list of names, or "*".
 type selector [][]string
 
 func (s *selector) UnmarshalJSON(data []byte) error {
@@ -51,8 +51,8 @@ func (e *element) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// within narrows selectors to the clusters of a set: "*" means these. It is
-// denied to name another one, and then nothing is done.
+// within restricts selectors to the clusters of a set: "*" then means all of these. It returns
+// [auth.Denied] if a selector names another cluster.
 func within(selectors []selector, set auth.ClusterSet) ([]selector, error) {
 	if set.All() {
 		return selectors, nil
@@ -73,8 +73,8 @@ func within(selectors []selector, set auth.ClusterSet) ([]selector, error) {
 	return narrowed, nil
 }
 
-// free answers /api/free: it forgets the slots at or before ?to= (Unix
-// seconds) of the subtrees that a list of selectors names.
+// free answers /api/free: it deletes the slots at or before ?to= (Unix seconds) in the subtrees at
+// a list of selectors.
 func (h *Handler) free(w http.ResponseWriter, r *http.Request) error {
 	raw := r.URL.Query().Get("to")
 	if raw == "" {
@@ -91,7 +91,7 @@ func (h *Handler) free(w http.ResponseWriter, r *http.Request) error {
 	if len(selectors) > maxSelectors {
 		return badRequest("there are more than %d selectors", maxSelectors)
 	}
-	// A null among the selectors has not been through UnmarshalJSON's checks.
+	// encoding/json does not call UnmarshalJSON for null, so its checks are repeated.
 	if slices.ContainsFunc(selectors, func(s selector) bool { return len(s) == 0 }) {
 		return badRequest(`an empty selector would be everything: say so with ["*"]`)
 	}

@@ -8,34 +8,34 @@ import (
 	"strconv"
 )
 
-// significant is how many digits an answer gives of a value. Every decimal of up
-// to that many digits is a float64 of its own, so it comes out as it went in; of
-// others the error is below one in 10^14. The shortest text that reads back as
-// the same bits would take several times the time.
+// significant is the number of significant digits of a value in an answer. Every decimal of at most
+// that many digits is a distinct float64, so it is returned as it was sent. For other values the
+// relative error is below 10^-14. The shortest text that parses to the same bits would take several
+// times as long.
 const significant = 15
 
-// Outside of these sizes, which are rare, numbers are written by strconv.
+// strconv formats the numbers outside of these sizes, which are rare.
 const (
 	smallestFixed = 1e-6
 	largestFixed  = 1e15
 )
 
-// number is room for the text of any number and for what is written behind it, as
-// digits are stored eight at a time, also where fewer count. No text that is put
-// together here is longer than lastDigit: indices below it need no check.
+// number has space for the text of any number and for the bytes after it: digits are stored eight
+// at a time, even if fewer are needed. No text formatted here is longer than lastDigit, so indices
+// masked with it need no bounds check.
 type number [48]byte
 
 const lastDigit = 31
 
-// appendFloat appends v as a JSON number: whole numbers below 2^53 with all of
-// their digits, others with up to 15 significant ones; null where JSON has none.
+// appendFloat appends v as a JSON number: whole numbers below 2^53 with all digits, others with up to
+// 15 significant ones. NaN and infinities, which JSON lacks, become null.
 func appendFloat(dst []byte, v float64) []byte {
 	dst = slices.Grow(dst, len(number{}))
 	at := len(dst)
 	return dst[:at+putFloat((*number)(dst[at:cap(dst)]), v)]
 }
 
-// putFloat is appendFloat at the beginning of b, and returns the length of the text.
+// putFloat formats v like appendFloat at the beginning of b, and returns the length of the text.
 func putFloat(b *number, v float64) int {
 	if i := int64(v); float64(i) == v && uint64(i) < 1e16 && math.Float64bits(v)>>63 == 0 {
 		return putWhole(b, 0, uint64(i))
@@ -44,7 +44,7 @@ func putFloat(b *number, v float64) int {
 	b[0] = '-'
 	at := int(math.Float64bits(v) >> 63)
 	if size >= smallestFixed && size < largestFixed {
-		// Nearly all are decimals of a few places, which are found out faster.
+		// Nearly all values are decimals with few places, which are faster to format.
 		if i := int64(size*1e4 + 0.5); size < 1e11 && float64(i)/1e4 == size {
 			return putFourPlaces(b, at, uint64(i))
 		}
@@ -74,7 +74,7 @@ func (b *number) putPair(at int, i uint64) {
 	b[at&lastDigit], b[at&lastDigit+1] = p[0], p[1]
 }
 
-// putWhole writes i, which is below 10^16, at a place, and returns where it ends.
+// putWhole writes i, which is below 10^16, at index at, and returns the index after it.
 func putWhole(b *number, at int, i uint64) int {
 	switch {
 	case i < 10:
@@ -102,7 +102,7 @@ func putWhole(b *number, at int, i uint64) int {
 	return at + 8
 }
 
-// putFourPlaces writes i / 10^4, and returns where it ends.
+// putFourPlaces writes i / 10^4, and returns the index after it.
 func putFourPlaces(b *number, at int, i uint64) int {
 	at = putWhole(b, at, i/10000)
 	i %= 10000
@@ -124,8 +124,8 @@ func putFourPlaces(b *number, at int, i uint64) int {
 	}
 }
 
-// putFixed writes a number of a size from smallestFixed to below largestFixed with
-// 15 significant digits, without the zeros at its end, and returns where that is.
+// putFixed writes a number from smallestFixed to below largestFixed with 15 significant digits and
+// without trailing zeros, and returns the index after it.
 func putFixed(b *number, at int, size float64) int {
 	n := binades[(math.Float64bits(size)>>52-binadesFrom)%uint64(len(binades))]
 	d := &decades[n%uint8(len(decades))]
@@ -203,9 +203,9 @@ func newBinades() (bs [128]uint8) {
 	return bs
 }
 
-// eightDigits returns the digits of i, which is below 10^8, a byte each, the first
-// one the lowest: numbers of four, two and one digit are parted from each other
-// side by side, their quotients found by multiplication (Granlund and Montgomery,
+// eightDigits returns the digits of i, which is below 10^8, one per byte, the first digit lowest. It
+// splits numbers into four, two and one digits in parallel, and divides by multiplication (Granlund
+// and Montgomery,
 // "Division by invariant integers using multiplication", PLDI 1994).
 func eightDigits(i uint64) uint64 {
 	x := i/10000 | i%10000<<32

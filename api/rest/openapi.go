@@ -7,8 +7,7 @@ import (
 	"github.com/swaggest/swgui/v5emb"
 )
 
-// openapiDocument describes every path but those of the user interface (OpenAPI
-// 3.0.3).
+// openapiDocument describes every path except those of the user interface (OpenAPI 3.0.3).
 //
 //go:embed openapi.json
 var openapiDocument []byte
@@ -22,8 +21,8 @@ func openapi(w http.ResponseWriter, _ *http.Request) error {
 
 const swaggerPath = "/swagger"
 
-// swagger are the routes of a user interface for the document, and of a copy of
-// it that needs no token, as a browser has none when it asks.
+// swagger returns the routes of a user interface for the document. They include a copy of the
+// document without a token, because a browser has none when it loads the page.
 func swagger() []route {
 	get := []string{http.MethodGet, http.MethodHead}
 	const document = swaggerPath + "/openapi.json"

@@ -12,8 +12,8 @@ import (
 //
 //	{"queries": [...], "results": [[entry, ...], ...]}
 //
-// with one list of entries for each query, and as queries those that
-// for-all-nodes stood for. The parameter version is accepted and means nothing.
+// with one list of entries for each query. The member queries holds the queries that for-all-nodes
+// stands for. The parameter version is accepted and ignored.
 func (h *Handler) query(w http.ResponseWriter, r *http.Request) error {
 	req, err := h.readRequest(w, r)
 	if err != nil {
@@ -60,8 +60,8 @@ func (a *answer) queries(req *request) error {
 	return nil
 }
 
-// result appends the entries of one query. Selections of what is not there, or
-// may not be seen, have none.
+// result appends the entries of one query. A selection that does not exist, or that the caller may
+// not see, has no entry.
 func (h *Handler) result(a *answer, req *request, q *query) error {
 	a.raw("[")
 	first := true

@@ -14,7 +14,7 @@ import (
 // in bytes. Names that are stored are shorter unless limits say otherwise.
 const maxLoggedName = 256
 
-// logSlow writes a line about a query that took long: who asked, and for how much.
+// logSlow logs a query that took at least [Options.SlowQuery], with its principal and its cost.
 func (h *Handler) logSlow(ctx context.Context, r *http.Request, x *exchange, took time.Duration) {
 	if h.SlowQuery <= 0 || took < h.SlowQuery || x.request == nil {
 		return
@@ -37,7 +37,7 @@ func (h *Handler) logSlow(ctx context.Context, r *http.Request, x *exchange, too
 	h.Log.LogAttrs(ctx, slog.LevelWarn, "slow query", attrs...)
 }
 
-// principalAttr names a principal as the audit does.
+// principalAttr describes a principal as the audit log does.
 func principalAttr(p *auth.Principal) slog.Attr {
 	return slog.Group("principal", slog.String("issuer", clipped(p.Issuer)), slog.String("subject", clipped(p.Subject)),
 		slog.String("roles", p.Roles.String()))

@@ -7,29 +7,29 @@ import (
 	"github.com/ringstore/ringstore/auth"
 )
 
-// whoamiAnswer tells whose token came. What a principal has none of is left out.
+// whoamiAnswer describes the principal of a token. Empty members are omitted.
 type whoamiAnswer struct {
-	Issuer   string              `json:"issuer"` // as the configuration calls it; empty without authentication
+	Issuer   string              `json:"issuer"` // its name in the configuration; empty without authentication
 	Subject  string              `json:"subject"`
-	JobUser  string              `json:"job-user,omitempty"` // whose jobs are its own
+	JobUser  string              `json:"job-user,omitempty"` // the user whose jobs it may query
 	Roles    []string            `json:"roles"`
 	Projects []string            `json:"projects,omitempty"`
-	Clusters []string            `json:"clusters,omitempty"` // it is restricted to; none: all
+	Clusters []string            `json:"clusters,omitempty"` // the only ones it applies to; omitted: all
 	Limited  []limitedRole       `json:"limited,omitempty"`
-	Granted  []grantedHosts      `json:"resources,omitempty"` // by the token, beside own jobs
+	Granted  []grantedHosts      `json:"resources,omitempty"` // hosts granted by the token, in addition to own jobs
 	TokenID  string              `json:"token-id,omitempty"`
-	Expires  int64               `json:"expires,omitempty"` // Unix seconds; none: never
-	May      map[string][]string `json:"may"`               // by action: the clusters, "*" for all
-	Sees     map[string]string   `json:"sees,omitempty"`    // by cluster, "*" for all others: what queries show
+	Expires  int64               `json:"expires,omitempty"` // Unix seconds; omitted: never
+	May      map[string][]string `json:"may"`               // clusters by action, "*" for all
+	Sees     map[string]string   `json:"sees,omitempty"`    // what queries show, by cluster; "*" for all others
 }
 
-// limitedRole is a role that holds on some clusters only.
+// limitedRole is a role that applies to some clusters only.
 type limitedRole struct {
 	Role     string   `json:"role"`
 	Clusters []string `json:"clusters"`
 }
 
-// grantedHosts are hosts of a cluster that may be queried for a time, in Unix seconds.
+// grantedHosts are hosts of a cluster with the time range, in Unix seconds, that may be queried.
 type grantedHosts struct {
 	Cluster string   `json:"cluster"`
 	Hosts   []string `json:"hosts"`
@@ -37,7 +37,7 @@ type grantedHosts struct {
 	To      int64    `json:"to"`
 }
 
-// whoami answers /api/whoami: who asks, by the token, and what they may do.
+// whoami answers /api/whoami: the principal of the token and its permissions.
 func (h *Handler) whoami(w http.ResponseWriter, r *http.Request) error {
 	p := exchangeOf(w).principal
 	if h.AuthDisabled {
@@ -69,7 +69,7 @@ func (h *Handler) whoami(w http.ResponseWriter, r *http.Request) error {
 	return h.answerJSON(w, r, a)
 }
 
-// sees returns by cluster how much of it p's queries show, for "*" of all others.
+// sees returns how much p's queries show, by cluster; "*" stands for all others.
 func (h *Handler) sees(p *auth.Principal) map[string]string {
 	named, others := h.Policy.Sights(p)
 	if others != auth.SeesNothing {
@@ -82,7 +82,7 @@ func (h *Handler) sees(p *auth.Principal) map[string]string {
 	return sees
 }
 
-// answerJSON answers a value that is small.
+// answerJSON answers a small value.
 func (h *Handler) answerJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	return h.answering(w, r, func(a *answer) error {
 		text, err := json.Marshal(v)

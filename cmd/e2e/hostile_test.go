@@ -109,7 +109,7 @@ func TestHostileRequests(t *testing.T) {
 	f(400, "POST", "/api/query", `{"from":"today"}`, "from")
 	f(400, "POST", "/api/query", `{"from":1e99}`, "from")
 	f(400, "POST", "/api/query", `{"queries":["x"]}`, "queries[0]")
-	f(400, "POST", "/api/query", `{"cluster":"alpha"} {"cluster":"alpha"}`, "goes on")
+	f(400, "POST", "/api/query", `{"cluster":"alpha"} {"cluster":"alpha"}`, "more data after it")
 	f(400, "POST", "/api/query", `{"queries":[`+strings.Repeat(`{},`, 100_000)+`{}]}`, "more than 100000")
 	f(400, "POST", "/api/query", `{"queries":[{"metric":"`+strings.Repeat("m", 300)+`"}]}`, "256 bytes")
 	f(400, "POST", "/api/query", `{"cluster":"alpha","from":0,"to":99999999999,"queries":[`+
