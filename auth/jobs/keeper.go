@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ringstore/ringstore/auth/internal/ticks"
+	"github.com/ringstore/ringstore/auth/ticker"
 	"github.com/ringstore/ringstore/memstore/binfmt"
 )
 
@@ -55,7 +55,7 @@ func (k *Keeper) Run(ctx context.Context) {
 		failed = err != nil
 	}
 	pruned, next := time.Now(), time.Now()
-	for range ticks.Every(ctx, saveEvery) {
+	for range ticker.FromNow(ctx, saveEvery) {
 		if time.Since(pruned) > pruneEvery {
 			k.Index.Prune()
 			pruned = time.Now()

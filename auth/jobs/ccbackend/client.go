@@ -16,7 +16,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/ringstore/ringstore/auth/internal/ticks"
+	"github.com/ringstore/ringstore/auth/ticker"
 	"github.com/ringstore/ringstore/configs/smallfile"
 )
 
@@ -108,7 +108,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, into an
 // reason, and the next success.
 func repeat(ctx context.Context, interval time.Duration, log *slog.Logger, f func(context.Context) error, failure, success string) {
 	lastReason := ""
-	for range ticks.Every(ctx, interval) {
+	for range ticker.FromNow(ctx, interval) {
 		err := f(ctx)
 		switch {
 		case ctx.Err() != nil:

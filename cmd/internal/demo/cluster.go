@@ -12,7 +12,7 @@ import (
 
 	natsgo "github.com/nats-io/nats.go"
 
-	"github.com/ringstore/ringstore/cmd/internal/ticker"
+	"github.com/ringstore/ringstore/auth/ticker"
 )
 
 // The synthetic cluster.

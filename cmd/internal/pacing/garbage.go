@@ -14,7 +14,7 @@ import (
 	"runtime/metrics"
 	"time"
 
-	"github.com/ringstore/ringstore/cmd/internal/ticker"
+	"github.com/ringstore/ringstore/auth/ticker"
 )
 
 // How much garbage may grow before it is collected: percentOfLive of the live heap, plus

@@ -6,7 +6,7 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/ringstore/ringstore/cmd/internal/ticker"
+	"github.com/ringstore/ringstore/auth/ticker"
 )
 
 // On a machine with one or two cores a flood of bad tokens keeps as many threads busy. The kernel

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/ringstore/ringstore/auth/jobs"
+	"github.com/ringstore/ringstore/auth/ticker"
 	"github.com/ringstore/ringstore/cmd/internal/setup"
-	"github.com/ringstore/ringstore/cmd/internal/ticker"
 	"github.com/ringstore/ringstore/configs"
 )
 

@@ -26,9 +26,9 @@ import (
 	"github.com/ringstore/ringstore/auth/jobs/ccbackend"
 	"github.com/ringstore/ringstore/auth/keyring"
 	"github.com/ringstore/ringstore/auth/source"
+	"github.com/ringstore/ringstore/auth/ticker"
 	"github.com/ringstore/ringstore/cmd/internal/pacing"
 	"github.com/ringstore/ringstore/cmd/internal/setup"
-	"github.com/ringstore/ringstore/cmd/internal/ticker"
 	"github.com/ringstore/ringstore/configs"
 	"github.com/ringstore/ringstore/memstore"
 )

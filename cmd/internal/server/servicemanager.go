@@ -14,7 +14,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
 
-	"github.com/ringstore/ringstore/cmd/internal/ticker"
+	"github.com/ringstore/ringstore/auth/ticker"
 )
 
 // While the server starts, it asks the service manager for startExtension more at every

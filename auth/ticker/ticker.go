@@ -1,4 +1,5 @@
-// Package ticker repeats work at an interval.
+// Package ticker repeats work at an interval: the saving and polling of jobs, and the loops of the
+// server. It knows nothing of the work.
 package ticker
 
 import (
@@ -8,6 +9,7 @@ import (
 )
 
 // Every yields the time at every interval until ctx ends. The first time comes after one interval.
+// Ticks that pass during the work are skipped.
 func Every(ctx context.Context, interval time.Duration) iter.Seq[time.Time] {
 	return func(yield func(time.Time) bool) {
 		t := time.NewTicker(interval)
@@ -17,7 +19,7 @@ func Every(ctx context.Context, interval time.Duration) iter.Seq[time.Time] {
 			case <-ctx.Done():
 				return
 			case now := <-t.C:
-				if !yield(now) {
+				if ctx.Err() != nil || !yield(now) {
 					return
 				}
 			}
@@ -28,7 +30,7 @@ func Every(ctx context.Context, interval time.Duration) iter.Seq[time.Time] {
 // FromNow is like [Every], but yields the first time at once.
 func FromNow(ctx context.Context, interval time.Duration) iter.Seq[time.Time] {
 	return func(yield func(time.Time) bool) {
-		if yield(time.Now()) {
+		if ctx.Err() == nil && yield(time.Now()) {
 			Every(ctx, interval)(yield)
 		}
 	}

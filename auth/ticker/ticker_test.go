@@ -33,5 +33,21 @@ func TestIntervals(t *testing.T) {
 		for range FromNow(t.Context(), time.Second) {
 			break
 		}
+		for range FromNow(ctx, time.Second) { // ctx has ended
+			t.Error("FromNow yields after its context has ended")
+		}
+		begin = time.Now()
+		var slow []time.Duration
+		for now := range FromNow(t.Context(), time.Second) {
+			if slow = append(slow, now.Sub(begin)); len(slow) == 4 {
+				break
+			}
+			if len(slow) == 2 {
+				time.Sleep(3500 * time.Millisecond)
+			}
+		}
+		if slow[1] != time.Second || slow[3] != 5*time.Second {
+			t.Errorf("ticks during the work are not skipped: %v", slow)
+		}
 	})
 }
