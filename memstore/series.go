@@ -92,6 +92,9 @@ func (s *Store) seriesOrNew(k Key, m *metric) (*Series, error) {
 	return h.seriesOrNew(s, m, k.Device)
 }
 
+// HasMetric reports whether a metric is configured.
+func (s *Store) HasMetric(name string) bool { return s.metrics[name] != nil }
+
 func (s *Store) checkNames(k Key) error {
 	for _, n := range [...]struct{ what, name string }{
 		{"cluster", k.Cluster},

@@ -39,16 +39,18 @@ func (g *Ingester) series(src Source, key fingerprint, raw, field []byte) (*mems
 		}
 		return known.series, nil
 	}
+	// The metric comes first: nothing else matters in a line whose metric is not configured.
+	measurement, ok := lineprotocol.Measurement(raw)
+	metric := g.metric(lineprotocol.MetricName(measurement, field))
+	if ok && !g.Store.HasMetric(metric) {
+		g.cache.add(key, nil, false)
+		return nil, nil
+	}
 	parsed, err := lineprotocol.ParseKey(raw)
 	if err != nil {
 		return nil, err
 	}
-	if len(field) > 0 {
-		parsed.Metric += "_" + string(field)
-	}
-	if metric, ok := g.Aliases[parsed.Metric]; ok {
-		parsed.Metric = metric
-	}
+	parsed.Metric = metric
 	path, ignored, err := g.seriesKey(parsed, src.Cluster)
 	if err != nil {
 		return nil, err
@@ -57,11 +59,19 @@ func (g *Ingester) series(src Source, key fingerprint, raw, field []byte) (*mems
 		return nil, errForbidden
 	}
 	series, err := g.Store.Series(path)
-	if err != nil && !errors.Is(err, memstore.ErrUnknownMetric) {
+	if err != nil {
 		return nil, err
 	}
 	g.cache.add(key, series, ignored)
 	return series, nil
+}
+
+// metric returns the metric that a name in a line means.
+func (g *Ingester) metric(name string) string {
+	if metric, ok := g.Aliases[name]; ok {
+		return metric
+	}
+	return name
 }
 
 var errNoCluster = errors.New("no cluster: neither a tag nor a default")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/ringstore/ringstore/api/ingest/prefetch"
@@ -98,7 +99,7 @@ func (g *Ingester) scan(src Source, c *chunk, s *lineGroup, first int, report *R
 			return false
 		}
 		if err != nil {
-			c.reject(report, first+l.Number, malformed, reason(err))
+			g.rejectMalformed(src, c, first+l.Number, err, report)
 			continue
 		}
 		if !l.HasTime {
@@ -115,6 +116,27 @@ func (g *Ingester) scan(src Source, c *chunk, s *lineGroup, first int, report *R
 		s.n++
 	}
 	return true
+}
+
+// rejectMalformed rejects a line that could not be read, or counts it as unknown if no metric of it
+// is configured.
+func (g *Ingester) rejectMalformed(src Source, c *chunk, line int, err error, report *Report) {
+	if bad, ok := errors.AsType[*lineprotocol.LineError](err); ok && g.unconfigured(src.Dialect.Metrics(bad.Text)) {
+		report.Unknown++
+		return
+	}
+	c.reject(report, line, malformed, reason(err))
+}
+
+// unconfigured reports whether there are metrics, and none of them is configured.
+func (g *Ingester) unconfigured(metrics iter.Seq[string]) (found bool) {
+	for name := range metrics {
+		if g.Store.HasMetric(g.metric(name)) {
+			return false
+		}
+		found = true
+	}
+	return found
 }
 
 // lookUp finds the group's series in the cache and prefetches them.

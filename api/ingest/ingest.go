@@ -29,6 +29,7 @@ type Writer interface {
 // Store finds or creates the series of a key.
 type Store interface {
 	Series(memstore.Key) (*memstore.Series, error)
+	HasMetric(name string) bool // reports whether a metric is configured
 }
 
 // Options of an [Ingester]. Store and Writer are required.

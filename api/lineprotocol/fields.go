@@ -28,7 +28,7 @@ func (s *Scanner) nextField(l *Line) (ok bool, err error) {
 		s.fields = s.fields.emptied()
 		line := s.cutLine()
 		if len(line) > MaxLine {
-			return true, s.reject(l, errLineTooLong)
+			return true, s.reject(l, line, errLineTooLong)
 		}
 		if ignorable(line) || s.scanPlainFields(line) {
 			continue
@@ -36,7 +36,7 @@ func (s *Scanner) nextField(l *Line) (ok bool, err error) {
 		s.fields = s.fields.emptied()
 		if err := s.scanOtherFields(line); err != nil {
 			s.fields = s.fields.emptied()
-			return true, s.reject(l, err)
+			return true, s.reject(l, line, err)
 		}
 	}
 	*l = s.fields.all[s.fields.returned]

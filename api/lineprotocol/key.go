@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -21,12 +22,12 @@ var errKeyTooLong = fmt.Errorf("the metric and its tags are longer than %d bytes
 type Key struct {
 	Metric    string
 	Cluster   string
-	Host      string // tag "hostname" or "host"
+	Host      string // tag "hostname", else "host"
 	Type      string // empty at node scope, which "type=node" also means
 	TypeID    string // tag "type-id"; empty at node scope, which ignores it
 	Subtype   string // tag "stype"
 	SubtypeID string // tag "stype-id"
-	Extra     []Tag  // all other tags, in the line's order
+	Extra     []Tag  // all other tags; the last is "host" if that differs from "hostname"
 }
 
 // Tag is a tag of a series key, unescaped.
@@ -34,8 +35,8 @@ type Tag struct{ Name, Value string }
 
 // ParseKey parses a series key; its strings are copies. It rejects what the library rejects (a
 // missing '=', an empty name or value, a control character, invalid UTF-8) and keys that do not
-// identify one series: a tag that appears twice, "host" and "hostname" that differ, "type-id"
-// without "type", "stype-id" without "stype". The error's text is a reason as in [LineError].
+// identify one series: a tag that appears twice, "type-id" without "type", "stype-id" without
+// "stype". The error's text is a reason as in [LineError].
 func ParseKey(key []byte) (Key, error) {
 	metric, tags, err := splitKey(key)
 	if err != nil {
@@ -48,22 +49,19 @@ func ParseKey(key []byte) (Key, error) {
 				return Key{}, fmt.Errorf("tag %s appears twice", quote([]byte(t.Name)))
 			}
 		}
-		if err := k.set(t); err != nil {
-			return Key{}, err
-		}
+		k.set(t)
 	}
+	k.setHost(tags)
 	return k.resolve()
 }
 
-func (k *Key) set(t Tag) error {
+func (k *Key) set(t Tag) {
 	switch t.Name {
 	case "cluster":
 		k.Cluster = t.Value
-	case "hostname", "host":
-		if k.Host != "" && k.Host != t.Value {
-			return errors.New(`tags "host" and "hostname" differ`)
-		}
+	case "hostname":
 		k.Host = t.Value
+	case "host": // see setHost
 	case "type":
 		k.Type = t.Value
 	case "type-id":
@@ -75,7 +73,19 @@ func (k *Key) set(t Tag) error {
 	default:
 		k.Extra = append(k.Extra, t)
 	}
-	return nil
+}
+
+// setHost applies the tag "host". Beside "hostname" it names the machine of an agent that adds its
+// own name to each line, as Telegraf does.
+func (k *Key) setHost(tags []Tag) {
+	i := slices.IndexFunc(tags, func(t Tag) bool { return t.Name == "host" })
+	switch {
+	case i < 0:
+	case k.Host == "":
+		k.Host = tags[i].Value
+	case k.Host != tags[i].Value:
+		k.Extra = append(k.Extra, tags[i])
+	}
 }
 
 // resolve checks the tags that depend on each other, and clears those of node scope.

@@ -26,7 +26,8 @@ func TestParseKeyRejects(t *testing.T) {
 	f("m,host=h,host=h", `tag "host" appears twice`)
 	f("m,unit=a,x=b,unit=a", `tag "unit" appears twice`)
 	f(`m,a\ b=1,a\ b=2`, `tag "a b" appears twice`)
-	f("m,host=a,hostname=b", `tags "host" and "hostname" differ`)
+	f("m,hostname=a,host=b,hostname=c", `tag "hostname" appears twice`)
+	f("m,host=a,hostname=c,host=b", `tag "host" appears twice`)
 	f("m,type-id=0", `tag "type-id" without tag "type"`)
 	f("m,stype-id=eth0,type=node", `tag "stype-id" without tag "stype"`)
 
@@ -72,6 +73,12 @@ func TestParseKeyAccepts(t *testing.T) {
 	f("m,type-id=00000000:49:00.0,host=h,type=accelerator,cluster=c",
 		Key{Metric: "m", Cluster: "c", Host: "h", Type: "accelerator", TypeID: "00000000:49:00.0"})
 	f("m,host=h,hostname=h", Key{Metric: "m", Host: "h"})
+	f("m,host=h", Key{Metric: "m", Host: "h"})
+
+	// hostname wins over the host that Telegraf adds, in any order.
+	f("cpu,cluster=c,hostname=n1,host=telegraf-gw,cpu=cpu0",
+		Key{Metric: "cpu", Cluster: "c", Host: "n1", Extra: []Tag{{"cpu", "cpu0"}, {"host", "telegraf-gw"}}})
+	f("cpu,host=telegraf-gw,unit=x,hostname=n1", Key{Metric: "cpu", Host: "n1", Extra: []Tag{{"unit", "x"}, {"host", "telegraf-gw"}}})
 
 	// Node scope, with and without a type.
 	f("m,hostname=h,type=node", Key{Metric: "m", Host: "h"})

@@ -130,13 +130,6 @@ var stricter = []difference{
 		},
 	},
 	{
-		"two hosts are ambiguous",
-		"m,host=a,hostname=b value=1",
-		func(_ []byte, e *entry) bool {
-			return e.tag("host") != "" && e.tag("hostname") != "" && e.tag("host") != e.tag("hostname")
-		},
-	},
-	{
 		"a type-id needs a type",
 		"m,type-id=0 value=1",
 		func(_ []byte, e *entry) bool { return e.tag("type-id") != "" && e.tag("type") == "" },

@@ -62,6 +62,7 @@ type Dialect struct {
 type LineError struct {
 	Line   int    // 1-based within the batch
 	Reason string // short and printable, for the client
+	Text   []byte // of the line; aliases the batch
 }
 
 func (e *LineError) Error() string {
@@ -110,7 +111,7 @@ func (s *Scanner) Next(l *Line) (ok bool, err error) {
 	for len(s.rest) > 0 {
 		line := s.cutLine()
 		if len(line) > MaxLine {
-			return true, s.reject(l, errLineTooLong)
+			return true, s.reject(l, line, errLineTooLong)
 		}
 		if s.scanPlain(line, l) {
 			l.Number = s.number
@@ -121,7 +122,7 @@ func (s *Scanner) Next(l *Line) (ok bool, err error) {
 		}
 		*l = Line{Number: s.number}
 		if err := scanOther(line, l, s.dialect); err != nil {
-			return true, s.reject(l, err)
+			return true, s.reject(l, line, err)
 		}
 		return true, nil
 	}
@@ -141,9 +142,9 @@ func Cut(buf []byte) (complete, rest []byte) {
 	return buf[:end], buf[end:]
 }
 
-func (s *Scanner) reject(l *Line, reason error) error {
+func (s *Scanner) reject(l *Line, line []byte, reason error) error {
 	*l = Line{Number: s.number}
-	return &LineError{Line: s.number, Reason: reason.Error()}
+	return &LineError{Line: s.number, Reason: reason.Error(), Text: line}
 }
 
 func (s *Scanner) cutLine() []byte {
