@@ -136,7 +136,7 @@ func TestPublishedKeyIsWarnedOf(t *testing.T) {
 	if _, err := NewChain(c); err != nil {
 		t.Error(err)
 	}
-	if n := strings.Count(log.String(), "private key is published"); n != 1 {
+	if n := strings.Count(log.String(), "private key is public"); n != 1 {
 		t.Errorf("%d warnings: %s", n, log.String())
 	}
 }

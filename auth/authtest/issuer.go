@@ -1,5 +1,4 @@
-// Package authtest mints tokens for tests, as cc-backend would. Only _test files may import it: the program itself
-// verifies and does not sign.
+// Package authtest issues tokens for tests. Only _test files may import it: the program itself never signs.
 package authtest
 
 import (
@@ -13,19 +12,19 @@ import (
 // An Issuer holds a key pair.
 type Issuer struct{ key ed25519.PrivateKey }
 
-// NewIssuer derives the key pair from any seed text: the same seed gives the same key.
+// NewIssuer derives the key pair from the seed: the same seed gives the same key.
 func NewIssuer(seed string) *Issuer {
 	sum := sha256.Sum256([]byte(seed))
 	return &Issuer{ed25519.NewKeyFromSeed(sum[:])}
 }
 
-// PublicKey returns the key that the issuer's tokens verify with.
+// PublicKey returns the key that verifies the issuer's tokens.
 func (i *Issuer) PublicKey() ed25519.PublicKey { return i.key.Public().(ed25519.PublicKey) }
 
-// PublicKeyBase64 returns the public key as main.jwt-public-key wants it.
+// PublicKeyBase64 returns the public key in the format of main.jwt-public-key.
 func (i *Issuer) PublicKeyBase64() string { return base64.StdEncoding.EncodeToString(i.PublicKey()) }
 
-// Token signs the claims as they are, adding none. It panics when they cannot be JSON.
+// Token signs exactly these claims. It panics if they cannot be encoded as JSON.
 func (i *Issuer) Token(claims map[string]any) string {
 	token, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims(claims)).SignedString(i.key)
 	if err != nil {

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// The claims of access tokens as their issuers make them, good for ten minutes from now. Each call returns claims of
-// its own, which a test may change.
+// The functions return the claims of access tokens as the real issuers make them, valid for ten minutes from now. The
+// caller may change the result.
 
-// CCBackend's are those of cc-backend: no iss, no kid, signed with EdDSA.
+// CCBackend returns the claims of cc-backend's tokens: no iss, no kid, signed with EdDSA.
 func CCBackend(now time.Time, user string, roles ...string) map[string]any {
 	return map[string]any{
 		"sub": user, "roles": append([]string{}, roles...), "projects": []string{},
@@ -16,7 +16,7 @@ func CCBackend(now time.Time, user string, roles ...string) map[string]any {
 	}
 }
 
-// OpenMetadataBot's are those of an OpenMetadata 1.5 bot whose token never expires: its exp is null. RS256 with a kid.
+// OpenMetadataBot returns the claims of an OpenMetadata 1.5 bot whose token never expires: exp is null. RS256 with a kid.
 func OpenMetadataBot(now time.Time, bot string) map[string]any {
 	return map[string]any{
 		"iss": "open-metadata.org", "sub": bot, "roles": []any{nil}, "email": bot + "@open-metadata.org",
@@ -25,7 +25,7 @@ func OpenMetadataBot(now time.Time, bot string) map[string]any {
 	}
 }
 
-// KeycloakUser's are those that Keycloak 26 gives a client on behalf of a user. RS256 with a kid.
+// KeycloakUser returns the claims of the token that Keycloak 26 gives a client for a user. RS256 with a kid.
 func KeycloakUser(now time.Time, realm, client, user string, roles ...string) map[string]any {
 	return map[string]any{
 		"exp": now.Add(10 * time.Minute).Unix(), "iat": now.Unix(), "auth_time": now.Unix(),
@@ -39,7 +39,7 @@ func KeycloakUser(now time.Time, realm, client, user string, roles ...string) ma
 	}
 }
 
-// KeycloakServiceAccount's are those of a client that speaks for itself (client credentials).
+// KeycloakServiceAccount returns the claims for a client that acts for itself (client credentials).
 func KeycloakServiceAccount(now time.Time, realm, client string, roles ...string) map[string]any {
 	return map[string]any{
 		"exp": now.Add(10 * time.Minute).Unix(), "iat": now.Unix(),
@@ -52,7 +52,7 @@ func KeycloakServiceAccount(now time.Time, realm, client string, roles ...string
 	}
 }
 
-// DataHub's are those of DataHub's metadata service; kind is "PERSONAL" or "SESSION". HS256, and no kid.
+// DataHub returns the claims of DataHub's metadata service; kind is "PERSONAL" or "SESSION". HS256 without a kid.
 func DataHub(now time.Time, kind, actor string) map[string]any {
 	version := "2"
 	if kind == "SESSION" {
@@ -65,7 +65,7 @@ func DataHub(now time.Time, kind, actor string) map[string]any {
 	}
 }
 
-// EntraV1's are those of Microsoft Entra ID's version 1 tokens. RS256 with a kid.
+// EntraV1 returns the claims of Microsoft Entra ID's version 1 tokens. RS256 with a kid.
 func EntraV1(now time.Time, tenant, object string, roles ...string) map[string]any {
 	return map[string]any{
 		"aud": "api://metric-store", "iss": "https://sts.windows.net/" + tenant + "/",
@@ -78,7 +78,7 @@ func EntraV1(now time.Time, tenant, object string, roles ...string) map[string]a
 	}
 }
 
-// EntraV2's are those of version 2.
+// EntraV2 returns the claims of Microsoft Entra ID's version 2 tokens. RS256 with a kid.
 func EntraV2(now time.Time, tenant, object string, roles ...string) map[string]any {
 	return map[string]any{
 		"aud": "6e74172b-be56-4843-9ff4-e66a39bb12e3", "iss": "https://login.microsoftonline.com/" + tenant + "/v2.0",

@@ -12,15 +12,15 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// A Signer signs with one key of its own, made at random, by one algorithm.
+// A Signer signs with one random key and one algorithm.
 type Signer struct {
 	alg, kid string
 	method   jwt.SigningMethod
 	key      any
 }
 
-// NewSigner makes a key for the algorithm (EdDSA, RS256 to PS512, ES256 to ES512, HS256 to HS512); kid is its name,
-// empty if its tokens name none. It panics on an algorithm that it does not know.
+// NewSigner generates a key for the algorithm (EdDSA, RS256 to PS512, ES256 to ES512, HS256 to HS512). If kid is empty,
+// the tokens have none. It panics on an unknown algorithm.
 func NewSigner(alg, kid string) *Signer {
 	s := &Signer{alg: alg, kid: kid, method: jwt.GetSigningMethod(alg)}
 	var err error
@@ -48,7 +48,7 @@ func NewSigner(alg, kid string) *Signer {
 	return s
 }
 
-// Public returns the key that the tokens verify with, nil for a shared secret.
+// Public returns the public key, nil for a shared secret.
 func (s *Signer) Public() crypto.PublicKey {
 	if key, ok := s.key.(crypto.Signer); ok {
 		return key.Public()
@@ -62,17 +62,17 @@ func (s *Signer) Secret() []byte {
 	return secret
 }
 
-// KID returns the key's name.
+// KID returns the key's kid.
 func (s *Signer) KID() string { return s.kid }
 
-// Named returns a Signer with the same key under another name.
+// Named returns a Signer with the same key and another kid.
 func (s *Signer) Named(kid string) *Signer {
 	named := *s
 	named.kid = kid
 	return &named
 }
 
-// Token signs the claims as they are, adding none, under the header that issuers send.
+// Token signs exactly these claims, with the usual header.
 func (s *Signer) Token(claims map[string]any) string {
 	header := map[string]any{"typ": "JWT", "alg": s.alg}
 	if s.kid != "" {
@@ -81,7 +81,7 @@ func (s *Signer) Token(claims map[string]any) string {
 	return s.Sign(header, claims)
 }
 
-// Sign signs the claims under any header. It panics when they cannot be JSON.
+// Sign signs any header and claims. It panics if they cannot be encoded as JSON.
 func (s *Signer) Sign(header, claims map[string]any) string {
 	token, err := (&jwt.Token{Header: header, Claims: jwt.MapClaims(claims), Method: s.method}).SignedString(s.key)
 	if err != nil {
@@ -90,10 +90,10 @@ func (s *Signer) Sign(header, claims map[string]any) string {
 	return token
 }
 
-// SignText signs a header and a payload that are encoded already, be they what they may.
+// SignText signs an encoded header and payload, valid or not.
 func (s *Signer) SignText(text string) ([]byte, error) { return s.method.Sign(text, s.key) }
 
-// As returns a Signer with the same key that signs by another algorithm for such keys.
+// As returns a Signer with the same key and another algorithm of its kind.
 func (s *Signer) As(alg string) *Signer {
 	other := *s
 	other.alg, other.method = alg, jwt.GetSigningMethod(alg)

@@ -12,27 +12,27 @@ import (
 	"strings"
 )
 
-// maxKeyFile is the longest input of Parse, in bytes.
+// maxKeyFile is the maximum input of Parse, in bytes.
 const maxKeyFile = 64 << 10
 
-// ErrUnknown is Parse's word on what is in none of its formats.
+// ErrUnknown is Parse's error for input in an unknown format.
 var ErrUnknown = errors.New("not a public key in PEM, DER, base64, JWK, or 32 raw bytes of Ed25519")
 
-// None of the texts quotes the input: it may be a secret.
+// No error quotes the input: it may be a secret.
 var errPrivate = errors.New("this is a PRIVATE key: keep it where tokens are signed, and give its public half here")
 
-// Parse reads a public key and says in which format it came:
+// Parse reads public keys and returns the name of their format:
 //
 //	"PEM"            one block PUBLIC KEY (SubjectPublicKeyInfo, RFC 5280, RFC 8410)
 //	"DER"            a SubjectPublicKeyInfo
-//	"base64"         of the 32 bytes of an Ed25519 key: standard or URL-safe alphabet, with or without padding
-//	"base64 of DER"  the same of a SubjectPublicKeyInfo, which is a PEM block without its frame
+//	"base64"         the 32 bytes of an Ed25519 key, in the standard or URL-safe alphabet, with or without padding
+//	"base64 of DER"  a SubjectPublicKeyInfo, as in a PEM block
 //	"raw"            the 32 bytes of an Ed25519 key
-//	"JWK"            one JSON object (RFC 7517); only here is there an ID, and may there be an Algorithm
-//	"JWK set"        the object that ParseSet reads: the only format of several keys
+//	"JWK"            one JSON object (RFC 7517); sets ID and Algorithm
+//	"JWK set"        as for ParseSet; the only format for several keys
 //
-// White space around text is ignored. Private keys, certificates and keys of other types are refused by name, and no
-// error contains any of the input. The keys have not been checked, but for those of a JWK and a set: see Check.
+// White space around text is ignored. For private keys, certificates and unsupported key types, the error says so; no
+// error quotes the input. Only the keys of a JWK or a set have been checked: call Check for the others.
 func Parse(data []byte) (keys []Key, format string, err error) {
 	if len(data) > maxKeyFile {
 		return nil, "", fmt.Errorf("longer than %d bytes: %w", maxKeyFile, ErrUnknown)
@@ -69,12 +69,12 @@ func parsePublic(data []byte) (key crypto.PublicKey, format string, err error) {
 	}
 }
 
-// isRaw reports whether data can be nothing but a bare Ed25519 key, which may begin with any byte.
+// isRaw reports whether data can only be a raw Ed25519 key, which may begin with any byte.
 func isRaw(data []byte) bool {
 	return len(data) == ed25519.PublicKeySize && !isText(bytes.TrimSpace(data))
 }
 
-// isText reports whether s is printable ASCII throughout, as 32 random bytes are once in 10^13 keys or less.
+// isText reports whether s is all printable ASCII. The probability of that is below 10^-13 for 32 random bytes.
 func isText(s []byte) bool {
 	return !bytes.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
@@ -102,7 +102,7 @@ func parseBase64(text string) (crypto.PublicKey, string, error) {
 }
 
 func parsePEM(data []byte) (crypto.PublicKey, error) {
-	if bytes.Contains(data, []byte("PRIVATE KEY")) { // in whichever block, be it damaged
+	if bytes.Contains(data, []byte("PRIVATE KEY")) { // in any block, even a damaged one
 		return nil, errPrivate
 	}
 	block, rest := pem.Decode(data)
@@ -110,7 +110,7 @@ func parsePEM(data []byte) (crypto.PublicKey, error) {
 	case block == nil:
 		return nil, fmt.Errorf("a damaged PEM block: %w", ErrUnknown)
 	case len(bytes.TrimSpace(rest)) != 0:
-		return nil, errors.New("more than one PEM block, or something after it")
+		return nil, errors.New("more than one PEM block, or data after it")
 	}
 	key, err := parseDER(block.Bytes)
 	if err == nil && block.Type != "PUBLIC KEY" {
@@ -119,7 +119,7 @@ func parsePEM(data []byte) (crypto.PublicKey, error) {
 	return key, err
 }
 
-// parseDER reads a SubjectPublicKeyInfo, or says what else the DER is.
+// parseDER reads a SubjectPublicKeyInfo. For other known structures, the error names them.
 func parseDER(der []byte) (crypto.PublicKey, error) {
 	if isPrivate(der) {
 		return nil, errPrivate

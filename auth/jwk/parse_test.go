@@ -130,7 +130,7 @@ func TestWhatIsNoPublicKey(t *testing.T) {
 	f("a certificate", pemBlock("CERTIFICATE", certificate), "a certificate")
 	f("PEM of another name", pemBlock("KEY", spki), "not named PUBLIC KEY")
 	f("two keys", append(pemBlock("PUBLIC KEY", spki), pemBlock("PUBLIC KEY", spki)...), "more than one PEM block")
-	f("something after it", append(pemBlock("PUBLIC KEY", spki), "x"...), "something after it")
+	f("something after it", append(pemBlock("PUBLIC KEY", spki), "x"...), "data after it")
 	f("damaged PEM", []byte("-----BEGIN PUBLIC KEY-----\nAAAA\n"), "damaged PEM")
 	f("PEM of garbage", pemBlock("PUBLIC KEY", []byte("garbage")), "not a public key")
 }

@@ -24,16 +24,16 @@ const (
 	maxID     = 256 // bytes
 )
 
-// errSkipped is the verdict on a key that is not for us and no mistake either.
+// errSkipped is for a key that serves another purpose, which is not a mistake.
 var errSkipped = errors.New("not a key for verifying tokens")
 
-// ParseSet reads a JWK set (RFC 7517 section 5), all or nothing. Keys that are not for verifying are passed over: those
-// of an unknown kty or crv, with a use other than "sig", key_ops without "verify", or an alg that is not one of
-// ours. All others must be sound: an error names the member, for symmetric and private keys, for weak ones (Check),
-// for a kid that two keys share, and for a set without a key that can be used. The error contains none of the input.
+// ParseSet reads a JWK set (RFC 7517 section 5), all or nothing. It skips keys that are not for verifying: those with an
+// unknown kty or crv, a use other than "sig", key_ops without "verify", or an unsupported alg. All other keys must be
+// sound: symmetric and private keys, weak keys (Check), a kid used twice, and a set without any usable key are errors,
+// which name the member. No error quotes the input.
 //
-// It is strict but for what OpenMetadata does: base64url may be padded, and the numbers of an RSA key may begin with
-// one zero byte. The published demo key (ErrPublished) is no error here: see Check.
+// It is strict with two exceptions for OpenMetadata: base64url may be padded, and the numbers of an RSA key may begin
+// with one zero byte. ErrPublished is not an error here: see Check.
 func ParseSet(data []byte) ([]Key, error) {
 	if len(data) > maxSet {
 		return nil, fmt.Errorf("longer than %d bytes", maxSet)
@@ -45,7 +45,7 @@ func ParseSet(data []byte) ([]Key, error) {
 	return readSet(set)
 }
 
-// parseJSON reads a JWK or a JWK set from a file of keys.
+// parseJSON reads a JWK or a JWK set.
 func parseJSON(data []byte) ([]Key, string, error) {
 	members, err := object.Read(data, maxValues)
 	if err != nil {
@@ -68,7 +68,7 @@ func readSet(set map[string]any) ([]Key, error) {
 		return nil, errors.New("keys: not an array")
 	}
 	if len(list) > maxKeys {
-		return nil, fmt.Errorf("keys: %d of them, more than %d", len(list), maxKeys)
+		return nil, fmt.Errorf("keys: %d entries, more than %d", len(list), maxKeys)
 	}
 	var keys []Key
 	for i, item := range list {
@@ -83,24 +83,24 @@ func readSet(set map[string]any) ([]Key, error) {
 		case err != nil:
 			return nil, fmt.Errorf("keys[%d]: %w", i, err)
 		case key.ID != "" && slices.ContainsFunc(keys, func(k Key) bool { return k.ID == key.ID }):
-			return nil, fmt.Errorf("keys[%d].kid: another key has it too", i)
+			return nil, fmt.Errorf("keys[%d].kid: already used by another key", i)
 		}
 		keys = append(keys, key)
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("keys: none of them is for verifying tokens")
+		return nil, errors.New("keys: none is for verifying tokens")
 	}
 	return keys, nil
 }
 
-// readKey reads one JWK. The order of the checks is that nothing symmetric or private is passed over in silence.
+// readKey reads one JWK. It refuses symmetric and private keys before it skips any key.
 func readKey(m map[string]any) (Key, error) {
 	kty, ok := m["kty"].(string)
 	if !ok {
 		return Key{}, errors.New("kty: not a string")
 	}
 	if kty == "oct" {
-		return Key{}, errors.New("kty: a symmetric key has no place among public keys")
+		return Key{}, errors.New("kty: a symmetric key is not permitted among public keys")
 	}
 	for _, private := range []string{"d", "p", "q", "k", "priv"} {
 		if _, ok := m[private]; ok {
@@ -129,7 +129,7 @@ func readKey(m map[string]any) (Key, error) {
 		return Key{}, err
 	}
 	if len(key.Algorithms()) == 0 {
-		return Key{}, errors.New("alg: not one for a key of this kty and crv")
+		return Key{}, errors.New("alg: does not fit the key's kty and crv")
 	}
 	return key, nil
 }
@@ -157,7 +157,7 @@ func checkPurpose(m map[string]any) error {
 	return nil
 }
 
-// readAlgorithm returns "" for a key without alg, and errSkipped for one that is not a signature algorithm of ours.
+// readAlgorithm returns "" for a key without alg, and errSkipped for an unsupported alg.
 func readAlgorithm(m map[string]any) (string, error) {
 	alg, err := optionalString(m, "alg")
 	if err != nil || alg == "" {
@@ -181,7 +181,7 @@ func optionalString(m map[string]any, name string) (string, error) {
 	}
 	s, ok := value.(string)
 	if !ok || s == "" || len(s) > maxID {
-		return "", fmt.Errorf("%s: not a string of 1 to %d bytes", name, maxID)
+		return "", fmt.Errorf("%s: expected a string of 1 to %d bytes", name, maxID)
 	}
 	return s, nil
 }
@@ -233,14 +233,14 @@ func readOKP(m map[string]any) (crypto.PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if crv != "Ed25519" { // X25519 is not for signatures, Ed448 not one of ours
+	if crv != "Ed25519" { // X25519 is not for signatures, Ed448 is not supported
 		return nil, errSkipped
 	}
 	x, err := readBytes(m, "x")
 	return ed25519.PublicKey(x), err
 }
 
-// readNumber reads a Base64urlUInt (RFC 7518 section 2), with a zero byte in front at most.
+// readNumber reads a Base64urlUInt (RFC 7518 section 2) with at most one leading zero byte.
 func readNumber(m map[string]any, name string) (*big.Int, error) {
 	data, err := readBytes(m, name)
 	if err != nil {
@@ -250,7 +250,7 @@ func readNumber(m map[string]any, name string) (*big.Int, error) {
 		data = data[1:] // the sign of Java's BigInteger.toByteArray
 	}
 	if len(data) == 0 || data[0] == 0 {
-		return nil, fmt.Errorf("%s: zeros in front", name)
+		return nil, fmt.Errorf("%s: leading zeros", name)
 	}
 	return new(big.Int).SetBytes(data), nil
 }
@@ -265,7 +265,7 @@ func readBytes(m map[string]any, name string) ([]byte, error) {
 		encoding = base64.URLEncoding
 	}
 	data, err := encoding.Strict().DecodeString(text)
-	if err != nil || strings.ContainsAny(text, "\r\n") { // which the decoder passes over
+	if err != nil || strings.ContainsAny(text, "\r\n") { // the decoder skips line breaks
 		return nil, fmt.Errorf("%s: not base64url", name)
 	}
 	return data, nil

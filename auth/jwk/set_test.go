@@ -92,7 +92,7 @@ func TestParseSet(t *testing.T) {
 		"the same kid, for encryption": with(with(rsaJWK(), "use", "enc"), "kid", "o"),
 	} {
 		f(name, setOf(other, edJWK()), ed)
-		if _, err := ParseSet(setOf(other)); err == nil || !strings.Contains(err.Error(), "none of them") {
+		if _, err := ParseSet(setOf(other)); err == nil || !strings.Contains(err.Error(), "none is for verifying tokens") {
 			t.Errorf("%s alone: %v", name, err)
 		}
 	}
@@ -121,12 +121,12 @@ func TestWhatIsNoSet(t *testing.T) {
 	f("keys: not an array", []byte(`{}`))
 	f("keys: not an array", []byte(`{"keys":{}}`))
 	f("keys: not an array", []byte(`{"Keys":[]}`))
-	f("keys: none of them", []byte(`{"keys":[]}`))
-	f("keys: 65 of them", setOf(make([]members, 65)...))
+	f("keys: none is for", []byte(`{"keys":[]}`))
+	f("keys: 65 entries", setOf(make([]members, 65)...))
 	f("keys[0]: not an object", []byte(`{"keys":["x"]}`))
 	f("keys[0]: not an object", []byte(`{"keys":[null]}`))
-	f("keys[1].kid: another key has it", setOf(edJWK(), with(rsaJWK(), "kid", "o")))
-	f("keys[1].kid: another key has it", setOf(edJWK(), edJWK()))
+	f("keys[1].kid: already used by another key", setOf(edJWK(), with(rsaJWK(), "kid", "o")))
+	f("keys[1].kid: already used by another key", setOf(edJWK(), edJWK()))
 
 	bad(": kty: not a string", members{})
 	bad(": kty: a symmetric key", members{"kty": "oct", "k": b64(make([]byte, 32)), "alg": "HS256"})
@@ -134,15 +134,15 @@ func TestWhatIsNoSet(t *testing.T) {
 	bad(": this is a PRIVATE key", with(edJWK(), "d", b64(make([]byte, 32))))
 	bad(": this is a PRIVATE key", with(with(rsaJWK(), "d", "AQ"), "use", "enc"))
 	bad(": this is a PRIVATE key", members{"kty": "AKP", "priv": "AA"})
-	bad(": use: not a string", with(edJWK(), "use", 1))
+	bad(": use: expected a string", with(edJWK(), "use", 1))
 	bad(": key_ops: not an array", with(edJWK(), "key_ops", "verify"))
-	bad(": kid: not a string", with(edJWK(), "kid", 1))
-	bad(": kid: not a string", with(edJWK(), "kid", ""))
-	bad(": kid: not a string", with(edJWK(), "kid", strings.Repeat("k", 257)))
-	bad(": alg: not a string", with(edJWK(), "alg", []string{"EdDSA"}))
-	bad(": alg: not one for", with(edJWK(), "alg", "RS256"))
-	bad(": alg: not one for", with(ecJWK(), "alg", "ES384"))
-	bad(": alg: not one for", with(rsaJWK(), "alg", "ES256"))
+	bad(": kid: expected a string", with(edJWK(), "kid", 1))
+	bad(": kid: expected a string", with(edJWK(), "kid", ""))
+	bad(": kid: expected a string", with(edJWK(), "kid", strings.Repeat("k", 257)))
+	bad(": alg: expected a string", with(edJWK(), "alg", []string{"EdDSA"}))
+	bad(": alg: does not fit", with(edJWK(), "alg", "RS256"))
+	bad(": alg: does not fit", with(ecJWK(), "alg", "ES384"))
+	bad(": alg: does not fit", with(rsaJWK(), "alg", "ES256"))
 
 	small := rsaKey().N.Bytes()[:128]
 	even := new(big.Int).Lsh(big.NewInt(3), 2047)
@@ -154,14 +154,14 @@ func TestWhatIsNoSet(t *testing.T) {
 	}
 	bad(": e: beyond 31 bits", with(rsaJWK(), "e", "AQAAAAE"))
 	bad(": e: beyond 31 bits", with(rsaJWK(), "e", b64(append([]byte{1}, make([]byte, 64)...))))
-	bad(": e: zeros in front", with(rsaJWK(), "e", "AA"))
-	bad(": e: zeros in front", with(rsaJWK(), "e", "AAABAAE"))
+	bad(": e: leading zeros", with(rsaJWK(), "e", "AA"))
+	bad(": e: leading zeros", with(rsaJWK(), "e", "AAABAAE"))
 	bad(": e: not a string", with(rsaJWK(), "e", 65537))
 	bad(": n: not a string", with(rsaJWK(), "n", nil))
 	bad(": n: not base64url", with(rsaJWK(), "n", "A+/A"))
 	bad(": n: not base64url", with(rsaJWK(), "n", b64(rsaKey().N.Bytes())[:20]+"\n"+b64(rsaKey().N.Bytes())[20:]))
 	bad(": n: not base64url", with(rsaJWK(), "n", b64(rsaKey().N.Bytes())+"="))
-	bad(": n: zeros in front", with(rsaJWK(), "n", ""))
+	bad(": n: leading zeros", with(rsaJWK(), "n", ""))
 
 	ec := ecJWK()
 	other := ecJWK()
@@ -171,7 +171,7 @@ func TestWhatIsNoSet(t *testing.T) {
 	bad(": x: not the 32 bytes", with(ec, "x", b64(make([]byte, 31))))
 	bad(": x: not the 32 bytes", with(ec, "x", b64(make([]byte, 33))))
 	bad(": y: not a string", with(ec, "y", nil))
-	bad(": crv: not a string", with(ec, "crv", 256))
+	bad(": crv: expected a string", with(ec, "crv", 256))
 
 	bad(": weak Ed25519 key: all zeros", with(edJWK(), "x", b64(make([]byte, 32))))
 	bad(": weak Ed25519 key: a point of small order", with(edJWK(), "x", b64(append([]byte{1}, make([]byte, 31)...))))

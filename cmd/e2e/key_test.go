@@ -112,7 +112,7 @@ func TestKeyRefuses(t *testing.T) {
 // TestKeyThatIsPublished: its private half is public, so there is a warning.
 func TestKeyThatIsPublished(t *testing.T) {
 	got := runCommand(t, []byte(publishedKey), "key", "-")
-	if got.code != exitOK || got.stdout != publishedKey+"\n" || !strings.Contains(got.stderr, "warning: the demo key of cc-backend and cc-metric-store: its private key is published") {
+	if got.code != exitOK || got.stdout != publishedKey+"\n" || !strings.Contains(got.stderr, "warning: the demo key of cc-backend and cc-metric-store: its private key is public") {
 		t.Errorf("exit code %d, stdout %q, stderr %q", got.code, got.stdout, got.stderr)
 	}
 	s := newSettings(t)

@@ -1,5 +1,5 @@
 // Package sourcetest runs a real OpenID Connect provider, npm's oidc-provider, on loopback for tests. It needs Node.js
-// and what "npm ci --prefix auth/source/testdata/provider" installs; without them tests are skipped, and say so.
+// and the packages that "npm ci --prefix auth/source/testdata/provider" installs; without them, tests are skipped.
 package sourcetest
 
 import (
@@ -20,19 +20,19 @@ import (
 	"time"
 )
 
-// Audience is the "aud" of the provider's access tokens, Client the "sub" and "client_id".
+// Audience is the "aud" of the provider's access tokens; Client is their "sub" and "client_id".
 const (
 	Audience = "metric-store"
 	Client   = "ringstore"
 )
 
-// Algorithms are those that the provider signs with.
+// Algorithms lists the algorithms that the provider signs with.
 func Algorithms() []string { return []string{"RS256", "ES256", "EdDSA"} }
 
-// Provider is an OpenID Connect provider that a test starts, stops and restarts. It is not for concurrent use, but for
-// [Provider.Token].
+// Provider is an OpenID Connect provider that a test starts, stops and restarts. Only [Provider.Token] is safe for
+// concurrent use.
 type Provider struct {
-	// Issuer is its URL, the same in all its lives.
+	// Issuer is its URL, which stays the same across restarts.
 	Issuer string
 
 	t       testing.TB
@@ -43,17 +43,17 @@ type Provider struct {
 	process *process // nil while it is stopped
 }
 
-// process is one life of a provider.
+// process is the running provider.
 type process struct {
 	command *exec.Cmd
 	stdin   io.Closer
-	stderr  *bytes.Buffer // to be read after the end
+	stderr  *bytes.Buffer // read only after the end
 }
 
-// order is what the script reads, ready what it answers.
+// order is the script's input, ready its output.
 type order struct {
 	Port     int               `json:"port"`
-	Keys     []json.RawMessage `json:"keys"` // or what they are to be
+	Keys     []json.RawMessage `json:"keys"` // private JWKs, or alg and kid of keys to generate
 	Audience string            `json:"audience"`
 	Claims   map[string]any    `json:"claims"`
 }
@@ -64,12 +64,12 @@ type ready struct {
 	Keys   []json.RawMessage `json:"keys"`
 }
 
-// Start runs a provider with the keys of generation 1 until the test ends. Its access tokens carry claims besides its
-// own, which may be nil.
+// Start runs a provider with the keys of generation 1 until the test ends. Its access tokens also contain claims, which
+// may be nil.
 func Start(t testing.TB, claims map[string]any) *Provider {
 	t.Helper()
 	if _, err := exec.LookPath("node"); err != nil {
-		t.Skip("without Node.js there is no OpenID Connect provider to test with")
+		t.Skip("the OpenID Connect provider needs Node.js")
 	}
 	if _, err := os.Stat(filepath.Join(script(), "..", "node_modules", "oidc-provider")); err != nil {
 		t.Skip("the OpenID Connect provider is not installed: npm ci --prefix auth/source/testdata/provider")
@@ -83,17 +83,17 @@ func Start(t testing.TB, claims map[string]any) *Provider {
 	return p
 }
 
-// script is next to this file's directory.
+// script returns the path of the provider's script.
 func script() string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Join(filepath.Dir(file), "..", "testdata", "provider", "provider.js")
 }
 
-// KeyID is the "kid" of a generation's key.
+// KeyID returns the "kid" of a generation's key.
 func KeyID(alg string, generation int) string { return fmt.Sprintf("%s-%d", alg, generation) }
 
-// Restart starts the provider, after stopping it if it runs, with the keys of these generations: the first one signs,
-// all are published. Generations that were not there before are made.
+// Restart starts the provider, after stopping a running one, with the keys of these generations: the first one signs, all
+// are published. New generations are generated.
 func (p *Provider) Restart(generations ...int) {
 	p.t.Helper()
 	p.Stop()
@@ -109,7 +109,7 @@ func (p *Provider) Restart(generations ...int) {
 	p.Issuer, p.port = answer.Issuer, answer.Port
 }
 
-// generation are its keys, or what they are to be.
+// generation returns the generation's keys, or alg and kid of keys to generate.
 func (p *Provider) generation(g int) []json.RawMessage {
 	if keys := p.keys[g]; keys != nil {
 		return keys
@@ -129,13 +129,13 @@ func (p *Provider) run(o order) (answer ready) {
 		p.t.Fatal(err)
 	}
 	command := exec.Command("node", script())
-	life := &process{command: command, stderr: new(bytes.Buffer)}
-	command.Stderr = life.stderr
+	running := &process{command: command, stderr: new(bytes.Buffer)}
+	command.Stderr = running.stderr
 	stdin, err := command.StdinPipe()
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	life.stdin = stdin
+	running.stdin = stdin
 	stdout, err := command.StdoutPipe()
 	if err != nil {
 		p.t.Fatal(err)
@@ -143,30 +143,30 @@ func (p *Provider) run(o order) (answer ready) {
 	if err := command.Start(); err != nil {
 		p.t.Fatal(err)
 	}
-	p.process = life
+	p.process = running
 	if _, err = stdin.Write(append(text, '\n')); err == nil {
 		err = json.NewDecoder(bufio.NewReader(stdout)).Decode(&answer)
 	}
 	if err != nil {
 		p.Stop()
-		p.t.Fatalf("the provider does not start: %v\n%s", err, life.stderr)
+		p.t.Fatalf("the provider does not start: %v\n%s", err, running.stderr)
 	}
 	return answer
 }
 
-// Stop ends the provider. A provider that is stopped it leaves as it is.
+// Stop ends the provider, if it runs.
 func (p *Provider) Stop() {
 	if p.process == nil {
 		return
 	}
 	kill := time.AfterFunc(10*time.Second, func() { _ = p.process.command.Process.Kill() })
 	defer kill.Stop()
-	_ = p.process.stdin.Close() // which it takes for its end
+	_ = p.process.stdin.Close() // which ends it
 	_ = p.process.command.Wait()
 	p.process = nil
 }
 
-// Token is a fresh access token for client credentials, signed with one of [Algorithms].
+// Token returns a new access token for client credentials, signed with one of [Algorithms].
 func (p *Provider) Token(ctx context.Context, alg string) (string, error) {
 	form := url.Values{
 		"grant_type": {"client_credentials"}, "client_id": {Client}, "client_secret": {Client},
