@@ -31,7 +31,7 @@ func hmacToken(alg string, secret []byte, header, claims map[string]any) string 
 	return text + "." + b64(string(mac.Sum(nil)))
 }
 
-// publicForms are the spellings of a public key that somebody could take for a secret.
+// publicForms returns the encodings of a public key that could be mistaken for a secret.
 func publicForms(key crypto.PublicKey) map[string][]byte {
 	der := must(x509.MarshalPKIXPublicKey(key))
 	block := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
@@ -52,7 +52,7 @@ func publicForms(key crypto.PublicKey) map[string][]byte {
 	return forms
 }
 
-// No public key is a secret, for whichever issuer, in whichever spelling (RFC 8725 section 2.1).
+// No public key is accepted as a secret, for any issuer and in any encoding (RFC 8725 section 2.1).
 func TestPublicKeysAreNoSecrets(t *testing.T) {
 	c := newCentre(t)
 	now := c.clock.now()
@@ -72,11 +72,11 @@ func TestPublicKeysAreNoSecrets(t *testing.T) {
 					if code(err) != BadAlgorithm {
 						t.Errorf("%s with a key of %v as %s: %v, %v", alg, v.claims["iss"], form, p, err)
 					}
-					// Nor is it one for the issuer that has secrets.
+					// The issuer with secrets does not accept it either.
 					claims := authtest.DataHub(now, "PERSONAL", "alice")
 					p, err = c.chain.Authenticate(t.Context(), hmacToken(alg, secret, nil, claims))
 					if err == nil {
-						t.Errorf("DataHub believes %s with a key of %v as %s: %v", alg, v.claims["iss"], form, p)
+						t.Errorf("DataHub accepts %s with a key of %v as %s: %v", alg, v.claims["iss"], form, p)
 					}
 				}
 			}
@@ -84,7 +84,7 @@ func TestPublicKeysAreNoSecrets(t *testing.T) {
 	}
 }
 
-// Nothing in a header leads anywhere: not to another key, another algorithm, a file or a host.
+// Nothing in a header leads to another key, another algorithm, a file or a host.
 func TestHeadersLeadNowhere(t *testing.T) {
 	c := newCentre(t)
 	now := c.clock.now()
@@ -136,7 +136,7 @@ func TestHeadersLeadNowhere(t *testing.T) {
 	f("alg ES256 with an RSA key", h{"alg": "ES256", "kid": "kc-1"}, BadAlgorithm)
 	f("alg EdDSA", h{"alg": "EdDSA", "kid": "kc-1"}, BadAlgorithm)
 
-	// The types of access tokens are good in any case.
+	// The types of access tokens are accepted in upper and lower case.
 	for _, typ := range []string{"JWT", "jwt", "at+jwt", "application/at+jwt", "AT+JWT"} {
 		if _, err := c.chain.Authenticate(t.Context(), c.keycloak.Sign(h{"alg": "RS256", "kid": "kc-1", "typ": typ}, claims)); err != nil {
 			t.Errorf("typ %s: %v", typ, err)
@@ -144,7 +144,7 @@ func TestHeadersLeadNowhere(t *testing.T) {
 	}
 }
 
-// Members of other names, and of the same name twice, give nobody a role.
+// Similar and duplicate member names grant no role.
 func TestLookAlikeClaims(t *testing.T) {
 	key := authtest.NewSigner("ES256", "k")
 	chain := newChain(t, ChainConfig{Issuers: []Issuer{{
@@ -184,7 +184,7 @@ func TestLookAlikeClaims(t *testing.T) {
 	f(`,"scope":"admin"`, "") // not configured
 }
 
-// A token for each algorithm is accepted with its own key, and with no other's, nor under another's name.
+// A token of each algorithm is accepted only with its own key and under its own name.
 func TestEveryAlgorithm(t *testing.T) {
 	algs := slices.Sorted(maps.Keys(algorithms))
 	signers := make(map[string]*authtest.Signer)
@@ -214,10 +214,10 @@ func TestEveryAlgorithm(t *testing.T) {
 			if _, err := chain.Authenticate(t.Context(), token); (err == nil) != (alg == issuer) {
 				t.Errorf("%s at %s: %v", alg, issuer, err)
 			}
-			// The same under the name of the algorithm that is expected.
+			// The same token under the name of the expected algorithm.
 			renamed := b64(fmt.Sprintf(`{"alg":%q}`, issuer)) + token[strings.IndexByte(token, '.'):]
 			if _, err := chain.Authenticate(t.Context(), renamed); err == nil {
-				t.Errorf("%s called %s is accepted", alg, issuer)
+				t.Errorf("%s is accepted under the name %s", alg, issuer)
 			}
 		}
 	}

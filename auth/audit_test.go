@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// line is what a reader of the audit sees.
+// line is one decoded line of the audit.
 type line struct {
 	Time                  time.Time
 	Transport, ID         string
@@ -21,7 +21,7 @@ type line struct {
 	Suppressed            int
 }
 
-// readLines decodes the audit, which has exactly one object on each line, and empties the buffer.
+// readLines decodes the audit, exactly one object per line, and empties the buffer.
 func readLines(t testing.TB, b *bytes.Buffer) []line {
 	t.Helper()
 	var lines []line
@@ -71,7 +71,7 @@ func TestAuditSuppressesFloods(t *testing.T) {
 			audit.Record(Event{Transport: "http", Peer: peer, Action: Write, Code: code})
 		}
 	}
-	// want lists "peer code" for a line, with " +N" for one that counts what was suppressed.
+	// want lists "peer code" for a line, with " +N" if it counts suppressed events.
 	f := func(name string, want ...string) {
 		t.Helper()
 		var got []string
@@ -119,7 +119,7 @@ func TestAuditSuppressesFloods(t *testing.T) {
 
 	clock.advance(time.Millisecond)
 	flood(12, "b", Missing)
-	f("the next event tells", "a expired +1", "a missing +101", "b missing x10")
+	f("the next event writes the counts", "a expired +1", "a missing +101", "b missing x10")
 	clock.advance(time.Second)
 	flush()
 	f("so does Flush", "b missing +2")
@@ -167,14 +167,14 @@ func TestAuditForgetsPeers(t *testing.T) {
 	}
 }
 
-// full is a disk without room.
+// full is a writer to a full disk.
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, errFull }
 
 var errFull = errors.New("no space left on device")
 
-func TestAuditTellsOfFailedWrites(t *testing.T) {
+func TestAuditReportsFailedWrites(t *testing.T) {
 	audit := NewAudit(full{}, newClock().now)
 	audit.Record(Event{Code: Missing})
 	audit.Record(Event{Code: Missing})
@@ -182,7 +182,7 @@ func TestAuditTellsOfFailedWrites(t *testing.T) {
 		t.Error(err)
 	}
 	if err := audit.Flush(); err != nil {
-		t.Errorf("told twice: %v", err)
+		t.Errorf("reported twice: %v", err)
 	}
 	audit.Record(Event{Code: Missing})
 	if err := audit.Close(); !errors.Is(err, errFull) {
@@ -215,6 +215,6 @@ func TestAuditUnderConcurrentUse(t *testing.T) {
 		total += max(l.Suppressed, 1)
 	}
 	if total != 2000 {
-		t.Errorf("%d events told of 2000", total)
+		t.Errorf("%d events written of 2000", total)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/ringstore/ringstore/auth/authtest"
 )
 
-// What a token costs that was verified within the last minute, by its length.
+// The cost of a token that was verified within the last minute, by its length.
 func BenchmarkCachedToken(b *testing.B) {
 	c := newCentre(b)
 	r := must(ParseRevocations([]byte(fmt.Sprintf(`{"tokens":["x","%x"],"subjects":[{"issuer":"hpc-sso","sub":"bob"}]}`, sha256.Sum256(nil)))))
@@ -38,8 +38,8 @@ func BenchmarkCachedToken(b *testing.B) {
 	}
 }
 
-// The 99th percentile of a cached token's time, with 2,000 forgeries and 8,000 other bad tokens a second beside it and
-// without. Run it with -benchtime 5s.
+// The 99th percentile of a cached token's time, with and without 2,000 forgeries and 8,000 other bad tokens per second.
+// Run it with -benchtime 5s.
 func BenchmarkCachedTokenInAFlood(b *testing.B) {
 	c := newCentre(b)
 	now := c.clock.now()

@@ -26,8 +26,8 @@ func TestCacheBelievesAVerdictOnlySoLong(t *testing.T) {
 	key := newKey("cc-backend")
 	const plain = `{"sub":"alice"}`
 
-	// At each step the clock is set to noon plus the seconds, and the token shown; behind tells whether the verifier
-	// is asked, and want what comes out.
+	// Each step sets the clock to noon plus at seconds and authenticates the token. behind says whether the verifier is
+	// called.
 	type step struct {
 		at     int64
 		behind bool
@@ -65,7 +65,7 @@ func TestCacheBelievesAVerdictOnlySoLong(t *testing.T) {
 	f("exp in the year 9999", `{"sub":"alice","exp":253402300799}`, step{0, true, ""}, step{59, false, ""}, step{60, true, ""})
 }
 
-// One token's verdict is not another's, however alike they look.
+// Similar tokens do not share a verdict.
 func TestCacheTellsTokensApart(t *testing.T) {
 	key := newKey("cc-backend")
 	cache := NewCache(newIssuer(t, trust{}, key), newClock().now)
@@ -102,12 +102,12 @@ func TestCacheIsBounded(t *testing.T) {
 	first := token(0)
 	for i := range tokens {
 		show(token(i))
-		show(first) // in use all the while, so it stays
+		show(first) // in constant use, so it stays
 	}
 	if n := verifier.calls.Load(); n != tokens {
 		t.Errorf("%d verifications of %d tokens", n, tokens)
 	}
-	// Two minutes on, nothing of this is left once anybody comes.
+	// After two minutes, the next token clears all of these.
 	clock.advance(cacheAge)
 	show(first)
 	clock.advance(cacheAge)
@@ -176,7 +176,7 @@ func (v *scriptedVerifier) authenticate(ctx context.Context, _ string, _ bool, _
 	}
 }
 
-// Who brings the same token at the same time waits for one verification, and is not harmed by another's going away.
+// Concurrent requests with one token share a verification. One that is cancelled does not affect the others.
 func TestCacheSharesVerifications(t *testing.T) {
 	f := func(name string, answer error, want Reason) {
 		t.Helper()
@@ -186,7 +186,7 @@ func TestCacheSharesVerifications(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if _, err := cache.Authenticate(ctx, "token"); !errors.Is(err, context.Canceled) {
-				t.Errorf("%s: whoever went away: %v", name, err)
+				t.Errorf("%s: the cancelled request: %v", name, err)
 			}
 		})
 		for verifier.calls.Load() == 0 {
@@ -202,14 +202,14 @@ func TestCacheSharesVerifications(t *testing.T) {
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
 		if _, err := cache.Authenticate(gone, "token"); !errors.Is(err, context.Canceled) {
-			t.Errorf("%s: who is gone already: %v", name, err)
+			t.Errorf("%s: a request that was cancelled before: %v", name, err)
 		}
-		time.Sleep(5 * time.Millisecond) // for some of them to have come
+		time.Sleep(5 * time.Millisecond) // for some of them to start waiting
 		if n := verifier.calls.Load(); n != 1 {
 			t.Errorf("%s: %d verifications at a time", name, n)
 		}
 		leave()
-		go func() { // as often as it is asked: latecomers ask again
+		go func() { // repeatedly: late requests verify again
 			for {
 				select {
 				case verifier.answers <- answer:
@@ -284,12 +284,12 @@ func BenchmarkVerify(b *testing.B) {
 	f("forged", sign(newKey("wrong"), goodHeader, goodClaims))
 	f("expired", sign(key, goodHeader, `{"sub":"alice","exp":1}`))
 	f("16KiB", strings.Repeat("A", maxToken))
-	// What is dear to decode, and good for nothing.
-	dear := func(item string, n int) string {
+	// Bad tokens that are expensive to decode.
+	expensive := func(item string, n int) string {
 		return `{"alg":"EdDSA","x":[` + item + strings.Repeat(","+item, n) + `]}`
 	}
 	for _, item := range []string{`1e-323`, `"\u00e9\u00e9"`, `{}`, `{"\"":0}`} {
 		n := min(maxToken/2*3/4/(len(item)+1)-8, maxValues/2-8)
-		f(item, b64(dear(item, n))+"."+b64(dear(item, n))+".AA")
+		f(item, b64(expensive(item, n))+"."+b64(expensive(item, n))+".AA")
 	}
 }

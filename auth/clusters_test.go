@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Where who may do what. A ! in place of the clusters is all of them.
+// want lists the clusters; "!" stands for all.
 func TestClusters(t *testing.T) {
 	f := func(name string, p *Principal, a Action, want string) {
 		t.Helper()
@@ -42,7 +42,7 @@ func TestClusters(t *testing.T) {
 	f("bot", bot, Write, "alex,fritz")
 	f("bot", bot, Healthcheck, "alex,fritz")
 	f("bot", bot, Free, "")
-	f("bot", bot, Metrics, "") // which tell of every cluster
+	f("bot", bot, Metrics, "") // metrics cover all clusters
 	f("bot", bot, OpenAPI, "!")
 	f("bot", bot, Whoami, "!")
 
@@ -63,10 +63,10 @@ func TestClusters(t *testing.T) {
 	if got := code(Policy{}.DecideOn(mixed, Write, "alex")); got != OtherCluster {
 		t.Errorf("a write elsewhere: %s", got)
 	}
-	// api beside user does not widen what that person sees, be it on another cluster.
+	// With user, api does not widen what the person sees, not even on another cluster.
 	f("api, and user on fritz", &Principal{Roles: API | User, Limited: []MappedRole{{User, []string{"fritz"}}}}, Query, "")
 	f("user, and support on fritz", &Principal{Roles: Support | User, Limited: []MappedRole{{Support, []string{"fritz"}}}}, Query, "fritz")
-	// An issuer's restriction holds for every role.
+	// An issuer's restriction applies to every role.
 	f("both", &Principal{Roles: Support, Clusters: []string{"alex"}, Limited: []MappedRole{{Support, []string{"fritz", "alex"}}}}, Query, "alex")
 	f("neither", &Principal{Roles: Support, Clusters: []string{"alex"}, Limited: []MappedRole{{Support, []string{"fritz"}}}}, Status, "")
 }

@@ -29,7 +29,7 @@ func fill(t *testing.T, g *gate) (empty func()) {
 	}
 }
 
-// What no signature is needed for is answered while every core is busy; the rest is put off.
+// While every core is busy, tokens that need no signature check are answered, and the others get Busy.
 func TestOverload(t *testing.T) {
 	c := newCentre(t)
 	now := c.clock.now()
@@ -126,11 +126,11 @@ func TestTheOrderOfTurns(t *testing.T) {
 		wait("late", false, &g.unknown)
 	}
 	if err := g.enter(t.Context(), false); code(err) != Busy {
-		t.Errorf("no room: %v", err)
+		t.Errorf("full queue: %v", err)
 	}
 }
 
-// However many forgeries wait, a token that was good a moment ago is verified again when its verdict has fallen.
+// While many forgeries wait, a token that was good a moment ago is still verified again.
 func TestForgeriesDoNotStarveGoodTokens(t *testing.T) {
 	key, forger := authtest.NewSigner("EdDSA", ""), authtest.NewSigner("EdDSA", "")
 	chain := newChain(t, ChainConfig{Parallel: 1, Issuers: []Issuer{{Name: "op", Issuer: "op", Keys: trusted(key)}}})
@@ -155,7 +155,7 @@ func TestForgeriesDoNotStarveGoodTokens(t *testing.T) {
 		})
 	}
 	for range 50 {
-		if err := chain.SetRevocations(nil); err != nil { // and so the verdict falls
+		if err := chain.SetRevocations(nil); err != nil { // which invalidates the verdict
 			t.Error(err)
 		}
 		if _, err := cache.Authenticate(t.Context(), good); err != nil {

@@ -17,7 +17,7 @@ import (
 // jwtPublicKey is the name of the issuer that main.jwt-public-key makes.
 const jwtPublicKey = "jwt-public-key"
 
-// noon is when the tests happen.
+// noon is the time of the tests, in Unix seconds.
 const noon = 1_800_000_000
 
 const (
@@ -54,7 +54,7 @@ func publicKey(key ed25519.PrivateKey) ed25519.PublicKey { return key.Public().(
 
 func b64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
-// sign makes a token of any header and payload, be they JSON or not.
+// sign makes a token of any header and payload, JSON or not.
 func sign(key ed25519.PrivateKey, header, payload string) string {
 	text := b64(header) + "." + b64(payload)
 	return text + "." + b64(string(ed25519.Sign(key, []byte(text))))
@@ -68,17 +68,17 @@ type trust struct {
 	log           *slog.Logger
 }
 
-// newIssuer trusts the keys, at noon unless the configuration has another clock.
+// newIssuer returns a chain of one issuer with the keys. Its clock is at noon unless configured otherwise.
 func newIssuer(t testing.TB, c trust, keys ...ed25519.PrivateKey) *Chain {
 	t.Helper()
 	i := Issuer{Name: jwtPublicKey, RequireExpiry: &c.requireExpiry, Leeway: c.leeway}
 	for _, key := range keys {
 		i.Keys = append(i.Keys, jwk.Key{Public: publicKey(key)})
 	}
-	return newChain(t, ChainConfig{Issuers: []Issuer{i}, Now: c.now, Log: c.log, Parallel: 16}) // nobody waits
+	return newChain(t, ChainConfig{Issuers: []Issuer{i}, Now: c.now, Log: c.log, Parallel: 16}) // no token waits
 }
 
-// newChain has its clock at noon unless it is configured with another.
+// newChain returns a chain whose clock is at noon unless configured otherwise.
 func newChain(t testing.TB, c ChainConfig) *Chain {
 	t.Helper()
 	if c.Now == nil {
@@ -91,7 +91,7 @@ func newChain(t testing.TB, c ChainConfig) *Chain {
 	return chain
 }
 
-// code is the reason code in err, "" for nil, and a text that is no code for an error of another type.
+// code returns the reason code in err, "" for nil, and a description for other types of errors.
 func code(err error) Reason {
 	if err == nil {
 		return ""

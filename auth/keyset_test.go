@@ -285,8 +285,8 @@ func TestRefreshing(t *testing.T) {
 	r.show(bad[1], UnknownKey, 7)
 }
 
-// An attacker who sends unknown kids has no token of a new key refused, and a kid that there is not is refused however
-// seldom it comes.
+// An attacker's unknown kids cannot cause the refusal of a new key's token, and a kid that does not exist is refused even
+// if it comes rarely.
 func TestRotationBesideAnAttacker(t *testing.T) {
 	k := edSigners("1", "2", "withdrawn")
 	r := newRotating(t, k[0])
@@ -318,7 +318,7 @@ func TestRotationBesideAnAttacker(t *testing.T) {
 	}
 }
 
-// What is remembered of kids is bounded, and those that come again are remembered longest.
+// The number of remembered kids is bounded, and kids in use are kept longest.
 func TestKIDsAreBounded(t *testing.T) {
 	r := newRefresher(func() bool { return true })
 	at := time.Unix(noon, 0)
@@ -331,11 +331,11 @@ func TestKIDsAreBounded(t *testing.T) {
 		}
 	}
 	if n := r.firstSeen.Len(); n > maxKIDs {
-		t.Errorf("%d are remembered, want %d at most", n, maxKIDs)
+		t.Errorf("%d are remembered, want at most %d", n, maxKIDs)
 	}
 }
 
-// Keys that come while a token waits for its turn do not have it refused.
+// A token is not refused if its key arrives while it is being verified.
 func TestKeysThatHaveJustCome(t *testing.T) {
 	k := edSigners("1", "2")
 	r := newRotating(t, k[0])
@@ -351,7 +351,8 @@ func TestKeysThatHaveJustCome(t *testing.T) {
 	}
 }
 
-// Keys are replaced while tokens are verified: good tokens are never refused, and withdrawn keys' never accepted after.
+// Keys are replaced while tokens are verified: valid tokens are never refused, and those of withdrawn keys are no longer
+// accepted.
 func TestRotationUnderLoad(t *testing.T) {
 	clock := newClock()
 	k := edSigners("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")

@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// Each verification is counted under its issuer, or under none; what a Cache
-// answers from memory is not.
+// Each verification is counted under its issuer, or under none; answers from a Cache are not.
 func TestVerificationsAreCounted(t *testing.T) {
 	key := newKey("cc-backend")
 	chain := newIssuer(t, trust{}, key)
@@ -18,7 +17,7 @@ func TestVerificationsAreCounted(t *testing.T) {
 			all = append(all, fmt.Sprintf("%s/%s=%d", issuer, code, n))
 		})
 		if !slices.IsSorted(all) {
-			t.Errorf("in no order: %q", all)
+			t.Errorf("not sorted: %q", all)
 		}
 		return strings.Join(all, " ")
 	}
