@@ -117,7 +117,7 @@ func TestKeyThatIsPublished(t *testing.T) {
 	}
 	s := newSettings(t)
 	s["main"]["jwt-public-key"] = publishedKey
-	if p := serve(t, s); !strings.Contains(p.stderr.String(), "level=WARN") || !strings.Contains(p.stderr.String(), "published") {
+	if p := serve(t, s); !strings.Contains(p.stderr.String(), "level=WARN") || !strings.Contains(p.stderr.String(), "private key is public") {
 		t.Errorf("no warning at the start:\n%s", p.stderr.String())
 	}
 }
