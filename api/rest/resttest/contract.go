@@ -19,16 +19,16 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// Contract is the description of the API, to hold requests and answers against. It is
-// for several goroutines.
+// Contract checks requests and answers against the description of the API. It is safe for
+// concurrent use.
 type Contract struct {
 	Document *openapi3.T
 	router   routers.Router
-	whole    atomic.Int64 // answers that were held against it
-	heads    atomic.Int64 // those of which only status and header were
+	whole    atomic.Int64 // answers checked in full
+	heads    atomic.Int64 // answers of which only status and header were checked
 }
 
-// ReadContract reads an OpenAPI document, which has to be valid.
+// ReadContract reads an OpenAPI document, which must be valid.
 func ReadContract(file string) (*Contract, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -52,11 +52,11 @@ func ReadContract(file string) (*Contract, error) {
 // text is the body of a request or an answer.
 type text struct {
 	body  []byte
-	whole bool // otherwise it is not known
+	whole bool // otherwise body is unknown
 }
 
-// check returns what of a request or its answer is not as described. A request has
-// to be where it was answered well.
+// check returns how a request or its answer differs from the description. The request is checked
+// only if the answer is not an error.
 func (c *Contract) check(req *http.Request, asked text, resp *http.Response, told text) error {
 	head := req.Method == http.MethodHead
 	if head && len(told.body) > 0 {
@@ -100,9 +100,8 @@ func options() *openapi3filter.Options {
 	return o
 }
 
-// checkRequest makes a request one that can be looked at, its body anew and with the
-// type that it is taken for, and looks at it: without its body where that is not
-// known, or compressed.
+// checkRequest checks a request, with its body restored and with the described content type. A body
+// that is unknown or compressed is not checked.
 func checkRequest(input *openapi3filter.RequestValidationInput, asked text) error {
 	req := input.Request
 	input.Options.ExcludeRequestBody = !asked.whole || req.Header.Get("Content-Encoding") != ""
@@ -160,7 +159,7 @@ func (c *Contract) checkUnknown(resp *http.Response, told text, head bool) error
 	return err
 }
 
-// gunzip returns what a text says; it is not whole if that is longer than longest.
+// gunzip decompresses a text. The result is not whole if it is longer than longest.
 func (t text) gunzip(h http.Header) (text, error) {
 	if !t.whole || len(t.body) == 0 || h.Get("Content-Encoding") != "gzip" {
 		return t, nil

@@ -37,7 +37,7 @@ type holding struct {
 }
 
 func (h holding) CloseIdleConnections() {
-	if next, ok := h.next.(interface{ CloseIdleConnections() }); ok {
+	if next, ok := h.next.(idleCloser); ok {
 		next.CloseIdleConnections()
 	}
 }
@@ -175,3 +175,6 @@ func everythingRuns() bool {
 	}
 	return true
 }
+
+// idleCloser is what [http.Client.CloseIdleConnections] expects of a transport.
+type idleCloser interface{ CloseIdleConnections() }
