@@ -7,6 +7,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -77,6 +78,10 @@ const (
 	chunkBytes  = 128 << 10 // read at a time; must be longer than lineprotocol.MaxLine
 )
 
+// byteOrderMark is UTF-8's, which some editors and PowerShell put before a text. It is no part of
+// the first line.
+const byteOrderMark = "\ufeff"
+
 // Ingester stores batches. It is safe for concurrent use.
 type Ingester struct {
 	Options
@@ -98,13 +103,14 @@ func New(o Options) *Ingester {
 	}
 }
 
-// Batch stores one batch that is in memory. The error is the Writer's or [memstore.ErrMemory]; then
+// Batch stores one batch that is in memory, without a byte order mark at its start. The error is the Writer's or [memstore.ErrMemory]; then
 // nothing may be acknowledged.
 func (g *Ingester) Batch(ctx context.Context, src Source, batch []byte) (Report, error) {
 	g.counters.forTransport(src.Transport).batches.Inc()
 	var report Report
 	c := g.chunk()
 	defer g.chunks.Put(c)
+	batch = bytes.TrimPrefix(batch, []byte(byteOrderMark))
 	for line := 0; len(batch) > 0; {
 		part := batch
 		if len(part) > chunkBytes {
@@ -121,7 +127,7 @@ func (g *Ingester) Batch(ctx context.Context, src Source, batch []byte) (Report,
 	return report, nil
 }
 
-// Stream stores a batch while reading it, in bounded memory. The error is that of r or of the
+// Stream is like Batch, but stores the batch while reading it, in bounded memory. The error is that of r or of the
 // Writer, or [memstore.ErrMemory]; the report then covers what was stored before.
 func (g *Ingester) Stream(ctx context.Context, src Source, r io.Reader) (Report, error) {
 	g.counters.forTransport(src.Transport).batches.Inc()

@@ -17,6 +17,7 @@ type pieces struct {
 	start    int // of the bytes in buf after the last piece
 	end      int // of the bytes in buf
 	err      error
+	begun    bool // the first bytes have been read
 	skipping bool // the rest of a long line
 }
 
@@ -33,6 +34,7 @@ func (p *pieces) next() ([]byte, error) {
 		if p.err != nil && !errors.Is(p.err, io.EOF) {
 			return nil, p.err
 		}
+		p.skipByteOrderMark()
 		piece := p.cut()
 		if len(piece) > 0 {
 			return piece, nil
@@ -41,6 +43,14 @@ func (p *pieces) next() ([]byte, error) {
 			return nil, io.EOF
 		}
 	}
+}
+
+// skipByteOrderMark drops a mark from the first bytes, of which there are enough in the buffer.
+func (p *pieces) skipByteOrderMark() {
+	if !p.begun && bytes.HasPrefix(p.buf[:p.end], []byte(byteOrderMark)) {
+		p.end = copy(p.buf, p.buf[len(byteOrderMark):p.end])
+	}
+	p.begun = true
 }
 
 // cut takes the next piece out of the buffer. It is empty if the buffer held only the rest of a

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -63,6 +64,24 @@ func TestBadLinesAreNamedAndGoodOnesStored(t *testing.T) {
 	if len(got.Rejected) != 100 || got.Rejected[99].Line != 100 || !strings.Contains(got.Error, "500 lines") {
 		t.Errorf("of 500 bad lines %d are told: %s", len(got.Rejected), got.Error)
 	}
+}
+
+// The first line after a byte order mark is stored, not skipped as one of an unknown metric.
+func TestByteOrderMarkIsSkipped(t *testing.T) {
+	d := open(t)
+	f := func(host, path, encoding string, compress func(string) string, status int) {
+		t.Helper()
+		body := "\xef\xbb\xbfcpu_load,hostname=" + host + " value=1 " + atBase("{0}") + "\r\n"
+		got := d.send(t, "POST", path, compress(body), "Content-Encoding", encoding)
+		if got.status != status || !slices.Contains(d.store.Hosts("alpha"), host) {
+			t.Errorf("%s: %d %s, hosts %q", host, got.status, got.body, d.store.Hosts("alpha"))
+		}
+	}
+	plain := func(s string) string { return s }
+	f("plain", "/api/write?cluster=alpha", "", plain, 200)
+	f("gzip", "/api/write?cluster=alpha", "gzip", gzipped, 200)
+	f("influx1", "/write?db=alpha", "", plain, 204)
+	f("influx2", "/api/v2/write?bucket=alpha", "gzip", gzipped, 204)
 }
 
 func TestBodiesMayBeGzip(t *testing.T) {
