@@ -81,8 +81,13 @@ func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte
 	if err != nil {
 		return 0, fmt.Errorf("storing: %w", err)
 	}
+	text := lineFinder{rest: piece, next: first + 1}
 	for _, r := range refused {
-		c.reject(report, c.lines[r.Index], causeOf(r.Reason), string(r.Reason))
+		line, why := c.lines[r.Index], string(r.Reason)
+		if report.lists(line) {
+			why += moment(r.Reason, c.samples[r.Index].Time, src.Dialect, text.line(line))
+		}
+		c.reject(report, line, causeOf(r.Reason), why)
 	}
 	report.Accepted += len(c.samples) - len(refused)
 	return c.scanner.Lines(), nil
@@ -269,17 +274,24 @@ func (c *chunk) reject(report *Report, line int, why cause, reason string) {
 	report.reject(line, reason)
 }
 
+// reject counts a line and lists it, in the order of the lines: they are not rejected in that
+// order, as keys are resolved after the scan, and samples stored after that.
 func (r *Report) reject(line int, reason string) {
 	r.RejectedTotal++
-	if len(r.Rejected) < maxReported {
-		r.Rejected = append(r.Rejected, Rejected{line, reason})
+	if !r.lists(line) {
 		return
 	}
-	// Lines are not rejected in their order, as keys are resolved after the scan. Keep the first.
-	last := slices.MaxFunc(r.Rejected, func(a, b Rejected) int { return a.Line - b.Line })
-	if line < last.Line {
-		r.Rejected[slices.Index(r.Rejected, last)] = Rejected{line, reason}
+	r.Rejected = r.Rejected[:min(len(r.Rejected), maxReported-1)]
+	i := len(r.Rejected)
+	for i > 0 && r.Rejected[i-1].Line > line {
+		i--
 	}
+	r.Rejected = slices.Insert(r.Rejected, i, Rejected{line, reason})
+}
+
+// lists reports whether a rejected line is to be listed.
+func (r *Report) lists(line int) bool {
+	return len(r.Rejected) < maxReported || line < r.Rejected[maxReported-1].Line
 }
 
 // reason returns the text of a line's error, for the client.

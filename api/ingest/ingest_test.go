@@ -84,7 +84,8 @@ func TestReport(t *testing.T) {
 	f("a host that is a parent directory", "a", "load,hostname=.. value=1", rejected(0, Rejected{1, `bad name: host may not be ".."`}))
 	f("a cluster with a slash", "", "load,cluster=a/b,hostname=n value=1", rejected(0, Rejected{1, "bad name: cluster contains a slash"}))
 	f("too old and too new", "a", "load,hostname=n value=1 1\nload,hostname=n value=1 1795309999\n", rejected(0,
-		Rejected{1, string(memstore.RefusedOld)}, Rejected{2, string(memstore.RefusedFuture)}))
+		Rejected{1, string(memstore.RefusedOld) + ": 1 read as seconds is 1970-01-01T00:00:01Z"},
+		Rejected{2, string(memstore.RefusedFuture) + ": 1795309999 read as seconds is 2026-11-22T01:13:19Z"}))
 	f("lines that differ in an ignored tag", "a", "load,hostname=n,device=x value=1\nload,hostname=n,device=y value=1\nload,hostname=n,device=x value=1 1795308595\n",
 		Report{Accepted: 3, Duplicates: 1})
 	f("lines that differ in an extra tag", "a", "kept,hostname=n,device=x value=1\nkept,hostname=n,device=y value=1\n", Report{Accepted: 2})
@@ -170,11 +171,70 @@ func TestReportsTheFirstHundred(t *testing.T) {
 	if err != nil || report.RejectedTotal != 200 || len(report.Rejected) != 100 {
 		t.Fatalf("%d of %d, %v", len(report.Rejected), report.RejectedTotal, err)
 	}
-	for _, r := range report.Rejected {
-		if r.Line > 100 {
-			t.Errorf("line %d is listed, but an earlier one is not", r.Line)
+	for i, r := range report.Rejected {
+		if r.Line != i+1 {
+			t.Errorf("line %d is listed as number %d", r.Line, i+1)
 		}
 	}
+}
+
+// Rejected lines are listed in their order, whichever step rejected them.
+func TestRejectedLinesAreInOrder(t *testing.T) {
+	g, _ := newIngester(t, nil, "load")
+	batch := "load,hostname=n value=1\n" + // no cluster: found when its key is resolved
+		"load,cluster=a,hostname=n value=x\n" + // when it is scanned
+		"load,cluster=a,hostname=n value=1 1\n" + // when it is stored
+		"load,cluster=a,hostname=n value=\n" +
+		"load,hostname=n value=1\n"
+	for range 2 {
+		report, err := g.Batch(t.Context(), Source{}, []byte(batch))
+		if err != nil || report.RejectedTotal != 5 {
+			t.Fatalf("%+v, %v", report, err)
+		}
+		for i, r := range report.Rejected {
+			if r.Line != i+1 {
+				t.Errorf("line %d is listed as number %d: %s", r.Line, i+1, r.Reason)
+			}
+		}
+	}
+	report := Report{}
+	for i := range 3 * maxReported {
+		report.reject((i*7919)%(3*maxReported)+1, "")
+	}
+	for i, r := range report.Rejected {
+		if r.Line != i+1 || len(report.Rejected) != maxReported {
+			t.Fatalf("line %d is number %d of %d", r.Line, i+1, len(report.Rejected))
+		}
+	}
+}
+
+// A refused timestamp is told as it was read, with the unit that was assumed or asked for.
+func TestRefusalsSayWhichMomentWasRead(t *testing.T) {
+	f := func(stamp string, unit time.Duration, want string) {
+		t.Helper()
+		g, _ := newIngester(t, nil, "load")
+		for _, dialect := range []lineprotocol.Dialect{{Unit: unit}, {Unit: unit, EachField: true}} {
+			// Good lines and a previous piece stand before it.
+			batch := strings.Repeat("# a comment\n\nload,hostname=n value=1\n", chunkBytes/30) + "load,hostname=n value=1,note=\"a b\" " + stamp + " \r\n"
+			report, err := g.Batch(t.Context(), Source{Cluster: "a", Dialect: dialect}, []byte(batch))
+			if err != nil || len(report.Rejected) != 1 || report.Rejected[0].Line != strings.Count(batch, "\n") || report.Rejected[0].Reason != want {
+				t.Errorf("%s: %+v, %v; want %s", stamp, report, err, want)
+			}
+		}
+	}
+	const old, future = "the timestamp is older than the retention: ", "the timestamp is too far in the future: "
+	f("1795308", 0, old+"1795308 read as seconds is 1970-01-21T18:41:48Z")
+	f("1795304999", 0, old+"1795304999 read as seconds is 2026-11-21T23:49:59Z")
+	f("1795304999000", 0, old+"1795304999000 read as milliseconds is 2026-11-21T23:49:59Z")
+	f("1795304999000000", 0, old+"1795304999000000 read as microseconds is 2026-11-21T23:49:59Z")
+	f("1795304999000000000", 0, old+"1795304999000000000 read as nanoseconds is 2026-11-21T23:49:59Z")
+	f("-0005", 0, old+"-5 read as seconds is 1969-12-31T23:59:55Z")
+	f("1795308600", time.Nanosecond, old+"1795308600 read as nanoseconds is 1970-01-01T00:00:01Z")
+	f("1795308600", time.Microsecond, old+"1795308600 read as microseconds is 1970-01-01T00:29:55Z")
+	f("1795308600", time.Millisecond, old+"1795308600 read as milliseconds is 1970-01-21T18:41:48Z")
+	f("1795308600000", time.Second, future+"1795308600000 read as seconds is 58861-01-23T17:20:00Z")
+	f("1795308600", time.Minute, future+"1795308600 read as minutes is 5383-06-19T02:00:00Z")
+	f("1795308600", time.Hour, future+"1795308600 read as hours is 206777-11-01T00:00:00Z")
 }
 
 func TestExtraTagsAreASubtype(t *testing.T) {

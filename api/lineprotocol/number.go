@@ -1,6 +1,7 @@
 package lineprotocol
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 	"math/bits"
@@ -95,19 +96,59 @@ func (d Dialect) milliseconds(t int64) (ms int64, ok bool) {
 	return ms, ms/factor == t
 }
 
-// milliseconds converts a Unix time whose unit follows from its absolute value: below 1e11 it is in
-// seconds, below 1e14 in milliseconds, below 1e17 in microseconds, else in nanoseconds.
+// milliseconds converts a Unix time whose unit follows from its absolute value: below endSeconds it
+// is in seconds, below endMilliseconds in milliseconds, and so on.
 func milliseconds(t int64) int64 {
 	switch {
-	case -1e11 < t && t < 1e11:
+	case -endSeconds < t && t < endSeconds:
 		return t * 1e3
-	case -1e14 < t && t < 1e14:
+	case -endMilliseconds < t && t < endMilliseconds:
 		return t
-	case -1e17 < t && t < 1e17:
+	case -endMicroseconds < t && t < endMicroseconds:
 		return unixtime.FloorDiv(t, 1e3)
 	default:
 		return unixtime.FloorDiv(t, 1e6)
 	}
+}
+
+// The smallest absolute values of Unix times that are in a finer unit.
+const (
+	endSeconds      = 1e11
+	endMilliseconds = 1e14
+	endMicroseconds = 1e17
+)
+
+// Timestamp returns the timestamp of an accepted line as it was sent, and the unit that it was read
+// in: "seconds", "milliseconds" and so on. It returns false if the line has none.
+func (d Dialect) Timestamp(line []byte) (stamp, unit string, ok bool) {
+	line = bytes.TrimRight(line, " \r\n")
+	digits := line[bytes.LastIndexByte(line, ' ')+1:]
+	t, err := strconv.ParseInt(string(digits), 10, 64)
+	if err != nil {
+		return "", "", false
+	}
+	return strconv.FormatInt(t, 10), unitNames[d.unit(t)], true
+}
+
+// unit returns the unit that a Unix time is read in.
+func (d Dialect) unit(t int64) time.Duration {
+	switch {
+	case d.Unit != 0:
+		return d.Unit
+	case -endSeconds < t && t < endSeconds:
+		return time.Second
+	case -endMilliseconds < t && t < endMilliseconds:
+		return time.Millisecond
+	case -endMicroseconds < t && t < endMicroseconds:
+		return time.Microsecond
+	default:
+		return time.Nanosecond
+	}
+}
+
+var unitNames = map[time.Duration]string{
+	time.Nanosecond: "nanoseconds", time.Microsecond: "microseconds", time.Millisecond: "milliseconds",
+	time.Second: "seconds", time.Minute: "minutes", time.Hour: "hours",
 }
 
 // integer converts an integer of count digits. It leaves the largest and smallest values to the

@@ -100,3 +100,28 @@ func FuzzFloat(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) { checkFloat(t, s) })
 }
+
+// The unit that a message names is the one that the time was read in.
+func TestUnitOfATimestamp(t *testing.T) {
+	for _, limit := range []int64{0, endSeconds, endMilliseconds, endMicroseconds, math.MaxInt64 - 1} {
+		for _, stamp := range []int64{limit - 1, limit, limit + 1, -limit - 1, -limit, -limit + 1} {
+			want := milliseconds(stamp)
+			got, ok := Dialect{Unit: Dialect{}.unit(stamp)}.milliseconds(stamp)
+			if !ok || got != want {
+				t.Errorf("%d in %v is %d ms, but was read as %d ms", stamp, Dialect{}.unit(stamp), got, want)
+			}
+		}
+	}
+	f := func(line, stamp, unit string, ok bool) {
+		t.Helper()
+		if gotStamp, gotUnit, gotOK := (Dialect{}).Timestamp([]byte(line)); gotStamp != stamp || gotUnit != unit || gotOK != ok {
+			t.Errorf("%q: %q, %q, %v", line, gotStamp, gotUnit, gotOK)
+		}
+	}
+	f("m value=1 5", "5", "seconds", true)
+	f("m value=1   -1700000000123  \r", "-1700000000123", "milliseconds", true)
+	f("m value=1 "+strings.Repeat("0", 60_000)+"7", "7", "seconds", true)
+	f("m value=1", "", "", false)
+	f(`m value=1,s="a 5"`, "", "", false)
+	f("", "", "", false)
+}

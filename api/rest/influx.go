@@ -108,7 +108,7 @@ func (f *failure) rejected() []ingest.Rejected {
 	if f.report == nil || f.status >= http.StatusInternalServerError {
 		return nil
 	}
-	return slices.Compact(slices.SortedStableFunc(slices.Values(f.report.Rejected), func(a, b ingest.Rejected) int { return a.Line - b.Line }))
+	return slices.Compact(slices.Clone(f.report.Rejected))
 }
 
 // influxMessage puts the rejected lines of our own error body into one sentence.

@@ -107,9 +107,9 @@ func TestInfluxErrors(t *testing.T) {
 	}
 	const v1, v2 = "/write?db=alpha&precision=s", "/api/v2/write?bucket=alpha&precision=s"
 	const bad = "mem,host=t1 used=1 " + influxStamp + "\nmem used=1\nmem,host=t1 used=\nmem,host=t1 used=1 9\n"
-	const partial = "partial write: 3 lines or fields rejected, 1 sample stored; line 2: no hostname tag; line 3: the line ends where a field is expected; line 4: the timestamp is older than the retention"
+	const partial = "partial write: 3 lines or fields rejected, 1 sample stored; line 2: no hostname tag; line 3: the line ends where a field is expected; line 4: the timestamp is older than the retention: 9 read as seconds is 1970-01-01T00:00:09Z"
 	f("one line of several fields", v1, "cpu,host=t1 load=1,power=2,other=3 9", 400, "",
-		"partial write: 2 lines or fields rejected, 0 samples stored; line 1: the timestamp is older than the retention")
+		"partial write: 2 lines or fields rejected, 0 samples stored; line 1: the timestamp is older than the retention: 9 read as seconds is 1970-01-01T00:00:09Z")
 	f("partial, version 1", v1, bad, 400, "", partial)
 	f("partial, version 2", v2, bad, 400, "invalid", partial)
 	f("precision", "/write?precision=d", "", 400, "", "precision: expected n, ns, u, us, ms, s, m or h")
