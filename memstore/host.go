@@ -24,7 +24,7 @@ type host struct {
 	sealing    []sealing // closed segments, to be sealed after the host is unlocked
 	needed     int64     // the last answer of Options.Needed
 	memoryFull bool      // the last sample that made the host grow exceeded the limit
-	unlogged   bool      // the next record of a new series must contain the host's names
+	logged     era       // of the last stored record that contains the host's names
 }
 
 // level is a node of a host's tree: the host itself, a device (type and id) or a part of either
@@ -55,7 +55,7 @@ func (s *Store) hostOrNew(cluster, name string) (*host, error) {
 
 // addHost adds a new host; the store is locked.
 func (s *Store) addHost(cluster, name string, number uint32) *host {
-	h := &host{cluster: cluster, name: name, number: number, needed: NotNeeded, unlogged: true}
+	h := &host{cluster: cluster, name: name, number: number, needed: NotNeeded}
 	if s.clusters[cluster] == nil {
 		s.clusters[cluster] = make(map[string]*host)
 	}
@@ -99,7 +99,7 @@ func (h *host) addSeries(s *Store, m *metric, d Device, lane *lane, column uint3
 		h.devices++
 	}
 	sr := h.newSeries()
-	sr.metric, sr.level, sr.lane, sr.phase.unlogged = m, l, lane, true
+	sr.metric, sr.level, sr.lane = m, l, lane
 	sr.noSamples()
 	h.mayBeEmpty = true
 	lane.putColumn(sr, column)

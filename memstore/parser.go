@@ -43,6 +43,15 @@ func (p *parser) value(n int) float64 {
 
 func (p *parser) name(what string) string { return p.String(0, math.MaxInt, what) }
 
+// knownName returns a name; if it is the given one, without an allocation.
+func (p *parser) knownName(known string) string {
+	if b := p.Rest; len(b) > len(known) && int(b[0]) == len(known) && len(known) < 0x80 && string(b[1:1+len(known)]) == known {
+		p.Rest = b[1+len(known):]
+		return known
+	}
+	return p.name("name")
+}
+
 // element reads one element of a path: several names.
 func (p *parser) element() []string {
 	var names []string

@@ -10,15 +10,14 @@ import (
 type phase struct {
 	offset    int64 // milliseconds, in [-frequency/2, frequency/2)
 	hasOffset bool  // the first sample sets the offset
-	early     int8  // successive samples more than a quarter of the frequency early
-	late      int8  // or late
-	unlogged  bool  // the next record of the series must contain its place
+	drift     int8  // successive samples more than a quarter of the frequency late; negative: early
+	logged    era   // of the last stored record that contains the series' place
 
 	movedAt uint32 // the slot in which the offset changed last; 0: never since the start
 }
 
 // steady reports whether the newest sample was on time.
-func (p *phase) steady() bool { return p.early|p.late == 0 }
+func (p *phase) steady() bool { return p.drift == 0 }
 
 // place returns the slot of a sample. newest says that the sample is later than all before it: only
 // such samples can move the phase, after two in a row on the same side.
@@ -40,16 +39,16 @@ func (p *phase) place(l *lane, t int64, newest bool) int64 {
 	}
 	switch quarter := l.frequency / 4; {
 	case off > quarter:
-		p.late, p.early = p.late+1, 0
+		p.drift = max(p.drift, 0) + 1
 	case off < -quarter:
-		p.early, p.late = p.early+1, 0
+		p.drift = min(p.drift, 0) - 1
 	default:
-		p.early, p.late = 0, 0
+		p.drift = 0
 	}
-	if p.early < 2 && p.late < 2 {
+	if -2 < p.drift && p.drift < 2 {
 		return slot
 	}
-	p.early, p.late = 0, 0
+	p.drift = 0
 	p.offset = t - l.time(l.nearest(t, 0))
 	slot = l.nearest(t, p.offset)
 	p.movedAt = uint32(min(max(slot, 0), math.MaxUint32))

@@ -14,8 +14,27 @@ type Record struct {
 	lane    *lane // of the run
 	slot    int64 // of the run
 	seconds int64 // between two slots of the run; 0: no run has begun
+	era     era
 	places  []loggedPlace
+	before  SeriesState // the place before the next one
+	spacing spacing     // of that place
 }
+
+// era identifies a segment of the journal. The first record of a series in a segment contains the
+// place of the series, so that each segment can be replayed without the others. Numbers repeat
+// after 65535 segments, by when a series without samples has left the store.
+type era uint16
+
+// spacing is the distance of a lane's slots and their position, in milliseconds.
+type spacing struct{ frequency, grid int64 }
+
+// Begin empties r and says which segment of the journal it is for.
+func (r *Record) Begin(segment uint64) {
+	r.Reset()
+	r.era = eraOf(segment)
+}
+
+func eraOf(segment uint64) era { return era(segment%math.MaxUint16) + 1 } // 0: none
 
 // loggedPlace is the place of a series that a record contains.
 type loggedPlace struct {
@@ -32,8 +51,23 @@ const (
 	entryRun    = 9  // x is a host; frequency and slot follow
 	entrySame   = 10 // x is a host; frequency and slot are those of the previous run
 	entryHost   = 11 // x is a host; its names follow
-	entrySeries = 12 // x is a host; the place of a series of it follows
+	entrySeries = 12 // x is a host; the place of a series of it follows; no longer written
 	entryFree   = 13 // x is the number of elements of the path; they and the time follow
+	entryPlace  = 14 // x is a host; the differences from the place before follow
+	entryAfresh = 15 // x is 0: the next place has no place before it
+)
+
+// The first byte of a place says which fields differ from the place before. The initial values are
+// zero; the initial column is -1.
+const (
+	placeColumn    = 1 << iota // is not the next one
+	placeSpacing               // frequency and grid
+	placeOffset                // of the samples from the slot times
+	placeMetric                // and so on for the five strings
+	placeType      = placeMetric << 1
+	placeTypeID    = placeMetric << 2
+	placeSubtype   = placeMetric << 3
+	placeSubtypeID = placeMetric << 4
 )
 
 // Bytes returns the record, which is empty if nothing changed. The slice is valid until Reset.
@@ -51,9 +85,9 @@ func (r *Record) Commit() {
 	for _, t := range r.places {
 		h := t.series.lane.host
 		h.mu.Lock()
-		h.unlogged = false
+		h.logged = r.era
 		if t.series.phase.offset == t.offset {
-			t.series.phase.unlogged = false
+			t.series.phase.logged = r.era
 		}
 		h.mu.Unlock()
 	}
@@ -64,7 +98,7 @@ func (r *Record) Commit() {
 // begin starts a run for the samples that follow, unless they belong to the current one. sr is the
 // series of the first sample; its host is locked.
 func (r *Record) begin(sr *Series, slot int64) {
-	if sr.phase.unlogged {
+	if sr.phase.logged != r.era {
 		r.logPlace(sr)
 	}
 	h, l := sr.lane.host, sr.lane
@@ -98,21 +132,76 @@ func (r *Record) entry(x, entry uint64) {
 
 // logPlace appends the place of a series and, if necessary, the names of its host.
 func (r *Record) logPlace(sr *Series) {
-	h, l, d := sr.lane.host, sr.lane, sr.level.device
-	if h.unlogged {
+	h, l := sr.lane.host, sr.lane
+	if last := len(r.places) - 1; h.logged != r.era && (last < 0 || r.places[last].series.lane.host != h) {
 		r.entry(uint64(h.number), entryHost)
 		r.bytes = appendString(r.bytes, h.cluster)
 		r.bytes = appendString(r.bytes, h.name)
 	}
-	r.entry(uint64(h.number), entrySeries)
-	r.bytes = binary.AppendUvarint(r.bytes, uint64(sr.column))
-	r.bytes = binary.AppendUvarint(r.bytes, uint64(l.frequency/1000))
-	r.bytes = binary.AppendUvarint(r.bytes, uint64(l.grid))
-	r.bytes = binary.AppendVarint(r.bytes, sr.phase.offset)
-	for _, name := range [...]string{sr.metric.Name, d.Type, d.TypeID, d.Subtype, d.SubtypeID} {
-		r.bytes = appendString(r.bytes, name)
+	r.entry(uint64(h.number), entryPlace)
+	at := SeriesState{Column: sr.column, Metric: sr.metric.Name, Device: sr.level.device, Offset: sr.phase.offset}
+	r.place(at, spacing{l.frequency, l.grid})
+	r.places = append(r.places, loggedPlace{sr, at.Offset})
+}
+
+// place appends the differences of a place from the place before.
+func (r *Record) place(at SeriesState, spaced spacing) {
+	before := &r.before
+	next := before.Column
+	if r.spacing != (spacing{}) {
+		next++
 	}
-	r.places = append(r.places, loggedPlace{sr, sr.phase.offset})
+	flags, begin := byte(0), len(r.bytes)
+	r.bytes = append(r.bytes, 0)
+	if at.Column != next {
+		flags |= placeColumn
+		r.bytes = binary.AppendUvarint(r.bytes, uint64(at.Column))
+	}
+	if spaced != r.spacing {
+		flags |= placeSpacing
+		r.bytes = binary.AppendUvarint(r.bytes, uint64(spaced.frequency/1000))
+		r.bytes = binary.AppendUvarint(r.bytes, uint64(spaced.grid))
+	}
+	if at.Offset != before.Offset {
+		flags |= placeOffset
+		r.bytes = binary.AppendVarint(r.bytes, at.Offset)
+	}
+	was := before.names()
+	for i, name := range at.names() {
+		if *name != *was[i] {
+			flags |= placeMetric << i
+			r.bytes = appendString(r.bytes, *name)
+		}
+	}
+	r.bytes[begin] = flags
+	*before, r.spacing = at, spaced
+}
+
+// names returns the strings of a place, in the order of their flags.
+func (s *SeriesState) names() [5]*string {
+	return [...]*string{&s.Metric, &s.Device.Type, &s.Device.TypeID, &s.Device.Subtype, &s.Device.SubtypeID}
+}
+
+// Move makes r, which holds the samples of a batch, a record for another segment of the journal: it
+// gets the places of all series of the batch.
+func (r *Record) Move(segment uint64, batch []Sample) {
+	samples := r.bytes
+	clear(r.places)
+	*r = Record{era: eraOf(segment), places: r.places[:0]}
+	for i := range batch {
+		sr := batch[i].Series
+		if i > 0 && sr == batch[i-1].Series {
+			continue
+		}
+		h := sr.lane.host
+		h.mu.Lock()
+		if !sr.Gone() && sr.phase.hasOffset && sr.phase.logged != r.era {
+			r.logPlace(sr)
+		}
+		h.mu.Unlock()
+	}
+	r.entry(0, entryAfresh)
+	r.bytes = append(r.bytes, samples...)
 }
 
 // Free appends a call of [Store.Free].

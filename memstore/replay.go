@@ -36,6 +36,7 @@ type run struct {
 func (r *Restorer) Record(record []byte) error {
 	p := parser{Reader: binfmt.NewReader(record, 0)}
 	var at run
+	r.before, r.spacing = SeriesState{}, spacing{}
 	for len(p.Rest) > 0 {
 		tag := p.tag()
 		x, entry := tag>>entryBits, tag&entryMask
@@ -72,7 +73,11 @@ func (r *Restorer) entry(entry uint64, x uint32, p *parser, at *run) error {
 	case entryHost:
 		err = r.hostEntry(x, p)
 	case entrySeries:
-		err = r.series(r.hosts[x], p)
+		err = r.seriesEntry(r.hosts[x], p)
+	case entryPlace:
+		err = r.placeEntry(r.hosts[x], p)
+	case entryAfresh:
+		r.before, r.spacing = SeriesState{}, spacing{}
 	case entryFree:
 		path := make([][]string, 0, min(x, 16))
 		for ; x > 0 && p.Err() == nil; x-- {
@@ -106,18 +111,71 @@ func (r *Restorer) hostEntry(number uint32, p *parser) error {
 	return nil
 }
 
-// series puts a series in the place that a record gives it. It removes the series that was there
-// before, which had left the store when the record was made.
-func (r *Restorer) series(h *host, p *parser) (err error) {
-	ss := SeriesState{Column: uint32(p.Uvarint(0, block.MaxColumns-1, "column")), First: 0, Last: -1}
-	frequency := p.frequency()
-	grid := int64(p.Uvarint(0, uint64(frequency-1), "grid"))
-	ss.Offset = p.Varint(-frequency/2, frequency/2-1, "offset")
-	ss.Metric = p.name("metric")
-	ss.Device = Device{Type: p.name("type"), TypeID: p.name("type id"), Subtype: p.name("subtype"), SubtypeID: p.name("subtype id")}
+// seriesEntry reads a place as records of the journal's version 1 contain it.
+func (r *Restorer) seriesEntry(h *host, p *parser) error {
+	ss := SeriesState{Column: uint32(p.Uvarint(0, block.MaxColumns-1, "column"))}
+	at := spacing{frequency: p.frequency()}
+	at.grid = int64(p.Uvarint(0, uint64(at.frequency-1), "grid"))
+	ss.Offset = p.Varint(-at.frequency/2, at.frequency/2-1, "offset")
+	for _, name := range ss.names() {
+		*name = p.name("name")
+	}
 	if p.Err() != nil || h == nil {
 		return p.Err()
 	}
+	return r.series(h, ss, at)
+}
+
+// placeEntry reads a place, which is encoded as the differences from the place before.
+func (r *Restorer) placeEntry(h *host, p *parser) error {
+	flags := p.Byte("flags of a place")
+	ss, at := r.before, r.spacing
+	if at != (spacing{}) {
+		ss.Column++
+	}
+	if flags&placeColumn != 0 {
+		ss.Column = uint32(p.Uvarint(0, block.MaxColumns-1, "column"))
+	}
+	if flags&placeSpacing != 0 {
+		at.frequency = p.frequency()
+		at.grid = int64(p.Uvarint(0, uint64(at.frequency-1), "grid"))
+	}
+	if flags&placeOffset != 0 {
+		ss.Offset = p.Varint(math.MinInt64, math.MaxInt64, "offset")
+	}
+	known := h.seriesAt(at.frequency, ss.Column)
+	for i, name := range ss.names() {
+		if flags&(placeMetric<<i) != 0 {
+			*name = p.knownName(*known.names()[i])
+		}
+	}
+	switch {
+	case p.Err() != nil:
+		return p.Err()
+	case at.frequency == 0 || ss.Column >= block.MaxColumns || ss.Offset < -at.frequency/2 || ss.Offset >= at.frequency/2:
+		return errors.New("a place without a valid column, frequency or offset")
+	}
+	r.before, r.spacing = ss, at
+	if h == nil {
+		return nil
+	}
+	return r.series(h, ss, at)
+}
+
+// seriesAt returns the names of the series in a column, which are empty if there is none.
+func (h *host) seriesAt(frequency int64, column uint32) (ss SeriesState) {
+	if l := (run{host: h, frequency: frequency}).lane(); l != nil && l.has(column) {
+		sr := l.columns[column]
+		ss.Metric, ss.Device = sr.metric.Name, sr.level.device
+	}
+	return ss
+}
+
+// series puts a series in the place that a record gives it. It removes the series that was there
+// before, which had left the store when the record was made.
+func (r *Restorer) series(h *host, ss SeriesState, at spacing) (err error) {
+	ss.First, ss.Last = 0, -1
+	frequency, grid := at.frequency, at.grid
 	key := Key{Cluster: h.cluster, Host: h.name, Metric: ss.Metric, Device: ss.Device}
 	if err := errors.Join(r.store.checkNames(key), checkMetric(ss.Metric), r.store.ensureMemory()); err != nil {
 		return err
@@ -142,8 +200,8 @@ func (r *Restorer) series(h *host, p *parser) (err error) {
 		}
 	}
 	q := laneRestorer{Restorer: r, host: h, lane: l, state: LaneState{Frequency: frequency, Grid: grid}, recorded: true}
-	at := column{h, frequency, ss.Column}
-	delete(r.displaced, at)
+	col := column{h, frequency, ss.Column}
+	delete(r.displaced, col)
 	sr := q.series(ss)
 	if sr == nil {
 		r.applyExtents(l)
@@ -153,11 +211,11 @@ func (r *Restorer) series(h *host, p *parser) (err error) {
 		sr = q.series(ss)
 	}
 	if sr == nil {
-		r.displaced[at] = place{key, grid, ss.Offset}
+		r.displaced[col] = place{key, grid, ss.Offset}
 		return nil
 	}
 	delete(r.provisional, sr)
-	sr.phase = phase{offset: ss.Offset, hasOffset: true, unlogged: sr.phase.unlogged}
+	sr.phase = phase{offset: ss.Offset, hasOffset: true, logged: sr.phase.logged}
 	return nil
 }
 

@@ -27,6 +27,9 @@ type Restorer struct {
 
 	Restored
 
+	before  SeriesState // the place before the next one of the record
+	spacing spacing     // of that place
+
 	columns []uint32 // of the samples of the current run
 	values  []float64
 	extents map[*lane][]extent // by column
@@ -151,7 +154,6 @@ func (r *Restorer) host(cluster, name string, number uint32, recorded bool) *hos
 	if recorded {
 		s.lastNumber = max(s.lastNumber, number) // new hosts must not reuse the number
 		r.hosts[number] = h
-		h.unlogged = h.number != number
 	}
 	return h
 }
@@ -217,7 +219,7 @@ func (p *laneRestorer) series(ss SeriesState) *Series {
 	}
 	sr := p.host.addSeries(p.store, m, ss.Device, l, ss.Column)
 	p.placed++
-	sr.phase = phase{offset: ss.Offset, hasOffset: true, unlogged: !p.recorded || p.host.unlogged}
+	sr.phase = phase{offset: ss.Offset, hasOffset: true}
 	if !p.recorded {
 		p.provisional[sr] = true
 	}

@@ -42,6 +42,9 @@ func (s *Store) Write(batch []Sample) ([]Refusal, error) { return s.WriteRecord(
 // WriteRecord is like [Store.Write] and appends the stored samples to r unless r is nil, also those
 // stored before an error.
 func (s *Store) WriteRecord(batch []Sample, r *Record) ([]Refusal, error) {
+	if r != nil && r.era == 0 {
+		r.era = eraOf(0)
+	}
 	now := s.now().UnixMilli()
 	return s.write(batch, period{now - s.retention, now}, r)
 }
@@ -161,7 +164,7 @@ func (s *Store) store(h *host, x Sample, p period, r *Record, c *cursor) (Refusa
 		return "", late
 	}
 	if sr.phase.offset != before.offset {
-		sr.phase.unlogged = true
+		sr.phase.logged = 0
 	}
 	v := sr.metric.round(x.Value)
 	s.assign(g, sr, slot, v)
@@ -207,7 +210,7 @@ func (c *cursor) store(x *Sample, r *Record) bool {
 	}
 	v := sr.metric.round(x.Value)
 	if r != nil {
-		if sr.phase.unlogged {
+		if sr.phase.logged != r.era {
 			return false
 		}
 		r.sample(sr.column, v)
