@@ -17,7 +17,10 @@ import (
 // protocol:
 //
 //	job,function=start_job event="{JSON of a job}" 1795200000000000000
-//	job,function=stop_job event="{JSON: jobId, cluster, startTime, stopTime, jobState}" 1795200000000000000
+//	job,function=stop_job event="{JSON: jobId, cluster, stopTime, jobState}" 1795200000000000000
+//
+// A stop may name the job's startTime. If it does not, as those of cc-slurm-adapter, it ends the
+// latest run of the job that is open and began before it.
 //
 // It knows no broker: the owner of the subscription asks [Events.May] about a sender and passes its
 // messages to [Events.Handle]. Its methods may be called by many goroutines.
@@ -162,6 +165,9 @@ func (e *Events) apply(may func(cluster string) bool, function string, event []b
 		if may != nil && !may(stop.Cluster) {
 			return ErrPublisher
 		}
+		if stop.StartTime == 0 {
+			return e.ix.stoppedLatest(stop.Cluster, stop.JobID, stop.StopTime)
+		}
 		return e.ix.stopped(Key{stop.Cluster, stop.JobID, stop.StartTime}, stop.StopTime)
 	}
 	return invalid("function: expected start_job or stop_job")
@@ -181,26 +187,84 @@ func (ix *Index) started(at uint32, known bool, r *Report) uint32 {
 	if known {
 		return at
 	}
-	for i := range r.Nodes {
-		ix.endLiveOn(r, &r.Nodes[i])
+	flags := open | live
+	if ix.supersedeRuns(r) {
+		flags = open // it ends with its stop event, or as cc-backend reports
 	}
-	return ix.t.add(ix.seed, &r.Job, job{end: uint32(r.Start), fingerprint: r.fingerprint(ix.seed), flags: open | live})
+	for i := range r.Nodes {
+		ix.supersedeOn(r, &r.Nodes[i])
+	}
+	return ix.t.add(ix.seed, &r.Job, job{end: uint32(r.Start), fingerprint: r.fingerprint(ix.seed), flags: flags})
 }
 
-// endLiveOn ends live jobs of others on a host when r starts there, if the host cannot be shared by
-// both: their stop events were lost.
-func (ix *Index) endLiveOn(r *Report, n *Node) {
+// supersedeRuns ends earlier open runs of the job when r starts: it was requeued. It reports whether
+// a later run is open, so that r has ended already.
+func (ix *Index) supersedeRuns(r *Report) (late bool) {
+	for _, at := range ix.t.runs[runID{ix.t.cluster(r.Cluster), r.ID}] {
+		j := &ix.t.jobs[at]
+		if int64(j.start) > r.Start {
+			late = true
+			continue
+		}
+		j.supersede(uint32(r.Start))
+	}
+	return late
+}
+
+// supersedeOn ends open jobs of others on a host when r starts there, if the host cannot be shared
+// by both: their stop events were lost.
+func (ix *Index) supersedeOn(r *Report, n *Node) {
 	host := ix.t.host(hostName{ix.t.cluster(r.Cluster), ix.t.name(n.Host)})
 	user, project, from := ix.t.name(r.User), ix.t.name(r.Project), uint32(r.Start)
 	ix.t.live[host] = slices.DeleteFunc(ix.t.live[host], func(i interval) bool {
 		j := &ix.t.jobs[i.job]
 		ofOthers := j.user != user || j.project != project // one user's jobs may share a host
-		if ofOthers && (n.Devices == nil || i.devices == 0) && j.flags&live != 0 && j.start <= from {
-			j.flags &^= live
-			j.end = max(j.end, from)
+		if ofOthers && (n.Devices == nil || i.devices == 0) && j.start <= from {
+			j.supersede(from)
 		}
-		return j.flags&live == 0
+		return j.flags&(open|superseded|replaced) != open
 	})
+}
+
+// supersede ends an open job when a later one starts. If it runs nevertheless, cc-backend will report
+// so.
+func (j *job) supersede(from uint32) {
+	if j.flags&live != 0 || j.end > from {
+		j.end = from
+	}
+	j.flags = j.flags&^live | superseded
+}
+
+// stoppedLatest ends the latest run of a job that is open and began at its end or before. A stop
+// without such a run is counted and ignored: its start was lost, or the run has ended.
+func (ix *Index) stoppedLatest(cluster string, id, end int64) error {
+	defer ix.lock()()
+	if end <= 0 || end > maxTime {
+		return invalidEnd(1, end)
+	}
+	found := false
+	var latest uint32
+	if number, ok := ix.t.clusterIDs[cluster]; ok {
+		for _, at := range ix.t.runs[runID{number, id}] {
+			start := ix.t.jobs[at].start
+			if int64(start) <= end && (!found || start > ix.t.jobs[latest].start) {
+				latest, found = at, true
+			}
+		}
+	}
+	if !found {
+		ix.ignored++
+		return nil
+	}
+	ix.end(latest, end)
+	return nil
+}
+
+// IgnoredStops returns how many stop events without a start time matched no open job.
+func (ix *Index) IgnoredStops() int64 {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	return ix.ignored
 }
 
 // stopped ends a job. It does not change the end of a job that has ended already: cc-backend and
@@ -208,19 +272,26 @@ func (ix *Index) endLiveOn(r *Report, n *Node) {
 func (ix *Index) stopped(k Key, end int64) error {
 	defer ix.lock()()
 	at, ok := ix.find(k)
-	if !ok {
+	switch {
+	case !ok:
 		return invalid("stop of an unknown job")
-	}
-	j := &ix.t.jobs[at]
-	if end < k.Start || end > maxTime {
+	case end < k.Start || end > maxTime:
 		return invalidEnd(k.Start, end)
-	}
-	if j.flags&open != 0 {
-		j.end, j.flags = uint32(end), j.flags&^(open|live)
-		ix.t.updateOpen(at)
-		ix.changes++
+	case ix.t.jobs[at].flags&open != 0:
+		ix.end(at, end)
 	}
 	return nil
+}
+
+// end ends an open job. One that a later job has ended stays ended at that time or before.
+func (ix *Index) end(at uint32, end int64) {
+	j := &ix.t.jobs[at]
+	if j.flags&superseded != 0 {
+		end = min(end, int64(j.end))
+	}
+	j.end, j.flags = uint32(end), j.flags&^(open|live|superseded)
+	ix.t.updateOpen(at)
+	ix.changes++
 }
 
 // EventsAliveAt returns when the event source was last known to work, in Unix seconds; 0 if it
@@ -258,5 +329,4 @@ func (ix *Index) endLive() {
 			ix.changes++
 		}
 	}
-	clear(ix.t.live)
 }

@@ -15,7 +15,11 @@ func line(function, event string) string {
 	return "job,function=" + function + " event=" + strconv.Quote(event) + " 1795200000000000000\n"
 }
 
+// start returns a start event of a job on all of the host h1, unless more members say otherwise.
 func start(id int64, user string, at int64, more string) string {
+	if !strings.Contains(more, `"shared"`) {
+		more += `,"shared":"none"`
+	}
 	return line("start_job", fmt.Sprintf(`{"jobId":%d,"user":%q,"project":"p","cluster":"emmy","startTime":%d,"resources":[{"hostname":"h1"}]%s}`, id, user, base+at, more))
 }
 
@@ -161,6 +165,9 @@ func TestEvents(t *testing.T) {
 	f("events are silent for 10 minutes", "[-100 open)", begin, silence(600))
 	f("events are silent for too long", "[-100 0)", begin, silence(601))
 	f("events come again", "[-100 0)", begin, silence(601), alive)
+	f("the start of its next run", "[-100 -50)[-50 open)", begin, event(start(1, "ann", -50, "")))
+	f("the start of its next run, then its stop", "[-100 -60)[-50 open)", begin, event(start(1, "ann", -50, "")), event(stop(1, -100, -60)))
+	f("its stop is later than the next user's start", "[-100 -50)", begin, event(start(2, "bob", -50, "")), event(stop(1, -100, -20)))
 	f("events come again, with a stop", "[-100 300)", begin, silence(601), event(stop(1, -100, 300)))
 	f("events came all the time", "[-100 open)", begin, silence(599), alive, silence(599))
 	f("events were lost", "[-100 0)", begin, lost, silence(60), alive)
@@ -180,8 +187,12 @@ func TestEvents(t *testing.T) {
 	f("two jobs of one user on a host, one stops", "[-100 open)[-50 0)", event(start(1, "ann", -100, alone)), event(start(2, "ann", -50, alone)), event(stop(2, -50, 0)))
 	f("a shared host", "[-100 open)[1] []", event(start(1, "ann", -100, `,"shared":"multi_user","resources":[{"hostname":"h1","hwthreads":[1]}]`)),
 		event(start(2, "bob", -50, `,"shared":"multi_user","resources":[{"hostname":"h1","hwthreads":[2]}]`)))
-	f("devices without shared", "[-100 open)[1] []", event(start(1, "ann", -100, `,"resources":[{"hostname":"h1","hwthreads":[1]}]`)))
+	f("devices without shared", "[-100 open)[1] []", event(start(1, "ann", -100, `,"shared":null,"resources":[{"hostname":"h1","hwthreads":[1]}]`)))
 	f("an unknown value of shared", "[-100 open)[] []", event(start(1, "ann", -100, `,"shared":"perhaps"`)))
+	f("events were lost, then the next job starts", "[-100 -50)", begin, lost, event(start(2, "bob", -50, "")))
+	runs := Report{jobOn("ann", 1, base-100, 0, "h1"), true, base - 10}
+	runs.Project = "p"
+	f("cc-backend reports late that it ended", "[-100 -50)", begin, reported(runs), event(start(2, "bob", -50, "")))
 	f("cc-backend reports the end", "[-100 -20)", begin, reported(Report{Job: job}))
 	f("cc-backend reports the end, then a stop", "[-100 -20)", begin, reported(Report{Job: job}), event(stop(1, -100, 0)))
 	f("cc-backend reports another user, then a start event", "", reported(Report{jobOn("bob", 1, base-100, 0, "h1"), true, base}), begin)
@@ -193,9 +204,104 @@ func TestEvents(t *testing.T) {
 	f("cc-backend no longer sees it", "[-100 5)", begin, reported(Report{job, true, base + 5}), unseen(60))
 }
 
+// adapterStop is a stop event of cc-slurm-adapter, with its tags, members and time.
+func adapterStop(id, stopped int64) string {
+	return fmt.Sprintf(`job,function=stop_job,hostname=slurmctl1,partition=work,type=node,type-id=0 event="{\"jobId\":%d,\"cluster\":\"emmy\",\"jobState\":\"completed\",\"stopTime\":%d}" %d000000000`,
+		id, base+stopped, base+stopped) + "\n"
+}
+
+// A stop without a start time ends the latest open run that began before it.
+func TestStopsWithoutAStartTime(t *testing.T) {
+	f := func(name, want string, ignored int64, steps ...step) {
+		t.Run(name, func(t *testing.T) {
+			c := new(clock)
+			ix := c.index()
+			for _, s := range steps {
+				if s == nil {
+					ix = reloaded(t, ix, c)
+					continue
+				}
+				ok(t, s(ix, c))
+			}
+			if got := seen(ix.own("ann"), "h1"); got != want || ix.IgnoredStops() != ignored {
+				t.Errorf("seen %s, ignored %d; want %s, %d", got, ix.IgnoredStops(), want, ignored)
+			}
+		})
+	}
+	begin, again, end := event(start(1, "ann", -100, "")), event(start(1, "ann", -50, "")), event(adapterStop(1, -10))
+	var restart step
+	f("it stops", "[-100 -10)", 0, begin, end)
+	f("it stops when it starts", "", 0, begin, event(adapterStop(1, -100)))
+	f("it stops twice", "[-100 -10)", 1, begin, end, event(adapterStop(1, -5)))
+	f("both in one message", "[-100 -10)", 0, event(start(1, "ann", -100, "")+adapterStop(1, -10)))
+	f("a restart between", "[-100 -10)", 0, begin, restart, end)
+	f("a stop without a start", "", 1, end)
+	f("the stop comes before the start", "[-100 open)", 1, end, begin)
+	f("another job stops", "[-100 open)", 1, begin, event(adapterStop(2, -10)))
+	f("a job of another cluster stops", "[-100 open)", 1, begin, event(strings.Replace(adapterStop(1, -10), "emmy", "fritz", 1)))
+	f("the stop is before the start", "[-100 open)", 1, begin, event(adapterStop(1, -101)))
+	f("a null for the start time", "[-100 -10)", 0, begin, event(line("stop_job", fmt.Sprintf(`{"jobId":1,"cluster":"emmy","startTime":null,"stopTime":%d}`, base-10))))
+	f("requeued, and both stop", "[-100 -60)[-50 -10)", 0, begin, event(adapterStop(1, -60)), again, end)
+	f("requeued, and the first run's stop comes late", "[-100 -60)[-50 open)", 0, begin, again, event(adapterStop(1, -60)))
+	f("requeued, and the first run's stop comes twice", "[-100 -60)[-50 open)", 1, begin, event(adapterStop(1, -60)), again, event(adapterStop(1, -60)))
+	f("requeued, and the first run's stop is lost", "[-100 -50)[-50 -10)", 0, begin, again, end)
+	f("requeued, the first run's stop is lost, the second's comes twice", "[-100 -50)[-50 -10)", 0, begin, again, end, event(adapterStop(1, -5)))
+	f("requeued, and a restart", "[-100 -50)[-50 -10)", 0, begin, again, restart, end, restart)
+	f("requeued, and the starts come in the wrong order", "[-100 -60)[-50 -10)", 0, again, begin, end, event(adapterStop(1, -60)))
+	f("requeued, and the first run's start comes late", "[-50 open)", 0, again, begin)
+	shared := func(id int64, user string, at int64) step {
+		return event(start(id, user, at, `,"shared":"multi_user","resources":[{"hostname":"h1","hwthreads":[1]}]`))
+	}
+	f("the next user of a shared node", "[-100 -10)[1] []", 0, shared(1, "ann", -100), end, shared(2, "bob", -5))
+	f("cc-backend knows the end", "[-100 -20)", 1, begin, reported(Report{Job: jobOn("ann", 1, base-100, base-20, "h1")}), end)
+	f("only cc-backend knows the job", "[-100 -10)", 0, reported(Report{jobOn("ann", 1, base-100, 0, "h1"), true, base - 30}), end)
+	for _, at := range []int64{-base, -base - 1, 1 << 40} {
+		ix := new(clock).index()
+		ok(t, begin(ix, nil))
+		if err := handle(NewEvents(ix, nil), admin(), []byte(adapterStop(1, at))); !errors.Is(err, ErrInvalid) || ix.IgnoredStops() != 0 {
+			t.Errorf("a stop at %d: %v", base+at, err)
+		}
+	}
+}
+
+// A job that the next one on its node has ended does not run, whoever ends it later.
+func TestAJobThatTheNextOneEndsDoesNotRun(t *testing.T) {
+	f := func(name string, want bool, steps ...step) {
+		t.Run(name, func(t *testing.T) {
+			c := new(clock)
+			ix := c.index()
+			ok(t, event(start(1, "ann", -100, ""))(ix, c))
+			for _, s := range steps {
+				if s == nil {
+					ix = reloaded(t, ix, c)
+					continue
+				}
+				ok(t, s(ix, c))
+			}
+			all := ix.own("ann").Jobs()
+			if got := all[len(all)-1].Running; got != want {
+				t.Errorf("running %v, want %v", got, want)
+			}
+		})
+	}
+	next := event(start(2, "bob", -50, ""))
+	var restart step
+	f("nothing", true)
+	f("a restart", true, restart)
+	f("the next job", false, next)
+	f("the next job and a restart", false, next, restart)
+	f("its next run", false, event(start(1, "ann", -50, "")))
+	f("the next job on another node", true, event(start(2, "bob", -50, `,"shared":"none","resources":[{"hostname":"h2"}]`)))
+	f("the user's next job", true, event(start(2, "ann", -150, `,"project":"p"`)))
+	f("events were lost", true, lost)
+	f("events were lost, then the next job", false, lost, next)
+	f("cc-backend sees it after the next job's start", true, next, reported(Report{jobOn("ann", 1, base-100, 0, "h1"), true, base}))
+}
+
 func FuzzEvents(f *testing.F) {
 	f.Add([]byte(start(1, "ann", -100, "")))
 	f.Add([]byte(stop(1, -100, 0)))
+	f.Add([]byte(start(1, "ann", -100, "") + start(1, "ann", -50, "") + adapterStop(1, -60) + adapterStop(1, -10)))
 	f.Add([]byte(start(1, "ann", -100, `,"shared":"multi_user","resources":[{"hostname":"h","hwthreads":[9,1,1],"accelerators":["b","a"]}]`)))
 	f.Add([]byte("job,function=start_job event=\"{\\\"jobId\\\":1e99}\""))
 	f.Fuzz(func(t *testing.T, message []byte) {

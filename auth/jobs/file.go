@@ -103,7 +103,7 @@ func (r *record) add(j *Job, row *job) {
 	r.name(j.Cluster)
 	r.uvarint(j.Start)
 	r.uvarint(j.End - j.Start)
-	r.body = append(r.body, byte(row.flags&(open|live)))
+	r.body = append(r.body, byte(row.flags&(open|live|superseded)))
 	r.uvarint(int64(len(j.Nodes)))
 	for _, n := range j.Nodes {
 		r.name(n.Host)
@@ -264,9 +264,9 @@ func (p *payloadReader) job() (Job, flags) {
 	j.User, j.Project, j.Cluster = p.name("user"), p.name("project"), p.name("cluster")
 	j.Start = int64(p.Uvarint(0, maxTime, "start"))
 	j.End = j.Start + int64(p.Uvarint(0, maxTime, "duration"))
-	flags := flags(p.Uvarint(0, uint64(open|live), "flags"))
-	if flags == live {
-		p.Fail("flags: expected 0, 1 or 3, got %d", flags)
+	flags := flags(p.Uvarint(0, uint64(open|superseded), "flags"))
+	if flags&open == 0 && flags != 0 {
+		p.Fail("flags: expected 0, 1, 3 or 5, got %d", flags)
 	}
 	j.Nodes = make([]Node, p.Count(2, "nodes"))
 	for i := range j.Nodes {

@@ -38,6 +38,7 @@ type Index struct {
 	lastPoll int64 // Unix seconds; see LastPoll
 	aliveAt  int64 // Unix seconds; see EventsAliveAt
 	changes  int64
+	ignored  int64 // see IgnoredStops
 }
 
 // tables hold the jobs. Entries are never removed: [Index.Prune] copies the jobs that stay to new
@@ -55,7 +56,8 @@ type tables struct {
 	jobs  []job
 	byKey map[uint64]uint32     // by the hash of the key; the newest job of each key
 	open  map[uint32]struct{}   // jobs that are not known to have ended
-	live  map[uint32][]interval // by host; of jobs that are or were live
+	runs  map[runID][]uint32    // the open jobs by id; several if a requeued job's end is not known
+	live  map[uint32][]interval // by host; of open jobs that events have reported
 
 	users     map[uint32]*owned              // by name
 	projects  map[uint32]map[uint32]struct{} // the users who have jobs in it
@@ -65,6 +67,12 @@ type tables struct {
 type hostName struct {
 	cluster uint16
 	name    uint32
+}
+
+// runID is what all runs of a requeued job share.
+type runID struct {
+	cluster uint16
+	id      int64
 }
 
 // job is a [Job] in 32 bytes. Its nodes are in the intervals of its user.
@@ -81,9 +89,10 @@ type job struct {
 type flags uint8
 
 const (
-	open     flags = 1 << iota // not known to have ended
-	live                       // open until an event ends it: only set with open
-	replaced                   // a later report with the same key has other contents
+	open       flags = 1 << iota // the end is not known, or not confirmed
+	live                         // open until an event ends it: only set with open
+	superseded                   // ended by a later job, at end or before: only set with open
+	replaced                     // a later report with the same key has other contents
 )
 
 // owned holds the intervals of a user, sorted by host and job.
@@ -120,7 +129,8 @@ func newTables() *tables {
 	return &tables{
 		nameIDs: make(map[string]uint32), clusterIDs: make(map[string]uint16), hostIDs: make(map[hostName]uint32),
 		devices: []*Devices{nil}, deviceID: make(map[string]uint32),
-		byKey: make(map[uint64]uint32), open: make(map[uint32]struct{}), live: make(map[uint32][]interval),
+		byKey: make(map[uint64]uint32), open: make(map[uint32]struct{}), runs: make(map[runID][]uint32),
+		live:  make(map[uint32][]interval),
 		users: make(map[uint32]*owned), projects: make(map[uint32]map[uint32]struct{}),
 	}
 }
@@ -198,12 +208,22 @@ func (t *tables) add(seed maphash.Seed, j *Job, row job) uint32 {
 	return at
 }
 
-// updateOpen updates the set of open jobs after the flags of a job have changed.
+// updateOpen updates the sets of open jobs after the flags of a job have changed.
 func (t *tables) updateOpen(at uint32) {
-	if t.jobs[at].flags&(open|replaced) == open {
+	j := &t.jobs[at]
+	run := runID{j.cluster, j.id}
+	_, was := t.open[at]
+	switch is := j.flags&(open|replaced) == open; {
+	case is == was:
+	case is:
 		t.open[at] = struct{}{}
-	} else {
+		t.runs[run] = append(t.runs[run], at)
+	default:
 		delete(t.open, at)
+		t.runs[run] = slices.DeleteFunc(t.runs[run], func(other uint32) bool { return other == at })
+		if len(t.runs[run]) == 0 {
+			delete(t.runs, run)
+		}
 	}
 }
 

@@ -66,9 +66,9 @@ func (ix *Index) apply(at uint32, known bool, r *Report) uint32 {
 	}
 	switch seen := uint32(min(max(r.At, r.Start), maxTime)); {
 	case !r.Running:
-		row.end, row.flags = uint32(r.End), row.flags&^(open|live)
+		row.end, row.flags = uint32(r.End), row.flags&^(open|live|superseded)
 	case row.flags&open != 0, !known:
-		row.end, row.flags = max(row.end, seen), row.flags|open
+		row.end, row.flags = max(row.end, seen), row.flags&^superseded|open
 	case seen >= row.end+reopenAfter:
 		row.end, row.flags = seen, row.flags|open
 	}
@@ -107,7 +107,7 @@ func (ix *Index) Unseen(at, grace int64) []Key {
 func (ix *Index) CloseVanished(k Key) {
 	defer ix.lock()()
 	if at, ok := ix.find(k); ok {
-		ix.t.jobs[at].flags &^= open | live
+		ix.t.jobs[at].flags &^= open | live | superseded
 		ix.t.updateOpen(at)
 		ix.changes++
 	}

@@ -83,7 +83,7 @@ func (v View) Jobs() (all []VisibleJob) {
 				place[i.job] = n
 				j := t.job(row)
 				j.End = max(j.Start, min(at.endOf(row), max(at.now, int64(row.end))))
-				all = append(all, VisibleJob{Job: j, Running: row.flags&open != 0})
+				all = append(all, VisibleJob{Job: j, Running: row.flags&(open|superseded) == open})
 			}
 			all[n].Nodes = append(all[n].Nodes, t.node(i))
 		}

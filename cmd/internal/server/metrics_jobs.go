@@ -22,6 +22,11 @@ func jobCollectors(s *jobSources) []prometheus.Collector {
 		gauge("jobs_saved_timestamp_seconds", "When the jobs were last written to disk, in Unix seconds; 0 if not yet.",
 			func([]sourceStatus) float64 { return float64(s.Keeper.SavedAt()) }),
 	}}
+	if s.Events != nil {
+		sources.metrics = append(sources.metrics,
+			counter("jobs_stops_ignored_total", "Stop events without a start time that matched no open job.",
+				func([]sourceStatus) float64 { return float64(s.Index.IgnoredStops()) }))
+	}
 	for i, source := range s.status() {
 		sources.metrics = append(sources.metrics,
 			gauge("jobs_told_timestamp_seconds", "When a source last reported which jobs run, in Unix seconds; 0 if never.",
