@@ -25,6 +25,9 @@ type host struct {
 	needed     int64     // the last answer of Options.Needed
 	memoryFull bool      // the last sample that made the host grow exceeded the limit
 	logged     era       // of the last stored record that contains the host's names
+
+	stale      staleTimes // as of the last check of the host's health; nil: a series has begun or ended
+	firstStale int64      // the earliest of them
 }
 
 // level is a node of a host's tree: the host itself, a device (type and id) or a part of either
@@ -224,6 +227,7 @@ func (l *level) walk(yield func(*Series) bool) bool {
 
 // shrink removes the series without samples and the levels without series; the host is locked.
 func (h *host) shrink(s *Store) {
+	h.stale = nil
 	if h.mayBeEmpty = s.restoring.Load(); h.mayBeEmpty {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -82,18 +83,16 @@ func (m model) want(sel Selection, aggregation Aggregation, from, n int64) ([]fl
 func (m model) health(host string, metrics []string, minute int64) Health {
 	health := Health{Known: true}
 	for _, name := range metrics {
-		newest, ok := int64(math.MinInt64), false // seconds since base
+		oldest, ok := int64(math.MaxInt64), false // newest sample of a device, in seconds since base
 		for k, slots := range m {
 			if k.Host == host && k.Metric == name {
-				for at := range slots {
-					newest, ok = max(newest, at*60+phaseOf(k.Device)), true
-				}
+				oldest, ok = min(oldest, slices.Max(slices.Collect(maps.Keys(slots)))*60+phaseOf(k.Device)), true
 			}
 		}
 		switch {
 		case !ok:
 			health.Missing = append(health.Missing, name)
-		case minute*60-newest > 5*60:
+		case minute*60-oldest > 5*60+30:
 			health.Degraded = append(health.Degraded, name)
 		}
 	}

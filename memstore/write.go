@@ -185,6 +185,9 @@ func (s *Store) assign(g *segment, sr *Series, slot int64, v float64) {
 		s.memory.add(grown)
 		h.memoryFull = s.memory.full()
 	}
+	if sr.empty() {
+		h.stale = nil
+	}
 	sr.first, sr.last = min(sr.first, slot), max(sr.last, slot)
 	if slot > l.newest {
 		h.advance(l, slot)
