@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/http/httptest"
 	"regexp"
 	"strings"
@@ -17,7 +15,6 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/ringstore/ringstore/api/ingest"
 	"github.com/ringstore/ringstore/api/rest"
 	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/auth/authtest"
@@ -209,13 +206,6 @@ func (faultyAuthenticator) Authenticate(context.Context, string) (*auth.Principa
 	return nil, errors.New("the key server at 192.0.2.1 is down")
 }
 
-// nopIngester is for options that are only looked at.
-type nopIngester struct{}
-
-func (nopIngester) Stream(context.Context, ingest.Source, io.Reader) (ingest.Report, error) {
-	return ingest.Report{}, nil
-}
-
 func TestFaultsOfTheAuthenticatorAreOurs(t *testing.T) {
 	d := open(t, func(o *rest.Options) { o.Authenticator = faultyAuthenticator{} })
 	got := d.send(t, "GET", "/api/query", `{}`)
@@ -391,7 +381,7 @@ func TestAnswersAreGzipOnlyIfConfigured(t *testing.T) {
 
 func TestOptionsAreChecked(t *testing.T) {
 	d := open(t)
-	full := rest.Options{Store: d.store, Freer: storage{d.store}, Ingester: nopIngester{}, AuthDisabled: true}
+	full := rest.Options{Store: d.store, Freer: storage{d.store}, Ingester: nopStorage{}, AuthDisabled: true}
 	f := func(name string, change func(*rest.Options)) {
 		t.Helper()
 		o := full
@@ -406,12 +396,8 @@ func TestOptionsAreChecked(t *testing.T) {
 	f("no ingester", func(o *rest.Options) { o.Ingester = nil })
 	f("nobody asks for tokens", func(o *rest.Options) { o.AuthDisabled = false })
 	taken := prometheus.NewRegistry()
-	if _, err := rest.New(rest.Options{Store: d.store, Freer: storage{d.store}, Ingester: nopIngester{}, AuthDisabled: true, Registry: taken}); err != nil {
+	if _, err := rest.New(rest.Options{Store: d.store, Freer: storage{d.store}, Ingester: nopStorage{}, AuthDisabled: true, Registry: taken}); err != nil {
 		t.Fatal(err)
 	}
 	f("counters that are there", func(o *rest.Options) { o.Registry = taken })
-}
-
-func slogTo(b *syncBuffer) *slog.Logger {
-	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }

@@ -37,7 +37,7 @@ import (
 func BenchmarkHTTPWrite(b *testing.B) {
 	clock := new(latest)
 	lines := newPush(b, clock)
-	token, handler := benchDoor(b, clock)
+	token, handler := newBenchHandler(b, clock)
 
 	discarded := lines.measure(b, token, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -53,8 +53,8 @@ func BenchmarkHTTPWrite(b *testing.B) {
 	b.ReportMetric(float64((stored-discarded).Nanoseconds())/samples, "server-cpu-ns/sample")
 }
 
-// benchDoor returns the handler as cmd puts it together, and a token for it.
-func benchDoor(b *testing.B, clock *latest) (token string, h http.Handler) {
+// newBenchHandler returns a handler assembled as cmd does it, and a token for it.
+func newBenchHandler(b *testing.B, clock *latest) (token string, h http.Handler) {
 	b.Helper()
 	aggregations := map[string]memstore.Aggregation{"sum": memstore.AggregateSum, "avg": memstore.AggregateAvg}
 	o := memstore.Options{Retention: 24 * time.Hour, Now: clock.now}

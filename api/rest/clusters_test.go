@@ -17,7 +17,7 @@ import (
 )
 
 // restricted is a door whose issuer's principals are restricted to clusters.
-func restricted(t testing.TB, clusters ...string) *door {
+func restricted(t testing.TB, clusters ...string) *deployment {
 	t.Helper()
 	return open(t, func(o *rest.Options) {
 		d := open(t)
@@ -77,10 +77,10 @@ func TestClustersOfThePrincipal(t *testing.T) {
 	f(`[["*"]]`, 200, "beta gamma")
 }
 
-// putOff is an Authenticator that has too much to do.
-type putOff struct{ after time.Duration }
+// overloadedAuthenticator is an Authenticator that has too much to do.
+type overloadedAuthenticator struct{ after time.Duration }
 
-func (p putOff) Authenticate(context.Context, string) (*auth.Principal, error) {
+func (p overloadedAuthenticator) Authenticate(context.Context, string) (*auth.Principal, error) {
 	return nil, &auth.Overloaded{Code: auth.Busy, RetryAfter: p.after}
 }
 
@@ -89,7 +89,7 @@ func (p putOff) Authenticate(context.Context, string) (*auth.Principal, error) {
 func TestTokensArePutOff(t *testing.T) {
 	f := func(after time.Duration, header string) {
 		t.Helper()
-		d := open(t, func(o *rest.Options) { o.Authenticator = putOff{after} })
+		d := open(t, func(o *rest.Options) { o.Authenticator = overloadedAuthenticator{after} })
 		got := d.send(t, "POST", "/api/query", "{}")
 		if got.status != 503 || got.header.Get("Retry-After") != header || got.failure(t).Error != "tokens cannot be verified at the moment" ||
 			got.header.Get("WWW-Authenticate") != "" {
@@ -99,7 +99,7 @@ func TestTokensArePutOff(t *testing.T) {
 		if d.audit.String() != "" || strings.Contains(d.log.String(), "level=WARN") {
 			t.Errorf("audited: %s\nlogged: %s", d.audit, d.log)
 		}
-		counts := d.metrics(t)
+		counts := d.counters(t)
 		if !strings.Contains(counts, `ringstore_auth_refusals_total{reason="busy",transport="http"} 1`) {
 			t.Errorf("counted: %s", counts)
 		}
@@ -111,7 +111,7 @@ func TestTokensArePutOff(t *testing.T) {
 }
 
 // metrics is what the door counted.
-func (d *door) metrics(t testing.TB) string {
+func (d *deployment) counters(t testing.TB) string {
 	t.Helper()
 	families, err := d.Config.Handler.(*rest.Handler).Registry.Gather()
 	if err != nil {

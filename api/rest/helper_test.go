@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -15,13 +16,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ringstore/ringstore/api/rest/resttest"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"github.com/ringstore/ringstore/api/ingest"
 	"github.com/ringstore/ringstore/api/rest"
+	"github.com/ringstore/ringstore/api/rest/resttest"
 	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/auth/authtest"
 	"github.com/ringstore/ringstore/auth/jwk"
@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(resttest.Suite{M: m, Contract: contract()})
 }
 
-// contract is what all answers have to keep.
+// contract returns the description that every response must match.
 var contract = sync.OnceValue(func() *resttest.Contract {
 	c, err := resttest.ReadContract("openapi.json")
 	if err != nil {
@@ -41,16 +41,16 @@ var contract = sync.OnceValue(func() *resttest.Contract {
 	return c
 })
 
-// The tests' clock stands still; base is where the recorded samples begin.
+// Unix seconds.
 const (
-	base = int64(1_700_000_400)
-	now  = base + 101_000
+	base = int64(1_700_000_400) // the recorded samples begin here
+	now  = base + 101_000       // the time of the tests' clock, which stands still
 )
 
 func clock() time.Time { return time.Unix(now, 0) }
 
-// door is a running server with all behind it that is real.
-type door struct {
+// deployment is a running server with a real store, ingest, authentication and audit.
+type deployment struct {
 	*httptest.Server
 	store  *memstore.Store
 	issuer *authtest.Issuer
@@ -67,6 +67,15 @@ func (s storage) Write(_ context.Context, batch []memstore.Sample) ([]memstore.R
 
 func (s storage) Free(_ context.Context, path [][]string, to int64) (int, error) {
 	return s.Store.Free(path, to), nil
+}
+
+// nopStorage is an Ingester and Freer that does nothing.
+type nopStorage struct{}
+
+func (nopStorage) Free(context.Context, [][]string, int64) (int, error) { return 0, nil }
+
+func (nopStorage) Stream(context.Context, ingest.Source, io.Reader) (ingest.Report, error) {
+	return ingest.Report{}, nil
 }
 
 func metrics() []memstore.Metric {
@@ -86,14 +95,14 @@ func metrics() []memstore.Metric {
 	}
 }
 
-// open starts a door; change may alter its options before.
-func open(t testing.TB, change ...func(*rest.Options)) *door {
+// open starts a server. Each change may alter its options first.
+func open(t testing.TB, change ...func(*rest.Options)) *deployment {
 	t.Helper()
 	store, err := memstore.New(memstore.Options{Metrics: metrics(), Retention: 72 * time.Hour, Now: clock})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &door{store: store, issuer: authtest.NewIssuer("rest"), audit: new(syncBuffer), log: new(syncBuffer)}
+	d := &deployment{store: store, issuer: authtest.NewIssuer("rest"), audit: new(syncBuffer), log: new(syncBuffer)}
 	verifier, err := auth.NewChain(auth.ChainConfig{Issuers: []auth.Issuer{{Name: "jwt-public-key", Keys: []jwk.Key{{Public: d.issuer.PublicKey()}}}}, Now: clock})
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +114,7 @@ func open(t testing.TB, change ...func(*rest.Options)) *door {
 		Ingester:      ingest.New(ingest.Options{Store: store, Writer: storage{store}, Now: clock, Registerer: registry}),
 		Authenticator: auth.NewCache(verifier, clock),
 		Audit:         auth.NewAudit(d.audit, clock),
-		Operator:      still{},
+		Operator:      fixedOperator{},
 		Registry:      registry,
 		Log:           slogTo(d.log),
 	}
@@ -120,7 +129,7 @@ func open(t testing.TB, change ...func(*rest.Options)) *door {
 	t.Cleanup(func() {
 		d.Close()
 		for _, s := range authtest.SecretsIn(d.log.String() + d.audit.String()) {
-			t.Errorf("a secret is in a log: %.20s...", s)
+			t.Errorf("a log contains a secret: %.20s...", s)
 		}
 	})
 	client := d.Client()
@@ -128,15 +137,16 @@ func open(t testing.TB, change ...func(*rest.Options)) *door {
 	return d
 }
 
-// undescribed is for what a server with other options answers.
-func (d *door) undescribed() { d.Client().Transport = resttest.Bare(d.Client().Transport) }
+// skipContract stops checking responses against the description. It is for options that add
+// responses that are not described.
+func (d *deployment) skipContract() { d.Client().Transport = resttest.Bare(d.Client().Transport) }
 
-// token returns a token with these roles.
-func (d *door) token(roles ...string) string {
+// token returns a token with these roles for the subject tester.
+func (d *deployment) token(roles ...string) string {
 	return d.issuer.Token(map[string]any{"sub": "tester", "roles": append([]string{}, roles...), "exp": now + 3600})
 }
 
-// reply is an answer, read to its end.
+// reply is a response whose body has been read.
 type reply struct {
 	status int
 	header http.Header
@@ -153,14 +163,30 @@ func readReply(t testing.TB, resp *http.Response) reply {
 	return reply{resp.StatusCode, resp.Header, string(body)}
 }
 
-// send does one request as admin, unless a header says otherwise.
-func (d *door) send(t testing.TB, method, path string, body string, headers ...string) reply {
+// send sends a request as admin. headers are names and values; they replace the defaults, and an
+// empty value removes a header.
+func (d *deployment) send(t testing.TB, method, path, body string, headers ...string) reply {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, d.URL+path, strings.NewReader(body))
+	return d.sendReader(t, method, path, strings.NewReader(body), "admin", headers)
+}
+
+// sendBody posts a body as api, with chunked encoding or with its length. headers are as for send.
+func (d *deployment) sendBody(t testing.TB, path, body string, chunked bool, headers ...string) reply {
+	t.Helper()
+	var r io.Reader = strings.NewReader(body)
+	if chunked {
+		r = io.MultiReader(r) // net/http cannot see its length
+	}
+	return d.sendReader(t, "POST", path, r, "api", headers)
+}
+
+func (d *deployment) sendReader(t testing.TB, method, path string, body io.Reader, role string, headers []string) reply {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, d.URL+path, body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+d.token("admin"))
+	req.Header.Set("Authorization", "Bearer "+d.token(role))
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 		if headers[i+1] == "" {
@@ -174,8 +200,8 @@ func (d *door) send(t testing.TB, method, path string, body string, headers ...s
 	return readReply(t, resp)
 }
 
-// write stores lines of cluster alpha, "{N}" in them being base+N.
-func (d *door) write(t testing.TB, lines ...string) {
+// write stores lines in cluster alpha, after atBase.
+func (d *deployment) write(t testing.TB, lines ...string) {
 	t.Helper()
 	if got := d.send(t, "POST", "/api/write?cluster=alpha", atBase(strings.Join(lines, "\n"))); got.status != 200 || got.body != "" {
 		t.Fatalf("write: %d %s", got.status, got.body)
@@ -184,6 +210,7 @@ func (d *door) write(t testing.TB, lines ...string) {
 
 var offsets = regexp.MustCompile(`\{(-?[0-9]+)\}`)
 
+// atBase replaces each {N} by base+N.
 func atBase(text string) string {
 	return offsets.ReplaceAllStringFunc(text, func(s string) string {
 		n, _ := strconv.ParseInt(s[1:len(s)-1], 10, 64)
@@ -191,7 +218,7 @@ func atBase(text string) string {
 	})
 }
 
-// failure is the body of an error.
+// failure is the body of an error response.
 type failure struct {
 	Status   string
 	Error    string
@@ -222,6 +249,10 @@ func (r reply) answer(t testing.TB) answer {
 	return a
 }
 
+func slogTo(b *syncBuffer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
 func gzipped(s string) string {
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
@@ -243,7 +274,7 @@ func gunzipped(t testing.TB, s string) string {
 	return string(text)
 }
 
-// syncBuffer is a buffer for several goroutines.
+// syncBuffer is a buffer that is safe for concurrent use.
 type syncBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

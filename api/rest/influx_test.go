@@ -29,7 +29,7 @@ const (
 )
 
 // last returns the latest value of a metric of a host of cluster alpha, "-" if it has none.
-func (d *door) last(t testing.TB, host, metric string) string {
+func (d *deployment) last(t testing.TB, host, metric string) string {
 	t.Helper()
 	question := fmt.Sprintf(`{"cluster": "alpha", "from": %d, "to": %d, "with-padding": false, "queries": [{"metric": %q, "host": %q}]}`, base-60, base+60, metric, host)
 	for _, entries := range d.send(t, "POST", "/api/query", question).answer(t).Results {
@@ -132,7 +132,7 @@ func TestInfluxErrors(t *testing.T) {
 	// What is to be sent again is no partial write, even if lines of it are bad.
 	for _, rejected := range [][]ingest.Rejected{nil, {{Line: 1, Reason: "no hostname tag"}}} {
 		full := open(t, func(o *rest.Options) {
-			o.Ingester = brokenIngester{syscall.ENOSPC, ingest.Report{Accepted: 1, Rejected: rejected, RejectedTotal: len(rejected)}}
+			o.Ingester = faultyIngester{syscall.ENOSPC, ingest.Report{Accepted: 1, Rejected: rejected, RejectedTotal: len(rejected)}}
 		})
 		for path, want := range map[string]string{
 			v1: `{"error":"the disk is full"}`, v2: `{"code":"unavailable","message":"the disk is full"}`,
@@ -181,7 +181,7 @@ func TestInfluxTokens(t *testing.T) {
 
 // A principal that is restricted to clusters is on these paths, too.
 func TestInfluxKeepsToClusters(t *testing.T) {
-	d := open(t, func(o *rest.Options) { o.Authenticator = onlyBeta{} })
+	d := open(t, func(o *rest.Options) { o.Authenticator = betaAuthenticator{} })
 	got := d.send(t, "POST", "/write?db=alpha", "mem,host=t1 used=1\nmem,host=t1,cluster=beta used=1")
 	if got.status != 400 || !strings.Contains(got.body, "line 1: not permitted on this cluster") || strings.Contains(got.body, "line 2") {
 		t.Errorf("%d %s", got.status, got.body)
@@ -229,20 +229,20 @@ func TestInfluxClient(t *testing.T) {
 	told(f("garbage", time.Second, point), 401, "unauthorized", "a valid bearer token is required")
 }
 
-// brokenIngester is a store that cannot be written, any more.
-type brokenIngester struct {
+// faultyIngester is a store that cannot be written, any more.
+type faultyIngester struct {
 	err    error
 	report ingest.Report
 }
 
-func (b brokenIngester) Stream(context.Context, ingest.Source, io.Reader) (ingest.Report, error) {
+func (b faultyIngester) Stream(context.Context, ingest.Source, io.Reader) (ingest.Report, error) {
 	return b.report, b.err
 }
 
-// onlyBeta takes everybody for somebody who may do all, on one cluster.
-type onlyBeta struct{}
+// betaAuthenticator takes everybody for somebody who may do all, on one cluster.
+type betaAuthenticator struct{}
 
-func (onlyBeta) Authenticate(context.Context, string) (*auth.Principal, error) {
+func (betaAuthenticator) Authenticate(context.Context, string) (*auth.Principal, error) {
 	return &auth.Principal{Issuer: "test", Subject: "tester", Roles: auth.Admin, Clusters: []string{"beta"}, Expires: time.Unix(now+3600, 0)}, nil
 }
 

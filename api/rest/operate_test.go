@@ -14,10 +14,10 @@ import (
 	"github.com/ringstore/ringstore/auth"
 )
 
-// still is an Operator of a server that does nothing; cmd has the real one.
-type still struct{ err error }
+// fixedOperator is an Operator with a fixed state, whose methods return err.
+type fixedOperator struct{ err error }
 
-func (s still) Status(_ context.Context, top int) (rest.Status, error) {
+func (s fixedOperator) Status(_ context.Context, top int) (rest.Status, error) {
 	status := rest.Status{
 		Version: "test", Started: now, Ready: true, Reasons: []string{}, Notes: []string{}, Clusters: []rest.ClusterSize{},
 		Subscriptions: []rest.Subscription{}, TopMetrics: rest.Largest{BySeries: []rest.Size{}, ByBytes: []rest.Size{}},
@@ -29,7 +29,7 @@ func (s still) Status(_ context.Context, top int) (rest.Status, error) {
 	return status, s.err
 }
 
-func (s still) Snapshot(context.Context) (rest.Snapshot, error) {
+func (s fixedOperator) Snapshot(context.Context) (rest.Snapshot, error) {
 	return rest.Snapshot{Path: "/var/lib/x", Time: now, Files: 3, Bytes: 300}, s.err
 }
 
@@ -49,7 +49,7 @@ func TestStatus(t *testing.T) {
 	f("?top=1001", 400, 0)
 	f("?top=-1", 400, 0)
 	f("?top=x", 400, 0)
-	broken := open(t, func(o *rest.Options) { o.Operator = still{errors.New("secret")} })
+	broken := open(t, func(o *rest.Options) { o.Operator = fixedOperator{errors.New("secret")} })
 	if got := broken.send(t, "GET", "/api/status", ""); got.status != 500 || got.failure(t).Error != "internal error" {
 		t.Errorf("%d %s", got.status, got.body)
 	}
@@ -61,7 +61,7 @@ func TestSnapshot(t *testing.T) {
 	if got.status != 200 || got.body != fmt.Sprintf(`{"path":"/var/lib/x","time":%d,"files":3,"bytes":300}`, now)+"\n" {
 		t.Errorf("%d %s", got.status, got.body)
 	}
-	full := open(t, func(o *rest.Options) { o.Operator = still{fmt.Errorf("snapshot: %w", syscall.ENOSPC)} })
+	full := open(t, func(o *rest.Options) { o.Operator = fixedOperator{fmt.Errorf("snapshot: %w", syscall.ENOSPC)} })
 	if got := full.send(t, "POST", "/api/snapshot", ""); got.status != 503 || got.failure(t).Error != "the disk is full" {
 		t.Errorf("%d %s", got.status, got.body)
 	}
@@ -69,7 +69,7 @@ func TestSnapshot(t *testing.T) {
 
 func TestWithoutAnOperatorThereAreNoSuchPaths(t *testing.T) {
 	d := open(t, func(o *rest.Options) { o.Operator = nil })
-	d.undescribed()
+	d.skipContract()
 	for method, path := range map[string]string{"GET": "/api/status", "POST": "/api/snapshot"} {
 		if got := d.send(t, method, path, ""); got.status != 404 {
 			t.Errorf("%s: %d", path, got.status)

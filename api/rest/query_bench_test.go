@@ -1,18 +1,14 @@
 package rest_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/ringstore/ringstore/api/ingest"
 
 	"github.com/ringstore/ringstore/api/rest"
 	"github.com/ringstore/ringstore/auth"
@@ -84,7 +80,7 @@ func BenchmarkQuery(b *testing.B) {
 		b.Fatal(err)
 	}
 	h, err := rest.New(rest.Options{
-		Store: s, Freer: nowhere{}, Ingester: nowhere{}, Authenticator: auth.NewCache(chain, nil),
+		Store: s, Freer: nopStorage{}, Ingester: nopStorage{}, Authenticator: auth.NewCache(chain, nil),
 		Policy: auth.Policy{JobSource: true}, Jobs: manyJobs(b, from, c.Host),
 	})
 	if err != nil {
@@ -163,12 +159,3 @@ type discard struct {
 func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) WriteHeader(status int)      { d.status = status }
 func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
-
-// nowhere stands where nothing is stored or freed.
-type nowhere struct{}
-
-func (nowhere) Free(context.Context, [][]string, int64) (int, error) { return 0, nil }
-
-func (nowhere) Stream(context.Context, ingest.Source, io.Reader) (ingest.Report, error) {
-	return ingest.Report{}, nil
-}

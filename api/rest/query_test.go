@@ -406,7 +406,7 @@ func TestQueriesMayTakeLongerThanAStall(t *testing.T) {
 }
 
 // fill gives host n1 an hour of a metric that has a sample a second.
-func fill(t testing.TB, d *door) {
+func fill(t testing.TB, d *deployment) {
 	var b strings.Builder
 	for i := range 3600 {
 		fmt.Fprintf(&b, "fast,hostname=n1 value=%v {%d}\n", math.Sqrt(float64(i)), i)

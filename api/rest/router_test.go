@@ -36,7 +36,7 @@ func spellings(path string) (all []string) {
 // bypassed. Nothing is redirected.
 func TestOnlyTheExactPathReachesARoute(t *testing.T) {
 	d := open(t, func(o *rest.Options) { o.SwaggerUI = true })
-	d.undescribed() // below a prefix, pprof and the user interface word their own 404
+	d.skipContract() // below a prefix, pprof and the user interface word their own 404
 	d.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	routes := d.Config.Handler.(*rest.Handler).Routes()
 	known := make(map[string]bool)
@@ -73,7 +73,7 @@ func TestOnlyTheExactPathReachesARoute(t *testing.T) {
 // Below a prefix, too, an encoded spelling is not found.
 func TestEncodedPathsBelowAPrefix(t *testing.T) {
 	d := open(t, func(o *rest.Options) { o.SwaggerUI = true })
-	d.undescribed()
+	d.skipContract()
 	f := func(path string, status int) {
 		t.Helper()
 		if got := d.send(t, "GET", path, ""); got.status != status {
@@ -98,7 +98,7 @@ func TestEncodedPathsBelowAPrefix(t *testing.T) {
 // JSON error on both.
 func TestTrailingSlashAndMethod(t *testing.T) {
 	d := open(t, func(o *rest.Options) { o.SwaggerUI = true })
-	d.undescribed()
+	d.skipContract()
 	for _, r := range d.Config.Handler.(*rest.Handler).Routes() {
 		for _, path := range []string{r.Path, r.Path + "/"} {
 			got := d.send(t, "PATCH", path, "")

@@ -23,7 +23,7 @@ import (
 )
 
 // dial opens a connection that closes with the test.
-func (d *door) dial(t *testing.T) net.Conn {
+func (d *deployment) dial(t *testing.T) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", d.Listener.Addr().String())
 	if err != nil {
@@ -33,8 +33,8 @@ func (d *door) dial(t *testing.T) net.Conn {
 	return conn
 }
 
-// hear reads what is answered to a POST that was written to a connection.
-func hear(t *testing.T, conn net.Conn, path string) reply {
+// readResponse reads the response to a POST that was written to a connection.
+func readResponse(t *testing.T, conn net.Conn, path string) reply {
 	t.Helper()
 	resp, err := contract().ReadResponse(t, conn, httptest.NewRequest("POST", path, nil))
 	if err != nil {
@@ -43,8 +43,8 @@ func hear(t *testing.T, conn net.Conn, path string) reply {
 	return readReply(t, resp)
 }
 
-// watch tells of the end of each request.
-func watch(d *door, ended chan<- struct{}) {
+// signalEnds makes the server send to ended when a handler returns.
+func signalEnds(d *deployment, ended chan<- struct{}) {
 	inner := d.Config.Handler
 	d.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() { ended <- struct{}{} }()
@@ -52,30 +52,7 @@ func watch(d *door, ended chan<- struct{}) {
 	})
 }
 
-// sendBody posts a body with or without saying how long it is.
-func (d *door) sendBody(t testing.TB, path, body string, chunked bool, headers ...string) reply {
-	t.Helper()
-	var r io.Reader = strings.NewReader(body)
-	if chunked {
-		r = io.MultiReader(r)
-	}
-	req, err := http.NewRequestWithContext(t.Context(), "POST", d.URL+path, r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+d.token("api"))
-	for i := 0; i < len(headers); i += 2 {
-		req.Header.Set(headers[i], headers[i+1])
-	}
-	resp, err := d.Client().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return readReply(t, resp)
-}
-
-// serve starts a Server on a free port and returns its address and how to end
-// it.
+// serve starts a Server on a free port. It returns the Server, its address, and the result of Serve.
 func serve(t *testing.T, handler http.Handler, o rest.ServerOptions) (s *rest.Server, address string, served <-chan error) {
 	t.Helper()
 	s, err := rest.NewServer(handler, o)

@@ -221,12 +221,12 @@ func TestHTTP2TakesItsTime(t *testing.T) {
 type http2Client struct {
 	*http.Client
 	t     *testing.T
-	d     *door
+	d     *deployment
 	url   string
 	dials int
 }
 
-func openHTTP2(t *testing.T, d *door) *http2Client {
+func openHTTP2(t *testing.T, d *deployment) *http2Client {
 	h := openHTTPS(t, d.Config.Handler, "")
 	c := &http2Client{t: t, d: d, url: "https://" + h.address}
 	transport := &http.Transport{
@@ -287,7 +287,7 @@ func TestHTTP2EndsWithoutAReader(t *testing.T) {
 	d := open(t, func(o *rest.Options) { o.Stall = stall })
 	fill(t, d)
 	ended := make(chan struct{}, queries)
-	watch(d, ended)
+	signalEnds(d, ended)
 	cert, key, roots := selfSigned(t)
 	s, address, served := serve(t, d.Config.Handler, rest.ServerOptions{Certificate: rest.Certificate{CertFile: cert, KeyFile: key}, Stall: stall})
 	transport := &http.Transport{ForceAttemptHTTP2: true, DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {

@@ -135,7 +135,7 @@ func (v *village) newStore(t testing.TB) *memstore.Store {
 
 func (v *village) newHandler(t testing.TB, s *memstore.Store, change func(o *rest.Options)) http.Handler {
 	t.Helper()
-	o := rest.Options{Store: s, Freer: nowhere{}, Ingester: nowhere{}, Limits: rest.Limits{ValuesPerQuery: v.limit}}
+	o := rest.Options{Store: s, Freer: nopStorage{}, Ingester: nopStorage{}, Limits: rest.Limits{ValuesPerQuery: v.limit}}
 	change(&o)
 	h, err := rest.New(o)
 	if err != nil {

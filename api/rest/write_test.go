@@ -251,7 +251,7 @@ func TestClientsMayGoInTheMiddleOfABody(t *testing.T) {
 	fmt.Fprintf(conn, "POST /api/write?cluster=alpha HTTP/1.1\r\nHost: x\r\nX-Auth-Token: %s\r\nContent-Length: 100000\r\n\r\n%s%s",
 		d.token("api"), line, line[:10])
 	_ = conn.(*net.TCPConn).CloseWrite()
-	got := hear(t, conn, "/api/write?cluster=alpha")
+	got := readResponse(t, conn, "/api/write?cluster=alpha")
 	conn.Close()
 	if got.status != 400 || !strings.Contains(got.body, "incomplete") {
 		t.Errorf("%d %s", got.status, got.body)
@@ -270,7 +270,7 @@ func TestSlowBodiesAreCutOff(t *testing.T) {
 	t.Run("silent", func(t *testing.T) {
 		conn := d.dial(t)
 		fmt.Fprint(conn, head(100_000), atBase(goodLine))
-		if got := hear(t, conn, "/api/write?cluster=alpha"); got.status != 408 {
+		if got := readResponse(t, conn, "/api/write?cluster=alpha"); got.status != 408 {
 			t.Errorf("%d %s", got.status, got.body)
 		}
 	})
@@ -293,14 +293,14 @@ func TestSlowBodiesAreCutOff(t *testing.T) {
 				}
 			}
 		})
-		if got := hear(t, conn, "/api/write?cluster=alpha"); got.status != 408 {
+		if got := readResponse(t, conn, "/api/write?cluster=alpha"); got.status != 408 {
 			t.Errorf("%d %s", got.status, got.body)
 		}
 	})
 	t.Run("refused without being read", func(t *testing.T) {
 		conn := d.dial(t)
 		fmt.Fprint(conn, "POST /api/write HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
-		if got := hear(t, conn, "/api/write"); got.status != 401 {
+		if got := readResponse(t, conn, "/api/write"); got.status != 401 {
 			t.Errorf("%d %s", got.status, got.body)
 		}
 	})
@@ -313,7 +313,7 @@ func TestSlowBodiesAreCutOff(t *testing.T) {
 			fmt.Fprint(conn, block)
 		}
 		_ = conn.(*net.TCPConn).CloseWrite()
-		if got := hear(t, conn, "/api/write?cluster=alpha"); got.status != 200 {
+		if got := readResponse(t, conn, "/api/write?cluster=alpha"); got.status != 200 {
 			t.Errorf("%d %s", got.status, got.body)
 		}
 	})
@@ -326,7 +326,7 @@ func TestSlowReadersAreCutOff(t *testing.T) {
 		o.Limits.ValuesPerQuery = 1 << 40
 	})
 	fill(t, d)
-	watch(d, ended)
+	signalEnds(d, ended)
 	conn := d.dial(t)
 	body := largeQuery(20_000)
 	fmt.Fprintf(conn, "POST /api/query HTTP/1.1\r\nHost: x\r\nX-Auth-Token: %s\r\nContent-Length: %d\r\n\r\n%s", d.token("api"), len(body), body)
