@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/ringstore/ringstore/api/ingest/prefetch"
+	"github.com/ringstore/ringstore/api/internal/truncate"
 	"github.com/ringstore/ringstore/api/lineprotocol"
 	"github.com/ringstore/ringstore/memstore"
 )
@@ -126,11 +127,17 @@ func (g *Ingester) scan(src Source, c *chunk, s *lineGroup, first int, report *R
 // rejectMalformed rejects a line that could not be read, or counts it as unknown if no metric of it
 // is configured.
 func (g *Ingester) rejectMalformed(src Source, c *chunk, line int, err error, report *Report) {
-	if bad, ok := errors.AsType[*lineprotocol.LineError](err); ok && g.unconfigured(src.Dialect.Metrics(bad.Text)) {
-		report.Unknown++
+	bad, ok := errors.AsType[*lineprotocol.LineError](err)
+	if !ok || !g.unconfigured(src.Dialect.Metrics(bad.Text)) {
+		c.reject(report, line, malformed, reason(err))
 		return
 	}
-	c.reject(report, line, malformed, reason(err))
+	report.Unknown++
+	if src.ListUnconfigured {
+		for name := range src.Dialect.Metrics(bad.Text) {
+			report.addUnconfigured(name)
+		}
+	}
 }
 
 // unconfigured reports whether there are metrics, and none of them is configured.
@@ -226,7 +233,7 @@ func (g *Ingester) resolve(src Source, c *chunk, s *lineGroup, report *Report) e
 	for i := range s.n {
 		switch s.states[i] {
 		case unknown:
-			report.Unknown++
+			report.countUnknown(src, s, i)
 		case missing:
 			series, err := g.series(src, s.keys[i], s.raw[i], s.fields[i])
 			switch {
@@ -238,7 +245,7 @@ func (g *Ingester) resolve(src Source, c *chunk, s *lineGroup, report *Report) e
 			case err != nil:
 				c.reject(report, s.lines[i], causeOfError(err), reason(err))
 			case series == nil:
-				report.Unknown++
+				report.countUnknown(src, s, i)
 			}
 			s.samples[i].Series = series
 		}
@@ -288,6 +295,26 @@ func (r *Report) reject(line int, reason string) {
 	}
 	r.Rejected = slices.Insert(r.Rejected, i, Rejected{line, reason})
 }
+
+// countUnknown counts line i of the group, whose metric is not configured.
+func (r *Report) countUnknown(src Source, s *lineGroup, i int) {
+	r.Unknown++
+	if src.ListUnconfigured {
+		measurement, _ := lineprotocol.Measurement(s.raw[i])
+		r.addUnconfigured(lineprotocol.MetricName(measurement, s.fields[i]))
+	}
+}
+
+// addUnconfigured lists a metric, once.
+func (r *Report) addUnconfigured(name string) {
+	name = truncate.Text(name, maxMetricText)
+	if len(r.Unconfigured) < maxReported && !slices.Contains(r.Unconfigured, name) {
+		r.Unconfigured = append(r.Unconfigured, name)
+	}
+}
+
+// maxMetricText bounds the names that a report lists, in bytes.
+const maxMetricText = 200
 
 // lists reports whether a rejected line is to be listed.
 func (r *Report) lists(line int) bool {

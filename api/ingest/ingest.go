@@ -53,6 +53,8 @@ type Source struct {
 	// May reports whether the sender may write to a cluster; nil: to all. Lines of other clusters
 	// are rejected.
 	May func(cluster string) bool
+	// ListUnconfigured asks for the names in [Report.Unconfigured].
+	ListUnconfigured bool
 }
 
 func (s Source) may(cluster string) bool { return s.May == nil || s.May(cluster) }
@@ -65,6 +67,7 @@ type Report struct {
 	Forbidden     int        // rejected lines of a cluster that the sender may not write to
 	Unknown       int        // skipped lines of metrics that are not configured; not an error
 	Duplicates    int        // lines that differ from another only in value and ignored tags
+	Unconfigured  []string   // the first 100 metrics of the lines in Unknown, if the source asks for them
 }
 
 // Rejected is a line that was not stored, and why.
@@ -74,7 +77,7 @@ type Rejected struct {
 }
 
 const (
-	maxReported = 100       // lines
+	maxReported = 100       // lines, and metrics that are not configured
 	chunkBytes  = 128 << 10 // read at a time; must be longer than lineprotocol.MaxLine
 )
 

@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"strings"
@@ -23,6 +24,7 @@ type feed struct {
 	may                                func(cluster string) bool
 	counters                           *counters
 	refused, failed, rejected, dropped *rateLimitedLog
+	skipped                            *rateLimitedLog // nil unless debug messages are logged
 }
 
 func newFeed(s Subject, c *counters, log *slog.Logger) *feed {
@@ -33,6 +35,9 @@ func newFeed(s Subject, c *counters, log *slog.Logger) *feed {
 		failed:   newRateLimitedLog(log, slog.LevelError, 1, "NATS messages not stored"),
 		rejected: newRateLimitedLog(log, slog.LevelWarn, 1, "NATS messages with bad lines"),
 		dropped:  newRateLimitedLog(log, slog.LevelWarn, 1, "NATS messages dropped: they arrive faster than they are stored"),
+	}
+	if log.Enabled(context.Background(), slog.LevelDebug) {
+		f.skipped = newRateLimitedLog(log, slog.LevelDebug, 1, "NATS messages with lines of unconfigured metrics, or that replace each other")
 	}
 	if s.Authorization == Connection && s.ClusterTag != "" {
 		// Principals that may publish here hold this cluster, and perhaps no other.
@@ -49,7 +54,11 @@ func newFeed(s Subject, c *counters, log *slog.Logger) *feed {
 }
 
 func (f *feed) limitedLogs() []*rateLimitedLog {
-	return []*rateLimitedLog{f.refused, f.failed, f.rejected, f.dropped}
+	all := []*rateLimitedLog{f.refused, f.failed, f.rejected, f.dropped}
+	if f.skipped != nil {
+		all = append(all, f.skipped)
+	}
+	return all
 }
 
 func (f *feed) drop(messages int) {
@@ -83,7 +92,7 @@ func (s *Subscriber) handle(f *feed, m *natsgo.Msg, at time.Time) verdict {
 	if f.Events != nil {
 		return s.handleEvent(f, m, at)
 	}
-	src := ingest.Source{Cluster: f.ClusterTag, Transport: transport, May: f.may}
+	src := ingest.Source{Cluster: f.ClusterTag, Transport: transport, May: f.may, ListUnconfigured: f.skipped != nil}
 	var p *auth.Principal
 	if f.Authorization == Header {
 		var err error
@@ -96,6 +105,10 @@ func (s *Subscriber) handle(f *feed, m *natsgo.Msg, at time.Time) verdict {
 		f.counters.rejected.WithLabelValues(f.Subject.Subject).Add(float64(report.RejectedTotal))
 		first := report.Rejected[0]
 		f.rejected.add(1, "lines", report.RejectedTotal, "line", first.Line, "reason", truncated(first.Reason))
+	}
+	if f.skipped != nil && report.Unknown+report.Duplicates > 0 {
+		f.skipped.add(1, "accepted", report.Accepted, "unconfigured", report.Unknown,
+			"metrics", strings.Join(report.Unconfigured, " "), "duplicates", report.Duplicates)
 	}
 	if report.Forbidden > 0 {
 		_ = s.refuse(f, p, errOtherCluster)

@@ -229,3 +229,16 @@ func BenchmarkMessage(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*lines), "ns/sample")
 }
+
+// At debug level the log says which metrics of a message are not configured.
+func TestUnconfiguredMetricsAreLogged(t *testing.T) {
+	h := newHarness(t)
+	c := connect(t, addressOf(h.subscribe("")))
+	publish(t, c, message(line("h")+"cpu_loda,hostname=h value=1\ntopproc1,hostname=h value=\"python3\"\n", "Authorization", "Bearer "+token("api")))
+	eventually(t, "the metrics are logged", func() bool {
+		return strings.Contains(h.log.String(), `accepted=1 unconfigured=2 metrics="topproc1 cpu_loda" duplicates=0`)
+	})
+	if strings.Contains(h.log.String(), "NATS messages with bad lines") {
+		t.Error("the lines count as bad")
+	}
+}

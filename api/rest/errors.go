@@ -25,6 +25,7 @@ type failure struct {
 	cause  error          // for the log
 	retry  time.Duration  // of 503: the Retry-After header; 0 means retryTime
 	report *ingest.Report // of a submission: what was stored and rejected
+	counts *batchCounts   // of a submission that asked for them
 }
 
 func (f *failure) Error() string {
@@ -186,7 +187,8 @@ func (f *failure) body() []byte {
 			failureBody
 			Accepted int               `json:"accepted"`
 			Rejected []ingest.Rejected `json:"rejected"`
-		}{v.(failureBody), f.report.Accepted, append([]ingest.Rejected{}, f.report.Rejected...)}
+			*batchCounts
+		}{v.(failureBody), f.report.Accepted, append([]ingest.Rejected{}, f.report.Rejected...), f.counts}
 	}
 	body, err := json.Marshal(v)
 	if err != nil {

@@ -2,6 +2,7 @@ package rest_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -360,5 +361,53 @@ func TestReadsAndWritesGoTogether(t *testing.T) {
 	got := d.send(t, "GET", "/api/query", atBase(`{"cluster":"alpha","from":{600},"to":{3000},"queries":[{"metric":"flops_any","host":"n1"}]}`)).answer(t)
 	if e := got.Results[0][0]; e.Max == nil || *e.Max != 4 {
 		t.Errorf("four writers' threads make %s", resttest.Show(e.Max))
+	}
+}
+
+// With ?verbose=1 an answer counts what became of the batch, in an error too. Without it a success
+// has no body.
+func TestVerboseWrite(t *testing.T) {
+	d := open(t)
+	f := func(path, body string, status int, want map[string]any) {
+		t.Helper()
+		got := d.send(t, "POST", path, atBase(body))
+		var counts map[string]any
+		if got.body != "" {
+			if err := json.Unmarshal([]byte(got.body), &counts); err != nil {
+				t.Fatal(err)
+			}
+			delete(counts, "status")
+			delete(counts, "error")
+			delete(counts, "rejected")
+		}
+		if got.status != status || fmt.Sprint(counts) != fmt.Sprint(want) {
+			t.Errorf("%s: %d %s, want %d %v", path, got.status, got.body, status, want)
+		}
+	}
+	const batch = goodLine + "cpu_loda,hostname=n1 value=1\ntopproc1,hostname=n1 value=\"python3\"\ncpu_loda,hostname=n2 value=1\n" +
+		"mem_used,hostname=n1,unit=GB value=1 {0}\nmem_used,hostname=n1,unit=B value=1 {0}\n"
+	counts := map[string]any{"accepted": 3, "unconfigured": 3, "unconfigured-metrics": []string{"cpu_loda", "topproc1"}, "duplicates": 1}
+	f("/api/write?cluster=alpha", batch, 200, nil)
+	f("/api/write?cluster=alpha&verbose=0", batch, 200, nil)
+	f("/api/write/?cluster=alpha&verbose=1", batch, 200, counts)
+	f("/api/write?cluster=alpha&verbose=true", batch, 200, counts)
+	f("/api/write?cluster=alpha&verbose=1", batch+"cpu_load value=1\n", 400, counts)
+	f("/api/write?cluster=alpha&verbose=yes", batch, 400, nil)
+	f("/api/write?cluster=alpha&verbose=1", "", 200, map[string]any{"accepted": 0, "unconfigured": 0, "unconfigured-metrics": []string{}, "duplicates": 0})
+	influx := map[string]any{"accepted": 1, "unconfigured": 2, "unconfigured-metrics": []string{"disk_used", "mem_free"}, "duplicates": 0}
+	f("/write?db=alpha&verbose=1", "mem,host=n1 used=1,free=2\ndisk used=5\n", 200, influx)
+	f("/api/v2/write?bucket=alpha&verbose=1", "mem,host=n1 used=1,free=2\ndisk used=5\n", 200, influx)
+
+	var many strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&many, "no_%d%s,hostname=n1 value=1\n", i, strings.Repeat("x", 1000))
+	}
+	got := d.send(t, "POST", "/api/write?cluster=alpha&verbose=1", many.String())
+	var told struct {
+		Unconfigured int
+		Metrics      []string `json:"unconfigured-metrics"`
+	}
+	if err := json.Unmarshal([]byte(got.body), &told); err != nil || told.Unconfigured != 300 || len(told.Metrics) != 100 || len(got.body) > 30_000 {
+		t.Errorf("%v, %d lines, %d metrics, %d bytes", err, told.Unconfigured, len(told.Metrics), len(got.body))
 	}
 }
