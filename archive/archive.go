@@ -69,6 +69,9 @@ type Archive struct {
 	run          uint64           // of the newest file
 	movedUntil   map[string]int64 // by cluster: earlier samples are in Parquet files; Unix seconds
 
+	marks  marks
+	stored atomic.Uint64 // the newest run of which everything is on disk
+
 	checkpoints, cleanups runs
 
 	importFailed atomic.Bool // the store holds an incomplete import
@@ -148,12 +151,12 @@ func (a *Archive) Free(ctx context.Context, path [][]string, to int64) (int, err
 	if err := a.checkAvailable(ctx); err != nil {
 		return 0, err
 	}
-	var r memstore.Record
-	r.Free(path, to)
-	if err := a.append(ctx, &r); err != nil {
+	n, freed, err := a.Store.FreeRecord(path, to, a.stored.Load(), func(r *memstore.Record) error { return a.append(ctx, r) })
+	if err != nil {
 		return 0, err
 	}
-	return a.Store.Free(path, to), nil
+	a.marks.addFreed(freed)
+	return n, nil
 }
 
 // SyncPoint returns a function that waits until everything acknowledged between the two calls is on

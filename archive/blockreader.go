@@ -14,14 +14,16 @@ const maxOpenFiles = 64
 // blockReader reads entries and keeps their files open. It is for one goroutine.
 type blockReader struct {
 	fsys  disk.FS
+	marks *marks
 	files map[*file]*blockfile.File
 }
 
-func newBlockReader(fsys disk.FS) *blockReader {
-	return &blockReader{fsys, make(map[*file]*blockfile.File)}
+func newBlockReader(fsys disk.FS, m *marks) *blockReader {
+	return &blockReader{fsys, m, make(map[*file]*blockfile.File)}
 }
 
-// read returns the host's state with the window of an entry and no other.
+// read returns the host's state with the window of an entry and no other, without what was freed
+// since; if that is everything, without a window.
 func (b *blockReader) read(e *entry) (memstore.HostState, error) {
 	f, err := b.open(e.file)
 	if err != nil {
@@ -40,12 +42,13 @@ func (b *blockReader) read(e *entry) (memstore.HostState, error) {
 		return memstore.HostState{}, err
 	}
 	l := h.Lanes[e.laneIndex]
-	return memstore.HostState{Cluster: h.Cluster, Host: h.Host, Number: h.Number, Lanes: []memstore.LaneState{{
+	state := memstore.HostState{Cluster: h.Cluster, Host: h.Host, Number: h.Number, Lanes: []memstore.LaneState{{
 		Frequency: l.Frequency,
 		Grid:      l.Grid,
 		Series:    tables[e.laneIndex],
 		Windows:   []memstore.WindowState{{Block: block}},
-	}}}, nil
+	}}}
+	return state, b.marks.cut(&state, e.file.run)
 }
 
 // isIn reports whether an entry is still at its place in the file. If the file is damaged, or the

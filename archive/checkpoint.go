@@ -55,6 +55,7 @@ func (a *Archive) checkpoint(begin time.Time, p *pace) (int64, error) {
 	}
 	snapshot.Commit()
 	c.addToCatalog()
+	a.stored.Store(c.head.Run)
 	a.Logger.Info("checkpoint written", "run", c.head.Run, "hosts", c.hosts, "blocks", c.blocks, "bytes", c.bytes, "took", time.Since(begin))
 	if err := errors.Join(a.journal.Load().Drop(first), a.removeWindows(c.head.Run), a.removeBlocks()); err != nil {
 		return c.bytes, fmt.Errorf("checkpoint %d is written, but files that it replaces could not be removed: %w", c.head.Run, err)
@@ -118,6 +119,10 @@ func (c *checkpoint) write() error {
 			if err := c.writeCluster(cluster); err != nil {
 				return err
 			}
+		}
+		// The journal before this run, which has the calls of free, is removed after it.
+		if err := a.publishMarks(); err != nil {
+			return err
 		}
 		c.bytes += c.windows.Size()
 		return c.windows.Close()
@@ -286,5 +291,6 @@ func (a *Archive) removeBlocks() (err error) {
 		}
 		delete(a.catalog.files, f)
 	}
+	a.marks.forgetFreed(a.catalog.files)
 	return err
 }

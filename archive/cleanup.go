@@ -134,7 +134,7 @@ func (a *Archive) moveDay(ctx context.Context, cluster string, day parquet.Day, 
 		from:    from * 1000,
 		until:   until * 1000,
 		hosts:   a.entriesOf(cluster, from*1000, until*1000),
-		reader:  newBlockReader(a.FS),
+		reader:  newBlockReader(a.FS, &a.marks),
 	}
 	defer r.close()
 	written, err := a.Parquet.Write(ctx, cluster, day, source, r.columns(ctx))
@@ -236,6 +236,9 @@ func (r *dayReader) pieces(host string) ([]piece, error) {
 		byColumn := make(map[uint32]memstore.SeriesState, len(l.Series))
 		for _, s := range l.Series {
 			byColumn[s.Column] = s
+		}
+		if len(l.Windows) == 0 { // everything was freed
+			continue
 		}
 		b := l.Windows[0].Block
 		for i := range b.Columns() {

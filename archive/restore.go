@@ -62,6 +62,9 @@ func (r *restorer) restore() (*journal.Journal, error) {
 	if err := errors.Join(disk.RemoveTemporary(r.FS, r.dir), r.removeUnfinishedSnapshots()); err != nil {
 		return nil, err
 	}
+	if err := r.restoreMarks(); err != nil {
+		return nil, err
+	}
 	windows, path, err := r.newestWindows()
 	if err != nil {
 		return nil, err
@@ -76,6 +79,7 @@ func (r *restorer) restore() (*journal.Journal, error) {
 	if err := r.findBlocks(); err != nil {
 		return nil, err
 	}
+	r.stored.Store(r.run)
 	if windows != nil {
 		if err := r.restoreWindows(path, windows); err != nil {
 			return nil, err
@@ -221,7 +225,7 @@ func (r *restorer) restoreState(state memstore.HostState, recorded bool) error {
 
 // restoreBlocks restores sealed blocks, latest first, until the memory limit is reached.
 func (r *restorer) restoreBlocks() error {
-	reader := newBlockReader(r.disk)
+	reader := newBlockReader(r.disk, &r.marks)
 	defer reader.close()
 	entries := r.catalog.blocks()
 	for i, e := range entries {
@@ -311,6 +315,9 @@ func (r *restorer) replay(first uint64) (_ *journal.Journal, err error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	for _, t := range r.store.Tombstones {
+		r.marks.addFreed(t)
 	}
 	for _, d := range r.total.Journal.Damage {
 		r.Logger.Error("the journal is damaged; its undamaged records are replayed, and the segment is kept", "error", d)

@@ -80,6 +80,9 @@ func (l *linker) link(path string) error {
 	if err := l.linkDir("", windowsSuffix); err != nil {
 		return err
 	}
+	if err := l.linkFile(marksName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	clusters, err := clusterDirs(l.FS, l.dir)
 	if err != nil {
 		return err

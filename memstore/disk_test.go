@@ -29,10 +29,11 @@ func (d *memoryDisk) write(s *Store, batch ...Sample) ([]Refusal, error) {
 }
 
 func (d *memoryDisk) free(s *Store, path [][]string, to int64) int {
-	var r Record
-	r.Free(path, to)
-	d.keep(&r)
-	return s.Free(path, to)
+	n, _, _ := s.FreeRecord(path, to, 0, func(r *Record) error {
+		d.keep(r)
+		return nil
+	})
+	return n
 }
 
 // take collects the states of a snapshot, with the blocks separate.

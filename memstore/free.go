@@ -3,6 +3,8 @@ package memstore
 import (
 	"math"
 	"slices"
+
+	"github.com/ringstore/ringstore/memstore/codec"
 )
 
 // maxTime is a time in seconds that is later than any sample.
@@ -13,62 +15,131 @@ const maxTime = 1 << 50
 // cluster, a host, and devices as [Store.Tree] names them; each element may have several names, and
 // "*" means all.
 func (s *Store) Free(path [][]string, to int64) int {
-	var n int
+	n, _, _ := s.FreeRecord(path, to, 0, func(*Record) error { return nil })
+	return n
+}
+
+// FreeRecord is like [Store.Free] and passes the records of the call to keep before it deletes
+// anything; if keep fails, nothing is deleted. It also returns what the call means for files: they
+// may hold windows that are not in memory. run is the newest run of these files. No write may run
+// during the call.
+func (s *Store) FreeRecord(path [][]string, to int64, run uint64, keep func(*Record) error) (n int, t Tombstone, err error) {
+	// A window that leaves memory between the plan and the deletion would be missing in both.
+	s.memory.evicting.Lock()
+	defer s.memory.evicting.Unlock()
 	// Extreme times must not overflow below.
-	to = min(max(to, -maxTime), maxTime)
-	sets := make([]nameSet, len(path))
-	for i, element := range path {
-		sets[i] = newNameSet(element)
-	}
+	p := freePlan{Tombstone: Tombstone{Run: run, Path: path, To: min(max(to, -maxTime), maxTime), Lanes: make(map[LaneName]int64)}}
 	for _, h := range s.allHosts() {
-		if len(sets) > 0 && !sets[0].has(h.cluster) || len(sets) > 1 && !sets[1].has(h.name) {
-			continue
+		if p.coversHost(h.cluster, h.name) {
+			n += p.addHost(h)
 		}
+	}
+	var r Record
+	if err := p.record(&r, keep); err != nil {
+		return 0, Tombstone{}, err
+	}
+	for _, l := range p.lanes {
+		h := l.host
 		h.mu.Lock()
-		chosen := make(map[*lane]map[uint32]*Series)
-		h.tree.visit(sets[min(2, len(sets)):], func(sr *Series) {
-			if chosen[sr.lane] == nil {
-				chosen[sr.lane] = make(map[uint32]*Series)
-			}
-			chosen[sr.lane][sr.column] = sr
-		})
-		for l, columns := range chosen {
-			n += s.freeColumns(h, l, columns, to*1000+999)
-		}
+		s.freeSlots(h, l.lane, l.before)
 		h.shrink(s)
 		h.mu.Unlock()
 		s.removeIfEmpty(h)
 	}
+	return n, p.Tombstone, nil
+}
+
+// freePlan is what a call of Free deletes.
+type freePlan struct {
+	Tombstone
+	lanes []freedLane
+}
+
+// freedLane is what a call of Free deletes of a lane: of each series the slots before one of them.
+type freedLane struct {
+	host   *host
+	lane   *lane
+	before map[uint32]int64 // by column
+	other  int64            // Unix milliseconds, for covered series that before does not contain
+}
+
+// limit returns the time after the last deleted sample, in Unix milliseconds.
+func (t *Tombstone) limit() int64 { return t.To*1000 + 1000 }
+
+// addHost adds what is to be deleted of a host, and returns the number of windows of series.
+func (p *freePlan) addHost(h *host) (n int) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	before := make(map[*lane]map[uint32]int64)
+	h.tree.visit(p.devices(), func(sr *Series) {
+		slot, windows := sr.lane.freeable(sr, p.limit())
+		if n += windows; windows == 0 {
+			return
+		}
+		if before[sr.lane] == nil {
+			before[sr.lane] = make(map[uint32]int64)
+		}
+		before[sr.lane][sr.column] = slot
+	})
+	for _, l := range h.lanes {
+		stored := p.limit()
+		if len(l.segments) > 0 {
+			stored = min(stored, l.time(l.oldest()))
+		}
+		p.Lanes[LaneName{h.cluster, h.name, l.frequency}] = stored
+		p.lanes = append(p.lanes, freedLane{h, l, before[l], stored})
+	}
 	return n
 }
 
-// freeColumns deletes columns from those windows of a lane in which they end at or before to, in
-// Unix milliseconds; the host is locked. It returns how many columns of windows it deleted.
-func (s *Store) freeColumns(h *host, l *lane, columns map[uint32]*Series, to int64) (n int) {
-	ended := make(map[uint32]*Series, len(columns))
-	for _, g := range slices.Clone(l.segments) {
-		clear(ended)
-		for id, sr := range columns {
-			if last, ok := g.lastOf(sr); ok && l.time(last)+sr.phase.offset <= to {
-				ended[id] = sr
-			}
-		}
-		if len(ended) == 0 {
+// freeable returns the end of those windows of a series that end before a time (Unix milliseconds),
+// and their number.
+func (l *lane) freeable(sr *Series, limit int64) (slot int64, windows int) {
+	for _, g := range l.segments {
+		last, ok := g.lastOf(sr)
+		if !ok {
 			continue
 		}
-		n += len(ended)
+		if l.time(last)+sr.phase.offset >= limit {
+			break
+		}
+		slot, windows = g.end(), windows+1
+	}
+	return slot, windows
+}
+
+// freeSlots deletes the slots of columns of a lane that lie before a slot; the host is locked.
+func (s *Store) freeSlots(h *host, l *lane, before map[uint32]int64) {
+	if len(before) == 0 {
+		return
+	}
+	for _, g := range slices.Clone(l.segments) {
+		if !g.holdsBefore(before) {
+			continue
+		}
 		s.memory.add(-g.bytes())
-		g.free(ended)
+		g.free(before)
 		s.memory.add(g.bytes())
 		if g.sealed == nil && g.rows == nil {
 			s.freed.add(h, l, g)
 			s.drop(l, g)
 		}
 	}
-	for _, sr := range columns {
-		sr.recount()
+	for id, slot := range before {
+		if l.has(id) {
+			l.columns[id].recount(slot)
+		}
 	}
-	return n
+}
+
+// holdsBefore reports whether a segment may have samples of columns before their slots.
+func (g *segment) holdsBefore(before map[uint32]int64) bool {
+	for id, slot := range before {
+		if g.first < slot && g.holds(id) {
+			return true
+		}
+	}
+	return false
 }
 
 // lastOf returns the last slot of a segment in which a series may have a sample, and whether the
@@ -88,18 +159,22 @@ func (g *segment) lastOf(sr *Series) (slot int64, ok bool) {
 	return 0, false
 }
 
-// free deletes columns of a segment. Without columns it has neither a block nor rows.
-func (g *segment) free(columns map[uint32]*Series) {
+// free deletes slots of columns of a segment that lie before a slot. Without samples it has neither
+// a block nor rows.
+func (g *segment) free(before map[uint32]int64) {
 	g.version++ // a seal in progress would restore the columns
 	if g.sealed != nil {
-		g.sealed, g.stored = g.sealed.Without(func(id uint32) bool { return columns[id] != nil }), false
+		var d codec.Decoder
+		// A damaged column that is deleted only in part stays as it is.
+		g.sealed, _ = g.sealed.Cut(&d, func(id uint32) int64 { return slotBefore(before, id) })
+		g.stored = false
 		return
 	}
 	rows, left := make([][]float64, len(g.rows)), false
 	for i, row := range g.rows {
 		rows[i] = slices.Clone(row) // a seal in progress may read the old one
 		for id := range rows[i] {
-			if columns[uint32(id)] != nil {
+			if g.first+int64(i) < slotBefore(before, uint32(id)) {
 				rows[i][id] = math.NaN()
 			}
 			left = left || rows[i][id] == rows[i][id]
@@ -111,12 +186,20 @@ func (g *segment) free(columns map[uint32]*Series) {
 	}
 }
 
-// recount recomputes the first and last slot of a series from the segments that still hold it.
-func (sr *Series) recount() {
+func slotBefore(before map[uint32]int64, id uint32) int64 {
+	if slot, ok := before[id]; ok {
+		return slot
+	}
+	return math.MinInt64
+}
+
+// recount recomputes the first and last slot of a series, whose slots before the given one were
+// deleted, from the segments that still hold it.
+func (sr *Series) recount(begin int64) {
 	first, last := int64(math.MaxInt64), int64(math.MinInt64)
 	for _, g := range sr.lane.segments {
 		if slot, ok := g.lastOf(sr); ok {
-			first, last = min(first, max(g.first, sr.first)), slot
+			first, last = min(first, max(g.first, sr.first, begin)), slot
 		}
 	}
 	sr.first, sr.last = first, last

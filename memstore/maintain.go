@@ -20,11 +20,13 @@ func (s *Store) Maintain() error {
 	for _, h := range s.allHosts() {
 		needed := s.needed(h.cluster, h.name)
 		h.setNeeded(needed)
+		s.memory.evicting.Lock() // a call of Free relies on what is in memory
 		h.mu.Lock()
 		for _, l := range h.lanes {
 			h.mayBeEmpty = s.expire(l, min(now-s.retention, needed)) || h.mayBeEmpty
 			h.closeQuiet(l, now)
 		}
+		s.memory.evicting.Unlock()
 		if h.mayBeEmpty {
 			h.shrink(s)
 		}

@@ -185,11 +185,6 @@ func TestModel(t *testing.T) {
 		s := newStoreFor(t, func() time.Time { return time.Unix(base+minute*60, 0) }, time.Duration(hours)*time.Hour)
 		m := model{}
 		var disk memoryDisk
-		type free struct {
-			host string
-			to   int64
-		}
-		var frees []free // since the last checkpoint
 		for step := range 600 {
 			fail := func(format string, args ...any) {
 				t.Fatalf("seed %d step %d: %s", seed, step, fmt.Sprintf(format, args...))
@@ -245,7 +240,6 @@ func TestModel(t *testing.T) {
 					windows[g][k] = true
 					return true
 				})
-				frees = append(frees, free{host, to})
 				want := 0
 				for _, keys := range windows {
 					want += len(keys)
@@ -256,7 +250,6 @@ func TestModel(t *testing.T) {
 			case op == 14:
 				if r.IntN(3) == 0 {
 					disk.checkpoint(t, s)
-					frees = nil
 				} else if r.IntN(3) == 0 {
 					disk.breakOff(t, s)
 				}
@@ -271,9 +264,6 @@ func TestModel(t *testing.T) {
 					if held && valueAt(s, k, at) != m[k][at] {
 						if at < minute-hours*60 { // a part of its window is older than the retention
 							return true
-						}
-						if slices.ContainsFunc(frees, func(f free) bool { return f.host == k.Host && at <= f.to && freedDevice(k.Device) }) {
-							return true // Free is replayed on windows that are not merged yet, and deletes more or less
 						}
 						fail("%v at %d is %v after a restart, want %v", k, at, valueAt(s, k, at), m[k][at])
 					}

@@ -52,9 +52,16 @@ const (
 	entrySame   = 10 // x is a host; frequency and slot are those of the previous run
 	entryHost   = 11 // x is a host; its names follow
 	entrySeries = 12 // x is a host; the place of a series of it follows; no longer written
-	entryFree   = 13 // x is the number of elements of the path; they and the time follow
+	entryFree   = 13 // x is the number of elements of the path; they and the time follow; no longer written
 	entryPlace  = 14 // x is a host; the differences from the place before follow
-	entryAfresh = 15 // x is 0: the next place has no place before it
+	entryOther  = 15 // x is one of the following
+)
+
+const (
+	otherAfresh   = 0 // the next place has no place before it
+	otherFree     = 1 // a call of free begins: its path, time and run follow
+	otherFreeLane = 2 // a lane of the call of free follows
+	otherFreeEnd  = 3 // the call of free ends; the number of its lanes follows
 )
 
 // The first byte of a place says which fields differ from the place before. The initial values are
@@ -200,20 +207,8 @@ func (r *Record) Move(segment uint64, batch []Sample) {
 		}
 		h.mu.Unlock()
 	}
-	r.entry(0, entryAfresh)
+	r.entry(otherAfresh, entryOther)
 	r.bytes = append(r.bytes, samples...)
-}
-
-// Free appends a call of [Store.Free].
-func (r *Record) Free(path [][]string, to int64) {
-	r.entry(uint64(len(path)), entryFree)
-	for _, element := range path {
-		r.bytes = binary.AppendUvarint(r.bytes, uint64(len(element)))
-		for _, name := range element {
-			r.bytes = appendString(r.bytes, name)
-		}
-	}
-	r.bytes = binary.AppendVarint(r.bytes, to)
 }
 
 func appendString(dst []byte, s string) []byte {

@@ -76,8 +76,6 @@ func (r *Restorer) entry(entry uint64, x uint32, p *parser, at *run) error {
 		err = r.seriesEntry(r.hosts[x], p)
 	case entryPlace:
 		err = r.placeEntry(r.hosts[x], p)
-	case entryAfresh:
-		r.before, r.spacing = SeriesState{}, spacing{}
 	case entryFree:
 		path := make([][]string, 0, min(x, 16))
 		for ; x > 0 && p.Err() == nil; x-- {
@@ -87,6 +85,8 @@ func (r *Restorer) entry(entry uint64, x uint32, p *parser, at *run) error {
 			r.applyAllExtents()
 			r.store.Free(path, to)
 		}
+	case entryOther:
+		err = r.otherEntry(x, p)
 	default:
 		return errRecord
 	}
@@ -94,6 +94,108 @@ func (r *Restorer) entry(entry uint64, x uint32, p *parser, at *run) error {
 		err = fmt.Errorf("%w: %w", errRecord, err)
 	}
 	return err
+}
+
+// freedCall is a call of free, of which several records may hold the lanes.
+type freedCall struct {
+	Tombstone
+	ends map[LaneName]freedEnds
+}
+
+// freedEnds are the times before which the slots of a lane's series are deleted, in Unix
+// milliseconds.
+type freedEnds struct {
+	usual  int64
+	series map[seriesName]int64
+}
+
+type seriesName struct {
+	metric string
+	device Device
+}
+
+// otherEntry reads an entry that is neither a sample nor a place.
+func (r *Restorer) otherEntry(x uint32, p *parser) error {
+	switch {
+	case x == otherAfresh:
+		r.before, r.spacing = SeriesState{}, spacing{}
+	case x == otherFree:
+		c := &freedCall{ends: make(map[LaneName]freedEnds)}
+		c.Lanes = make(map[LaneName]int64)
+		for n := p.Count(1, "elements of a path"); n > 0 && p.Err() == nil; n-- {
+			c.Path = append(c.Path, p.element())
+		}
+		c.To = p.Varint(-maxTime, maxTime, "time")
+		c.Run = p.Uvarint(0, math.MaxUint64, "run")
+		r.freeing = c
+	case x == otherFreeLane && r.freeing != nil:
+		r.freeing.lane(p)
+	case x == otherFreeEnd && r.freeing != nil:
+		c := r.freeing
+		r.freeing = nil
+		// Without some of its lanes it would delete too much.
+		if lanes := p.Uvarint(0, math.MaxInt32, "freed lanes"); p.Err() == nil && int(lanes) != len(c.ends) {
+			return fmt.Errorf("a call of free: expected %d lanes, got %d", lanes, len(c.ends))
+		}
+		if p.Err() == nil {
+			r.freeAgain(c)
+		}
+	default:
+		return errRecord
+	}
+	return nil
+}
+
+// lane reads a lane of a call of free.
+func (c *freedCall) lane(p *parser) {
+	name := LaneName{Cluster: p.name("cluster"), Host: p.name("host"), Frequency: p.frequency()}
+	limit := c.limit()
+	stored := limit + p.Varint(minTime, 0, "freed time")
+	ends := freedEnds{usual: limit + p.Varint(minTime, -minTime, "freed time")}
+	n := p.Count(6, "freed series")
+	if n > 0 {
+		ends.series = make(map[seriesName]int64)
+	}
+	for ; n > 0 && p.Err() == nil; n-- {
+		sr := seriesName{metric: p.name("metric")}
+		sr.device = Device{Type: p.name("type"), TypeID: p.name("type id"), Subtype: p.name("subtype"), SubtypeID: p.name("subtype id")}
+		ends.series[sr] = limit + p.Varint(minTime, -minTime, "freed time")
+	}
+	if p.Err() == nil {
+		c.Lanes[name], c.ends[name] = stored, ends
+	}
+}
+
+// freeAgain deletes what a call of free deleted.
+func (r *Restorer) freeAgain(c *freedCall) {
+	r.Tombstones = append(r.Tombstones, c.Tombstone)
+	for _, h := range r.store.allHosts() {
+		if !c.coversHost(h.cluster, h.name) {
+			continue
+		}
+		h.mu.Lock()
+		before := make(map[*lane]map[uint32]int64)
+		for _, l := range h.lanes {
+			r.applyExtents(l)
+			before[l] = make(map[uint32]int64)
+		}
+		h.tree.visit(c.devices(), func(sr *Series) {
+			l, end := sr.lane, c.limit()
+			if ends, ok := c.ends[LaneName{h.cluster, h.name, l.frequency}]; ok {
+				end = ends.usual
+				if e, ok := ends.series[seriesName{sr.metric.Name, sr.level.device}]; ok {
+					end = e
+				}
+			}
+			before[l][sr.column] = slotAt(l.grid, l.frequency, end)
+		})
+		for _, l := range h.lanes {
+			r.store.freeSlots(h, l, before[l])
+		}
+		h.shrink(r.store)
+		h.mu.Unlock()
+		r.store.removeIfEmpty(h)
+	}
 }
 
 func (r *Restorer) hostEntry(number uint32, p *parser) error {
@@ -435,7 +537,7 @@ func (l *lane) conflicting(ss SeriesState) (series []*Series) {
 // removeSeries removes series and their samples; the host is locked.
 func (s *Store) removeSeries(h *host, l *lane, series []*Series) {
 	for _, sr := range series {
-		s.freeColumns(h, l, map[uint32]*Series{sr.column: sr}, math.MaxInt64)
+		s.freeSlots(h, l, map[uint32]int64{sr.column: math.MaxInt64})
 		h.forget(s, sr)
 	}
 }

@@ -34,9 +34,10 @@ func records(t testing.TB) (all [][]byte) {
 		}
 		keep(&r)
 	}
-	var r Record
-	r.Free([][]string{{"alpha", "beta"}, {"*"}}, base-300)
-	keep(&r)
+	s.FreeRecord([][]string{{"alpha", "beta"}, {"*"}}, base-300, 7, func(r *Record) error {
+		keep(r)
+		return nil
+	})
 	return all
 }
 
@@ -60,9 +61,12 @@ func FuzzRecord(f *testing.F) {
 		{},
 		{0xff},
 		{0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01},
-		entry(1<<32, entryRun), entry(1, entryRun, 1<<40, 1), entry(1, entryRun, 60, 1<<63), entry(0, 14), entry(0, 15),
-		entry(1, entryHost, 1<<62), append(entry(1, entryHost), "\x02..\x01b"...), append(entry(1, entryHost), "\x01\n\x01b"...),
-		entry(1<<31, entryFree, 1<<60), entry(1<<31, entryFree), entry(0, entryFree, 1<<63),
+		entry(1<<32, entryRun), entry(1, entryRun, 1<<40, 1), entry(1, entryRun, 60, 1<<63), entry(0, entryOther), entry(1<<31, entryOther),
+		entry(otherFreeLane, entryOther), entry(otherFreeEnd, entryOther, 0), entry(otherFree, entryOther, 1<<60),
+		append(entry(otherFree, entryOther, 0, 2*base, 0), entry(otherFreeEnd, entryOther, 0)...),
+		append(entry(otherFree, entryOther, 0, 2*base, 0), entry(otherFreeEnd, entryOther, 1)...),
+		append(entry(otherFree, entryOther, 0, 2*base, 0), entry(otherFreeLane, entryOther, 0, 0, 60, 0, 0, 1<<40)...),
+		append(append(entry(otherFree, entryOther, 0, 2*base, 0), entry(otherFreeLane, entryOther, 0, 0, 60, 0, 0, 0)...), entry(otherFreeEnd, entryOther, 1)...),
 		append(host, entry(1, entrySeries, 1<<24-1, 60, 0, 0, 0, 0, 0, 0, 0)...),
 		append(host, entry(1, entrySeries, 1<<24, 60, 0, 0, 0, 0, 0, 0, 0)...),
 		append(host, entry(1, entrySeries, 0, 60, 60_000, 0, 0, 0, 0, 0, 0)...),

@@ -26,6 +26,8 @@ type Restorer struct {
 	gaps   int // unused columns that records have skipped
 
 	Restored
+	Tombstones []Tombstone // of the calls of free in records
+	freeing    *freedCall  // the one that is being read
 
 	before  SeriesState // the place before the next one of the record
 	spacing spacing     // of that place
@@ -380,4 +382,23 @@ func (x *unconfigured) get(name string, frequency int64, known int) *metric {
 	}
 	x.all = append(x.all, m)
 	return m
+}
+
+// cutWindows deletes slots of columns from a state's windows.
+func cutWindows(l *LaneState, before map[uint32]int64) error {
+	if len(before) == 0 {
+		return nil
+	}
+	var d codec.Decoder
+	var errs []error
+	var left []WindowState
+	for _, w := range l.Windows {
+		b, err := w.Block.Cut(&d, func(id uint32) int64 { return slotBefore(before, id) })
+		errs = append(errs, err)
+		if b != nil {
+			left = append(left, WindowState{b, w.Open})
+		}
+	}
+	l.Windows = left
+	return errors.Join(errs...)
 }

@@ -9,6 +9,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"sync/atomic"
 
 	"github.com/ringstore/ringstore/memstore/binfmt"
@@ -282,4 +284,50 @@ func (b *Block) Without(drop func(id uint32) bool) *Block {
 		w.add(c, func(dst []byte) []byte { return append(dst, b.column(i)...) })
 	}
 	return w.Finish()
+}
+
+// Cut returns the block without the values before a slot of each column: b itself if all stay, nil
+// if none does. The error wraps a [*binfmt.DamageError]; the damaged columns are unchanged then.
+func (b *Block) Cut(d *codec.Decoder, before func(id uint32) int64) (*Block, error) {
+	var w Builder
+	var errs []error
+	var values []float64
+	w.Reset(b.Header)
+	offsets := b.Offsets()
+	changed := false
+	for i := range b.columns {
+		c := Column{ID: b.ID(i)}
+		if offsets != nil {
+			c.Offset = offsets[i]
+		}
+		n := before(c.ID) - b.First // may overflow if all stay
+		switch {
+		case before(c.ID) <= b.First:
+		case n >= int64(b.Slots):
+			changed = true
+			continue
+		default:
+			if values == nil {
+				values = make([]float64, b.Slots)
+			}
+			if err := b.Decode(d, values, i, 0); err != nil {
+				errs = append(errs, err)
+				break
+			}
+			if !slices.ContainsFunc(values[:n], func(v float64) bool { return v == v }) {
+				break
+			}
+			for k := range values[:n] {
+				values[k] = math.NaN()
+			}
+			w.Add(c, values)
+			changed = true
+			continue
+		}
+		w.add(c, func(dst []byte) []byte { return append(dst, b.column(i)...) })
+	}
+	if !changed {
+		return b, errors.Join(errs...)
+	}
+	return w.Finish(), errors.Join(errs...)
 }
