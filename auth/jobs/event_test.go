@@ -17,7 +17,7 @@ func line(function, event string) string {
 
 // start returns a start event of a job on all of the host h1, unless more members say otherwise.
 func start(id int64, user string, at int64, more string) string {
-	if !strings.Contains(more, `"shared"`) {
+	if !strings.Contains(more, `"shared"`) && !strings.Contains(more, `"exclusive"`) {
 		more += `,"shared":"none"`
 	}
 	return line("start_job", fmt.Sprintf(`{"jobId":%d,"user":%q,"project":"p","cluster":"emmy","startTime":%d,"resources":[{"hostname":"h1"}]%s}`, id, user, base+at, more))
@@ -260,6 +260,42 @@ func TestStopsWithoutAStartTime(t *testing.T) {
 		ok(t, begin(ix, nil))
 		if err := handle(NewEvents(ix, nil), admin(), []byte(adapterStop(1, at))); !errors.Is(err, ErrInvalid) || ix.IgnoredStops() != 0 {
 			t.Errorf("a stop at %d: %v", base+at, err)
+		}
+	}
+}
+
+// Older versions say "exclusive" in place of "shared". What is not said to be exclusive is shared.
+func TestExclusive(t *testing.T) {
+	const whole, shared, none = "[-100 open)", "[-100 open)[1] []", "[-100 open)[] []"
+	f := func(members, want, wantWithoutDevices string) {
+		t.Helper()
+		for resources, want := range map[string]string{`{"hostname":"h1","hwthreads":[1]}`: want, `{"hostname":"h1"}`: wantWithoutDevices} {
+			ix := new(clock).index()
+			ok(t, event(line("start_job", fmt.Sprintf(`{"jobId":1,"user":"ann","project":"p","cluster":"emmy","startTime":%d,"resources":[%s]%s}`,
+				base-100, resources, members)))(ix, nil))
+			if got := seen(ix.own("ann"), "h1"); got != want {
+				t.Errorf("%s %s: seen %s, want %s", resources, members, got, want)
+			}
+		}
+	}
+	f("", shared, none)
+	f(`,"shared":""`, shared, none)
+	f(`,"shared":null,"exclusive":null`, shared, none)
+	f(`,"shared":"multi_user"`, shared, none)
+	f(`,"shared":"none"`, whole, whole)
+	f(`,"shared":"single_user"`, whole, whole)
+	f(`,"exclusive":0`, shared, none)
+	f(`,"exclusive":1`, whole, whole)
+	f(`,"exclusive":2`, whole, whole)
+	f(`,"exclusive":3`, shared, none)
+	f(`,"exclusive":-1`, shared, none)
+	f(`,"exclusive":1,"shared":"none"`, whole, whole)
+	f(`,"exclusive":1,"shared":"multi_user"`, shared, none)
+	f(`,"exclusive":0,"shared":"none"`, shared, none)
+	for _, value := range []string{`"1"`, "true", "1.5", "[1]"} {
+		ix := new(clock).index()
+		if err := event(start(1, "ann", -100, `,"exclusive":`+value))(ix, nil); !errors.Is(err, ErrInvalid) {
+			t.Errorf("exclusive %s: %v", value, err)
 		}
 	}
 }

@@ -14,7 +14,9 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/ringstore/ringstore/auth/ticker"
 	"github.com/ringstore/ringstore/configs/smallfile"
@@ -88,6 +90,9 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, into an
 	req.Header.Set("Accept", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			return fmt.Errorf("%s: %w", c.base.JoinPath(path).Redacted(), e.Err) // without the query
+		}
 		return err
 	}
 	defer resp.Body.Close()
@@ -113,12 +118,23 @@ func repeat(ctx context.Context, interval time.Duration, log *slog.Logger, f fun
 		switch {
 		case ctx.Err() != nil:
 			return
-		case err != nil && err.Error() != lastReason:
-			lastReason = err.Error()
+		case err != nil && reason(err) != lastReason:
+			lastReason = reason(err)
 			log.Warn(failure, "error", err)
 		case err == nil && lastReason != "":
 			lastReason = ""
 			log.Info(success)
 		}
 	}
+}
+
+// reason returns the text of an error without what may change from poll to poll: times, ports,
+// numbers of jobs.
+func reason(err error) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsDigit(r) {
+			return -1
+		}
+		return r
+	}, err.Error())
 }

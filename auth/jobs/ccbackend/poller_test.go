@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -306,4 +307,71 @@ func TestPollerRuns(t *testing.T) {
 	if text := log.String(); strings.Count(text, "502 Bad Gateway") != 1 || strings.Count(text, "reports again") != 1 || strings.Contains(text, ccbackendtest.Token) {
 		t.Errorf("the log:\n%s", text)
 	}
+}
+
+// While cc-backend hangs, refuses connections or answers nonsense, one warning says so: the query
+// parameters, which are other ones in each poll, are no reason.
+func TestTheSameFailureIsLoggedOnce(t *testing.T) {
+	f := func(name string, broken http.HandlerFunc) {
+		t.Run(name, func(t *testing.T) {
+			s := ccbackendtest.New(t, now)
+			var log buffer
+			p := poller(t, s, index(s.Now), slog.New(slog.NewTextHandler(&log, nil)))
+			polls := 0
+			s.Break(func(w http.ResponseWriter, r *http.Request) {
+				polls++
+				broken(w, r)
+			})
+			s.Each(func(int) int64 { return 7 }) // seconds
+			ctx, cancel := context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			running.Go(func() { p.Run(ctx) })
+			for end := time.Now().Add(20 * time.Second); s.Requests() < 12 && time.Now().Before(end); {
+				time.Sleep(time.Millisecond)
+			}
+			cancel()
+			running.Wait()
+			if text := log.String(); strings.Count(text, "level=WARN") != 1 || strings.Contains(text, "start-time=") {
+				t.Errorf("the log:\n%s", text)
+			}
+		})
+	}
+	listed := func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Query().Get("state") == "running" {
+			_, _ = w.Write([]byte(`{"jobs":[],"items":250,"page":1}`))
+			return true
+		}
+		return false
+	}
+	f("the connection breaks off", func(w http.ResponseWriter, r *http.Request) {
+		if !listed(w, r) {
+			panic(http.ErrAbortHandler)
+		}
+	})
+	f("a status", func(w http.ResponseWriter, r *http.Request) {
+		if !listed(w, r) {
+			w.WriteHeader(http.StatusBadGateway)
+		}
+	})
+	f("no JSON", func(w http.ResponseWriter, r *http.Request) {
+		if !listed(w, r) {
+			_, _ = w.Write([]byte("<html>"))
+		}
+	})
+	f("everything breaks off", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+}
+
+// A connection from another local port, or that breaks at another byte, is the same reason.
+func TestReasonsLeaveOutWhatChanges(t *testing.T) {
+	f := func(a, b string, same bool) {
+		t.Helper()
+		if got := reason(errors.New(a)) == reason(errors.New(b)); got != same {
+			t.Errorf("%q, %q: the same reason: %v", a, b, got)
+		}
+	}
+	f("read tcp 127.0.0.1:40123->10.0.0.1:443: connection reset by peer", "read tcp 127.0.0.1:50001->10.0.0.1:443: connection reset by peer", true)
+	f("3 jobs do not have the format of cc-backend", "40 jobs do not have the format of cc-backend", true)
+	f("invalid job: end time: expected 1795200000 to 4294967295, got 7", "invalid job: end time: expected 1795200030 to 4294967295, got 9", true)
+	f("expected status 200, got 502 Bad Gateway", "expected status 200, got 504 Gateway Timeout", false)
+	f("connection refused", "connection reset by peer", false)
 }
