@@ -36,7 +36,7 @@ func spellings(path string) (all []string) {
 // bypassed. Nothing is redirected.
 func TestOnlyTheExactPathReachesARoute(t *testing.T) {
 	d := open(t, func(o *rest.Options) { o.SwaggerUI = true })
-	d.skipContract() // below a prefix, pprof and the user interface word their own 404
+	d.skipContract() // below a prefix, pprof and the user interface write their own 404
 	d.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	routes := d.Config.Handler.(*rest.Handler).Routes()
 	known := make(map[string]bool)
@@ -70,7 +70,7 @@ func TestOnlyTheExactPathReachesARoute(t *testing.T) {
 	}
 }
 
-// Below a prefix, too, an encoded spelling is not found.
+// An encoded spelling gets a 404 below a prefix, too.
 func TestEncodedPathsBelowAPrefix(t *testing.T) {
 	d := open(t, func(o *rest.Options) { o.SwaggerUI = true })
 	d.skipContract()
@@ -94,8 +94,8 @@ func TestEncodedPathsBelowAPrefix(t *testing.T) {
 	f("/swagger/%2e%2e/api/status", 404)
 }
 
-// Every route answers with and without one trailing slash, and a wrong method gets the same
-// JSON error on both.
+// Every route answers with and without one trailing slash, and a wrong method gets the same JSON
+// error on both.
 func TestTrailingSlashAndMethod(t *testing.T) {
 	d := open(t, func(o *rest.Options) { o.SwaggerUI = true })
 	d.skipContract()
