@@ -20,7 +20,7 @@ import (
 	"github.com/ringstore/ringstore/auth/authtest"
 )
 
-// endpoints are one request for each action that not everybody may do.
+// endpoints has one request for each action that requires a role.
 var endpoints = []struct{ name, method, path, body string }{
 	{"query", "GET", "/api/query", `{}`},
 	{"healthcheck", "GET", "/api/healthcheck", `{}`},
@@ -74,7 +74,7 @@ func TestRoleTable(t *testing.T) {
 	}
 }
 
-func TestUsersMayReadIfThePolicySaysSo(t *testing.T) {
+func TestPolicyMayPermitUsersToRead(t *testing.T) {
 	d := open(t, func(o *rest.Options) { o.Policy.UsersReadAll = true })
 	if got := d.send(t, "GET", "/api/query", `{}`, "Authorization", "Bearer "+d.token("user")); got.status != 200 {
 		t.Errorf("%d %s", got.status, got.body)
@@ -116,20 +116,20 @@ func TestBadTokensAreRefused(t *testing.T) {
 				t.Errorf("%s: %s: %d, WWW-Authenticate: %s", name, e.path, got.status, got.header.Get("WWW-Authenticate"))
 			}
 			if fail := got.failure(t); fail.Error != "a valid bearer token is required" {
-				t.Errorf("%s: %s: the client is told %q", name, e.path, fail.Error)
+				t.Errorf("%s: %s: error %q", name, e.path, fail.Error)
 			}
 		}
 	}
 	f("none", "", "", none)
 	f("empty", "Bearer ", "", none)
-	f("another scheme", "Basic dGVzdGVyOnNlY3JldA==", "", none)
+	f("wrong scheme", "Basic dGVzdGVyOnNlY3JldA==", "", none)
 	f("garbage", "Bearer garbage", "", invalid)
 	f("garbage in the other header", "", "garbage", invalid)
-	f("two that differ", "Bearer "+good, claims(map[string]any{"sub": "other"}), invalid)
+	f("two different tokens", "Bearer "+good, claims(map[string]any{"sub": "other"}), invalid)
 	f("wrong key", "Bearer "+authtest.NewIssuer("other").Token(map[string]any{"sub": "tester", "roles": []string{"admin"}, "exp": now + 3600}), "", invalid)
 	f("alg none", "Bearer "+withAlg("none"), "", invalid)
 	f("alg none, unsigned", "Bearer "+withAlg("none")[:strings.LastIndex(withAlg("none"), ".")+1], "", invalid)
-	f("alg in another case", "Bearer "+withAlg("eddsa"), "", invalid)
+	f("alg in lower case", "Bearer "+withAlg("eddsa"), "", invalid)
 	f("HS256 with the public key", "Bearer "+hs256, "", invalid)
 	f("expired", "Bearer "+claims(map[string]any{"exp": now - 3600}), "", invalid)
 	f("exp 0", "Bearer "+claims(map[string]any{"exp": 0}), "", invalid)
@@ -141,7 +141,7 @@ func TestBadTokensAreRefused(t *testing.T) {
 	f("empty sub", "Bearer "+claims(map[string]any{"sub": ""}), "", invalid)
 	f("no sub", "Bearer "+claims(map[string]any{"sub": nil}), "", invalid)
 	if strings.Contains(d.log.String(), good) || strings.Contains(d.audit.String(), good) || strings.Contains(d.audit.String(), "garbage") {
-		t.Error("a log holds a token")
+		t.Error("a log contains a token")
 	}
 }
 
@@ -164,7 +164,7 @@ func TestGoodTokensAreAccepted(t *testing.T) {
 func TestRefusalsAreAuditedAndCounted(t *testing.T) {
 	d := open(t)
 	d.send(t, "POST", "/api/free?to=1", `[["*"]]`, "Authorization", "Bearer "+d.token("user"), "X-Request-Id", "job-17")
-	nobody := d.send(t, "POST", "/api/free?to=1", `[["*"]]`, "Authorization", "").header.Get("X-Request-Id")
+	anonymous := d.send(t, "POST", "/api/free?to=1", `[["*"]]`, "Authorization", "").header.Get("X-Request-Id")
 	d.send(t, "POST", "/api/free?to=1", `[["*"]]`)
 	type event struct {
 		Transport, ID, Peer, Issuer, Subject, Action, Code string
@@ -180,7 +180,7 @@ func TestRefusalsAreAuditedAndCounted(t *testing.T) {
 	}
 	want := []string{
 		fmt.Sprint(event{"http", "job-17", "127.0.0.1", "jwt-public-key", "tester", "free", "insufficient_role", []string{"user"}}),
-		fmt.Sprint(event{"http", nobody, "127.0.0.1", "", "", "free", "missing", []string{}}),
+		fmt.Sprint(event{"http", anonymous, "127.0.0.1", "", "", "free", "missing", []string{}}),
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("audited:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -199,14 +199,14 @@ func TestRefusalsAreAuditedAndCounted(t *testing.T) {
 	}
 }
 
-// faultyAuthenticator has a fault of its own, which is no refusal.
+// faultyAuthenticator fails with an internal error, which is not a refusal.
 type faultyAuthenticator struct{}
 
 func (faultyAuthenticator) Authenticate(context.Context, string) (*auth.Principal, error) {
 	return nil, errors.New("the key server at 192.0.2.1 is down")
 }
 
-func TestFaultsOfTheAuthenticatorAreOurs(t *testing.T) {
+func TestErrorsOfTheAuthenticatorAreInternal(t *testing.T) {
 	d := open(t, func(o *rest.Options) { o.Authenticator = faultyAuthenticator{} })
 	got := d.send(t, "GET", "/api/query", `{}`)
 	if got.status != 500 || got.failure(t).Error != "internal error" {
@@ -217,7 +217,7 @@ func TestFaultsOfTheAuthenticatorAreOurs(t *testing.T) {
 	}
 }
 
-func TestWithoutAuthEverybodyIsAdmin(t *testing.T) {
+func TestWithoutAuthEveryCallerIsAdmin(t *testing.T) {
 	d := open(t, func(o *rest.Options) { o.AuthDisabled, o.Authenticator = true, nil })
 	for _, e := range endpoints { // from loopback
 		if got := d.send(t, e.method, e.path, e.body, "Authorization", ""); got.status != 200 {
@@ -234,16 +234,16 @@ func TestWithoutAuthEverybodyIsAdmin(t *testing.T) {
 				t.Errorf("%s from %s: %d, want %d", e.name, peer, got.Code, status)
 			}
 		}
-		far := 200
+		remote := 200
 		if e.name == "profile" {
-			far = 403
+			remote = 403
 		}
 		f("127.0.0.1:1", 200)
 		f("[::1]:1", 200)
 		f("[::ffff:127.0.0.1]:1", 200)
-		f("192.0.2.1:1", far)
-		f("[2001:db8::1]:1", far)
-		f("", far)
+		f("192.0.2.1:1", remote)
+		f("[2001:db8::1]:1", remote)
+		f("", remote)
 	}
 }
 
@@ -296,7 +296,7 @@ func TestProbesNeedNoToken(t *testing.T) {
 	}
 }
 
-func TestNothingButHealthyBeforeReady(t *testing.T) {
+func TestBeforeReadyOnlyHealthyAnswers(t *testing.T) {
 	d := open(t, func(o *rest.Options) { o.Ready = func() error { return errors.New("restoring") } })
 	paths := []string{"/-/ready", "/-/ready/", "/nope", "/-/healthy/x"}
 	for _, e := range endpoints {
@@ -317,9 +317,9 @@ func TestNothingButHealthyBeforeReady(t *testing.T) {
 	}
 }
 
-// A full disk is no reason to answer no queries.
-func TestReadyTellsOfTheDisk(t *testing.T) {
-	full := fmt.Errorf("the journal takes no records: %w", syscall.ENOSPC)
+// With a full disk the server is not ready, but it still answers requests.
+func TestReadyReportsAFullDisk(t *testing.T) {
+	full := fmt.Errorf("the journal accepts no records: %w", syscall.ENOSPC)
 	d := open(t, func(o *rest.Options) { o.Writable = func() error { return full } })
 	if got := d.send(t, "GET", "/-/ready", "", "Authorization", ""); got.status != 503 || got.failure(t).Error != "the disk is full" {
 		t.Errorf("/-/ready: %d %s", got.status, got.body)
@@ -335,10 +335,10 @@ func TestReadyTellsOfTheDisk(t *testing.T) {
 func TestRequestIDs(t *testing.T) {
 	d := open(t)
 	uuid := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
-	f := func(given string, taken bool) {
+	f := func(given string, accepted bool) {
 		t.Helper()
 		got := d.send(t, "GET", "/-/healthy", "", "X-Request-Id", given).header.Get("X-Request-Id")
-		if taken && got != given || !taken && !uuid.MatchString(got) {
+		if accepted && got != given || !accepted && !uuid.MatchString(got) {
 			t.Errorf("%q: %q", given, got)
 		}
 		if !strings.Contains(d.log.String(), "id="+got) {
@@ -394,10 +394,10 @@ func TestOptionsAreChecked(t *testing.T) {
 	f("no store", func(o *rest.Options) { o.Store = nil })
 	f("no freer", func(o *rest.Options) { o.Freer = nil })
 	f("no ingester", func(o *rest.Options) { o.Ingester = nil })
-	f("nobody asks for tokens", func(o *rest.Options) { o.AuthDisabled = false })
-	taken := prometheus.NewRegistry()
-	if _, err := rest.New(rest.Options{Store: d.store, Freer: storage{d.store}, Ingester: nopStorage{}, AuthDisabled: true, Registry: taken}); err != nil {
+	f("no authenticator", func(o *rest.Options) { o.AuthDisabled = false })
+	used := prometheus.NewRegistry()
+	if _, err := rest.New(rest.Options{Store: d.store, Freer: storage{d.store}, Ingester: nopStorage{}, AuthDisabled: true, Registry: used}); err != nil {
 		t.Fatal(err)
 	}
-	f("counters that are there", func(o *rest.Options) { o.Registry = taken })
+	f("counters registered twice", func(o *rest.Options) { o.Registry = used })
 }
