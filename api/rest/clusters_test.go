@@ -16,7 +16,7 @@ import (
 	"github.com/ringstore/ringstore/auth/jwk"
 )
 
-// restricted is a door whose issuer's principals are restricted to clusters.
+// restricted starts a server whose issuer is restricted to clusters.
 func restricted(t testing.TB, clusters ...string) *deployment {
 	t.Helper()
 	return open(t, func(o *rest.Options) {
@@ -31,7 +31,7 @@ func restricted(t testing.TB, clusters ...string) *deployment {
 	})
 }
 
-// Who is restricted to clusters writes and frees there, and nowhere else.
+// A principal that is restricted to clusters writes and frees only on these.
 func TestClustersOfThePrincipal(t *testing.T) {
 	d := restricted(t, "alpha", "beta", "*")
 	lines := atBase("cpu_load,cluster=alpha,hostname=n1 value=1 {0}\ncpu_load,cluster=gamma,hostname=n1 value=1 {0}\ncpu_load,cluster=beta,hostname=n1 value=1 {0}\n")
@@ -43,7 +43,7 @@ func TestClustersOfThePrincipal(t *testing.T) {
 	if strings.Count(d.audit.String(), `"code":"other_cluster"`) != 1 {
 		t.Errorf("audited: %s", d.audit)
 	}
-	d.Config.Handler.(*rest.Handler).AuthDisabled = true // now as somebody who may
+	d.Config.Handler.(*rest.Handler).AuthDisabled = true // to write without the restriction
 	d.send(t, "POST", "/api/write", lines)
 	d.Config.Handler.(*rest.Handler).AuthDisabled = false
 	f := func(body string, status int, left string) {
@@ -65,7 +65,7 @@ func TestClustersOfThePrincipal(t *testing.T) {
 	f(`[["gamma"]]`, 403, "alpha beta gamma")
 	f(`[["alpha"], ["gamma"]]`, 403, "alpha beta gamma")
 	f(`[[["alpha", "gamma"]]]`, 403, "alpha beta gamma")
-	f(`[["*"]]`, 403, "alpha beta gamma") // a cluster of that name is none that it may be restricted to
+	f(`[["*"]]`, 403, "alpha beta gamma") // here "*" in the configuration is a name, not a wildcard
 	f(`[["delta"]]`, 403, "alpha beta gamma")
 	f(`[["alpha", "n2"]]`, 200, "alpha beta gamma")
 	f(`[["alpha", "*"]]`, 200, "beta gamma")
@@ -77,16 +77,16 @@ func TestClustersOfThePrincipal(t *testing.T) {
 	f(`[["*"]]`, 200, "beta gamma")
 }
 
-// overloadedAuthenticator is an Authenticator that has too much to do.
+// overloadedAuthenticator is too busy to verify any token.
 type overloadedAuthenticator struct{ after time.Duration }
 
 func (p overloadedAuthenticator) Authenticate(context.Context, string) (*auth.Principal, error) {
 	return nil, &auth.Overloaded{Code: auth.Busy, RetryAfter: p.after}
 }
 
-// A token that cannot be verified now gets 503, and is counted, but neither
-// audited nor warned of: who sends many of them must not fill the log.
-func TestTokensArePutOff(t *testing.T) {
+// A token that cannot be verified now gets a 503 and is counted. It causes neither an audit event
+// nor a warning, so that a flood of tokens does not fill the log.
+func TestOverloadedAuthenticatorAnswers503(t *testing.T) {
 	f := func(after time.Duration, header string) {
 		t.Helper()
 		d := open(t, func(o *rest.Options) { o.Authenticator = overloadedAuthenticator{after} })
@@ -110,7 +110,7 @@ func TestTokensArePutOff(t *testing.T) {
 	f(1500*time.Millisecond, "2")
 }
 
-// metrics is what the door counted.
+// counters returns the values of all counters, a line each.
 func (d *deployment) counters(t testing.TB) string {
 	t.Helper()
 	families, err := d.Config.Handler.(*rest.Handler).Registry.Gather()
@@ -132,11 +132,11 @@ func (d *deployment) counters(t testing.TB) string {
 	return b.String()
 }
 
-// A certificate that is loaded counts for the next connection, and not for those
-// that are open; what is none changes nothing.
+// A new certificate applies to new connections; open ones continue. A certificate that cannot be
+// loaded leaves the previous one active.
 func TestCertificatesAreReplaced(t *testing.T) {
-	oldCert, oldKey, old := selfSigned(t)
-	newCert, newKey, fresh := selfSigned(t)
+	oldCert, oldKey, oldPool := selfSigned(t)
+	newCert, newKey, newPool := selfSigned(t)
 	s, err := rest.NewServer(http.NotFoundHandler(), rest.ServerOptions{Certificate: rest.Certificate{CertFile: oldCert, KeyFile: oldKey}})
 	if err != nil {
 		t.Fatal(err)
@@ -150,19 +150,19 @@ func TestCertificatesAreReplaced(t *testing.T) {
 	defer serving.Wait()
 	defer func() { _ = s.Shutdown(t.Context()) }()
 	dial := func(trust *tls.Config) (*tls.Conn, error) { return tls.Dial("tcp", l.Addr().String(), trust) }
-	before := &tls.Config{RootCAs: old, MinVersion: tls.VersionTLS12}
-	after := &tls.Config{RootCAs: fresh, MinVersion: tls.VersionTLS12}
-	shows := func(trust *tls.Config, want bool) {
+	trustOld := &tls.Config{RootCAs: oldPool, MinVersion: tls.VersionTLS12}
+	trustNew := &tls.Config{RootCAs: newPool, MinVersion: tls.VersionTLS12}
+	checkDial := func(trust *tls.Config, want bool) {
 		t.Helper()
 		conn, err := dial(trust)
 		if err == nil {
 			conn.Close()
 		}
 		if (err == nil) != want {
-			t.Errorf("%v, want %v", err, want)
+			t.Errorf("handshake: %v, want success: %t", err, want)
 		}
 	}
-	open, err := dial(before)
+	open, err := dial(trustOld)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,16 +171,16 @@ func TestCertificatesAreReplaced(t *testing.T) {
 		if err := s.LoadCertificate(rest.Certificate{CertFile: bad[0], KeyFile: bad[1]}); err == nil || !strings.Contains(err.Error(), "HTTPS certificate") {
 			t.Errorf("%q: %v", bad, err)
 		}
-		shows(before, true)
+		checkDial(trustOld, true)
 	}
 	if err := s.LoadCertificate(rest.Certificate{CertFile: newCert, KeyFile: newKey}); err != nil {
 		t.Fatal(err)
 	}
-	shows(after, true)
-	shows(before, false)
+	checkDial(trustNew, true)
+	checkDial(trustOld, false)
 	fmt.Fprint(open, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 	answer := make([]byte, 12)
 	if _, err := open.Read(answer); err != nil || string(answer) != "HTTP/1.1 404" {
-		t.Errorf("the connection that was open: %q, %v", answer, err)
+		t.Errorf("on the open connection: %q, %v", answer, err)
 	}
 }
