@@ -18,8 +18,8 @@ import (
 	"github.com/ringstore/ringstore/auth/jobs"
 )
 
-// Every route is described, with its methods and whether it needs a token, and
-// nothing else is.
+// The description lists exactly the routes of the handler, with their methods and whether they need
+// a token.
 func TestEveryRouteIsDescribed(t *testing.T) {
 	doc := contract().Document
 	described := make(map[string]string)
@@ -28,7 +28,7 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 		for method, op := range item.Operations() {
 			methods = append(methods, method)
 			if method == http.MethodGet && !slices.Contains([]string{"/api/query", "/api/healthcheck", "/api/debug", "/debug/pprof/symbol"}, path) {
-				methods = append(methods, http.MethodHead) // as every server does
+				methods = append(methods, http.MethodHead) // GET implies HEAD, so it is not described
 			}
 			if op.Security != nil && len(*op.Security) == 0 {
 				methods = append(methods, "open")
@@ -56,12 +56,12 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 	}
 	for path := range described {
 		if routes[path] == "" {
-			t.Errorf("%s is described and not served", path)
+			t.Errorf("%s is described but not served", path)
 		}
 	}
 }
 
-// example returns the one of a description; it has to have one.
+// example returns the example of a media type, which must have one.
 func example(t *testing.T, where string, content openapi3.Content) (contentType string, v any) {
 	t.Helper()
 	for contentType, m := range content {
@@ -73,8 +73,8 @@ func example(t *testing.T, where string, content openapi3.Content) (contentType 
 	return "", nil
 }
 
-// operations are those of the document, in the order in which they can be run: what is
-// asked for was written before.
+// operations returns the operations of the document. Writes come first, so that the queries find
+// their data.
 func operations(doc *openapi3.T) (all []operation) {
 	rank := func(path string) int { return 1 - strings.Count(path, "write") }
 	for path, item := range doc.Paths.Map() {
@@ -96,7 +96,7 @@ type operation struct {
 	*openapi3.Operation
 }
 
-// request makes the one that the examples are.
+// request returns the target and the body that the examples describe.
 func (o operation) request(t *testing.T) (target, body string) {
 	t.Helper()
 	target = o.path
@@ -107,7 +107,7 @@ func (o operation) request(t *testing.T) (target, body string) {
 		case p.Value.In == "path":
 			target = strings.ReplaceAll(target, "{"+p.Value.Name+"}", fmt.Sprint(p.Value.Example))
 		default:
-			text, err := json.Marshal(p.Value.Example) // numbers as they are written
+			text, err := json.Marshal(p.Value.Example) // without an exponent, unlike fmt
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -131,8 +131,8 @@ func (o operation) request(t *testing.T) (target, body string) {
 	return target, body
 }
 
-// The examples of the description are run, one after the other, and answered as
-// it says: in full where that does not depend on the server.
+// Each example request succeeds. Its response is the example response where that does not depend on
+// the server's state.
 func TestExamplesOfTheDescription(t *testing.T) {
 	ix := jobs.New(jobs.Options{Keep: 72 * time.Hour, Now: clock})
 	known := jobs.Job{ID: 4711, Cluster: "alpha", User: "alice", Project: "p1", Start: base, End: base + 120, Nodes: []jobs.Node{{Host: "n1"}, {Host: "n2"}}}
@@ -154,19 +154,19 @@ func TestExamplesOfTheDescription(t *testing.T) {
 			continue
 		}
 		contentType, want := example(t, name, described.Value.Content)
-		var told any = got.body
+		var answered any = got.body
 		if contentType == "application/json" {
-			if err := json.Unmarshal([]byte(got.body), &told); err != nil {
+			if err := json.Unmarshal([]byte(got.body), &answered); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if !reflect.DeepEqual(told, want) {
-			t.Errorf("%s:\n%v\nthe example is\n%v", name, told, want)
+		if !reflect.DeepEqual(answered, want) {
+			t.Errorf("%s:\n%v\nthe example is\n%v", name, answered, want)
 		}
 	}
 	for metric, want := range map[string]string{"cpu_load": "0.25", "cpu_power": "7"} {
 		if got := d.last(t, "n3", metric); got != want {
-			t.Errorf("the example for InfluxDB: %s is %s, want %s", metric, got, want)
+			t.Errorf("after the example for InfluxDB: %s is %s, want %s", metric, got, want)
 		}
 	}
 }
@@ -179,7 +179,7 @@ func TestTheDocumentIsServed(t *testing.T) {
 		t.Errorf("%d, %v: %.200s", got.status, err, got.body)
 	}
 	if got := d.send(t, "GET", "/swagger/", ""); got.status != 404 {
-		t.Errorf("the user interface, without being asked for: %d", got.status)
+		t.Errorf("the user interface without the option: %d, want 404", got.status)
 	}
 }
 
@@ -197,7 +197,7 @@ func TestSwaggerUI(t *testing.T) {
 	}
 	page := get("/swagger/")
 	if get("/swagger") != page {
-		t.Error("the slash makes a difference")
+		t.Error("/swagger and /swagger/ return different pages")
 	}
 	assets := regexp.MustCompile(`(?:src|href)="([^"]*)"`).FindAllStringSubmatch(page, -1)
 	if len(assets) < 3 {
@@ -217,10 +217,10 @@ func TestSwaggerUI(t *testing.T) {
 		t.Error("the copy of the document is not JSON")
 	}
 	if got := d.send(t, "GET", "/api/openapi.json", "", "Authorization", ""); got.status != 401 {
-		t.Errorf("the document itself: %d", got.status)
+		t.Errorf("the document without a token: %d, want 401", got.status)
 	}
 	if got := d.send(t, "GET", "/swagger/nope", "", "Authorization", ""); got.status != 404 {
-		t.Errorf("what is not there: %d", got.status)
+		t.Errorf("a missing file: %d, want 404", got.status)
 	}
 }
 
