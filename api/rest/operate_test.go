@@ -67,7 +67,7 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
-func TestWithoutAnOperatorThereAreNoSuchPaths(t *testing.T) {
+func TestWithoutAnOperatorStatusAndSnapshotAreNotFound(t *testing.T) {
 	d := open(t, func(o *rest.Options) { o.Operator = nil })
 	d.skipContract()
 	for method, path := range map[string]string{"GET": "/api/status", "POST": "/api/snapshot"} {
@@ -90,12 +90,12 @@ func TestWhoami(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := open(t, change)
 			got := d.send(t, "GET", "/api/whoami", "")
-			var told map[string]any
-			if err := json.Unmarshal([]byte(got.body), &told); err != nil || got.status != 200 {
+			var answered map[string]any
+			if err := json.Unmarshal([]byte(got.body), &answered); err != nil || got.status != 200 {
 				t.Fatalf("%d %s", got.status, got.body)
 			}
-			if !reflect.DeepEqual(told, want) {
-				t.Errorf("%v\nwant %v", told, want)
+			if !reflect.DeepEqual(answered, want) {
+				t.Errorf("%v\nwant %v", answered, want)
 			}
 		})
 	}
@@ -111,7 +111,7 @@ func TestWhoami(t *testing.T) {
 			"issuer": "sso", "subject": "alice", "job-user": "alice1", "roles": []any{"admin"}, "token-id": "7", "expires": float64(now),
 			"may": everything, "sees": map[string]any{"*": "all"},
 		})
-	f("nobody in particular", as(auth.Principal{Issuer: "sso", Subject: "bob"}), map[string]any{
+	f("no roles", as(auth.Principal{Issuer: "sso", Subject: "bob"}), map[string]any{
 		"issuer": "sso", "subject": "bob", "roles": []any{}, "may": map[string]any{"whoami": all, "own_jobs": all},
 	})
 	f("a manager", as(auth.Principal{Issuer: "sso", Subject: "eve", Roles: auth.Manager, Projects: []string{"p1"}}), map[string]any{
@@ -120,11 +120,11 @@ func TestWhoami(t *testing.T) {
 	withJobs := func(p auth.Principal) func(*rest.Options) {
 		return func(o *rest.Options) { o.Authenticator, o.Policy.JobSource = fixed{&p}, true }
 	}
-	f("a user whose jobs are known", withJobs(auth.Principal{Issuer: "sso", Subject: "eve", JobUser: "eve", Roles: auth.User}), map[string]any{
+	f("a user with a job source", withJobs(auth.Principal{Issuer: "sso", Subject: "eve", JobUser: "eve", Roles: auth.User}), map[string]any{
 		"issuer": "sso", "subject": "eve", "job-user": "eve", "roles": []any{"user"},
 		"may": map[string]any{"query": all, "whoami": all, "own_jobs": all}, "sees": map[string]any{"*": "own-jobs"},
 	})
-	f("own jobs, and all of one cluster", withJobs(auth.Principal{
+	f("user, and support of one cluster", withJobs(auth.Principal{
 		Issuer: "sso", Subject: "eve", Roles: auth.User | auth.Support,
 		Limited: []auth.MappedRole{{Role: auth.Support, Clusters: []string{"beta"}}},
 	}), map[string]any{
@@ -133,14 +133,14 @@ func TestWhoami(t *testing.T) {
 		"may":     map[string]any{"query": all, "healthcheck": []any{"beta"}, "openapi": all, "whoami": all, "own_jobs": all},
 		"sees":    map[string]any{"*": "own-jobs", "beta": "all"},
 	})
-	f("what the token grants", as(auth.Principal{
+	f("a token with resources", as(auth.Principal{
 		Issuer: "sso", Subject: "eve", Roles: auth.User, Resources: []auth.Resource{{Cluster: "beta", Hosts: []string{"n1"}, From: base, To: now}},
 	}), map[string]any{
 		"issuer": "sso", "subject": "eve", "roles": []any{"user"},
 		"resources": []any{map[string]any{"cluster": "beta", "hosts": []any{"n1"}, "from": float64(base), "to": float64(now)}},
 		"may":       map[string]any{"query": all, "whoami": all, "own_jobs": all}, "sees": map[string]any{"*": "own-jobs"},
 	})
-	f("on some clusters", as(auth.Principal{
+	f("restricted to clusters", as(auth.Principal{
 		Issuer: "sso", Subject: "c", Roles: auth.API | auth.Support, Clusters: []string{"alpha", "beta"},
 		Limited: []auth.MappedRole{{Role: auth.API, Clusters: []string{"beta"}}},
 	}), map[string]any{
