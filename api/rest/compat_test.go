@@ -10,8 +10,8 @@ import (
 	"github.com/ringstore/ringstore/api/rest/resttest"
 )
 
-// recorded is testdata/cases.json: what cc-metric-store 1.5.4 was told and
-// answered.
+// recorded is the content of testdata/cases.json: lines written to cc-metric-store 1.5.4, and
+// requests with its responses.
 type recorded struct {
 	Lines []string
 	Cases []struct {
@@ -19,7 +19,7 @@ type recorded struct {
 		Request  json.RawMessage
 		Status   int
 		Response json.RawMessage
-		Ours     json.RawMessage // instead of Response, where that is wrong
+		Ours     json.RawMessage // replaces Response where that is wrong
 	}
 }
 
@@ -74,7 +74,7 @@ func TestRecordedCases(t *testing.T) {
 		}
 		want := reply{status: c.Status, body: placeTimes(t, c.Response)}.answer(t)
 		if c.Name == "before-the-start-padded" {
-			want.Results[0][0].From = base - 1200 // as its note says
+			want.Results[0][0].From = base - 1200 // see the note of this case
 		}
 		for _, method := range []string{"GET", "POST"} {
 			for _, path := range []string{"/api/query?version=v2", "/api/query/?version=v2"} {
@@ -87,7 +87,7 @@ func TestRecordedCases(t *testing.T) {
 	}
 }
 
-// The other answers that the record's README shows.
+// The following tests compare with responses of cc-metric-store 1.5.4 to other paths.
 
 func TestHealthcheckAnswersAsRecorded(t *testing.T) {
 	d := open(t)
