@@ -9,8 +9,8 @@ import (
 	"github.com/ringstore/ringstore/api/rest"
 )
 
-// TestSlowQuery: what takes too long is logged with who asked for how much, and
-// nothing of the token. Here everything takes too long, or nothing does.
+// A slow query is logged with its caller and its size, but without the token. The limits of this
+// test make every query slow, or none.
 func TestSlowQuery(t *testing.T) {
 	const slow = "slow query"
 	long := strings.Repeat("c", 100_000)
@@ -28,14 +28,14 @@ func TestSlowQuery(t *testing.T) {
 			}
 		}
 		if len(want) > 0 && len(lines) != 1 {
-			t.Fatalf("%s: %d lines", path, len(lines))
+			t.Fatalf("%s: %d lines in the log, want 1", path, len(lines))
 		}
 		if len(want) == 0 && len(lines) > 0 || strings.Contains(d.log.String(), token) {
 			t.Errorf("%s: %d\n%.500q", path, got.status, lines)
 		}
 		for _, w := range want {
 			if !strings.Contains(lines[0], " "+w) || len(lines[0]) > 1000 {
-				t.Errorf("%s: not in it: %s\n%.1000s", path, w, lines[0])
+				t.Errorf("%s: the line lacks %s or is too long:\n%.1000s", path, w, lines[0])
 			}
 		}
 	}
