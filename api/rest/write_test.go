@@ -14,16 +14,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ringstore/ringstore/api/rest/resttest"
-
 	"github.com/ringstore/ringstore/api/ingest"
 	"github.com/ringstore/ringstore/api/rest"
+	"github.com/ringstore/ringstore/api/rest/resttest"
 	"github.com/ringstore/ringstore/memstore"
 )
 
 const goodLine = "cpu_load,hostname=n1 value=1 {0}\n"
 
-func TestBadLinesAreNamedAndGoodOnesStored(t *testing.T) {
+func TestBadLinesAreReportedAndGoodOnesStored(t *testing.T) {
 	d := open(t)
 	f := func(path, body string, accepted int, rejected ...int) {
 		t.Helper()
@@ -63,7 +62,7 @@ func TestBadLinesAreNamedAndGoodOnesStored(t *testing.T) {
 
 	got := d.send(t, "POST", "/api/write?cluster=alpha", strings.Repeat("broken\n", 500)).failure(t)
 	if len(got.Rejected) != 100 || got.Rejected[99].Line != 100 || !strings.Contains(got.Error, "500 lines") {
-		t.Errorf("of 500 bad lines %d are told: %s", len(got.Rejected), got.Error)
+		t.Errorf("of 500 bad lines %d are reported, want 100: %s", len(got.Rejected), got.Error)
 	}
 }
 
@@ -110,7 +109,7 @@ func TestBodiesMayBeGzip(t *testing.T) {
 	f("deflate", line, 415, "gzip")
 	f("zstd", line, 415, "gzip")
 	f("gzip, gzip", gzipped(gzipped(line)), 415, "gzip")
-	// Questions may be gzip too.
+	// Queries may be gzip, too.
 	got := d.send(t, "GET", "/api/query", gzipped(atBase(`{"cluster":"alpha","from":{0},"to":{60},"queries":[{"metric":"cpu_load","host":"n1"}]}`)), "Content-Encoding", "gzip")
 	if a := got.answer(t); len(a.Results[0]) != 1 || *a.Results[0][0].Avg != 1 {
 		t.Errorf("query: %s", got.body)
@@ -134,10 +133,10 @@ func TestBodiesAreLimited(t *testing.T) {
 			t.Errorf("%d lines, chunked %t, gzip %t: %d %s, want %d", lines, chunked, compressed, got.status, got.body, status)
 		}
 	}
-	// A body that says at once that it is too large is not begun with.
+	// Nothing is stored if the Content-Length is too large.
 	f(5_000, false, false, 413)
 	if n := d.store.Size().Series; n > 0 {
-		t.Errorf("%d series of a body that was too large", n)
+		t.Errorf("%d series from a body that is too large", n)
 	}
 	for _, chunked := range []bool{false, true} {
 		for _, compressed := range []bool{false, true} {
@@ -148,9 +147,8 @@ func TestBodiesAreLimited(t *testing.T) {
 	}
 }
 
-// A quarter of a gigabyte in a few kilobytes of gzip must not cost that much.
-// Newlines are white space to JSON and empty lines to line protocol, so nothing
-// but the limit ends it.
+// A few kilobytes of gzip that decompress to 256 MiB must not allocate that much. Newlines are
+// white space in JSON and empty lines in line protocol, so only the limit stops the decompression.
 func TestGzipBombsCostLittle(t *testing.T) {
 	d := open(t, func(o *rest.Options) { o.Limits.BodyBytes = 16 << 20 })
 	bomb := strings.Repeat(gzipped(strings.Repeat("\n", 1<<20)), 256)
@@ -167,7 +165,7 @@ func TestGzipBombsCostLittle(t *testing.T) {
 	}
 }
 
-// faultyWriter has a disk that does not work.
+// faultyWriter is a Writer and Freer whose methods return err.
 type faultyWriter struct {
 	storage
 	err error
@@ -179,7 +177,7 @@ func (w faultyWriter) Write(context.Context, []memstore.Sample) ([]memstore.Refu
 
 func (w faultyWriter) Free(context.Context, [][]string, int64) (int, error) { return 0, w.err }
 
-func TestErrorsOfTheWriterAreUnavailable(t *testing.T) {
+func TestErrorsOfTheWriterAnswer503(t *testing.T) {
 	f := func(err error, text string) {
 		t.Helper()
 		d := open(t, func(o *rest.Options) {
@@ -201,7 +199,7 @@ func TestErrorsOfTheWriterAreUnavailable(t *testing.T) {
 			}
 		}
 		if log := d.log.String(); strings.Count(log, "level=WARN") != 2 || !strings.Contains(log, err.Error()) {
-			t.Errorf("the log does not tell: %s", log)
+			t.Errorf("the log lacks the error: %s", log)
 		}
 	}
 	f(fmt.Errorf("write /var/lib/secret: %w", syscall.ENOSPC), "the disk is full")
@@ -210,7 +208,7 @@ func TestErrorsOfTheWriterAreUnavailable(t *testing.T) {
 	f(errors.New("journal: /var/lib/secret is closed"), "the store cannot be written")
 }
 
-// A store that is full refuses what is new with 503, and goes on answering.
+// A full store refuses new series with a 503, and continues to answer queries.
 func TestAFullStoreRefusesWritesAndAnswers(t *testing.T) {
 	store, err := memstore.New(memstore.Options{Metrics: metrics(), Retention: 72 * time.Hour, Now: clock, MemoryLimit: 30_000})
 	if err != nil {
@@ -240,9 +238,8 @@ func TestAFullStoreRefusesWritesAndAnswers(t *testing.T) {
 	}
 }
 
-// A client that disconnects in the middle of a body loses what it had not
-// sent, and is no reason to worry.
-func TestClientsMayGoInTheMiddleOfABody(t *testing.T) {
+// A client that disconnects in the middle of a body causes no warning.
+func TestClientsMayDisconnectInTheMiddleOfABody(t *testing.T) {
 	d := open(t)
 	conn, err := net.Dial("tcp", d.Listener.Addr().String())
 	if err != nil {
@@ -275,7 +272,7 @@ func TestSlowBodiesAreCutOff(t *testing.T) {
 			t.Errorf("%d %s", got.status, got.body)
 		}
 	})
-	t.Run("a trickle", func(t *testing.T) {
+	t.Run("too slow", func(t *testing.T) {
 		conn := d.dial(t)
 		fmt.Fprint(conn, head(100_000))
 		var trickle sync.WaitGroup
@@ -298,14 +295,14 @@ func TestSlowBodiesAreCutOff(t *testing.T) {
 			t.Errorf("%d %s", got.status, got.body)
 		}
 	})
-	t.Run("refused without being read", func(t *testing.T) {
+	t.Run("refused before it is read", func(t *testing.T) {
 		conn := d.dial(t)
 		fmt.Fprint(conn, "POST /api/write HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
 		if got := readResponse(t, conn, "/api/write"); got.status != 401 {
 			t.Errorf("%d %s", got.status, got.body)
 		}
 	})
-	t.Run("steady", func(t *testing.T) { // longer than the stall in all, but moving on
+	t.Run("steady", func(t *testing.T) { // longer than the stall timeout in total
 		conn := d.dial(t)
 		block := strings.Repeat("#"+strings.Repeat("x", 1022)+"\n", 4)
 		fmt.Fprint(conn, head(40*len(block)))
@@ -331,10 +328,10 @@ func TestSlowReadersAreCutOff(t *testing.T) {
 	conn := d.dial(t)
 	body := largeQuery(20_000)
 	fmt.Fprintf(conn, "POST /api/query HTTP/1.1\r\nHost: x\r\nX-Auth-Token: %s\r\nContent-Length: %d\r\n\r\n%s", d.token("api"), len(body), body)
-	<-ended // although nothing was read
+	<-ended // although the client read nothing
 }
 
-func TestReadsAndWritesGoTogether(t *testing.T) {
+func TestConcurrentReadsAndWrites(t *testing.T) {
 	d := open(t)
 	var clients sync.WaitGroup
 	for c := range 4 {
@@ -360,7 +357,7 @@ func TestReadsAndWritesGoTogether(t *testing.T) {
 	clients.Wait()
 	got := d.send(t, "GET", "/api/query", atBase(`{"cluster":"alpha","from":{600},"to":{3000},"queries":[{"metric":"flops_any","host":"n1"}]}`)).answer(t)
 	if e := got.Results[0][0]; e.Max == nil || *e.Max != 4 {
-		t.Errorf("four writers' threads make %s", resttest.Show(e.Max))
+		t.Errorf("the sum of four threads is %s, want 4", resttest.Show(e.Max))
 	}
 }
 
