@@ -16,9 +16,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/ringstore/ringstore/api/rest/resttest"
-
 	"github.com/ringstore/ringstore/api/rest"
+	"github.com/ringstore/ringstore/api/rest/resttest"
 	"github.com/ringstore/ringstore/memstore"
 )
 
@@ -102,13 +101,13 @@ func TestValuesPerQueryAreLimited(t *testing.T) {
 	f(`{"cluster":"alpha","from":{0},"to":{3000},"for-all-nodes":["cpu_load"]}`, true)
 	f(`{"cluster":"alpha","from":{0},"to":{3060},"for-all-nodes":["cpu_load"]}`, false)
 	f(`{"cluster":"alpha","from":{0},"to":{3000},"for-all-nodes":["cpu_load"],"queries":[`+cpu+`]}`, false)
-	// The range is clamped to what is retained: three days and a little.
+	// The range is clamped to the retention, which is a little more than three days here.
 	f(`{"cluster":"alpha","from":0,"to":99999999999,"queries":[`+cpu+`]}`, false)
 	f(`{"cluster":"alpha","from":0,"to":1000,"queries":[`+cpu+`]}`, true)
 	f(`{"cluster":"alpha","from":-9223372036854775808,"to":9223372036854775807,"queries":[`+cpu+`]}`, false)
-	// A coarser resolution is made of all values.
+	// A coarser resolution reads all values.
 	f(`{"cluster":"alpha","from":{0},"to":{6060},"queries":[{"metric":"cpu_load","host":"n1","resolution":600}]}`, false)
-	// Each device counts, and what cannot be answered counts one.
+	// Each device counts, and a query without an answer counts as one.
 	threads := func(n int) string { return strings.TrimSuffix(strings.Repeat(`"0",`, n), ",") }
 	devices := `{"cluster":"alpha","from":{0},"to":{%d},"queries":[{"metric":"ipc","host":"n1","type":"hwthread","type-ids":[%s],"aggreg":%t}]}`
 	f(fmt.Sprintf(devices, 600, threads(10), false), true)
@@ -122,7 +121,7 @@ func TestValuesPerQueryAreLimited(t *testing.T) {
 	f(`{"from":1,"to":0,"queries":[`+strings.Repeat(`{},`, 100)+`{}]}`, false)
 }
 
-func TestTheDefaultLimitClampsBeforeItCounts(t *testing.T) {
+func TestRangeIsClampedBeforeValuesAreCounted(t *testing.T) {
 	d := open(t)
 	d.write(t, "cpu_load,hostname=n1 value=7 {0}")
 	a := d.send(t, "GET", "/api/query", `{"cluster":"alpha","from":0,"to":99999999999,"queries":[{"metric":"cpu_load","host":"n1"}]}`).answer(t)
@@ -132,7 +131,7 @@ func TestTheDefaultLimitClampsBeforeItCounts(t *testing.T) {
 	}
 }
 
-func TestQueriesSelect(t *testing.T) {
+func TestQueriesSelectDevices(t *testing.T) {
 	d := open(t)
 	d.write(t,
 		"flops_any,hostname=n1,type=hwthread,type-id=0 value=1 {0}",
@@ -146,7 +145,7 @@ func TestQueriesSelect(t *testing.T) {
 		"cpu_load,hostname=n1,type=hwthread,type-id=0 value=1 {0}",
 		"cpu_load,hostname=n1,type=hwthread,type-id=1 value=1 {0}",
 	)
-	// want is the average of each entry.
+	// want lists the average or the error of each entry.
 	f := func(query, want string) {
 		t.Helper()
 		a := d.send(t, "POST", "/api/query", atBase(`{"cluster":"alpha","from":{0},"to":{60},"queries":[`+query+`]}`)).answer(t)
@@ -189,7 +188,7 @@ func TestQueriesSelect(t *testing.T) {
 	f(`null`, "unknown metric: ")
 }
 
-func TestAnswersHaveTheMembersAskedFor(t *testing.T) {
+func TestAnswersHaveTheRequestedMembers(t *testing.T) {
 	d := open(t)
 	d.write(t, "cpu_load,hostname=n1 value=2 {0}", "cpu_load,hostname=n1 value=4 {120}")
 	f := func(options, want string) {
@@ -249,7 +248,7 @@ func TestResampling(t *testing.T) {
 			t.Errorf("%s: %d values, resolution %d", resample, n, e.Resolution)
 		}
 		if *e.Min != first || *e.Max != last {
-			t.Errorf("%s: statistics are not those of the values: %s, %s", resample, resttest.Show(e.Min), resttest.Show(e.Max))
+			t.Errorf("%s: the statistics differ from the values: min %s, max %s", resample, resttest.Show(e.Min), resttest.Show(e.Max))
 		}
 	}
 	f("average", 29.5, 1169.5)
@@ -270,7 +269,7 @@ func TestNumbersAreExact(t *testing.T) {
 		}
 		e := got.answer(t).Results[0][0]
 		if back, err := strconv.ParseFloat(want, 64); err != nil || math.Float64bits(*e.Data[0]) != math.Float64bits(back) {
-			t.Errorf("%v reads back as %v", v, *e.Data[0])
+			t.Errorf("%v: parsed again it is %v", v, *e.Data[0])
 		}
 	}
 	f(0, "0")
@@ -300,12 +299,12 @@ func TestInfinitiesAreNull(t *testing.T) {
 	}
 }
 
-// faultyStore answers some reads with an error that nobody expected, or with
-// a panic.
+// faultyStore answers the first reads correctly, and later ones with an unexpected error or a
+// panic.
 type faultyStore struct {
 	rest.Reader
 	err   error
-	after int // reads that go well
+	after int // number of reads that succeed
 	reads int
 }
 
@@ -320,7 +319,7 @@ func (s *faultyStore) Read(ctx context.Context, sel memstore.Selection, r memsto
 	panic("secret of the panic")
 }
 
-func TestInnerErrorsStayInside(t *testing.T) {
+func TestInternalErrorsAreNotRevealed(t *testing.T) {
 	d := open(t, func(o *rest.Options) {
 		o.Store = &faultyStore{Reader: o.Store, err: fmt.Errorf("bad block at /var/lib/secret")}
 	})
@@ -329,7 +328,7 @@ func TestInnerErrorsStayInside(t *testing.T) {
 		t.Errorf("%s", got.body)
 	}
 	if !strings.Contains(d.log.String(), "bad block") {
-		t.Errorf("the log does not tell: %s", d.log)
+		t.Errorf("the log lacks the error: %s", d.log)
 	}
 }
 
@@ -345,16 +344,16 @@ func TestPanicsAreRecovered(t *testing.T) {
 		}
 		log := d.log.String()
 		if !strings.Contains(log, "secret of the panic") || !strings.Contains(log, "query_test.go") || !strings.Contains(log, "level=ERROR") {
-			t.Errorf("the log does not tell: %s", log)
+			t.Errorf("the log lacks the panic: %s", log)
 		}
 		if token := d.token("admin"); strings.Contains(log, token) || strings.Contains(log, "Bearer") {
-			t.Error("the log holds the token")
+			t.Error("the log contains the token")
 		}
 	}
 }
 
-// An answer that cannot be finished must not look finished.
-func TestBrokenAnswersBreakOff(t *testing.T) {
+// A response that cannot be completed must not look complete.
+func TestFailedResponsesAreCutOff(t *testing.T) {
 	f := func(compressed string, fault error) {
 		t.Helper()
 		d := open(t, func(o *rest.Options) {
@@ -367,12 +366,12 @@ func TestBrokenAnswersBreakOff(t *testing.T) {
 		req.Header.Set("Accept-Encoding", compressed)
 		resp, err := d.Client().Do(req)
 		if err != nil {
-			return // broken off before its header is fine too
+			return // the connection may also end before the header
 		}
 		_, err = io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()
 		if err == nil {
-			t.Errorf("%s: status %d and an end", compressed, resp.StatusCode)
+			t.Errorf("%s: status %d and a complete body", compressed, resp.StatusCode)
 		}
 	}
 	f("identity", nil)
@@ -381,19 +380,19 @@ func TestBrokenAnswersBreakOff(t *testing.T) {
 	f("gzip", context.DeadlineExceeded)
 }
 
-// slowStore takes its time.
+// slowStore delays each read.
 type slowStore struct {
 	rest.Reader
-	time time.Duration
+	delay time.Duration
 }
 
 func (s slowStore) Read(ctx context.Context, sel memstore.Selection, r memstore.Range) (memstore.Data, error) {
-	time.Sleep(s.time)
+	time.Sleep(s.delay)
 	return s.Reader.Read(ctx, sel, r)
 }
 
-// The stall is the client's, not ours.
-func TestQueriesMayTakeLongerThanAStall(t *testing.T) {
+// The stall timeout is for the client. It does not limit the time that the server takes.
+func TestQueriesMayTakeLongerThanTheStallTimeout(t *testing.T) {
 	d := open(t, func(o *rest.Options) {
 		o.Stall = 250 * time.Millisecond
 		o.Store = slowStore{o.Store, 300 * time.Millisecond}
@@ -405,7 +404,7 @@ func TestQueriesMayTakeLongerThanAStall(t *testing.T) {
 	}
 }
 
-// fill gives host n1 an hour of a metric that has a sample a second.
+// fill writes an hour of samples of host n1, one per second.
 func fill(t testing.TB, d *deployment) {
 	var b strings.Builder
 	for i := range 3600 {
@@ -414,50 +413,39 @@ func fill(t testing.TB, d *deployment) {
 	d.write(t, b.String())
 }
 
-// largeQuery asks for that hour, about 60 kB, n times.
+// largeQuery asks n times for the samples of fill, about 60 kB each.
 func largeQuery(n int) string {
 	q := strings.TrimSuffix(strings.Repeat(`{"metric":"fast","host":"n1"},`, n), ",")
 	return atBase(`{"cluster":"alpha","from":{0},"to":{3600},"queries":[` + q + `]}`)
 }
 
-// A reader whose client goes away stops reading.
+// countingStore counts reads.
 type countingStore struct {
 	rest.Reader
 	mu    sync.Mutex
 	reads int
-	done  chan error // what the first read that failed said
 }
 
 func (s *countingStore) Read(ctx context.Context, sel memstore.Selection, r memstore.Range) (memstore.Data, error) {
-	data, err := s.Reader.Read(ctx, sel, r)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.reads++
-	if err != nil {
-		select {
-		case s.done <- err:
-		default:
-		}
-	}
-	return data, err
+	s.mu.Unlock()
+	return s.Reader.Read(ctx, sel, r)
 }
 
-func TestQueriesStopWhenTheClientGoes(t *testing.T) {
+// A query stops reading when its client disconnects.
+func TestQueriesStopWhenTheClientDisconnects(t *testing.T) {
 	var store *countingStore
 	var registry *prometheus.Registry
-	ended := make(chan struct{})
+	ended := make(chan struct{}, 1)
 	d := open(t, func(o *rest.Options) {
 		registry = o.Registry
-		store = &countingStore{Reader: o.Store, done: make(chan error, 1)}
+		store = &countingStore{Reader: o.Store}
 		o.Store = store
 		o.Limits.ValuesPerQuery = math.MaxInt
 	})
 	fill(t, d)
-	inner := d.Config.Handler
-	d.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer close(ended)
-		inner.ServeHTTP(w, r)
-	})
+	signalEnds(d, ended)
 	ctx, cancel := context.WithCancel(t.Context())
 	const queries = 20_000
 	req, _ := http.NewRequestWithContext(ctx, "POST", d.URL+"/api/query", strings.NewReader(largeQuery(queries)))
@@ -475,17 +463,17 @@ func TestQueriesStopWhenTheClientGoes(t *testing.T) {
 	store.mu.Lock()
 	defer store.mu.Unlock()
 	if store.reads >= queries {
-		t.Error("everything was read for nobody")
+		t.Error("everything was read although the client disconnected")
 	}
 	if log := d.log.String(); strings.Contains(log, "level=WARN") || strings.Contains(log, "level=ERROR") {
-		t.Errorf("a client that goes is no reason to worry: %s", log)
+		t.Errorf("a client that disconnects caused a warning: %s", log)
 	}
 	if n := counted(t, registry, "ringstore_http_canceled_requests_total", "query"); n != 1 {
-		t.Errorf("%v canceled queries are counted", n)
+		t.Errorf("%v canceled queries are counted, want 1", n)
 	}
 }
 
-// Answers are counted by their values, and are not canceled.
+// The values of responses are counted. Complete responses do not count as canceled.
 func TestAnsweredValuesAreCounted(t *testing.T) {
 	var registry *prometheus.Registry
 	d := open(t, func(o *rest.Options) { registry = o.Registry })
@@ -502,7 +490,7 @@ func TestAnsweredValuesAreCounted(t *testing.T) {
 	f("ringstore_http_canceled_requests_total", "write", 0)
 }
 
-// counted is a counter of a route.
+// counted returns the value of a route's counter.
 func counted(t *testing.T, registry *prometheus.Registry, name, route string) float64 {
 	t.Helper()
 	families, err := registry.Gather()
@@ -516,11 +504,11 @@ func counted(t *testing.T, registry *prometheus.Registry, name, route string) fl
 			}
 		}
 	}
-	t.Fatalf("no %s of %s", name, route)
+	t.Fatalf("no counter %s of route %s", name, route)
 	return 0
 }
 
-// FuzzQuery: whatever the body, the answer is JSON and one of these statuses.
+// For any body, the response is JSON with status 200 or 400.
 func FuzzQuery(f *testing.F) {
 	for _, seed := range []string{
 		``, `{}`, `null`, `[]`, `{"queries":[]}`, `{"queries":null,"for-all-nodes":null}`,
