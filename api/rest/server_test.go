@@ -52,7 +52,8 @@ func signalEnds(d *deployment, ended chan<- struct{}) {
 	})
 }
 
-// serve starts a Server on a free port. It returns the Server, its address, and the result of Serve.
+// serve starts a Server on a free port. It returns the Server, its address, and the result of
+// Serve.
 func serve(t *testing.T, handler http.Handler, o rest.ServerOptions) (s *rest.Server, address string, served <-chan error) {
 	t.Helper()
 	s, err := rest.NewServer(handler, o)
@@ -68,7 +69,7 @@ func serve(t *testing.T, handler http.Handler, o rest.ServerOptions) (s *rest.Se
 	return s, l.Addr().String(), end
 }
 
-func TestShutdownFinishesWhatIsInFlight(t *testing.T) {
+func TestShutdownWaitsForRequests(t *testing.T) {
 	begun, finish := make(chan struct{}), make(chan struct{})
 	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		close(begun)
@@ -107,16 +108,16 @@ func TestShutdownFinishesWhatIsInFlight(t *testing.T) {
 	}
 }
 
-// A connection that was opened and never used does not hold a stop up: net/http
-// alone would wait longer than this context.
-func TestShutdownDoesNotWaitForTheUnused(t *testing.T) {
+// Shutdown does not wait for a connection without a request. net/http alone would wait longer than
+// this context.
+func TestShutdownDoesNotWaitForUnusedConnections(t *testing.T) {
 	s, address, served := serve(t, http.NotFoundHandler(), rest.ServerOptions{})
 	unused, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unused.Close()
-	// Its answer says that the one opened before has been accepted.
+	// A response on this connection shows that the server has accepted the one before.
 	used, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
@@ -136,7 +137,7 @@ func TestShutdownDoesNotWaitForTheUnused(t *testing.T) {
 	}
 }
 
-func TestShutdownBreaksOffWhatTakesTooLong(t *testing.T) {
+func TestShutdownCutsOffRequestsAtTheDeadline(t *testing.T) {
 	begun := make(chan struct{})
 	handler := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		close(begun)
@@ -153,12 +154,12 @@ func TestShutdownBreaksOffWhatTakesTooLong(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.Shutdown(ctx); err == nil {
-		t.Error("Shutdown tells of no error")
+		t.Error("Shutdown returned no error")
 	}
 	if err := <-served; err != nil {
 		t.Errorf("Serve: %v", err)
 	}
-	_, _ = io.ReadAll(conn) // ends because the connection does
+	_, _ = io.ReadAll(conn) // returns because the connection is closed
 }
 
 func TestHTTPS(t *testing.T) {
@@ -190,7 +191,7 @@ func TestHTTPS(t *testing.T) {
 	}
 	old := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MaxVersion: tls.VersionTLS11}}
 	if _, err := (&http.Client{Transport: old}).Get("https://" + address); err == nil {
-		t.Error("TLS 1.1 is spoken")
+		t.Error("TLS 1.1 is accepted")
 	}
 	old.CloseIdleConnections()
 	if err := s.Shutdown(t.Context()); err != nil {
@@ -198,16 +199,16 @@ func TestHTTPS(t *testing.T) {
 	}
 	<-served
 	if strings.Contains(log.String(), "level=WARN") {
-		t.Errorf("a client that cannot shake hands is no reason to worry: %s", log)
+		t.Errorf("a failed handshake caused a warning: %s", log)
 	}
 }
 
-func TestCertificatesAreReadAtOnce(t *testing.T) {
+func TestNewServerChecksCertificates(t *testing.T) {
 	cert, key, _ := selfSigned(t)
 	f := func(cert, key string) {
 		t.Helper()
 		if _, err := rest.NewServer(http.NotFoundHandler(), rest.ServerOptions{Certificate: rest.Certificate{CertFile: cert, KeyFile: key}}); err == nil {
-			t.Errorf("%q with %q is taken", cert, key)
+			t.Errorf("%q with %q is accepted", cert, key)
 		}
 	}
 	f(cert, "")
@@ -216,6 +217,7 @@ func TestCertificatesAreReadAtOnce(t *testing.T) {
 	f(cert, cert+"x")
 }
 
+// selfSigned writes a new certificate for 127.0.0.1 and its key to files. pool trusts it.
 func selfSigned(t *testing.T) (certFile, keyFile string, pool *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
