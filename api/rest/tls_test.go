@@ -19,17 +19,17 @@ import (
 	"github.com/ringstore/ringstore/api/rest"
 )
 
-// https is a server with a certificate of its own.
-type https struct {
+// httpsServer is a Server with its own certificate.
+type httpsServer struct {
 	*rest.Server
 	files   rest.Certificate
 	address string
 	roots   *x509.CertPool
 }
 
-func openHTTPS(t *testing.T, handler http.Handler, clientCA string) *https {
+func openHTTPS(t *testing.T, handler http.Handler, clientCA string) *httpsServer {
 	t.Helper()
-	h := new(https)
+	h := new(httpsServer)
 	h.files.CertFile, h.files.KeyFile, h.roots = selfSigned(t)
 	h.files.ClientCAFile = clientCA
 	s, address, served := serve(t, handler, rest.ServerOptions{Certificate: h.files})
@@ -43,8 +43,8 @@ func openHTTPS(t *testing.T, handler http.Handler, clientCA string) *https {
 	return h
 }
 
-// get asks once, over a connection of its own. identity may be nil.
-func (h *https) get(t *testing.T, identity *tls.Certificate, cache tls.ClientSessionCache) (status int, err error) {
+// get sends one request over a new connection. identity may be nil.
+func (h *httpsServer) get(t *testing.T, identity *tls.Certificate, cache tls.ClientSessionCache) (status int, err error) {
 	t.Helper()
 	config := &tls.Config{RootCAs: h.roots, MinVersion: tls.VersionTLS12, ClientSessionCache: cache}
 	if identity != nil {
@@ -61,7 +61,7 @@ func (h *https) get(t *testing.T, identity *tls.Certificate, cache tls.ClientSes
 	return resp.StatusCode, err
 }
 
-// identity is a certificate of a client, and the file that holds its authority.
+// identity returns a client certificate and the file with its authority.
 func identity(t *testing.T) (cert *tls.Certificate, authority string) {
 	t.Helper()
 	certFile, keyFile, _ := selfSigned(t)
@@ -72,28 +72,28 @@ func identity(t *testing.T) (cert *tls.Certificate, authority string) {
 	return &pair, certFile
 }
 
-// With authorities for clients nobody connects without a certificate of one of
-// them, and a certificate is no token. The authorities can be replaced; a session
-// from before does not get around that.
+// With client authorities configured, a connection requires a certificate of one of them. A
+// certificate does not replace the token. After the authorities are replaced, an old TLS session
+// does not bypass the new ones.
 func TestClientCertificates(t *testing.T) {
-	ours, authority := identity(t)
-	stranger, other := identity(t)
+	trusted, authority := identity(t)
+	untrusted, otherAuthority := identity(t)
 	d := open(t)
 	h := openHTTPS(t, d.Config.Handler, authority)
 	f := func(identity *tls.Certificate, cache tls.ClientSessionCache, want bool) {
 		t.Helper()
 		status, err := h.get(t, identity, cache)
 		if want && (err != nil || status != 200) || !want && err == nil {
-			t.Errorf("%d, %v, want %v", status, err, want)
+			t.Errorf("%d, %v, want success: %t", status, err, want)
 		}
 	}
 	sessions := tls.NewLRUClientSessionCache(4)
 	f(nil, nil, false)
-	f(stranger, nil, false)
-	f(ours, sessions, true)
-	f(ours, sessions, true)
+	f(untrusted, nil, false)
+	f(trusted, sessions, true)
+	f(trusted, sessions, true)
 
-	config := &tls.Config{RootCAs: h.roots, Certificates: []tls.Certificate{*ours}, MinVersion: tls.VersionTLS12}
+	config := &tls.Config{RootCAs: h.roots, Certificates: []tls.Certificate{*trusted}, MinVersion: tls.VersionTLS12}
 	transport := &http.Transport{TLSClientConfig: config}
 	defer transport.CloseIdleConnections()
 	resp, err := (&http.Client{Transport: contract().Transport(t, transport)}).Get("https://" + h.address + "/api/whoami")
@@ -102,7 +102,7 @@ func TestClientCertificates(t *testing.T) {
 	}
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusUnauthorized {
-		t.Errorf("a certificate in the place of a token: %d", resp.StatusCode)
+		t.Errorf("a certificate without a token: %d, want 401", resp.StatusCode)
 	}
 
 	replaced := h.files
@@ -112,14 +112,14 @@ func TestClientCertificates(t *testing.T) {
 			t.Errorf("%s: %v", bad, err)
 		}
 		f(nil, nil, false)
-		f(ours, nil, true)
+		f(trusted, nil, true)
 	}
-	replaced.ClientCAFile = other
+	replaced.ClientCAFile = otherAuthority
 	if err := h.LoadCertificate(replaced); err != nil {
 		t.Fatal(err)
 	}
-	f(ours, sessions, false)
-	f(stranger, nil, true)
+	f(trusted, sessions, false)
+	f(untrusted, nil, true)
 	replaced.ClientCAFile = ""
 	if err := h.LoadCertificate(replaced); err != nil {
 		t.Fatal(err)
@@ -127,8 +127,8 @@ func TestClientCertificates(t *testing.T) {
 	f(nil, nil, true)
 }
 
-// Nothing is served if the file of the authorities cannot be used.
-func TestClientAuthoritiesAreReadAtOnce(t *testing.T) {
+// NewServer fails if the file of the client authorities is unusable.
+func TestNewServerChecksClientAuthorities(t *testing.T) {
 	cert, key, _ := selfSigned(t)
 	empty := filepath.Join(t.TempDir(), "empty.pem")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
@@ -137,17 +137,16 @@ func TestClientAuthoritiesAreReadAtOnce(t *testing.T) {
 	for _, bad := range []string{empty, key, empty + "x"} {
 		files := rest.Certificate{CertFile: cert, KeyFile: key, ClientCAFile: bad}
 		if _, err := rest.NewServer(http.NotFoundHandler(), rest.ServerOptions{Certificate: files}); err == nil {
-			t.Errorf("%s is taken", bad)
+			t.Errorf("%s is accepted", bad)
 		}
 	}
 	if _, err := rest.NewServer(http.NotFoundHandler(), rest.ServerOptions{Certificate: rest.Certificate{ClientCAFile: cert}}); err == nil {
-		t.Error("clients' certificates without HTTPS are taken")
+		t.Error("client authorities without HTTPS are accepted")
 	}
 }
 
-// Over HTTP/2 requests share a connection: one that stalls is answered 408 by
-// itself, and the others go on.
-func TestHTTP2(t *testing.T) {
+// HTTP/2 requests share a connection. A stalled request gets a 408; the others continue.
+func TestHTTP2StalledRequest(t *testing.T) {
 	d := open(t, func(o *rest.Options) { o.Stall = 200 * time.Millisecond })
 	c := openHTTP2(t, d)
 	ask := func(method, path, body string, status int) reply {
@@ -165,7 +164,7 @@ func TestHTTP2(t *testing.T) {
 	defer waiting.Wait()
 	waiting.Go(func() {
 		if got, err := c.send("POST", "/api/write?cluster=alpha", stalled); err != nil || got.status != http.StatusRequestTimeout {
-			t.Errorf("a body that does not come: %d, %v: %s", got.status, err, got.body)
+			t.Errorf("a stalled body: %d, %v: %s", got.status, err, got.body)
 		}
 	})
 	for range 20 {
@@ -178,13 +177,13 @@ func TestHTTP2(t *testing.T) {
 	ask("POST", "/api/write?cluster=alpha", "cpu_load value=1", 400)
 	waiting.Wait()
 	if c.dials != 1 {
-		t.Errorf("%d connections", c.dials)
+		t.Errorf("%d connections, want 1", c.dials)
 	}
 }
 
-// What takes longer than a stall in all, and moves on, is not cut off over HTTP/2
-// either, where a deadline that passes ends a stream by itself.
-func TestHTTP2TakesItsTime(t *testing.T) {
+// A request that takes longer than the stall timeout but makes progress is not cut off. Over HTTP/2
+// a deadline that passes ends its stream, so the server must extend it in time.
+func TestHTTP2SlowRequests(t *testing.T) {
 	const stall = 250 * time.Millisecond
 	d := open(t, func(o *rest.Options) {
 		o.Stall = stall
@@ -217,7 +216,7 @@ func TestHTTP2TakesItsTime(t *testing.T) {
 	}
 }
 
-// http2Client asks as admin, all over one connection.
+// http2Client sends requests as admin over one connection.
 type http2Client struct {
 	*http.Client
 	t     *testing.T
@@ -259,29 +258,29 @@ func (c *http2Client) send(method, path string, body io.Reader) (reply, error) {
 	return reply{resp.StatusCode, resp.Header, string(text)}, err
 }
 
-// deaf is a connection that takes nothing any more, once it is told.
-type deaf struct {
+// stalledConn is a connection that reads nothing more once stalled is set.
+type stalledConn struct {
 	net.Conn
-	told   atomic.Bool
-	closed chan struct{}
-	once   sync.Once
+	stalled atomic.Bool
+	closed  chan struct{}
+	once    sync.Once
 }
 
-func (d *deaf) Read(p []byte) (int, error) {
-	if d.told.Load() {
-		<-d.closed
+func (c *stalledConn) Read(p []byte) (int, error) {
+	if c.stalled.Load() {
+		<-c.closed
 	}
-	return d.Conn.Read(p)
+	return c.Conn.Read(p)
 }
 
-func (d *deaf) Close() error {
-	d.once.Do(func() { close(d.closed) })
-	return d.Conn.Close()
+func (c *stalledConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
 }
 
-// A client that takes nothing loses its connection: through that it would have to be
-// told the end of its streams, and until then their handlers stay, and a stop waits.
-func TestHTTP2EndsWithoutAReader(t *testing.T) {
+// The server closes the connection of a client that reads nothing. Otherwise the handlers of its
+// streams would never return, and a shutdown would wait for them.
+func TestHTTP2ClosesStalledConnections(t *testing.T) {
 	const stall = 200 * time.Millisecond
 	const queries = 3
 	d := open(t, func(o *rest.Options) { o.Stall = stall })
@@ -295,10 +294,10 @@ func TestHTTP2EndsWithoutAReader(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		conn := &deaf{Conn: raw, closed: make(chan struct{})}
+		conn := &stalledConn{Conn: raw, closed: make(chan struct{})}
 		secure := tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12})
 		err = secure.HandshakeContext(ctx)
-		conn.told.Store(true)
+		conn.stalled.Store(true)
 		return secure, err
 	}}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -315,7 +314,7 @@ func TestHTTP2EndsWithoutAReader(t *testing.T) {
 			req.Header.Set("Authorization", "Bearer "+d.token("admin"))
 			if resp, err := transport.RoundTrip(req); err == nil {
 				resp.Body.Close()
-				t.Errorf("%d without a reader", resp.StatusCode)
+				t.Errorf("%d although the client reads nothing", resp.StatusCode)
 			}
 		})
 	}
@@ -323,13 +322,13 @@ func TestHTTP2EndsWithoutAReader(t *testing.T) {
 		select {
 		case <-ended:
 		case <-time.After(10 * time.Second):
-			t.Fatal("it is still answered")
+			t.Fatal("a handler is still running after 10 s")
 		}
 	}
-	stopping, late := context.WithTimeout(t.Context(), 10*time.Second)
-	defer late()
+	stopping, cancelStop := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancelStop()
 	if err := s.Shutdown(stopping); err != nil {
-		t.Errorf("the connection is still there: %v", err)
+		t.Errorf("the connection is still open: %v", err)
 	}
 	if err := <-served; err != nil {
 		t.Error(err)
