@@ -25,16 +25,16 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-var visibleQueries = flag.Int("visible-queries", 1500, "how many random queries are compared with what may be seen")
+var visibleQueries = flag.Int("visible-queries", 1500, "number of random queries to compare")
 
-// person asks; what a person may see is said here in the plainest words.
-type person struct {
-	name   string
-	claims map[string]any
-	all    func(cluster string) bool
-	owns   func(j ccbackendtest.Job) bool
-	claim  *auth.Resource
-	door   http.Handler // to a store with what may be seen, and nothing else
+// caller is a principal, with a simple model of what it may see.
+type caller struct {
+	name      string
+	claims    map[string]any               // of the token
+	all       func(cluster string) bool    // whether it sees all of a cluster
+	owns      func(ccbackendtest.Job) bool // whether it sees the data of a job
+	claim     *auth.Resource               // granted by the token; may be nil
+	reference http.Handler                 // its store holds only what the caller may see
 }
 
 func nothing(string) bool           { return false }
@@ -48,8 +48,8 @@ func of(user string) func(ccbackendtest.Job) bool {
 
 const keycloak = "https://keycloak.example.org/realms/hpc"
 
-// people are one of each kind.
-func people() []*person {
+// callers returns a caller of each kind.
+func callers() []*caller {
 	own := func(sub string, roles []string, more map[string]any) map[string]any {
 		c := map[string]any{"sub": sub, "roles": roles, "exp": now + 3600}
 		for k, v := range more {
@@ -67,7 +67,7 @@ func people() []*person {
 	}
 	claim := &auth.Resource{Cluster: "alpha", Hosts: []string{"h3", "s0", "idle", "nowhere"}, From: now - 60_000, To: now - 20_000}
 	claimed := []any{map[string]any{"cluster": claim.Cluster, "hosts": claim.Hosts, "from": claim.From, "to": claim.To}}
-	return []*person{
+	return []*caller{
 		{name: "a user", claims: own("u0", []string{"user"}, nil), all: nothing, owns: of("u0")},
 		{name: "a user with projects", claims: own("u1", []string{"user"}, map[string]any{"projects": []string{"p0"}}), all: nothing, owns: of("u1")},
 		{name: "a user and api", claims: own("u2", []string{"user", "api"}, nil), all: nothing, owns: of("u2")},
@@ -75,19 +75,19 @@ func people() []*person {
 			name: "a manager", claims: own("u3", []string{"manager"}, map[string]any{"projects": []string{"p0", "none"}}), all: nothing,
 			owns: func(j ccbackendtest.Job) bool { return j.User == "u3" || j.Project == "p0" },
 		},
-		{name: "somebody without jobs", claims: own("stranger", []string{"user"}, nil), all: nothing, owns: none},
+		{name: "a user without jobs", claims: own("stranger", []string{"user"}, nil), all: nothing, owns: none},
 		{name: "a user whose claim names no cluster user", claims: kc("u0", "", []string{"user"}, nil), all: nothing, owns: none},
-		{name: "a user who asks by another claim", claims: kc("u0", "u4", []string{"user"}, nil), all: nothing, owns: of("u4")},
-		{name: "an issuer without the right to grant", claims: own("u4", []string{"user"}, map[string]any{"resources": claimed}), all: nothing, owns: of("u4")},
-		{name: "one with the right", claims: kc("x", "", []string{"user"}, map[string]any{"resources": claimed}), all: nothing, owns: none, claim: claim},
-		{name: "own jobs and granted ones", claims: kc("x", "u1", []string{"user"}, map[string]any{"resources": claimed}), all: nothing, owns: of("u1"), claim: claim},
+		{name: "a user whose cluster user is another claim", claims: kc("u0", "u4", []string{"user"}, nil), all: nothing, owns: of("u4")},
+		{name: "resources of an issuer that may not grant them", claims: own("u4", []string{"user"}, map[string]any{"resources": claimed}), all: nothing, owns: of("u4")},
+		{name: "resources of an issuer that may grant them", claims: kc("x", "", []string{"user"}, map[string]any{"resources": claimed}), all: nothing, owns: none, claim: claim},
+		{name: "own jobs and resources", claims: kc("x", "u1", []string{"user"}, map[string]any{"resources": claimed}), all: nothing, owns: of("u1"), claim: claim},
 		{name: "support of one cluster", claims: kc("x", "", []string{"support-beta"}, nil), all: in("beta"), owns: none},
-		{name: "support of one, user of all", claims: kc("x", "u2", []string{"support-beta", "user"}, nil), all: in("beta"), owns: of("u2")},
+		{name: "support of one cluster, user of all", claims: kc("x", "u2", []string{"support-beta", "user"}, nil), all: in("beta"), owns: of("u2")},
 		{
 			name: "a manager of one cluster, user of all", claims: kc("x", "u0", []string{"manager-beta", "user"}, map[string]any{"projects": []string{"p1"}}), all: nothing,
 			owns: func(j ccbackendtest.Job) bool { return j.User == "u0" || j.Cluster == "beta" && j.Project == "p1" },
 		},
-		{name: "an issuer of one cluster", claims: map[string]any{"iss": keycloak + "/beta", "sub": "u0", "roles": []string{"admin"}, "exp": now + 3600}, all: in("beta"), owns: none},
+		{name: "an admin of an issuer of one cluster", claims: map[string]any{"iss": keycloak + "/beta", "sub": "u0", "roles": []string{"admin"}, "exp": now + 3600}, all: in("beta"), owns: none},
 		{
 			name: "a user of an issuer of one cluster", claims: map[string]any{"iss": keycloak + "/beta", "sub": "u0", "roles": []string{"user"}, "exp": now + 3600}, all: nothing,
 			owns: func(j ccbackendtest.Job) bool { return j.User == "u0" && j.Cluster == "beta" },
@@ -112,19 +112,19 @@ func issuers(key authtest.Issuer) []auth.Issuer {
 	}
 }
 
-// village is a store of two clusters with its schedule of jobs, and the people
-// who ask, each with a store of what they may see.
-type village struct {
-	people []*person
-	all    http.Handler
-	on     map[string][]ccbackendtest.Job // the schedule, by cluster/host
-	issuer *authtest.Issuer
-	until  int64 // when running jobs were seen
-	limit  int   // values per query
-	shared bool
+// scenario has a store of two clusters with jobs on their hosts, and callers with their reference
+// stores.
+type scenario struct {
+	callers []*caller
+	handler http.Handler                   // of the store with all samples
+	jobs    map[string][]ccbackendtest.Job // by cluster/host
+	issuer  *authtest.Issuer
+	until   int64 // when running jobs were last seen
+	limit   int   // values per query
+	shared  bool  // see [rest.Options.SharedNodeMetrics]
 }
 
-func (v *village) newStore(t testing.TB) *memstore.Store {
+func (v *scenario) newStore(t testing.TB) *memstore.Store {
 	t.Helper()
 	s, err := memstore.New(memstore.Options{Metrics: metrics(), Retention: 72 * time.Hour, Now: clock})
 	if err != nil {
@@ -133,7 +133,7 @@ func (v *village) newStore(t testing.TB) *memstore.Store {
 	return s
 }
 
-func (v *village) newHandler(t testing.TB, s *memstore.Store, change func(o *rest.Options)) http.Handler {
+func (v *scenario) newHandler(t testing.TB, s *memstore.Store, change func(o *rest.Options)) http.Handler {
 	t.Helper()
 	o := rest.Options{Store: s, Freer: nopStorage{}, Ingester: nopStorage{}, Limits: rest.Limits{ValuesPerQuery: v.limit}}
 	change(&o)
@@ -144,9 +144,9 @@ func (v *village) newHandler(t testing.TB, s *memstore.Store, change func(o *res
 	return h
 }
 
-// may returns what tells whether a person may see what a device of a host had at
-// a moment, in Unix milliseconds.
-func (v *village) may(p *person, cluster, host string, d memstore.Device) func(at int64) bool {
+// may returns a function that reports whether a caller may see a device's sample of a time in Unix
+// milliseconds.
+func (v *scenario) may(p *caller, cluster, host string, d memstore.Device) func(at int64) bool {
 	if p.all(cluster) {
 		return func(int64) bool { return true }
 	}
@@ -154,7 +154,7 @@ func (v *village) may(p *person, cluster, host string, d memstore.Device) func(a
 	if c := p.claim; c != nil && c.Cluster == cluster && slices.Contains(c.Hosts, host) {
 		times = append(times, [2]int64{c.From, c.To})
 	}
-	for _, j := range v.on[cluster+"/"+host] {
+	for _, j := range v.jobs[cluster+"/"+host] {
 		if p.owns(j) && slices.ContainsFunc(j.Nodes, func(n jobs.Node) bool { return n.Host == host && v.has(j, n, d) }) {
 			times = append(times, [2]int64{j.Start, min(j.End, v.until)})
 		}
@@ -164,8 +164,8 @@ func (v *village) may(p *person, cluster, host string, d memstore.Device) func(a
 	}
 }
 
-// has reports whether a device of one of its nodes is a job's to look at.
-func (v *village) has(j ccbackendtest.Job, n jobs.Node, d memstore.Device) bool {
+// has reports whether a job's user may see a device of a node of the job.
+func (v *scenario) has(j ccbackendtest.Job, n jobs.Node, d memstore.Device) bool {
 	switch {
 	case j.Shared != "multi_user", d.Type == "" && v.shared:
 		return true
@@ -177,22 +177,22 @@ func (v *village) has(j ccbackendtest.Job, n jobs.Node, d memstore.Device) bool 
 	}
 }
 
-var villageHosts = strings.Fields("h0 h1 h3 x0 s0 s1 idle")
+var scenarioHosts = strings.Fields("h0 h1 h3 x0 s0 s1 idle")
 
-func newVillage(t testing.TB, r *rand.Rand, shared bool) *village {
+func newScenario(t testing.TB, r *rand.Rand, shared bool) *scenario {
 	const minutes = 1500
-	v := &village{issuer: authtest.NewIssuer("village"), until: now - 30, limit: 40_000, shared: shared}
-	v.people = people()
+	v := &scenario{issuer: authtest.NewIssuer("scenario"), until: now - 30, limit: 40_000, shared: shared}
+	v.callers = callers()
 	if shared {
-		v.people = v.people[:4]
+		v.callers = v.callers[:4]
 	}
-	v.on = make(map[string][]ccbackendtest.Job)
+	v.jobs = make(map[string][]ccbackendtest.Job)
 	ix := jobs.New(jobs.Options{Keep: 72 * time.Hour, Now: clock})
 	for _, j := range ccbackendtest.Random(r, now-60*minutes, now+10_000) {
 		j.Cluster = []string{"alpha", "alpha", "beta"}[j.ID%3]
 		for _, n := range j.Nodes {
 			at := j.Cluster + "/" + n.Host
-			v.on[at] = append(v.on[at], j)
+			v.jobs[at] = append(v.jobs[at], j)
 		}
 		rep := jobs.Report{Job: j.Job, Running: j.End > now, At: v.until}
 		if j.Start > now {
@@ -203,7 +203,7 @@ func newVillage(t testing.TB, r *rand.Rand, shared bool) *village {
 		}
 	}
 	stores := []*memstore.Store{v.newStore(t)}
-	for range v.people {
+	for range v.callers {
 		stores = append(stores, v.newStore(t))
 	}
 	type line struct {
@@ -227,13 +227,13 @@ func newVillage(t testing.TB, r *rand.Rand, shared bool) *village {
 	for id := range 8 {
 		lines = append(lines, line{"flops_any", thread(id), int64(1 + id/4*20)}, line{"ipc", thread(id), int64(10*id + 1)})
 	}
-	all := make([][]memstore.Sample, len(stores)) // that they hold
+	all := make([][]memstore.Sample, len(stores)) // the samples of each store
 	for _, cluster := range []string{"alpha", "beta"} {
-		for h, host := range villageHosts {
+		for h, host := range scenarioHosts {
 			for _, l := range lines {
 				batches := make([][]memstore.Sample, len(stores))
 				may := []func(int64) bool{func(int64) bool { return true }}
-				for _, p := range v.people {
+				for _, p := range v.callers {
 					may = append(may, v.may(p, cluster, host, l.device))
 				}
 				for minute := range int64(minutes) {
@@ -277,11 +277,11 @@ func newVillage(t testing.TB, r *rand.Rand, shared bool) *village {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.all = v.newHandler(t, stores[0], func(o *rest.Options) {
+	v.handler = v.newHandler(t, stores[0], func(o *rest.Options) {
 		o.Authenticator, o.Policy.JobSource, o.Jobs, o.SharedNodeMetrics = auth.NewCache(chain, clock), true, ix, shared
 	})
-	for i, p := range v.people {
-		p.door = v.newHandler(t, stores[i+1], func(o *rest.Options) { o.AuthDisabled = true })
+	for i, p := range v.callers {
+		p.reference = v.newHandler(t, stores[i+1], func(o *rest.Options) { o.AuthDisabled = true })
 	}
 	return v
 }
@@ -296,7 +296,7 @@ func ask(t testing.TB, h http.Handler, method, path, token, body string) *httpte
 }
 
 func randomQuery(r *rand.Rand) map[string]any {
-	hosts := append(slices.Clone(villageHosts), "nowhere", "")
+	hosts := append(slices.Clone(scenarioHosts), "nowhere", "")
 	metrics := strings.Fields("cpu_load mem_used flops_any nfs4_read cpu_power acc_power ipc none")
 	from := now - 95_000 + r.Int64N(95_000)
 	to := from + r.Int64N(90_000)
@@ -345,40 +345,40 @@ func randomQuery(r *rand.Rand) map[string]any {
 	return q
 }
 
-// What people are answered is what they would be answered by a store that holds
-// only what they may see: values, statistics, errors, counts, everything.
-func TestPeopleSeeTheirOwn(t *testing.T) {
+// A response is the same as that of a store that holds only what the caller may see, in its values,
+// statistics, errors and counts.
+func TestResponsesShowOnlyVisibleData(t *testing.T) {
 	for round, shared := range []bool{false, true} {
 		r := rand.New(rand.NewPCG(uint64(round), 5))
-		v := newVillage(t, r, shared)
-		tokens := make([]string, len(v.people))
-		for i, p := range v.people {
+		v := newScenario(t, r, shared)
+		tokens := make([]string, len(v.callers))
+		for i, p := range v.callers {
 			tokens[i] = v.issuer.Token(p.claims)
 		}
-		values := make([]int, len(v.people))
+		values := make([]int, len(v.callers))
 		for range *visibleQueries / 2 {
-			i := r.IntN(len(v.people))
-			p := v.people[i]
+			i := r.IntN(len(v.callers))
+			p := v.callers[i]
 			body, err := json.Marshal(randomQuery(r))
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := ask(t, v.all, "POST", "/api/query", tokens[i], string(body))
-			want := ask(t, p.door, "POST", "/api/query", "", string(body))
+			got := ask(t, v.handler, "POST", "/api/query", tokens[i], string(body))
+			want := ask(t, p.reference, "POST", "/api/query", "", string(body))
 			if got.Code != want.Code || !sameAnswer(t, got.Body.String(), want.Body.String(), &values[i]) {
 				t.Fatalf("%s asks %s:\n%d %.2000s\nwant\n%d %.2000s", p.name, body, got.Code, got.Body, want.Code, want.Body)
 			}
 		}
-		for i, p := range v.people {
-			if jobless := p.name == "somebody without jobs" || p.name == "a user whose claim names no cluster user"; jobless != (values[i] == 0) {
+		for i, p := range v.callers {
+			if jobless := p.name == "a user without jobs" || p.name == "a user whose claim names no cluster user"; jobless != (values[i] == 0) {
 				t.Errorf("%s saw %d values", p.name, values[i])
 			}
 		}
 	}
 }
 
-// sameAnswer compares answers, statistics up to the order of summing up. It
-// counts the values.
+// sameAnswer compares responses. Statistics may differ by the rounding of sums in another order. It
+// adds the number of values to *values.
 func sameAnswer(t *testing.T, got, want string, values *int) bool {
 	if got == want && !strings.Contains(got, `"data"`) {
 		return true
