@@ -113,7 +113,7 @@ func contents(t testing.TB, s *memstore.Store) map[string]string {
 				if d.Subtype != "" {
 					sel.SubtypeIDs = []string{d.SubtypeID}
 				}
-				got, err := s.Read(t.Context(), sel, memstore.Range{From: now - 86400, To: now + 60, Pad: true})
+				got, err := s.Read(t.Context(), sel, memstore.Range{From: now - 86400, To: now + 60, Pad: memstore.PadBoth})
 				if errors.Is(err, memstore.ErrNotFound) || errors.Is(err, memstore.ErrUnknownMetric) {
 					continue
 				}

@@ -95,7 +95,7 @@ func TestConcurrentUse(t *testing.T) {
 		return err
 	})
 	loop(func() error {
-		_, err := s.Read(ctx, memstore.Selection{Cluster: "c0", Host: "w0-0", Metric: "load"}, memstore.Range{From: now - 600, To: now, Pad: true})
+		_, err := s.Read(ctx, memstore.Selection{Cluster: "c0", Host: "w0-0", Metric: "load"}, memstore.Range{From: now - 600, To: now, Pad: memstore.PadBoth})
 		if errors.Is(err, memstore.ErrNotFound) || errors.Is(err, memstore.ErrAggregation) {
 			return nil
 		}
@@ -111,7 +111,7 @@ func TestConcurrentUse(t *testing.T) {
 			for host := range 2 {
 				for device := range 4 {
 					k := key(w, host, device)
-					got, err := s.Read(t.Context(), memstore.Selection{Cluster: k.Cluster, Host: k.Host, Metric: "load", Type: "hwthread", TypeIDs: []string{k.Device.TypeID}}, memstore.Range{From: now - 600, To: now + 5, Pad: true})
+					got, err := s.Read(t.Context(), memstore.Selection{Cluster: k.Cluster, Host: k.Host, Metric: "load", Type: "hwthread", TypeIDs: []string{k.Device.TypeID}}, memstore.Range{From: now - 600, To: now + 5, Pad: memstore.PadBoth})
 					if errors.Is(err, memstore.ErrNotFound) {
 						continue
 					}

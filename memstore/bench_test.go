@@ -140,7 +140,7 @@ func BenchmarkRead(b *testing.B) {
 		for h := range hosts {
 			for _, d := range c.Series() {
 				sel := Selection{Cluster: "synthetic", Host: c.Host(h), Metric: d.Metric, Type: d.Type, TypeIDs: []string{d.TypeID}}
-				got, err := s.Read(context.Background(), sel, Range{From: base, To: base + 86400, Pad: true})
+				got, err := s.Read(context.Background(), sel, Range{From: base, To: base + 86400, Pad: PadBoth})
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -70,7 +70,7 @@ func TestReusedColumns(t *testing.T) {
 // checkOwnValues checks that all values of a device are its own number.
 func checkOwnValues(t *testing.T, s *Store, device int, now int64) {
 	sel := Selection{Cluster: "alpha", Host: "n1", Metric: "fast", Type: "hwthread", TypeIDs: []string{fmt.Sprint(device)}}
-	d, err := s.Read(context.Background(), sel, Range{From: now - 3600, To: now, Pad: true})
+	d, err := s.Read(context.Background(), sel, Range{From: now - 3600, To: now, Pad: PadBoth})
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		t.Error(err)
 	}
@@ -146,7 +146,7 @@ func TestFirstSampleOf1970(t *testing.T) {
 	put(t, s, sr, 30, 1)
 	put(t, s, sr, base+30, 2)
 	maintain(t, s)
-	d := read(t, s, Selection{Cluster: "alpha", Host: "n1", Metric: "load"}, Range{From: 30, To: 90, Pad: true})
+	d := read(t, s, Selection{Cluster: "alpha", Host: "n1", Metric: "load"}, Range{From: 30, To: 90, Pad: PadBoth})
 	if !same(d.Values, []float64{1}) || d.From != 30 {
 		t.Errorf("got %v from %d", d.Values, d.From)
 	}

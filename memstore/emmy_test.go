@@ -218,7 +218,7 @@ func (j emmyJob) compare(t *testing.T, s *Store) {
 	_, minutes := j.hosts()
 	for metric, hosts := range j {
 		for host, want := range hosts {
-			d, err := s.Read(context.Background(), Selection{Cluster: "emmy", Host: host, Metric: metric}, Range{From: base, To: base + int64(minutes)*60, Pad: true})
+			d, err := s.Read(context.Background(), Selection{Cluster: "emmy", Host: host, Metric: metric}, Range{From: base, To: base + int64(minutes)*60, Pad: PadBoth})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -86,7 +86,7 @@ func (m *small) oldest(host string) int64 {
 func (m *small) read(host string, from, to int64) []float64 {
 	m.t.Helper()
 	return read(m.t, m.Store, Selection{Cluster: "alpha", Host: host, Metric: "load", Type: "hwthread", TypeIDs: []string{"0"}},
-		Range{From: from, To: to, Pad: true}).Values
+		Range{From: from, To: to, Pad: PadBoth}).Values
 }
 
 const merged = 2 * 240 * 60 // seconds of a merged window of the tests' lane
@@ -154,7 +154,7 @@ func TestNeededWindowsStayPastTheRetention(t *testing.T) {
 	m.needed["n1"] = 0
 	const days = 5 * 1440
 	m.run(days, "n1", "n2")
-	all := Range{From: 0, To: 1 << 40, Pad: true}
+	all := Range{From: 0, To: 1 << 40, Pad: PadBoth}
 	selection := func(host string) Selection {
 		return Selection{Cluster: "alpha", Host: host, Metric: "load"}
 	}

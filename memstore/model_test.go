@@ -18,8 +18,8 @@ import (
 // minute, after the full minute.
 type model map[Key]map[int64]float64 // by minutes since base
 
-// want answers a selection the simple and slow way.
-func (m model) want(sel Selection, aggregation Aggregation, from, n int64) ([]float64, error) {
+// want answers a selection the simple and slow way. newest is the last minute of a sample.
+func (m model) want(sel Selection, aggregation Aggregation, from, n int64) (values []float64, newest int64, err error) {
 	named := func(d Device) bool {
 		switch {
 		case sel.Type != "" && (d.Type != sel.Type || !slices.Contains(sel.TypeIDs, d.TypeID)):
@@ -45,9 +45,15 @@ func (m model) want(sel Selection, aggregation Aggregation, from, n int64) ([]fl
 	parts = slices.DeleteFunc(slices.Clone(parts), covered)
 	switch {
 	case len(parts) == 0:
-		return nil, ErrNotFound
+		return nil, 0, ErrNotFound
 	case len(parts) > 1 && aggregation == AggregateNone:
-		return nil, ErrAggregation
+		return nil, 0, ErrAggregation
+	}
+	newest = math.MinInt64
+	for _, k := range parts {
+		for at := range m[k] {
+			newest = max(newest, at)
+		}
 	}
 	inRange := func(k Key) bool {
 		for i := range n {
@@ -58,7 +64,7 @@ func (m model) want(sel Selection, aggregation Aggregation, from, n int64) ([]fl
 		return false
 	}
 	parts = slices.DeleteFunc(parts, func(k Key) bool { return !inRange(k) })
-	values := make([]float64, n)
+	values = make([]float64, n)
 	for i := range values {
 		sum := 0.0
 		for _, k := range parts {
@@ -76,7 +82,7 @@ func (m model) want(sel Selection, aggregation Aggregation, from, n int64) ([]fl
 		}
 		values[i] = sum
 	}
-	return values, nil
+	return values, newest, nil
 }
 
 // health answers [Store.Health] for a host that has samples, at a minute.
@@ -185,6 +191,7 @@ func TestModel(t *testing.T) {
 		s := newStoreFor(t, func() time.Time { return time.Unix(base+minute*60, 0) }, time.Duration(hours)*time.Hour)
 		m := model{}
 		var disk memoryDisk
+		freed := false
 		for step := range 600 {
 			fail := func(format string, args ...any) {
 				t.Fatalf("seed %d step %d: %s", seed, step, fmt.Sprintf(format, args...))
@@ -240,6 +247,7 @@ func TestModel(t *testing.T) {
 					windows[g][k] = true
 					return true
 				})
+				freed = true
 				want := 0
 				for _, keys := range windows {
 					want += len(keys)
@@ -288,8 +296,8 @@ func TestModel(t *testing.T) {
 					sel.Type, sel.TypeIDs, sel.Subtype, sel.SubtypeIDs = "hwthread", []string{"1", "2"}, "part", pick(r, []string{"a", "b"})
 				}
 				from, n := minute-int64(r.IntN(int(hours*60))), int64(r.IntN(100))
-				want, wantErr := m.want(sel, metrics[sel.Metric], from, n)
-				d, err := s.Read(context.Background(), sel, Range{From: base + from*60, To: base + (from+n)*60, Pad: true})
+				want, newest, wantErr := m.want(sel, metrics[sel.Metric], from, n)
+				d, err := s.Read(context.Background(), sel, Range{From: base + from*60, To: base + (from+n)*60, Pad: PadBoth})
 				if !errors.Is(err, wantErr) {
 					fail("%+v: error %v, want %v", sel, err, wantErr)
 				}
@@ -300,6 +308,16 @@ func TestModel(t *testing.T) {
 					d2, err := s.Read(context.Background(), sel, Range{From: base + from*60, To: base + (from+n)*60, StatsOnly: true})
 					if got, want := d2.Stats(), summarize(want); err != nil || !same([]float64{got.Avg, got.Min, got.Max}, []float64{want.Avg, want.Min, want.Max}) {
 						fail("%+v: statistics %v, %v; want %v", sel, got, err, want)
+					}
+				}
+				if err == nil {
+					d3, err := s.Read(context.Background(), sel, Range{From: base + from*60, To: base + (from+n)*60, Pad: PadFront})
+					end := int(min(max(newest+1-from, 0), int64(len(want))))
+					if freed { // the newest slot may have been freed together with a window
+						end = max(end, min(len(d3.Values), len(want)))
+					}
+					if err != nil || d3.From != d.From || !same(d3.Values, want[:end]) {
+						fail("%+v from %d, padded at the front: got %v from %d, want %v", sel, from, d3.Values, d3.From, want[:end])
 					}
 				}
 				if err == nil && (!same(d.Values, want) || d.From < base+from*60 || d.From >= base+from*60+30 || d.To != d.From+int64(len(want))*60) {
@@ -344,7 +362,7 @@ func TestConcurrentUse(t *testing.T) {
 		}
 	})
 	each(func(r *rand.Rand) {
-		d, err := s.Read(context.Background(), Selection{Cluster: "alpha", Host: host(r), Metric: "power"}, Range{From: base - 3600, To: base, Pad: true})
+		d, err := s.Read(context.Background(), Selection{Cluster: "alpha", Host: host(r), Metric: "power"}, Range{From: base - 3600, To: base, Pad: PadBoth})
 		if err != nil && !errors.Is(err, ErrNotFound) || err == nil && len(d.Values) != 60 {
 			t.Errorf("%d values, %v", len(d.Values), err)
 		}

@@ -24,7 +24,7 @@ func TestPrecision(t *testing.T) {
 				return s
 			}
 			check := func(s *Store, where string) {
-				d := read(t, s, Selection{Cluster: "alpha", Host: "n1", Metric: "load"}, Range{From: base, To: base + 60, Pad: true})
+				d := read(t, s, Selection{Cluster: "alpha", Host: "n1", Metric: "load"}, Range{From: base, To: base + 60, Pad: PadBoth})
 				if !same(d.Values, []float64{want}) {
 					t.Errorf("%s: got %x, want %x", where, d.Values, want)
 				}
@@ -88,7 +88,7 @@ func TestPrecisionOfBatches(t *testing.T) {
 	}
 	for _, id := range threads {
 		for metric, v := range want {
-			d := read(t, s, Selection{"alpha", "n1", metric, "hwthread", []string{id}, "", nil}, Range{From: base, To: base + 120, Pad: true})
+			d := read(t, s, Selection{"alpha", "n1", metric, "hwthread", []string{id}, "", nil}, Range{From: base, To: base + 120, Pad: PadBoth})
 			if !same(d.Values, []float64{v, v}) {
 				t.Errorf("%s of thread %s: %v, want %v", metric, id, d.Values, v)
 			}

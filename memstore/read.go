@@ -30,13 +30,22 @@ type Range struct {
 	From, To   int64    // Unix seconds; the answer starts with the slot nearest to From
 	Resolution int64    // seconds between two points; 0 means the frequency
 	Resample   Resample // the method for a coarser resolution
-	Pad        bool     // answer the whole range, not only from the first to the last sample
-	StatsOnly  bool     // answer statistics without values
+	Pad        Padding
+	StatsOnly  bool // answer statistics without values
 
 	Visible Visibility // nil: all samples
 
 	Buffer []float64 // used for the answer's values if it is large enough; may be nil
 }
+
+// Padding says where an answer is filled with NaN up to the ends of its range.
+type Padding uint8
+
+const (
+	PadNone  Padding = iota // the answer begins and ends with the oldest and newest slot of the selection
+	PadFront                // it begins with the range
+	PadBoth                 // and ends with it
+)
 
 // Data is the answer to one selection.
 type Data struct {
@@ -81,7 +90,7 @@ func (s *Store) Read(ctx context.Context, sel Selection, r Range) (Data, error) 
 	defer s.readers.Put(rd)
 	defer rd.reset()
 	rd.visible = r.Visible
-	shaped := step > 1 || !r.Pad
+	shaped := step > 1 || r.Pad != PadBoth
 	g, err := rd.collect(h, m, sel, from, to, shaped)
 	if err != nil {
 		return Data{}, err
@@ -227,33 +236,32 @@ func (g grid) extent(first, last int64) (lo, hi int) {
 	return lo, max(lo, hi)
 }
 
-// shape resamples the values between lo and hi, and pads them to the range if r requires it.
+// shape resamples the values between lo and hi, and pads them as r requires.
 func (g grid) shape(values []float64, lo, hi, step int, r Range) Data {
 	if !coarser(hi-lo, step) {
-		d := g.frame(lo, hi, r)
-		if !r.Pad {
-			values = values[lo:hi]
-		}
-		d.Values = values
+		lo, hi = r.Pad.bounds(lo, hi, g.n)
+		d := g.times(lo, hi-lo, 1)
+		d.Values = values[lo:hi]
 		return d
 	}
-	before, after := 0, 0
-	if r.Pad {
-		before, after = (lo+step/2)/step, (g.n-hi+step/2)/step
-	}
+	begin, end := r.Pad.bounds(lo, hi, g.n)
+	before, after := (lo-begin+step/2)/step, (end-hi+step/2)/step
 	points := pad(r.Resample.apply(values[lo:hi], step), before, after)
 	d := g.times(lo-before*step, len(points), step)
 	d.Values = points
 	return d
 }
 
-// frame returns an answer at the lane's frequency without its values: the whole grid if padded,
-// else from lo to hi.
-func (g grid) frame(lo, hi int, r Range) Data {
-	if r.Pad {
-		lo, hi = 0, g.n
+// bounds returns the slots of an answer whose selection has the slots from lo to hi in a grid of n.
+func (p Padding) bounds(lo, hi, n int) (begin, end int) {
+	switch p {
+	case PadFront:
+		return 0, hi
+	case PadBoth:
+		return 0, n
+	default:
+		return lo, hi
 	}
-	return g.times(lo, hi-lo, 1)
 }
 
 // times returns an answer of n points of step slots each, starting at slot begin of the grid.

@@ -15,7 +15,7 @@ func TestReadIntoABuffer(t *testing.T) {
 	used := []float64{9, 9, 9, 9, 9, 9, 9, 9}
 	f := func(metric string, want ...float64) {
 		t.Helper()
-		d := read(t, s, Selection{Cluster: "alpha", Host: "n1", Metric: metric}, Range{From: base, To: base + 240, Pad: true, Buffer: used})
+		d := read(t, s, Selection{Cluster: "alpha", Host: "n1", Metric: metric}, Range{From: base, To: base + 240, Pad: PadBoth, Buffer: used})
 		if !same(d.Values, want) {
 			t.Errorf("%s: %v", metric, d.Values)
 		}
@@ -54,6 +54,50 @@ func TestTreeShowsRuns(t *testing.T) {
 	for i, w := range got {
 		if w.End != w.Start+int64(w.Len)*60 || i > 0 && w.Start <= got[i-1].End {
 			t.Errorf("run %d of %v", i, got)
+		}
+	}
+}
+
+// TestPaddingEndsAtTheNewestSlotOfTheSelection reads two threads: one has stopped, the other has
+// not begun.
+func TestPaddingEndsAtTheNewestSlotOfTheSelection(t *testing.T) {
+	s := newStore(t, func() time.Time { return time.Unix(base+7200, 0) })
+	for _, x := range []struct {
+		d       Device
+		minutes []int64
+	}{{thread("0"), []int64{2, 3, 5}}, {thread("1"), []int64{20}}} {
+		for _, m := range x.minutes {
+			if _, err := s.Write([]Sample{{series(t, s, "n1", "power", x.d), (base + m*60) * 1000, float64(m)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+
+	for _, c := range []struct {
+		ids      []string
+		pad      Padding
+		from, to int64 // minutes
+		begin    int64
+		want     []float64
+	}{
+		{[]string{"0"}, PadNone, 0, 8, 2, []float64{2, 3, nan, 5}},
+		{[]string{"0"}, PadFront, 0, 8, 0, []float64{nan, nan, 2, 3, nan, 5}},
+		{[]string{"0"}, PadBoth, 0, 8, 0, []float64{nan, nan, 2, 3, nan, 5, nan, nan}},
+		{[]string{"0"}, PadFront, 0, 5, 0, []float64{nan, nan, 2, 3, nan}}, // newer samples follow
+		{[]string{"0"}, PadFront, 4, 5, 4, []float64{nan}},
+		{[]string{"0"}, PadFront, 6, 8, 6, nil},
+		{[]string{"1"}, PadFront, 6, 8, 6, []float64{nan, nan}},
+		{[]string{"0", "1"}, PadFront, 3, 7, 3, []float64{3, nan, 5, nan}},
+		{[]string{"0", "1"}, PadFront, 6, 8, 6, []float64{nan, nan}},
+		{[]string{"0", "1"}, PadFront, 19, 25, 19, []float64{nan, 20}},
+		{[]string{"0", "1"}, PadFront, 21, 25, 21, nil},
+		{[]string{"0", "1"}, PadNone, 21, 25, 21, nil},
+	} {
+		sel := Selection{Cluster: "alpha", Host: "n1", Metric: "power", Type: "hwthread", TypeIDs: c.ids}
+		d := read(t, s, sel, Range{From: base + c.from*60, To: base + c.to*60, Pad: c.pad})
+		if !same(d.Values, c.want) || d.From != base+c.begin*60 || d.To != d.From+int64(len(c.want))*60 {
+			t.Errorf("%v from %d to %d, padding %d: got %v from %d to %d, want %v from %d",
+				c.ids, c.from, c.to, c.pad, d.Values, (d.From-base)/60, (d.To-base)/60, c.want, c.begin)
 		}
 	}
 }

@@ -114,8 +114,8 @@ func (rd *reader) add(g grid, seg *segment, column uint32, in slotRange) {
 	rd.pieces = append(rd.pieces, p)
 }
 
-// gather aggregates the series into one value per slot. lo and hi are the bounds of the series
-// within the grid, from their first to their last sample.
+// gather aggregates the series into one value per slot. lo and hi are the bounds of the selection
+// within the grid: from the first sample of a series with values there, to the last of any series.
 func (rd *reader) gather(g grid, values []float64, a Aggregation) (lo, hi int, err error) {
 	if len(rd.series) == 1 {
 		_, err := rd.decode(values, 0)
@@ -123,7 +123,7 @@ func (rd *reader) gather(g grid, values []float64, a Aggregation) (lo, hi int, e
 		return lo, hi, err
 	}
 	clear(values)
-	lo, hi = g.n, 0
+	lo = g.n
 	rd.part = slices.Grow(rd.part[:0], g.n)[:g.n]
 	parts := 0
 	for i := range rd.series {
@@ -131,11 +131,12 @@ func (rd *reader) gather(g grid, values []float64, a Aggregation) (lo, hi int, e
 		if err != nil {
 			return 0, 0, err
 		}
+		l, h := rd.extent(g, i, rd.part)
+		hi = max(hi, h)
 		if !hasValue {
 			continue
 		}
-		l, h := rd.extent(g, i, rd.part)
-		lo, hi = min(lo, l), max(hi, h)
+		lo = min(lo, l)
 		parts++
 		for k, v := range rd.part {
 			values[k] += v
@@ -144,7 +145,7 @@ func (rd *reader) gather(g grid, values []float64, a Aggregation) (lo, hi int, e
 	switch {
 	case parts == 0:
 		fillNaN(values)
-		return 0, 0, nil
+		return hi, hi, nil
 	case a == AggregateAvg:
 		for i := range values {
 			values[i] /= float64(parts)
@@ -195,7 +196,8 @@ func (rd *reader) statsOnly(g grid, r Range) (Data, error) {
 		total = sum(total, part)
 	}
 	lo, hi := g.extent(rd.bounds[0].first, rd.bounds[0].last)
-	d := g.frame(lo, hi, r)
+	lo, hi = r.Pad.bounds(lo, hi, g.n)
+	d := g.times(lo, hi-lo, 1)
 	d.stats = new(statsOf(total))
 	return d, nil
 }

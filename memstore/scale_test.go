@@ -79,7 +79,7 @@ func TestScale(t *testing.T) {
 	for begin := time.Now(); time.Since(begin) < 20*time.Second; {
 		sel := Selection{Cluster: "synthetic", Host: c.Host(r.IntN(len(hosts))), Metric: metrics[r.IntN(len(metrics))].Name}
 		at := time.Now()
-		if _, err := s.Read(context.Background(), sel, Range{From: base, To: base + 86400, Pad: true}); err != nil {
+		if _, err := s.Read(context.Background(), sel, Range{From: base, To: base + 86400, Pad: PadBoth}); err != nil {
 			t.Fatal(err)
 		}
 		took = append(took, time.Since(at))

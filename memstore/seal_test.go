@@ -78,7 +78,7 @@ func busy(t *testing.T, now *clock, s *Store, other func(r *rand.Rand)) {
 	maintain(t, s)
 	for id := range writers {
 		sel := Selection{Cluster: "alpha", Host: "n1", Metric: "fast", Type: "hwthread", TypeIDs: []string{fmt.Sprint(id)}}
-		d := read(t, s, sel, Range{From: base, To: base + seconds, Pad: true})
+		d := read(t, s, sel, Range{From: base, To: base + seconds, Pad: PadBoth})
 		for i, got := range d.Values {
 			want, ok := written[id][int64(i)]
 			if !ok {
@@ -106,7 +106,7 @@ func TestSealLosesNothing(t *testing.T) {
 		if r.IntN(3) == 0 {
 			s.Free([][]string{{"alpha"}, {"n1"}, {"hwthread9"}}, now.Load())
 		}
-		_, err := s.Read(context.Background(), Selection{Cluster: "alpha", Host: "n1", Metric: "fast"}, Range{From: base, To: now.Load(), Pad: true})
+		_, err := s.Read(context.Background(), Selection{Cluster: "alpha", Host: "n1", Metric: "fast"}, Range{From: base, To: now.Load(), Pad: PadBoth})
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			t.Error(err)
 		}
@@ -145,7 +145,7 @@ func TestWhileSealing(t *testing.T) {
 			s.seal(h, append(act(s, again), jobs...)) // the oldest encoding finishes last
 			for device, want := range map[Device][]float64{a: wantA, b: wantB} {
 				sel := Selection{Cluster: "alpha", Host: "n1", Metric: "fast", Type: "hwthread", TypeIDs: []string{device.TypeID}}
-				d, err := s.Read(context.Background(), sel, Range{From: base, To: base + 3, Pad: true})
+				d, err := s.Read(context.Background(), sel, Range{From: base, To: base + 3, Pad: PadBoth})
 				if err != nil && (!errors.Is(err, ErrNotFound) || want != nil) || err == nil && !same(d.Values, want) {
 					t.Errorf("%s has %v, want %v; %v", device, d.Values, want, err)
 				}

@@ -16,7 +16,7 @@ func TestSlots(t *testing.T) {
 			for _, x := range written {
 				put(t, s, sr, base+x.at, x.value)
 			}
-			d := read(t, s, Selection{Cluster: "alpha", Host: "n1", Metric: "load"}, Range{From: base + from, To: base + from + 300, Pad: true})
+			d := read(t, s, Selection{Cluster: "alpha", Host: "n1", Metric: "load"}, Range{From: base + from, To: base + from + 300, Pad: PadBoth})
 			if !same(d.Values, want) || d.From != base+wantFrom {
 				t.Errorf("got %v from %d, want %v from %d", d.Values, d.From-base, want, wantFrom)
 			}

@@ -159,7 +159,7 @@ func TestVisibility(t *testing.T) {
 				sel.Type, sel.Subtype, sel.SubtypeIDs = "node", "network", []string{"eth0"}
 			}
 			from := base - 1000 + r.Int64N(180_000)
-			rg := Range{From: from, To: from + r.Int64N(150_000), Pad: r.IntN(2) == 0, StatsOnly: r.IntN(4) == 0, Resample: Resample(r.IntN(4))}
+			rg := Range{From: from, To: from + r.Int64N(150_000), Pad: Padding(r.IntN(3)), StatsOnly: r.IntN(4) == 0, Resample: Resample(r.IntN(4))}
 			if r.IntN(3) == 0 {
 				rg.From = base + 60*r.Int64N(3000)
 				rg.To = rg.From + r.Int64N(2000)

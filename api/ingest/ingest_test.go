@@ -47,7 +47,7 @@ func newIngester(t testing.TB, extra map[string][]string, metrics ...string) (*I
 
 // at returns the value of a selection at a time, and whether there is one.
 func at(s *memstore.Store, sel memstore.Selection, seconds int64) (float64, bool) {
-	d, err := s.Read(context.Background(), sel, memstore.Range{From: seconds, To: seconds + 5, Pad: true})
+	d, err := s.Read(context.Background(), sel, memstore.Range{From: seconds, To: seconds + 5, Pad: memstore.PadBoth})
 	if err != nil || len(d.Values) == 0 {
 		return 0, false
 	}

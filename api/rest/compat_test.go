@@ -80,7 +80,15 @@ func TestRecordedCases(t *testing.T) {
 			for _, path := range []string{"/api/query?version=v2", "/api/query/?version=v2"} {
 				t.Run(c.Name+" "+method+" "+path, func(t *testing.T) {
 					got := d.send(t, method, path, placeTimes(t, c.Request))
-					resttest.Compare(t, got.answer(t), want)
+					answer := got.answer(t)
+					resttest.Compare(t, answer, want)
+					for i, entries := range want.Results {
+						for j, e := range entries {
+							if n := len(answer.Results[i][j].Data); n != len(e.Data) {
+								t.Errorf("result %d, entry %d: %d values, want %d", i, j, n, len(e.Data))
+							}
+						}
+					}
 				})
 			}
 		}

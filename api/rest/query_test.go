@@ -201,11 +201,15 @@ func TestAnswersHaveTheRequestedMembers(t *testing.T) {
 			t.Errorf("Content-Type: %s", got.header.Get("Content-Type"))
 		}
 	}
-	f(``, `{"data":[null,2,null,4,null],"from":{-60},"to":{240},"resolution":60,"avg":3,"min":2,"max":4}`)
-	f(`,"unknown":[{}],"with-stats":true,"with-data":null`, `{"data":[null,2,null,4,null],"from":{-60},"to":{240},"resolution":60,"avg":3,"min":2,"max":4}`)
+	f(``, `{"data":[null,2,null,4],"from":{-60},"to":{180},"resolution":60,"avg":3,"min":2,"max":4}`)
+	f(`,"with-padding":null`, `{"data":[null,2,null,4],"from":{-60},"to":{180},"resolution":60,"avg":3,"min":2,"max":4}`)
+	f(`,"with-padding":true`, `{"data":[null,2,null,4,null],"from":{-60},"to":{240},"resolution":60,"avg":3,"min":2,"max":4}`)
+	f(`,"to":{120}`, `{"data":[null,2,null],"from":{-60},"to":{120},"resolution":60,"avg":2,"min":2,"max":2}`)
+	f(`,"from":{180}`, `{"from":{180},"to":{180},"resolution":60,"avg":null,"min":null,"max":null}`)
+	f(`,"unknown":[{}],"with-stats":true,"with-data":null`, `{"data":[null,2,null,4],"from":{-60},"to":{180},"resolution":60,"avg":3,"min":2,"max":4}`)
 	f(`,"with-padding":false`, `{"data":[2,null,4],"from":{0},"to":{180},"resolution":60,"avg":3,"min":2,"max":4}`)
 	f(`,"with-stats":false,"with-padding":false`, `{"data":[2,null,4],"from":{0},"to":{180},"resolution":60,"avg":0,"min":0,"max":0}`)
-	f(`,"with-data":false`, `{"from":{-60},"to":{240},"resolution":60,"avg":3,"min":2,"max":4}`)
+	f(`,"with-data":false`, `{"from":{-60},"to":{180},"resolution":60,"avg":3,"min":2,"max":4}`)
 	f(`,"from":{240},"with-padding":false`, `{"from":{240},"to":{240},"resolution":60,"avg":null,"min":null,"max":null}`)
 	f(`,"from":{300}`, `{"error":"invalid time range: from is after to","from":0,"to":0,"resolution":0,"avg":0,"min":0,"max":0}`)
 }

@@ -31,7 +31,7 @@ type request struct {
 	To          int64           `json:"to"`
 	WithStats   bool            `json:"with-stats"`
 	WithData    bool            `json:"with-data"`
-	WithPadding bool            `json:"with-padding"`
+	WithPadding *bool           `json:"with-padding"` // nil: the front only, as cc-metric-store does
 
 	queries []query  // decoded Queries
 	hosts   []string // selected by ForAllNodes
@@ -58,7 +58,7 @@ type query struct {
 
 // readRequest reads and checks the body of /api/query and looks up the hosts for ForAllNodes.
 func (h *Handler) readRequest(w http.ResponseWriter, r *http.Request) (*request, error) {
-	req := &request{WithStats: true, WithData: true, WithPadding: true}
+	req := &request{WithStats: true, WithData: true}
 	err := h.decodeBody(w, r, req, false)
 	if errors.Is(err, io.EOF) {
 		return nil, badRequest("the body is empty; expected a query")
@@ -159,10 +159,21 @@ func (req *request) all() iter.Seq[*query] {
 	}
 }
 
+func (req *request) padding() memstore.Padding {
+	switch {
+	case req.WithPadding == nil:
+		return memstore.PadFront
+	case *req.WithPadding:
+		return memstore.PadBoth
+	default:
+		return memstore.PadNone
+	}
+}
+
 func (req *request) timeRange(q *query) memstore.Range {
 	return memstore.Range{
 		From: req.From, To: req.To,
-		Resolution: q.Resolution, Resample: q.resample, Pad: req.WithPadding,
+		Resolution: q.Resolution, Resample: q.resample, Pad: req.padding(),
 		StatsOnly: !req.WithData,
 	}
 }

@@ -342,6 +342,9 @@ func randomQuery(r *rand.Rand) map[string]any {
 	for _, flag := range []string{"with-stats", "with-data", "with-padding"} {
 		q[flag] = r.IntN(4) > 0
 	}
+	if r.IntN(2) == 0 {
+		delete(q, "with-padding")
+	}
 	return q
 }
 
