@@ -15,6 +15,9 @@ type Jobs struct {
 	Backend BackendJobs `json:"backend"`
 	// NATS is a subject with job events; nil: none.
 	NATS *NATSJobs `json:"nats"`
+	// ProjectsFile has projects of users, such as {"ann": ["p1", "p2"]}, in addition to those of
+	// their tokens; empty: none. It is read again when it changes.
+	ProjectsFile string `json:"projects-file"`
 	// MaxStaleness is how long a source may be silent. After that the silence is reported, and
 	// running jobs that only events keep open end when it began. Default 10 minutes.
 	MaxStaleness time.Duration `json:"max-staleness"`
@@ -85,6 +88,9 @@ func (c checker) jobEvents() {
 	}
 	if jobs.SharedNodeMetrics {
 		c.warn("auth.jobs.shared-node-metrics", "users with a job on a shared node see metrics of the whole node, which the jobs of others affect")
+	}
+	if jobs.ProjectsFile != "" && !jobs.HasSource(c.config.Main) {
+		c.warn("auth.jobs.projects-file", "has no effect without a job source")
 	}
 	if jobs.NATS == nil {
 		return

@@ -76,6 +76,11 @@ func TestJobs(t *testing.T) {
 	if j := c.Auth.Jobs; j.NATS.Authorization != configs.AuthorizationHeader || j.MaxStaleness != 10*time.Minute || !j.HasSource(c.Main) {
 		t.Errorf("%+v", j)
 	}
+	c = loaded(t, jobs(`"nats": {"subject": "a"}, "projects-file": "/etc/ringstore/projects.json"`))
+	if c.Auth.Jobs.ProjectsFile != "/etc/ringstore/projects.json" {
+		t.Errorf("%+v", c.Auth.Jobs)
+	}
+	loaded(t, minimal(`"auth": {"jobs": {"projects-file": "p.json"}}`), "config.json: auth.jobs.projects-file: has no effect without a job source")
 	loaded(t, jobs(`"nats": {"subject": "cc.>", "authorization": "connection"}`))
 	loaded(t, minimal(`"auth": {"jobs": {"nats": {"subject": "a"}}}`), "config.json: auth.jobs.nats: has no effect without a server in section nats")
 	loaded(t, jobs(`"shared-node-metrics": true, "nats": {"subject": "a"}`),

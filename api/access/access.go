@@ -79,7 +79,7 @@ func (g *Gate) For(p *auth.Principal) *Reader {
 		return r
 	}
 	if g.o.Jobs != nil {
-		r.own, r.team = g.o.Jobs.View(p.JobUser, nil), g.o.Jobs.View(p.JobUser, p.Projects)
+		r.own, r.team = g.o.Jobs.View(p.JobUser, nil), g.o.Jobs.View(p.JobUser, g.o.Jobs.Projects(p.JobUser, p.Projects))
 	}
 	for _, granted := range p.Resources {
 		if r.granted == nil {

@@ -45,7 +45,7 @@ func (h *Handler) whoami(w http.ResponseWriter, r *http.Request) error {
 	}
 	a := whoamiAnswer{
 		Issuer: p.Issuer, Subject: p.Subject, JobUser: p.JobUser, Roles: p.Roles.Names(),
-		Projects: p.Projects, Clusters: p.Clusters, TokenID: p.TokenID, May: make(map[string][]string),
+		Projects: h.Jobs.Projects(p.JobUser, p.Projects), Clusters: p.Clusters, TokenID: p.TokenID, May: make(map[string][]string),
 	}
 	if !p.Expires.IsZero() {
 		a.Expires = p.Expires.Unix()

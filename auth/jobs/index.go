@@ -35,6 +35,8 @@ type Index struct {
 	mu    sync.RWMutex
 	t     *tables
 
+	projects map[string][]string // by job user; see SetProjects
+
 	lastPoll int64 // Unix seconds; see LastPoll
 	aliveAt  int64 // Unix seconds; see EventsAliveAt
 	changes  int64

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -159,4 +160,54 @@ func TestASilentSourceIsReported(t *testing.T) {
 	}
 	server.Break(nil)
 	cmdtest.Eventually(t, "an answer", func() bool { return p.send(t, "", "GET", "/-/ready", "").body == "ok\n" })
+}
+
+// TestProjectsFile: a manager whose token has no projects, as cc-backend's, sees the jobs of the
+// projects that the file says, and of others when the file changes. A broken file changes nothing.
+func TestProjectsFile(t *testing.T) {
+	begin := now() - 3600
+	server := ccbackendtest.New(t, now())
+	job := func(id int64, user, project, host string) ccbackendtest.Job {
+		return ccbackendtest.Job{
+			Job:   jobs.Job{ID: id, Cluster: "alpha", User: user, Project: project, Start: begin, End: begin + 600, Nodes: []jobs.Node{{Host: host}}},
+			State: "completed", Shared: "none",
+		}
+	}
+	server.Set(job(1, "bob", "p1", "n1"), job(2, "cleo", "p2", "n2"))
+	s := jobSettings(t, server)
+	file := filepath.Join(t.TempDir(), "projects.json")
+	cmdtest.WriteFile(t, file, []byte(`{"ann": ["p1"], "dan": ["p1", "p2"]}`))
+	s["auth"]["jobs"].(map[string]any)["projects-file"] = file
+	p := process(t, s)
+	var lines strings.Builder
+	for minute := range int64(10) {
+		for _, host := range []string{"n1", "n2", "n3"} {
+			fmt.Fprintf(&lines, "cpu_load,hostname=%s value=%d %d\n", host, minute, begin+60*minute)
+		}
+	}
+	p.write(t, lines.String())
+	token := func(user string, roles ...string) string {
+		return issuer.Token(map[string]any{"sub": user, "roles": roles, "exp": now() + 3600})
+	}
+	sees := func(token string) string { return fmt.Sprint(p.seenBy(t, token, begin, begin+600)) }
+	cmdtest.Eventually(t, "jobs are known", func() bool { return sees(token("dan", "manager")) == "map[n1:10 n2:10]" })
+	f := func(token, want string) {
+		t.Helper()
+		if got := sees(token); got != want {
+			t.Errorf("seen %s, want %s", got, want)
+		}
+	}
+	f(token("ann", "manager"), "map[n1:10]")
+	f(token("ann", "user"), "map[]")
+	f(token("eve", "manager"), "map[]")
+	if r := p.send(t, token("dan", "manager"), "GET", "/api/whoami", ""); !strings.Contains(r.body, `"projects":["p1","p2"]`) {
+		t.Errorf("%s", r.body)
+	}
+	cmdtest.WriteFile(t, file, []byte(`{"ann": ["p2"]}`))
+	cmdtest.Eventually(t, "the new file applies", func() bool { return sees(token("ann", "manager")) == "map[n2:10]" })
+	f(token("dan", "manager"), "map[]")
+	cmdtest.WriteFile(t, file, []byte(`{"ann": "p1"}`))
+	p.saysTimes(t, 1, "source not read")
+	f(token("ann", "manager"), "map[n2:10]")
+	f(as("bob", "manager"), "map[n1:10]")
 }

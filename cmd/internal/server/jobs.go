@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ringstore/ringstore/auth/jobs"
+	"github.com/ringstore/ringstore/auth/source"
 	"github.com/ringstore/ringstore/auth/ticker"
 	"github.com/ringstore/ringstore/cmd/internal/setup"
 	"github.com/ringstore/ringstore/configs"
@@ -21,6 +22,7 @@ type jobSources struct {
 	setup.JobSources
 	maxStaleness time.Duration
 	log          *slog.Logger
+	projects     *source.Watcher // nil if no projects file is followed
 }
 
 func newJobSources(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*jobSources, error) {
@@ -49,6 +51,41 @@ func (s *jobSources) load() error {
 	n := s.Index.Size()
 	s.log.Info("jobs restored", "jobs", n.Jobs, "open", n.Open, "intervals", n.Intervals)
 	return nil
+}
+
+// followProjects reads the configured projects file, and reads it again when it changes. A file
+// that was followed before is left once the new one is read.
+func (s *jobSources) followProjects(ctx context.Context, file string) error {
+	if s == nil {
+		return nil
+	}
+	before := s.projects
+	if file == "" {
+		s.projects = nil
+	} else {
+		w, err := source.Open(ctx, source.Options{Log: s.log}, setup.ProjectsFile(file, s.Index.SetProjects))
+		if err != nil {
+			return fmt.Errorf("auth.jobs.projects-file: %w", err)
+		}
+		s.projects = w
+	}
+	if before != nil {
+		if err := before.Close(); err != nil {
+			return err
+		}
+	}
+	if file == "" {
+		s.Index.SetProjects(nil)
+	}
+	return nil
+}
+
+// close stops following the projects file.
+func (s *jobSources) close() error {
+	if s == nil || s.projects == nil {
+		return nil
+	}
+	return s.projects.Close()
 }
 
 // start starts the goroutines of the sources with run. They end with ctx.

@@ -11,7 +11,7 @@ import (
 )
 
 // reload reads the configuration file again and applies what may change while the server runs:
-// issuers, keys, revocations and the certificate. Unusable values are logged; the previous ones
+// issuers, keys, revocations, projects and the certificate. Unusable values are logged; the previous ones
 // stay active.
 func (s *Server) reload(ctx context.Context, file string) {
 	defer serviceManager{s.log}.reloading()()
@@ -26,6 +26,9 @@ func (s *Server) reload(ctx context.Context, file string) {
 	}
 	if s.keyring != nil && !cfg.Auth.Disabled {
 		s.logReload("issuers, keys and revocations", s.reloadKeys(ctx, cfg))
+	}
+	if s.jobs != nil && !cfg.Auth.Disabled {
+		s.logReload("the projects file", s.jobs.followProjects(ctx, cfg.Auth.Jobs.ProjectsFile))
 	}
 	if s.server.IsHTTPS() && cfg.Main.HTTPSCertFile != "" {
 		s.logReload("the HTTPS certificate", s.followCertificate(ctx, cfg))
@@ -81,6 +84,7 @@ func withoutReloadable(c configs.Config) configs.Config {
 	}
 	c.Auth.Issuers, c.Auth.Times = nil, configs.Times{}
 	c.Auth.PollInterval, c.Auth.RevocationFile, c.Auth.AzureKV = 0, "", configs.AzureKV{}
+	c.Auth.Jobs.ProjectsFile = ""
 	return c
 }
 

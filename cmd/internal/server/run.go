@@ -93,6 +93,7 @@ func (s *Server) stop() error {
 	if s.certificate != nil {
 		errs = append(errs, s.certificate.Close())
 	}
+	errs = append(errs, s.jobs.close())
 	if s.archive != nil {
 		errs = append(errs, s.archive.Close())
 	}

@@ -118,6 +118,9 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := s.openKeys(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.jobs.followProjects(ctx, cfg.Auth.Jobs.ProjectsFile); err != nil {
+		return nil, err
+	}
 	if err := s.openFiles(o.Audit); err != nil {
 		return nil, err
 	}

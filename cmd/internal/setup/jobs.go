@@ -10,6 +10,7 @@ import (
 	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/auth/jobs"
 	"github.com/ringstore/ringstore/auth/jobs/ccbackend"
+	"github.com/ringstore/ringstore/auth/source"
 	"github.com/ringstore/ringstore/configs"
 )
 
@@ -58,6 +59,17 @@ func Jobs(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*JobSourc
 		Client: client, Index: index, LookBack: retention + maxJobDuration, Interval: c.Backend.PollInterval, Log: log,
 	})
 	return s, nil
+}
+
+// ProjectsFile returns the source of auth.jobs.projects-file, which calls apply with the projects.
+func ProjectsFile(file string, apply func(map[string][]string)) *source.Source {
+	return source.FileUpTo(jobs.MaxProjects, file, func(data []byte) error {
+		projects, err := jobs.ParseProjects(data)
+		if err == nil {
+			apply(projects)
+		}
+		return err
+	})
 }
 
 // Nodes returns what asks cc-backend for the nodes that run jobs, nil if the configuration has no
