@@ -25,15 +25,14 @@ import (
 	"github.com/ringstore/ringstore/memstore/synthetic"
 )
 
-// BenchmarkHTTPWrite writes the synthetic cluster over loopback: 20 hosts, 4
-// writers, one host's interval of 678 shuffled lines in a request, with a real
-// token, archive and store. One operation is one request.
+// BenchmarkHTTPWrite writes samples of a synthetic cluster over loopback: 20 hosts, 4 writers, and
+// requests of 678 shuffled lines, one interval of one host each. Token, archive and store are real.
+// An operation is a request.
 //
-// The process is its own client, so cpu-ns/sample, the CPU time of the whole
-// process per sample, has the client's part in it. The same requests go to a
-// handler that reads and discards them first: that is client-cpu-ns/sample,
-// which includes net/http on both sides. server-cpu-ns/sample is the difference:
-// everything that this project adds.
+// Client and server are one process, so cpu-ns/sample, the CPU time of the process per sample,
+// includes the client. The benchmark first sends the same number of requests to a handler that
+// reads and discards them. That gives client-cpu-ns/sample, which includes net/http on both sides.
+// server-cpu-ns/sample is the difference: everything that this project adds.
 func BenchmarkHTTPWrite(b *testing.B) {
 	clock := new(latest)
 	lines := newPush(b, clock)
@@ -99,7 +98,7 @@ func newBenchHandler(b *testing.B, clock *latest) (token string, h http.Handler)
 	}), handler
 }
 
-// journalTimes are histograms as cmd has them.
+// journalTimes observes the journal with histograms like those of cmd.
 type journalTimes struct{ appends, fsyncs prometheus.Histogram }
 
 func newJournalTimes() journalTimes {
@@ -110,7 +109,7 @@ func newJournalTimes() journalTimes {
 func (t journalTimes) Appended(took time.Duration) { t.appends.Observe(took.Seconds()) }
 func (t journalTimes) Synced(took time.Duration)   { t.fsyncs.Observe(took.Seconds()) }
 
-// latest is a clock that stands at the latest sample.
+// latest is a clock that shows the time of the latest sample.
 type latest struct{ unix atomic.Int64 }
 
 func (l *latest) now() time.Time { return time.Unix(l.unix.Load(), 0) }
@@ -123,17 +122,17 @@ func (l *latest) reach(unix int64) {
 const (
 	benchWriters  = 4
 	benchHosts    = 20
-	benchVariants = 8             // intervals of a host that differ in values and order
-	stamp         = 1_700_000_040 // of the first interval; as many digits as all that follow
+	benchVariants = 8             // number of different bodies per host
+	stamp         = 1_700_000_040 // of the first interval; all later ones have as many digits
 )
 
-// push is what the writers send: per host some intervals, which are sent in
-// turn with later and later timestamps.
+// push holds the bodies that the writers send: some per host, which are sent again and again with
+// new timestamps.
 type push struct {
 	clock   *latest
 	bodies  [benchHosts][benchVariants][]byte
 	perBody int          // samples
-	step    atomic.Int64 // the last one sent, in all runs
+	step    atomic.Int64 // the last interval sent, over all runs
 }
 
 func newPush(b *testing.B, clock *latest) *push {
@@ -150,7 +149,7 @@ func newPush(b *testing.B, clock *latest) *push {
 	return p
 }
 
-// measure sends b.N requests and returns the CPU time that the process took.
+// measure sends b.N requests and returns the CPU time that the process used.
 func (p *push) measure(b *testing.B, token string, handler http.Handler) time.Duration {
 	b.Helper()
 	server := httptest.NewServer(handler)
@@ -180,8 +179,8 @@ type writer struct {
 	token  string
 }
 
-// run sends those of n requests, a step's hosts after each other, that belong
-// to a writer.
+// run sends the requests of one writer: every benchWriters-th host of each of the intervals that n
+// requests cover.
 func (w writer) run(ctx context.Context, number int, first int64, n int) error {
 	for i := range n {
 		host, step := i%benchHosts, first+int64(i/benchHosts)

@@ -19,10 +19,10 @@ import (
 	"github.com/ringstore/ringstore/memstore/synthetic"
 )
 
-// BenchmarkQuery answers a request for a day of all series of four hosts, from
-// the handler to a writer that discards: of an admin, of the user whose job had
-// the hosts all day, and of one who had them for half of it, with a million
-// intervals of jobs indexed. Its figure is CPU time per value asked for.
+// BenchmarkQuery measures a query for a day of all series of four hosts, from the handler to a
+// ResponseWriter that discards the response. The callers are an admin, a user whose job had the
+// hosts all day, and a user whose job had them for half of it. The index holds a million intervals
+// of jobs. The result is CPU time per requested value.
 func BenchmarkQuery(b *testing.B) {
 	const from = 1_795_200_000
 	c := synthetic.New(4, 1)
@@ -96,8 +96,8 @@ func BenchmarkQuery(b *testing.B) {
 	}
 }
 
-// manyJobs are a million intervals of others, and one job on four hosts for user
-// for all of a day and for half for half of it.
+// manyJobs returns an index with a million intervals of other users' jobs, and two jobs on four hosts:
+// one of the user "user" that runs all day, and one of the user "half" that runs for half of it.
 func manyJobs(b *testing.B, from int64, host func(int) string) *jobs.Index {
 	ix := jobs.New(jobs.Options{Keep: 1000 * time.Hour})
 	var batch []jobs.Report
@@ -150,7 +150,7 @@ func benchQuery(b *testing.B, h http.Handler, token, body string, values int) {
 	b.ReportMetric(float64(cpu()-begin)/float64(n), "cpu-ns/value")
 }
 
-// discard is a client that takes all and keeps nothing.
+// discard is a ResponseWriter that keeps only the status.
 type discard struct {
 	header http.Header
 	status int
