@@ -1,7 +1,6 @@
 package rest_test
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -16,7 +15,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ringstore/ringstore/api/rest"
-	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/auth/authtest"
 )
 
@@ -199,15 +197,10 @@ func TestRefusalsAreAuditedAndCounted(t *testing.T) {
 	}
 }
 
-// faultyAuthenticator fails with an internal error, which is not a refusal.
-type faultyAuthenticator struct{}
-
-func (faultyAuthenticator) Authenticate(context.Context, string) (*auth.Principal, error) {
-	return nil, errors.New("the key server at 192.0.2.1 is down")
-}
-
+// An error of the authenticator other than a refusal is an internal error.
 func TestErrorsOfTheAuthenticatorAreInternal(t *testing.T) {
-	d := open(t, func(o *rest.Options) { o.Authenticator = faultyAuthenticator{} })
+	fault := errors.New("the key server at 192.0.2.1 is down")
+	d := open(t, func(o *rest.Options) { o.Authenticator = fixedAuthenticator{err: fault} })
 	got := d.send(t, "GET", "/api/query", `{}`)
 	if got.status != 500 || got.failure(t).Error != "internal error" {
 		t.Errorf("%d %s", got.status, got.body)

@@ -1,7 +1,6 @@
 package rest_test
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -77,19 +76,13 @@ func TestClustersOfThePrincipal(t *testing.T) {
 	f(`[["*"]]`, 200, "beta gamma")
 }
 
-// overloadedAuthenticator is too busy to verify any token.
-type overloadedAuthenticator struct{ after time.Duration }
-
-func (p overloadedAuthenticator) Authenticate(context.Context, string) (*auth.Principal, error) {
-	return nil, &auth.Overloaded{Code: auth.Busy, RetryAfter: p.after}
-}
-
 // A token that cannot be verified now gets a 503 and is counted. It causes neither an audit event
 // nor a warning, so that a flood of tokens does not fill the log.
 func TestOverloadedAuthenticatorAnswers503(t *testing.T) {
 	f := func(after time.Duration, header string) {
 		t.Helper()
-		d := open(t, func(o *rest.Options) { o.Authenticator = overloadedAuthenticator{after} })
+		busy := &auth.Overloaded{Code: auth.Busy, RetryAfter: after}
+		d := open(t, func(o *rest.Options) { o.Authenticator = fixedAuthenticator{err: busy} })
 		got := d.send(t, "POST", "/api/query", "{}")
 		if got.status != 503 || got.header.Get("Retry-After") != header || got.failure(t).Error != "tokens cannot be verified at the moment" ||
 			got.header.Get("WWW-Authenticate") != "" {

@@ -78,6 +78,16 @@ func (nopStorage) Stream(context.Context, ingest.Source, io.Reader) (ingest.Repo
 	return ingest.Report{}, nil
 }
 
+// fixedAuthenticator returns the same result for every token.
+type fixedAuthenticator struct {
+	principal *auth.Principal
+	err       error
+}
+
+func (a fixedAuthenticator) Authenticate(context.Context, string) (*auth.Principal, error) {
+	return a.principal, a.err
+}
+
 func metrics() []memstore.Metric {
 	minute := func(name string, a memstore.Aggregation) memstore.Metric {
 		return memstore.Metric{Name: name, Frequency: time.Minute, Aggregation: a}

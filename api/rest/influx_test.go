@@ -28,11 +28,11 @@ const (
 	influxStamp = "1700000400" // base
 )
 
-// last returns the latest value of a metric of a host of cluster alpha, "-" if it has none.
+// last returns the value near base of a metric of a host in cluster alpha, or "-" without one.
 func (d *deployment) last(t testing.TB, host, metric string) string {
 	t.Helper()
-	question := fmt.Sprintf(`{"cluster": "alpha", "from": %d, "to": %d, "with-padding": false, "queries": [{"metric": %q, "host": %q}]}`, base-60, base+60, metric, host)
-	for _, entries := range d.send(t, "POST", "/api/query", question).answer(t).Results {
+	query := fmt.Sprintf(`{"cluster": "alpha", "from": %d, "to": %d, "with-padding": false, "queries": [{"metric": %q, "host": %q}]}`, base-60, base+60, metric, host)
+	for _, entries := range d.send(t, "POST", "/api/query", query).answer(t).Results {
 		for _, e := range entries {
 			for _, v := range e.ByTime() {
 				return fmt.Sprint(v)
@@ -62,7 +62,7 @@ func TestInfluxWrites(t *testing.T) {
 	f("version 2", "/api/v2/write?org=any&bucket=alpha", line+"000000000", "mem_used=5")
 	f("a trailing slash", "/write/?db=alpha", line+"000000000", "mem_used=5")
 	f("a retention policy", "/api/v2/write?bucket=alpha/autogen&precision=ns", line+"000000000", "mem_used=5")
-	f("parameters that mean nothing here", "/write?db=alpha&rp=autogen&consistency=all", line+"000000000", "mem_used=5")
+	f("ignored parameters", "/write?db=alpha&rp=autogen&consistency=all", line+"000000000", "mem_used=5")
 	f("seconds", "/write?db=alpha&precision=s", line, "mem_used=5")
 	f("milliseconds", "/api/v2/write?bucket=alpha&precision=ms", line+"000", "mem_used=5")
 	f("microseconds, version 1", "/write?db=alpha&precision=u", line+"000000", "mem_used=5")
@@ -76,12 +76,12 @@ func TestInfluxWrites(t *testing.T) {
 	f("several fields, one that is not configured", "/write?db=alpha&precision=s",
 		"cpu,host=t1,cpu=cpu-total load=0.5,power=7i,usage_idle=99 "+influxStamp, "cpu_load=0.5 cpu_power=7")
 	f("a field named value", "/write?db=alpha&precision=s", "ipc,host=t1 value=1.5 "+influxStamp, "ipc=1.5")
-	f("the line of a collector", "/write?db=alpha&precision=s", "ipc,hostname=t1,type=node value=1.5 "+influxStamp, "ipc=1.5")
+	f("a line as a collector writes it", "/write?db=alpha&precision=s", "ipc,hostname=t1,type=node value=1.5 "+influxStamp, "ipc=1.5")
 	f("an integer", "/write?db=alpha&precision=s", "mem,host=t1 used=-5i "+influxStamp, "mem_used=-5")
 	f("an unsigned integer", "/write?db=alpha&precision=s", "mem,host=t1 used=5u "+influxStamp, "mem_used=5")
 	f("true is 1", "/write?db=alpha&precision=s", "mem,host=t1 used=true "+influxStamp, "mem_used=1")
-	f("a string is left out", "/write?db=alpha&precision=s", `mem,host=t1 used="5",text="a, b" `+influxStamp, "mem_used=-")
-	f("other fields than strings are not", "/write?db=alpha&precision=s", `mem,host=t1 text="a=1, b",used=5 `+influxStamp, "mem_used=5")
+	f("a string is skipped", "/write?db=alpha&precision=s", `mem,host=t1 used="5",text="a, b" `+influxStamp, "mem_used=-")
+	f("fields beside a string are stored", "/write?db=alpha&precision=s", `mem,host=t1 text="a=1, b",used=5 `+influxStamp, "mem_used=5")
 }
 
 func TestInfluxErrors(t *testing.T) {
@@ -92,33 +92,33 @@ func TestInfluxErrors(t *testing.T) {
 		if got.status != status || got.header.Get("Content-Type") != "application/json" {
 			t.Errorf("%s: %d %s", name, got.status, got.body)
 		}
-		var told map[string]any
-		if err := json.Unmarshal([]byte(got.body), &told); err != nil {
+		var answered map[string]any
+		if err := json.Unmarshal([]byte(got.body), &answered); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		want := map[string]any{"error": message}
 		if code != "" {
 			want = map[string]any{"code": code, "message": message}
 		}
-		delete(told, "line")
-		if fmt.Sprint(told) != fmt.Sprint(want) {
-			t.Errorf("%s: %v, want %v", name, told, want)
+		delete(answered, "line")
+		if fmt.Sprint(answered) != fmt.Sprint(want) {
+			t.Errorf("%s: %v, want %v", name, answered, want)
 		}
 	}
 	const v1, v2 = "/write?db=alpha&precision=s", "/api/v2/write?bucket=alpha&precision=s"
 	const bad = "mem,host=t1 used=1 " + influxStamp + "\nmem used=1\nmem,host=t1 used=\nmem,host=t1 used=1 9\n"
 	const partial = "partial write: 3 lines or fields rejected, 1 sample stored; line 2: no hostname tag; line 3: the line ends where a field is expected; line 4: the timestamp is older than the retention: 9 read as seconds is 1970-01-01T00:00:09Z"
-	f("one line of several fields", v1, "cpu,host=t1 load=1,power=2,other=3 9", 400, "",
+	f("one line with several fields", v1, "cpu,host=t1 load=1,power=2,other=3 9", 400, "",
 		"partial write: 2 lines or fields rejected, 0 samples stored; line 1: the timestamp is older than the retention: 9 read as seconds is 1970-01-01T00:00:09Z")
 	f("partial, version 1", v1, bad, 400, "", partial)
 	f("partial, version 2", v2, bad, 400, "invalid", partial)
 	f("precision", "/write?precision=d", "", 400, "", "precision: expected n, ns, u, us, ms, s, m or h")
 	f("no token", v1, "", 401, "", "a valid bearer token is required", "Authorization", "")
 	f("no token", v2, "", 401, "unauthorized", "a valid bearer token is required", "Authorization", "")
-	f("a bad token", v2, "", 401, "unauthorized", "a valid bearer token is required", "Authorization", "Token garbage")
+	f("an invalid token", v2, "", 401, "unauthorized", "a valid bearer token is required", "Authorization", "Token garbage")
 	f("no role", v2, "", 403, "forbidden", "the token's roles do not permit this", "Authorization", "Token "+d.token("user"))
-	f("no gzip", v2, "no", 400, "invalid", "the body is not gzip, or damaged", "Content-Encoding", "gzip")
-	f("another encoding", v2, "no", 415, "unsupported media type", "Content-Encoding: expected gzip or none", "Content-Encoding", "br")
+	f("not gzip", v2, "no", 400, "invalid", "the body is not gzip, or damaged", "Content-Encoding", "gzip")
+	f("wrong encoding", v2, "no", 415, "unsupported media type", "Content-Encoding: expected gzip or none", "Content-Encoding", "br")
 	inURL := "URLs end up in logs, so a token in the URL is refused: send the header Authorization: Token ..."
 	f("user and password in the URL", v1+"&u=any&p="+d.token("admin"), "", 400, "", inURL, "Authorization", "")
 	f("a token in the URL", v2+"&token="+d.token("admin"), "", 400, "invalid", inURL)
@@ -129,7 +129,7 @@ func TestInfluxErrors(t *testing.T) {
 	if got := small.send(t, "POST", v2, strings.Repeat("x", 100)); got.status != 413 || !strings.Contains(got.body, `"code":"request too large"`) {
 		t.Errorf("%d %s", got.status, got.body)
 	}
-	// What is to be sent again is no partial write, even if lines of it are bad.
+	// An error after which the client must retry is not a partial write, even if lines are invalid.
 	for _, rejected := range [][]ingest.Rejected{nil, {{Line: 1, Reason: "no hostname tag"}}} {
 		full := open(t, func(o *rest.Options) {
 			o.Ingester = faultyIngester{syscall.ENOSPC, ingest.Report{Accepted: 1, Rejected: rejected, RejectedTotal: len(rejected)}}
@@ -172,23 +172,27 @@ func TestInfluxTokens(t *testing.T) {
 	f("Basic "+good, 401)
 	f("Digest "+good, 401)
 	if got := d.send(t, "POST", "/api/write", "", "Authorization", "Token "+good); got.status != 401 {
-		t.Errorf("the scheme of InfluxDB on a path of ours: %d", got.status)
+		t.Errorf("the scheme Token on /api/write: %d, want 401", got.status)
 	}
 	if strings.Contains(d.log.String(), good) || strings.Contains(d.audit.String(), good) {
-		t.Error("a log holds a token")
+		t.Error("a log contains a token")
 	}
 }
 
-// A principal that is restricted to clusters is on these paths, too.
-func TestInfluxKeepsToClusters(t *testing.T) {
-	d := open(t, func(o *rest.Options) { o.Authenticator = betaAuthenticator{} })
+// The restriction of a principal to clusters applies to these paths, too.
+func TestInfluxRespectsClusters(t *testing.T) {
+	d := open(t, func(o *rest.Options) {
+		o.Authenticator = fixedAuthenticator{principal: &auth.Principal{
+			Issuer: "test", Subject: "tester", Roles: auth.Admin, Clusters: []string{"beta"}, Expires: time.Unix(now+3600, 0),
+		}}
+	})
 	got := d.send(t, "POST", "/write?db=alpha", "mem,host=t1 used=1\nmem,host=t1,cluster=beta used=1")
 	if got.status != 400 || !strings.Contains(got.body, "line 1: not permitted on this cluster") || strings.Contains(got.body, "line 2") {
 		t.Errorf("%d %s", got.status, got.body)
 	}
 }
 
-// InfluxDB's own client writes points as they are, and knows our errors for its own.
+// InfluxDB's own client writes points unchanged and recognizes our errors as InfluxDB's.
 func TestInfluxClient(t *testing.T) {
 	d := open(t)
 	f := func(token string, precision time.Duration, points ...*write.Point) error {
@@ -216,20 +220,20 @@ func TestInfluxClient(t *testing.T) {
 			t.Errorf("%s is %s, want %s", metric, got, want)
 		}
 	}
-	told := func(err error, status int, code, message string) {
+	checkError := func(err error, status int, code, message string) {
 		t.Helper()
 		e, ok := errors.AsType[*influxhttp.Error](err)
 		if !ok || e.StatusCode != status || e.Code != code || !strings.Contains(e.Message, message) {
-			t.Errorf("the client has %v, want %d %s: %s", err, status, code, message)
+			t.Errorf("the client reports %v, want %d %s: %s", err, status, code, message)
 		}
 	}
 	point := influxdb2.NewPoint("mem", tags, map[string]any{"used": 1}, time.Unix(1, 0))
-	told(f(d.token("api"), time.Second, point), 400, "invalid", "partial write: 1 line or field rejected, 0 samples stored; line 1: the timestamp is older")
-	told(f(d.token("user"), time.Second, point), 403, "forbidden", "the token's roles do not permit this")
-	told(f("garbage", time.Second, point), 401, "unauthorized", "a valid bearer token is required")
+	checkError(f(d.token("api"), time.Second, point), 400, "invalid", "partial write: 1 line or field rejected, 0 samples stored; line 1: the timestamp is older")
+	checkError(f(d.token("user"), time.Second, point), 403, "forbidden", "the token's roles do not permit this")
+	checkError(f("garbage", time.Second, point), 401, "unauthorized", "a valid bearer token is required")
 }
 
-// faultyIngester is a store that cannot be written, any more.
+// faultyIngester returns a fixed report and error.
 type faultyIngester struct {
 	err    error
 	report ingest.Report
@@ -239,15 +243,9 @@ func (b faultyIngester) Stream(context.Context, ingest.Source, io.Reader) (inges
 	return b.report, b.err
 }
 
-// betaAuthenticator takes everybody for somebody who may do all, on one cluster.
-type betaAuthenticator struct{}
-
-func (betaAuthenticator) Authenticate(context.Context, string) (*auth.Principal, error) {
-	return &auth.Principal{Issuer: "test", Subject: "tester", Roles: auth.Admin, Clusters: []string{"beta"}, Expires: time.Unix(now+3600, 0)}, nil
-}
-
-// What Telegraf's outputs send for its inputs system, mem, net and disk, header by header: the names are those of the
-// configuration, or stand for them, and the times those of the lines.
+// The requests are what Telegraf's outputs send for its inputs system, mem, net and disk, header by
+// header. The samples get the metrics' names of the configuration, directly or by an alias, and the
+// times of the lines.
 func TestTelegraf(t *testing.T) {
 	const body = "system,host=t1 load1=0.42,n_cpus=8i,n_users=0i 1700000400000000000\n" +
 		"system,host=t1 uptime_format=\" 1:02\" 1700000400000000000\n" +
@@ -296,6 +294,6 @@ func TestTelegraf(t *testing.T) {
 	f("outputs.influxdb", "/write?db=alpha&rp=autogen", "Token TOKEN", false)
 	d := open(t)
 	if got := d.send(t, "POST", "/query?q=CREATE+DATABASE+%22alpha%22", ""); got.status != 404 {
-		t.Errorf("without skip_database_creation: %d, which Telegraf warns of", got.status)
+		t.Errorf("CREATE DATABASE: %d, want 404, which Telegraf accepts with a warning", got.status)
 	}
 }

@@ -77,13 +77,6 @@ func TestWithoutAnOperatorStatusAndSnapshotAreNotFound(t *testing.T) {
 	}
 }
 
-// fixed takes every token for the same principal.
-type fixed struct{ *auth.Principal }
-
-func (f fixed) Authenticate(context.Context, string) (*auth.Principal, error) {
-	return f.Principal, nil
-}
-
 func TestWhoami(t *testing.T) {
 	all := []any{"*"}
 	f := func(name string, change func(*rest.Options), want map[string]any) {
@@ -100,7 +93,7 @@ func TestWhoami(t *testing.T) {
 		})
 	}
 	as := func(p auth.Principal) func(*rest.Options) {
-		return func(o *rest.Options) { o.Authenticator = fixed{&p} }
+		return func(o *rest.Options) { o.Authenticator = fixedAuthenticator{principal: &p} }
 	}
 	everything := map[string]any{
 		"query": all, "healthcheck": all, "write": all, "free": all, "debug": all, "status": all, "snapshot": all,
@@ -118,7 +111,7 @@ func TestWhoami(t *testing.T) {
 		"issuer": "sso", "subject": "eve", "roles": []any{"manager"}, "projects": []any{"p1"}, "may": map[string]any{"whoami": all, "own_jobs": all},
 	})
 	withJobs := func(p auth.Principal) func(*rest.Options) {
-		return func(o *rest.Options) { o.Authenticator, o.Policy.JobSource = fixed{&p}, true }
+		return func(o *rest.Options) { o.Authenticator, o.Policy.JobSource = fixedAuthenticator{principal: &p}, true }
 	}
 	f("a user with a job source", withJobs(auth.Principal{Issuer: "sso", Subject: "eve", JobUser: "eve", Roles: auth.User}), map[string]any{
 		"issuer": "sso", "subject": "eve", "job-user": "eve", "roles": []any{"user"},
