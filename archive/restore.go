@@ -88,6 +88,9 @@ func (r *restorer) restore() (*journal.Journal, error) {
 	if err := r.restoreBlocks(); err != nil {
 		return nil, err
 	}
+	if err := r.store.StatesDone(); err != nil {
+		r.Logger.Error("some blocks could not be restored completely", "error", err)
+	}
 	return r.replay(first)
 }
 
@@ -326,6 +329,9 @@ func (r *restorer) replay(first uint64) (_ *journal.Journal, err error) {
 		r.Logger.Warn("the journal ends in a torn record, as after a loss of power; it was cut off", "bytes", n.TornBytes)
 	}
 	r.total.Damaged += r.total.Journal.DamageTotal
+	if n := r.store.Dropped; n > 0 {
+		r.Logger.Error("samples on disk could not be stored and are not restored", "samples", n)
+	}
 	if n := r.store.Lost; n > 0 {
 		r.Logger.Error("samples in the journal are lost: the records that name their series are damaged", "samples", n)
 	}

@@ -137,6 +137,9 @@ func (d *memoryDisk) restore(t testing.TB, s *Store) {
 	for _, states := range sealed {
 		put(states, false)
 	}
+	if err := r.StatesDone(); err != nil {
+		t.Fatal(err)
+	}
 	for _, record := range d.records {
 		if err := r.Record(record); err != nil {
 			t.Fatal(err)

@@ -179,12 +179,13 @@ func (h *host) oldest(m *metric, retained int64) int64 {
 	if h.needed >= retained {
 		return retained
 	}
+	oldest := retained
 	for _, l := range h.lanes {
-		if l.frequency == m.frequency && len(l.segments) > 0 {
-			return min(retained, max(h.needed, l.time(l.oldest())))
+		if m.hadFrequency(l.frequency) && len(l.segments) > 0 {
+			oldest = min(oldest, max(h.needed, l.time(l.oldest())))
 		}
 	}
-	return retained
+	return oldest
 }
 
 func (l *level) get(m *metric) *Series {

@@ -149,7 +149,7 @@ func valueAt(s *Store, k Key, minute int64) float64 {
 	slot := base/60 + minute
 	rd.add(grid{lane: sr.lane, first: slot, n: 1}, segmentOf(s, k.Host, minute), sr.column, slotRange{slot, slot + 1})
 	rd.spans = []span{{0, len(rd.pieces)}}
-	if _, err := rd.decode(values[:], 0); err != nil {
+	if _, err := rd.decode(grid{}, values[:], 0); err != nil {
 		return math.NaN()
 	}
 	return values[0]

@@ -95,7 +95,7 @@ func (s *Store) Read(ctx context.Context, sel Selection, r Range) (Data, error) 
 	if err != nil {
 		return Data{}, err
 	}
-	if r.StatsOnly && step == 1 && len(rd.series) == 1 && !(shaped && rd.bounds[0].masked) {
+	if r.StatsOnly && step == 1 && len(rd.series) == 1 && len(rd.former) == 0 && !(shaped && rd.bounds[0].masked) {
 		return rd.statsOnly(g, r)
 	}
 	held := int64(8 * (g.n + len(rd.copied)))
@@ -186,7 +186,7 @@ func (rd *reader) parts(l *level, m *metric, sel Selection, d Device) {
 
 // topmost adds l's own series of a metric, or else those below it, in the order of their devices.
 func (rd *reader) topmost(l *level, m *metric) {
-	if sr := l.get(m); sr != nil && rd.holds(sr) {
+	if sr := rd.holder(l, m); sr != nil {
 		rd.series = append(rd.series, sr)
 		return
 	}

@@ -15,7 +15,8 @@ import (
 type reader struct {
 	visible Visibility // nil: all samples
 	err     error
-	series  []*Series
+	series  []*Series // of the metric, or of a former frequency if there is none of the metric
+	former  []formerPart
 	spans   []span
 	bounds  []bounds  // of the series
 	pieces  []piece   // of the series, one after the other
@@ -50,6 +51,8 @@ func newReaders() sync.Pool { return sync.Pool{New: func() any { return new(read
 func (rd *reader) reset() {
 	clear(rd.series)
 	clear(rd.pieces)
+	clear(rd.former)
+	rd.former = rd.former[:0]
 	rd.series, rd.spans, rd.bounds = rd.series[:0], rd.spans[:0], rd.bounds[:0]
 	rd.pieces, rd.copied = rd.pieces[:0], rd.copied[:0]
 	rd.visible, rd.err = nil, nil
@@ -69,19 +72,28 @@ func (rd *reader) collect(h *host, m *metric, sel Selection, from, to int64, sha
 	case len(rd.series) > 1 && m.Aggregation == AggregateNone:
 		return grid{}, fmt.Errorf("%w %s: it is held by %s", ErrAggregation, m.Name, devicesOf(rd.series))
 	}
+	if m.former.Load() != nil && rd.anyFormer(m) {
+		g := rd.collectFormer(h, m, from, to, shaped)
+		return g, rd.err
+	}
 	g := gridOf(rd.series, from, to)
 	segments := g.lane.overlapping(g.first, g.first+int64(g.n))
 	for _, sr := range rd.series {
-		begin := len(rd.pieces)
-		rd.bounds = append(rd.bounds, rd.readable(g, sr, shaped))
-		for _, in := range rd.ranges {
-			for _, seg := range within(segments, in) {
-				rd.add(g, seg, sr.column, in)
-			}
-		}
-		rd.spans = append(rd.spans, span{begin, len(rd.pieces)})
+		rd.collectSeries(g, sr, segments, shaped)
 	}
 	return g, rd.err
+}
+
+// collectSeries adds the bounds and the pieces of a series whose lane has the grid.
+func (rd *reader) collectSeries(g grid, sr *Series, segments []*segment, shaped bool) {
+	begin := len(rd.pieces)
+	rd.bounds = append(rd.bounds, rd.readable(g, sr, shaped))
+	for _, in := range rd.ranges {
+		for _, seg := range within(segments, in) {
+			rd.add(g, seg, sr.column, in)
+		}
+	}
+	rd.spans = append(rd.spans, span{begin, len(rd.pieces)})
 }
 
 // within returns those of the given segments, which are in order, that overlap a range of slots.
@@ -118,7 +130,7 @@ func (rd *reader) add(g grid, seg *segment, column uint32, in slotRange) {
 // within the grid: from the first sample of a series with values there, to the last of any series.
 func (rd *reader) gather(g grid, values []float64, a Aggregation) (lo, hi int, err error) {
 	if len(rd.series) == 1 {
-		_, err := rd.decode(values, 0)
+		_, err := rd.decode(g, values, 0)
 		lo, hi = rd.extent(g, 0, values)
 		return lo, hi, err
 	}
@@ -127,7 +139,7 @@ func (rd *reader) gather(g grid, values []float64, a Aggregation) (lo, hi int, e
 	rd.part = slices.Grow(rd.part[:0], g.n)[:g.n]
 	parts := 0
 	for i := range rd.series {
-		hasValue, err := rd.decode(rd.part, i)
+		hasValue, err := rd.decode(g, rd.part, i)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -155,17 +167,32 @@ func (rd *reader) gather(g grid, values []float64, a Aggregation) (lo, hi int, e
 }
 
 // decode fills dst with series i, and reports whether it has a value there.
-func (rd *reader) decode(dst []float64, i int) (hasValue bool, err error) {
+func (rd *reader) decode(g grid, dst []float64, i int) (hasValue bool, err error) {
+	if err := rd.fill(dst, rd.spans[i]); err != nil {
+		return false, err
+	}
+	for k := range rd.former {
+		if rd.former[k].index == i {
+			if err := rd.fillFormer(g, dst, &rd.former[k]); err != nil {
+				return false, err
+			}
+		}
+	}
+	return slices.ContainsFunc(dst, isValue), nil
+}
+
+// fill fills dst with the pieces of a span.
+func (rd *reader) fill(dst []float64, s span) error {
 	done := 0
-	for _, p := range rd.pieces[rd.spans[i].begin:rd.spans[i].end] {
+	for _, p := range rd.pieces[s.begin:s.end] {
 		fillNaN(dst[done:p.at])
 		done = p.at + p.n
 		if err := rd.piece(dst[p.at:done], p); err != nil {
-			return false, err
+			return err
 		}
 	}
 	fillNaN(dst[done:])
-	return slices.ContainsFunc(dst, isValue), nil
+	return nil
 }
 
 func (rd *reader) piece(dst []float64, p piece) error {

@@ -478,7 +478,7 @@ func (r *Restorer) storeDisplaced(at run, samples []recordedSample) error {
 			r.Lost++
 			continue
 		}
-		sr, err := r.provisionalSeries(to.key)
+		sr, err := r.provisionalSeries(to.key, at.frequency)
 		if errors.Is(err, ErrMemory) {
 			return err
 		}
@@ -489,7 +489,7 @@ func (r *Restorer) storeDisplaced(at run, samples []recordedSample) error {
 		batch = append(batch, Sample{Series: sr, Time: to.grid + at.slot*at.frequency + to.offset, Value: x.value})
 	}
 	refused, err := r.store.write(batch, period{min(r.now-r.store.retention, at.host.needed), r.now}, nil)
-	r.Converted += len(batch) - len(refused)
+	r.Moved += len(batch) - len(refused)
 	return err
 }
 
@@ -588,7 +588,7 @@ func (r *Restorer) storeAgain(h *host, samples []Sample) error {
 	}
 	r.applyHostExtents(h)
 	for i := range samples {
-		sr, err := r.provisionalSeries(samples[i].Series.Key())
+		sr, err := r.provisionalSeries(samples[i].Series.Key(), samples[i].Series.lane.frequency)
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package memstore
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +20,8 @@ type Restorer struct {
 	hosts       map[uint32]*host // by their numbers in records
 	displaced   map[column]place // the columns of records that mean another place in the store
 	provisional map[*Series]bool // series whose column comes from neither a record nor the recorded state
+
+	unplaced []unplacedBlock // stored after all states
 
 	placed int // series, so far
 	gaps   int // unused columns that records have skipped
@@ -45,10 +46,11 @@ type Restored struct {
 	Blocks     int // blocks that are in the store now
 	Old        int // blocks older than the retention that no job needs
 	Overlap    int // blocks whose time newer blocks cover
-	Converted  int // samples of metrics whose frequency has changed
+	Moved      int // samples of blocks and records whose series has another place now
 	Samples    int // samples of records
 	OldSamples int // samples of records that are older than the retention
 	Lost       int // samples of records whose series is unknown
+	Dropped    int // samples of blocks that could not be stored
 }
 
 // column identifies a series as records do.
@@ -89,7 +91,8 @@ func (s *Store) Restore() *Restorer {
 // take precedence over those of older states. recorded says that the records follow this state and
 // use its numbers of hosts and columns.
 //
-// Series of metrics that are not configured are kept, but invisible to queries. The error wraps
+// Series of metrics that are not configured are kept, but invisible to queries. Those of metrics with
+// another frequency are kept at the frequency that they were written with. The error wraps
 // [ErrMemory] if the next block does not fit, and nothing of that block is stored then; or it
 // reports a damaged block.
 func (r *Restorer) State(state HostState, recorded bool) error {
@@ -125,8 +128,13 @@ func (s *Store) Skip(cluster, hostname string, frequency, end int64) {
 	l.evictedBefore = max(l.evictedBefore, unixtime.FloorDiv(end-l.grid+frequency-1, frequency))
 }
 
+// StatesDone says that all states were added; records follow. The error reports damaged blocks, or
+// wraps [ErrMemory].
+func (r *Restorer) StatesDone() error { return r.storeUnplaced() }
+
 // Done finishes the restore and removes the series that got no window. It must be called once.
 func (r *Restorer) Done() {
+	_ = r.storeUnplaced()
 	close(r.jobs)
 	r.sealing.Wait()
 	r.applyAllExtents()
@@ -201,13 +209,10 @@ func (p *laneRestorer) key(ss SeriesState) Key {
 // cannot have the same column, frequency and grid as in the state. The host is locked.
 func (p *laneRestorer) series(ss SeriesState) *Series {
 	l := p.lane
-	m := p.store.metrics[ss.Metric]
-	if m == nil {
-		m = p.store.unconfigured.get(ss.Metric, l.frequency, len(p.store.metrics))
-	}
-	if m.frequency != l.frequency || l.grid != p.state.Grid {
+	if l.grid != p.state.Grid {
 		return nil
 	}
+	m := p.store.metricAt(ss.Metric, l.frequency)
 	if level := p.host.level(ss.Device); level != nil {
 		if sr := level.get(m); sr != nil {
 			if sr.column != ss.Column {
@@ -232,7 +237,8 @@ func (p *laneRestorer) series(ss SeriesState) *Series {
 	return sr
 }
 
-// window adds a block without its displaced columns, whose samples are then stored one by one.
+// window adds a block without its displaced columns, whose samples are stored one by one after all
+// states.
 func (p *laneRestorer) window(w WindowState) error {
 	s, b := p.store, w.Block
 	old := b.Grid+(b.First+int64(b.Slots))*b.Frequency < p.oldest
@@ -244,23 +250,58 @@ func (p *laneRestorer) window(w WindowState) error {
 		return ErrMemory
 	}
 	displaced, overlap := p.insert(w)
-	if overlap {
+	switch {
+	case overlap == covered:
 		p.Overlap++
 		return nil
-	}
-	if len(displaced) < b.Columns() {
+	case overlap == partly:
+		displaced = p.state.Series
+	case len(displaced) < b.Columns():
 		p.Blocks++
 	}
-	return p.convert(b, displaced)
+	if len(displaced) > 0 {
+		p.unplaced = append(p.unplaced, unplacedBlock{p.host, b, displaced, p.oldest})
+		s.memory.add(int64(len(b.Bytes())))
+	}
+	return nil
+}
+
+// overlap says how much of a block's time the store has already.
+type overlap int
+
+const (
+	none overlap = iota
+	partly
+	covered
+)
+
+// overlap says how much of the slots [first, end) the segments of a lane cover.
+func (l *lane) overlap(first, end int64) overlap {
+	all := l.overlapping(first, end)
+	if len(all) == 0 {
+		return none
+	}
+	for _, g := range all {
+		if g.first > first {
+			return partly
+		}
+		first = g.end()
+	}
+	if first < end {
+		return partly
+	}
+	return covered
 }
 
 // insert makes a segment of a block, and returns the places of its displaced columns.
-func (p *laneRestorer) insert(w WindowState) (displaced []SeriesState, overlap bool) {
+func (p *laneRestorer) insert(w WindowState) (displaced []SeriesState, over overlap) {
 	s, b, l := p.store, w.Block, p.lane
 	p.host.mu.Lock()
 	defer p.host.mu.Unlock()
-	if b.Grid == l.grid && len(l.overlapping(b.First, b.First+int64(b.Slots))) > 0 {
-		return nil, true
+	if b.Grid == l.grid {
+		if over = l.overlap(b.First, b.First+int64(b.Slots)); over != none {
+			return nil, over
+		}
 	}
 	placed := make(map[uint32]bool, b.Columns())
 	for i, k := 0, 0; i < b.Columns(); i++ {
@@ -282,13 +323,13 @@ func (p *laneRestorer) insert(w WindowState) (displaced []SeriesState, overlap b
 	kept := b.Without(func(id uint32) bool { return !placed[id] })
 	if kept == nil {
 		s.freed.put(freedWindow{hostName{p.host.cluster, p.host.name}, b.Frequency, b.Grid, SlotRange{b.First, b.Slots}})
-		return displaced, false
+		return displaced, none
 	}
 	i, _ := l.find(b.First)
 	g := &segment{first: b.First, slots: b.Slots, generation: b.Generation, sealed: kept, stored: kept == b && !w.Open}
 	l.segments = slices.Insert(l.segments, i, g)
 	s.memory.add(g.bytes())
-	return displaced, false
+	return displaced, none
 }
 
 // extend extends the first and last slot of a series, and the lane, by those of a block.
@@ -298,65 +339,132 @@ func (p *laneRestorer) extend(sr *Series, ss SeriesState, b *block.Block) {
 	p.lane.newest = max(p.lane.newest, sr.last)
 }
 
-// convert stores those samples of displaced columns that are older than the samples of their
-// series.
-func (p *laneRestorer) convert(b *block.Block, displaced []SeriesState) error {
-	var d codec.Decoder
-	values := make([]float64, b.Slots)
-	for _, ss := range displaced {
-		i, _ := b.Find(ss.Column)
-		if err := b.Decode(&d, values, i, 0); err != nil {
-			return err
-		}
-		sr, err := p.provisionalSeries(p.key(ss))
-		switch {
-		case errors.Is(err, ErrMemory):
-			return err
-		case err != nil:
-			continue // the metric is not configured and another series has its column
-		}
-		batch := sr.older(values, b.Grid+b.First*b.Frequency+ss.Offset, b.Frequency)
-		refused, err := p.store.write(batch, period{p.oldest, p.now}, nil)
-		if err != nil {
-			return err
-		}
-		p.Converted += len(batch) - len(refused)
-	}
-	return nil
+// unplacedBlock is a block with columns that have another place in the store, or whose time other
+// segments cover in part.
+type unplacedBlock struct {
+	host   *host
+	block  *block.Block
+	series []SeriesState // of those columns
+	oldest int64
 }
 
-// provisionalSeries returns the series of a key. A new one gets a provisional column, which it
-// loses if a record gives that column to another series.
-func (r *Restorer) provisionalSeries(key Key) (*Series, error) {
-	if h := r.store.host(key.Cluster, key.Host); h != nil {
-		if m, level := r.store.metrics[key.Metric], h.level(key.Device); m != nil && level != nil {
-			if sr := level.get(m); sr != nil {
-				return sr, nil
+// storeUnplaced stores the samples of unplaced blocks, the newest first, in slots that are empty.
+func (r *Restorer) storeUnplaced() error {
+	all := r.unplaced
+	r.unplaced = nil
+	var errs []error
+	for _, u := range all {
+		errs = append(errs, r.storeBlock(u))
+		r.store.memory.add(-int64(len(u.block.Bytes())))
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Restorer) storeBlock(u unplacedBlock) error {
+	r.applyHostExtents(u.host)
+	var d codec.Decoder
+	b := u.block
+	values := make([]float64, b.Slots)
+	var errs []error
+	for _, ss := range u.series {
+		i, ok := b.Find(ss.Column)
+		if !ok {
+			continue
+		}
+		if err := b.Decode(&d, values, i, 0); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		sr, err := r.provisionalSeries(Key{Cluster: u.host.cluster, Host: u.host.name, Metric: ss.Metric, Device: ss.Device}, b.Frequency)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		batch := sr.missing(values, b.Grid+b.First*b.Frequency+ss.Offset, b.Frequency)
+		refused, err := r.store.write(batch, period{u.oldest, r.now}, nil)
+		if err != nil {
+			errs = append(errs, err)
+			r.Dropped += len(batch)
+			continue
+		}
+		r.Moved += len(batch) - len(refused)
+		for _, x := range refused {
+			if x.Reason != RefusedOld {
+				r.Dropped++
 			}
 		}
 	}
-	sr, err := r.store.Series(key)
-	if err == nil {
-		r.provisional[sr] = true
-	}
-	return sr, err
+	return errors.Join(errs...)
 }
 
-// older returns those values as samples that are older than all samples of a series.
-func (sr *Series) older(values []float64, start, step int64) []Sample {
-	sr.lane.host.mu.RLock()
-	begin := int64(math.MaxInt64)
-	if !sr.empty() {
-		begin = sr.lane.time(sr.first) + sr.phase.offset - sr.lane.frequency/2
+// provisionalSeries returns the series of a key at a frequency. A new one gets a provisional column,
+// which it loses if a record gives that column to another series.
+func (r *Restorer) provisionalSeries(key Key, frequency int64) (*Series, error) {
+	s := r.store
+	if err := s.ensureMemory(); err != nil {
+		return nil, err
 	}
-	sr.lane.host.mu.RUnlock()
-	var batch []Sample
-	for i, v := range values {
-		if t := start + int64(i)*step; v == v && t < begin {
-			batch = append(batch, Sample{Series: sr, Time: t, Value: v})
+	h, err := s.hostOrNew(key.Cluster, key.Host)
+	if err != nil {
+		return nil, err
+	}
+	m := s.metricAt(key.Metric, frequency)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if level := h.level(key.Device); level != nil {
+		if sr := level.get(m); sr != nil {
+			return sr, nil
 		}
 	}
+	lane := h.lane(frequency, s.retention)
+	sr := h.addSeries(s, m, key.Device, lane, lane.freeColumn(s.epoch.Load()))
+	r.provisional[sr] = true
+	return sr, nil
+}
+
+// missing returns those values as samples whose slots are empty.
+func (sr *Series) missing(values []float64, start, step int64) []Sample {
+	l := sr.lane
+	l.host.mu.RLock()
+	defer l.host.mu.RUnlock()
+	var batch []Sample
+	var part [1]float64
+	var d codec.Decoder
+	for i, v := range values {
+		if v != v {
+			continue
+		}
+		t := start + int64(i)*step
+		if l.hasGrid && sr.phase.hasOffset {
+			slot := l.nearest(t, sr.phase.offset)
+			if k, ok := l.find(slot); ok && l.segments[k].holdsSlot(&d, part[:], sr.column, slot) {
+				continue
+			}
+		}
+		batch = append(batch, Sample{Series: sr, Time: t, Value: v})
+	}
 	return batch
+}
+
+// holdsSlot reports whether a column has a sample in a slot of the segment, or a value that cannot
+// be read.
+func (g *segment) holdsSlot(d *codec.Decoder, part []float64, column uint32, slot int64) bool {
+	if g.sealed == nil {
+		g.copyColumn(part, column, slot)
+		return isValue(part[0])
+	}
+	i, ok := g.sealed.Find(column)
+	return ok && (g.sealed.Decode(d, part, i, int(slot-g.first)) != nil || isValue(part[0]))
+}
+
+// metricAt returns a metric at a frequency (milliseconds), which may be another one than the
+// configured.
+func (s *Store) metricAt(name string, frequency int64) *metric {
+	configured := s.metrics[name]
+	if configured != nil && configured.frequency == frequency {
+		return configured
+	}
+	return s.unconfigured.get(name, frequency, len(s.metrics), configured)
 }
 
 // unconfigured lists the metrics of restored series that are not configured, or not with this
@@ -366,8 +474,9 @@ type unconfigured struct {
 	all []*metric
 }
 
-// get returns the same metric for the same arguments; known is the number of configured metrics.
-func (x *unconfigured) get(name string, frequency int64, known int) *metric {
+// get returns the same metric for the same arguments; known is the number of configured metrics, and
+// configured the one of that name, or nil.
+func (x *unconfigured) get(name string, frequency int64, known int, configured *metric) *metric {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, m := range x.all {
@@ -381,6 +490,10 @@ func (x *unconfigured) get(name string, frequency int64, known int) *metric {
 		frequency: frequency,
 	}
 	x.all = append(x.all, m)
+	if configured != nil {
+		former := append(slices.Clone(configured.formerly()), m)
+		configured.former.Store(&former)
+	}
 	return m
 }
 

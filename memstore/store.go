@@ -101,6 +101,18 @@ type metric struct {
 	Metric
 	index     int
 	frequency int64 // milliseconds
+
+	// former has the same metric at the frequencies that it had before; nil: none. Its series hold
+	// what was stored then.
+	former atomic.Pointer[[]*metric]
+}
+
+// formerly returns the same metric at the frequencies that it had before.
+func (m *metric) formerly() []*metric {
+	if all := m.former.Load(); all != nil {
+		return *all
+	}
+	return nil
 }
 
 // New returns an empty store. The error names the invalid option.

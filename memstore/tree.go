@@ -74,6 +74,9 @@ func (l *level) show() *Level {
 	shown := &Level{Metrics: make(map[string][]Window, len(l.series)), Children: make(map[string]*Level, len(l.children))}
 	for _, sr := range l.series {
 		if windows := sr.windows(); len(windows) > 0 {
+			// A metric whose frequency has changed has several series.
+			windows = append(shown.Metrics[sr.metric.Name], windows...)
+			slices.SortStableFunc(windows, func(a, b Window) int { return cmp.Compare(a.Start, b.Start) })
 			shown.Metrics[sr.metric.Name] = windows
 		}
 	}

@@ -12,7 +12,7 @@ type Usage struct {
 // series of a host share, such as block directories, count for the host only. It walks all blocks,
 // and locks one host at a time.
 func (s *Store) Usage() (hosts, metrics []Usage) {
-	byMetric := make(map[*metric]*Usage)
+	byMetric := make(map[string]*Usage)
 	for _, h := range s.allHosts() {
 		hosts = append(hosts, h.usage(byMetric))
 	}
@@ -23,15 +23,15 @@ func (s *Store) Usage() (hosts, metrics []Usage) {
 }
 
 // usage adds the usage of each metric of a host to metrics, and returns the usage of the host.
-func (h *host) usage(metrics map[*metric]*Usage) Usage {
+func (h *host) usage(metrics map[string]*Usage) Usage {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	total := Usage{Cluster: h.cluster, Name: h.name}
 	of := func(m *metric) *Usage {
-		if metrics[m] == nil {
-			metrics[m] = &Usage{Name: m.Name}
+		if metrics[m.Name] == nil {
+			metrics[m.Name] = &Usage{Name: m.Name}
 		}
-		return metrics[m]
+		return metrics[m.Name]
 	}
 	for sr := range h.tree.all() {
 		total.Series++
