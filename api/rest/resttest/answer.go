@@ -1,6 +1,5 @@
-// Package resttest reads answers to queries as a client does, and holds them
-// against recorded ones; and all requests and answers against the description of the
-// API. It is for tests only.
+// Package resttest is for tests only. It decodes query responses as a client does and compares them
+// with recorded ones. It also checks all requests and responses against the description of the API.
 package resttest
 
 import (
@@ -10,19 +9,19 @@ import (
 	"testing"
 )
 
-// Answer is the answer to a query request.
+// Answer is the response to a query request.
 type Answer struct {
-	Queries []Query // those that for-all-nodes made
+	Queries []Query // those that for-all-nodes expanded to
 	Results [][]Entry
 }
 
-// Query is a query as an answer repeats it.
+// Query is a query as a response repeats it.
 type Query struct {
 	Metric, Host string
 	Aggreg       *bool
 }
 
-// Entry is one series of an answer. Times are Unix seconds; null is nil.
+// Entry is one series of a response. Times are Unix seconds; nil stands for null.
 type Entry struct {
 	Error                *string
 	Data                 []*float64
@@ -41,9 +40,9 @@ func (e Entry) ByTime() map[int64]float64 {
 	return values
 }
 
-// Compare fails a test where an answer is not the one that was recorded of
-// cc-metric-store, by the rules that came with the record: values to 0.0015 after
-// trailing nulls are cut, statistics to 0.006, hosts in any order.
+// Compare compares a response with one recorded from cc-metric-store, by the rules that came with
+// the recording: trailing nulls are ignored, values may differ by 0.0015, statistics by 0.006, and
+// the start by less than 60 s; hosts may come in any order.
 func Compare(t testing.TB, got, want Answer) {
 	t.Helper()
 	if len(got.Results) != len(want.Results) || len(got.Queries) != len(want.Queries) {
@@ -112,7 +111,7 @@ func near(a, b *float64, tolerance float64) bool {
 	return math.Abs(*a-*b) <= tolerance
 }
 
-// Show writes a number of an answer as JSON.
+// Show returns a number of a response as JSON.
 func Show(v *float64) string {
 	text, _ := json.Marshal(v)
 	return string(text)

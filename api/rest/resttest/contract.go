@@ -19,13 +19,13 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// Contract checks requests and answers against the description of the API. It is safe for
+// Contract checks requests and responses against the description of the API. It is safe for
 // concurrent use.
 type Contract struct {
 	Document *openapi3.T
 	router   routers.Router
-	whole    atomic.Int64 // answers checked in full
-	heads    atomic.Int64 // answers of which only status and header were checked
+	whole    atomic.Int64 // responses checked in full
+	heads    atomic.Int64 // responses of which only status and header were checked
 }
 
 // ReadContract reads an OpenAPI document, which must be valid.
@@ -49,27 +49,27 @@ func ReadContract(file string) (*Contract, error) {
 	return &Contract{Document: doc, router: router}, nil
 }
 
-// text is the body of a request or an answer.
+// text is the body of a request or a response.
 type text struct {
 	body  []byte
 	whole bool // otherwise body is unknown
 }
 
-// check returns how a request or its answer differs from the description. The request is checked
-// only if the answer is not an error.
-func (c *Contract) check(req *http.Request, asked text, resp *http.Response, told text) error {
+// check returns how a request or its response differs from the description. The request is checked
+// only if the response is not an error.
+func (c *Contract) check(req *http.Request, sent text, resp *http.Response, received text) error {
 	head := req.Method == http.MethodHead
-	if head && len(told.body) > 0 {
+	if head && len(received.body) > 0 {
 		return errors.New("HEAD has a body")
 	}
-	if resp.Header.Get("X-Request-Id") == "" && resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge { // which net/http answers
+	if resp.Header.Get("X-Request-Id") == "" && resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge { // net/http sends it itself
 		return errors.New("no X-Request-Id")
 	}
-	told, err := told.gunzip(resp.Header)
+	received, err := received.gunzip(resp.Header)
 	if err != nil {
 		return err
 	}
-	if told.whole {
+	if received.whole {
 		c.whole.Add(1)
 	} else {
 		c.heads.Add(1)
@@ -81,20 +81,20 @@ func (c *Contract) check(req *http.Request, asked text, resp *http.Response, tol
 	}
 	route, params, err := c.router.FindRoute(described)
 	if err != nil || head && resp.StatusCode == http.StatusMethodNotAllowed {
-		return c.checkUnknown(resp, told, head)
+		return c.checkUnknown(resp, received, head)
 	}
 	input := &openapi3filter.RequestValidationInput{Request: described, PathParams: params, Route: route, Options: options()}
 	if resp.StatusCode < 400 {
-		if err := checkRequest(input, asked); err != nil {
+		if err := checkRequest(input, sent); err != nil {
 			return err
 		}
 	}
-	return checkAnswer(input, resp, told, head)
+	return checkResponse(input, resp, received, head)
 }
 
 func options() *openapi3filter.Options {
 	o := &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true, SkipSettingDefaults: true}
-	o.WithCustomSchemaErrorFunc(func(err *openapi3.SchemaError) string { // not the whole schema
+	o.WithCustomSchemaErrorFunc(func(err *openapi3.SchemaError) string { // shorter: without the schema
 		return fmt.Sprintf("/%s: %s", strings.Join(err.JSONPointer(), "/"), err.Reason)
 	})
 	return o
@@ -102,14 +102,14 @@ func options() *openapi3filter.Options {
 
 // checkRequest checks a request, with its body restored and with the described content type. A body
 // that is unknown or compressed is not checked.
-func checkRequest(input *openapi3filter.RequestValidationInput, asked text) error {
+func checkRequest(input *openapi3filter.RequestValidationInput, sent text) error {
 	req := input.Request
-	input.Options.ExcludeRequestBody = !asked.whole || req.Header.Get("Content-Encoding") != ""
+	input.Options.ExcludeRequestBody = !sent.whole || req.Header.Get("Content-Encoding") != ""
 	req.Body = http.NoBody
-	if len(asked.body) > 0 {
-		req.Body = io.NopCloser(bytes.NewReader(asked.body))
+	if len(sent.body) > 0 {
+		req.Body = io.NopCloser(bytes.NewReader(sent.body))
 	}
-	req.ContentLength = int64(len(asked.body))
+	req.ContentLength = int64(len(sent.body))
 	if body := input.Route.Operation.RequestBody; body != nil {
 		for contentType := range body.Value.Content {
 			req.Header.Set("Content-Type", contentType)
@@ -118,15 +118,15 @@ func checkRequest(input *openapi3filter.RequestValidationInput, asked text) erro
 	return openapi3filter.ValidateRequest(req.Context(), input)
 }
 
-func checkAnswer(input *openapi3filter.RequestValidationInput, resp *http.Response, told text, head bool) error {
+func checkResponse(input *openapi3filter.RequestValidationInput, resp *http.Response, received text, head bool) error {
 	o := options()
-	o.ExcludeResponseBody = !told.whole || head
+	o.ExcludeResponseBody = !received.whole || head
 	if r := input.Route.Operation.Responses.Status(resp.StatusCode); r != nil {
 		contentType := resp.Header.Get("Content-Type")
 		switch content := r.Value.Content; {
-		case len(content) == 0 && len(told.body) > 0:
+		case len(content) == 0 && len(received.body) > 0:
 			return errors.New("a body where none is described")
-		case r.Value.Extensions["x-may-be-empty"] == true && contentType == "" && len(told.body) == 0:
+		case r.Value.Extensions["x-may-be-empty"] == true && contentType == "" && len(received.body) == 0:
 			o.ExcludeResponseBody = true
 		case len(content) > 0 && content.Get(contentType) == nil:
 			return fmt.Errorf("Content-Type %q is not described", contentType)
@@ -134,23 +134,23 @@ func checkAnswer(input *openapi3filter.RequestValidationInput, resp *http.Respon
 	}
 	return openapi3filter.ValidateResponse(input.Request.Context(), &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: input, Status: resp.StatusCode, Header: resp.Header,
-		Body: io.NopCloser(bytes.NewReader(told.body)), Options: o,
+		Body: io.NopCloser(bytes.NewReader(received.body)), Options: o,
 	})
 }
 
-// checkUnknown is for paths and methods that are not described.
-func (c *Contract) checkUnknown(resp *http.Response, told text, head bool) error {
+// checkUnknown checks the response for a path or method that is not described.
+func (c *Contract) checkUnknown(resp *http.Response, received text, head bool) error {
 	if !slices.Contains([]int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusServiceUnavailable}, resp.StatusCode) {
 		return errors.New("the path or the method is not described")
 	}
 	if resp.StatusCode == http.StatusMethodNotAllowed && resp.Header.Get("Allow") == "" {
 		return errors.New("no header Allow")
 	}
-	if head || !told.whole {
+	if head || !received.whole {
 		return nil
 	}
 	var v any
-	if err := json.Unmarshal(told.body, &v); err != nil {
+	if err := json.Unmarshal(received.body, &v); err != nil {
 		return err
 	}
 	schemas := c.Document.Components.Schemas
@@ -161,7 +161,7 @@ func (c *Contract) checkUnknown(resp *http.Response, told text, head bool) error
 	return err
 }
 
-// gunzip decompresses a text. The result is not whole if it is longer than longest.
+// gunzip decompresses a text. The result is not whole if it exceeds maxBody.
 func (t text) gunzip(h http.Header) (text, error) {
 	if !t.whole || len(t.body) == 0 || h.Get("Content-Encoding") != "gzip" {
 		return t, nil
@@ -170,6 +170,6 @@ func (t text) gunzip(h http.Header) (text, error) {
 	if err != nil {
 		return text{}, err
 	}
-	body, err := io.ReadAll(io.LimitReader(r, longest+1))
-	return text{body, len(body) <= longest}, err
+	body, err := io.ReadAll(io.LimitReader(r, maxBody+1))
+	return text{body, len(body) <= maxBody}, err
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// recorder is a test that takes note of its errors.
+// recorder is a testing.TB that records its errors.
 type recorder struct {
 	testing.TB
 	errors []string
@@ -21,8 +21,8 @@ func (r *recorder) Errorf(format string, args ...any) {
 	r.errors = append(r.errors, fmt.Sprintf(format, args...))
 }
 
-// holdingClient asks a handler, and notes what is not as the contract says.
-func holdingClient(t *testing.T, h http.HandlerFunc) (client *http.Client, url string, noted *recorder) {
+// newClient returns a client of a handler, and the recorder of differences from the contract.
+func newClient(t *testing.T, h http.HandlerFunc) (client *http.Client, url string, recorded *recorder) {
 	t.Helper()
 	c, err := ReadContract("../openapi.json")
 	if err != nil {
@@ -30,17 +30,17 @@ func holdingClient(t *testing.T, h http.HandlerFunc) (client *http.Client, url s
 	}
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
-	noted = &recorder{TB: t}
+	recorded = &recorder{TB: t}
 	client = server.Client()
-	client.Transport = c.Transport(noted, client.Transport)
-	return client, server.URL, noted
+	client.Transport = c.Transport(recorded, client.Transport)
+	return client, server.URL, recorded
 }
 
-func TestWhatIsNotAsDescribedFails(t *testing.T) {
-	long := strings.Repeat(" ", longest)
+func TestUndescribedResponsesFail(t *testing.T) {
+	long := strings.Repeat(" ", maxBody)
 	f := func(request string, status int, contentType, body, want string, headers ...string) {
 		t.Helper()
-		client, url, noted := holdingClient(t, func(w http.ResponseWriter, r *http.Request) {
+		client, url, recorded := newClient(t, func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			w.Header().Set("X-Request-Id", "1")
 			w.Header().Set("Content-Type", contentType)
@@ -51,9 +51,9 @@ func TestWhatIsNotAsDescribedFails(t *testing.T) {
 			_, _ = io.WriteString(w, body)
 		})
 		method, rest, _ := strings.Cut(request, " ")
-		path, asked, _ := strings.Cut(rest, " ")
-		var sent io.Reader = strings.NewReader(asked)
-		if strings.HasPrefix(asked, "stream ") {
+		path, sentBody, _ := strings.Cut(rest, " ")
+		var sent io.Reader = strings.NewReader(sentBody)
+		if strings.HasPrefix(sentBody, "stream ") {
 			sent = io.MultiReader(sent)
 		}
 		req, err := http.NewRequestWithContext(t.Context(), method, url+path, sent)
@@ -64,13 +64,13 @@ func TestWhatIsNotAsDescribedFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		told, err := io.ReadAll(resp.Body)
+		received, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if err != nil || method != http.MethodHead && string(told) != body {
-			t.Errorf("%s: %v, %d bytes arrived of %d", request, err, len(told), len(body))
+		if err != nil || method != http.MethodHead && string(received) != body {
+			t.Errorf("%s: %v, %d bytes arrived of %d", request, err, len(received), len(body))
 		}
-		if got := strings.Join(noted.errors, "\n"); (got == "") != (want == "") || len(noted.errors) > 1 || !strings.Contains(got, want) {
-			t.Errorf("%s %d: noted %q, want %q", request, status, got, want)
+		if got := strings.Join(recorded.errors, "\n"); (got == "") != (want == "") || len(recorded.errors) > 1 || !strings.Contains(got, want) {
+			t.Errorf("%s %d: recorded %q, want %q", request, status, got, want)
 		}
 	}
 	const json, plain = "application/json", "text/plain"
@@ -87,7 +87,8 @@ func TestWhatIsNotAsDescribedFails(t *testing.T) {
 	f(query(`{}`), 200, json, long+`{}`, "")
 	f(query(`{}`), 200, plain, long+`{}`, "is not described")
 	f(query(`{}`), 200, json, `{"results":[]}`, "")
-	f("POST /api/write x", 200, plain, "x", "a body where none is described")
+	f("POST /api/write x", 200, plain, "x", `Content-Type "text/plain" is not described`)
+	f("POST /api/write x", 200, "", "", "") // x-may-be-empty
 	f("GET /api/nope", 200, json, `{}`, "the path or the method is not described")
 	f("GET /api/nope", 404, json, `{}`, `"status" is missing`)
 	f("GET /api/nope", 404, json, `{"status":"","error":""}`, "")
@@ -96,10 +97,26 @@ func TestWhatIsNotAsDescribedFails(t *testing.T) {
 	f("HEAD /metrics", 200, plain, "", "")
 }
 
-// What has arrived can be read before the rest has, and what is not read is not missed.
-func TestAnswersAreNotHeldUp(t *testing.T) {
+func TestUndescribedBodiesFail(t *testing.T) {
+	c, err := ReadContract("../openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded := &recorder{TB: t}
+	c.Serve(recorded, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Request-Id", "1")
+		w.WriteHeader(http.StatusNoContent)
+		_, _ = io.WriteString(w, "x") // the recorder keeps what net/http would discard
+	}), httptest.NewRequest("POST", "/write", strings.NewReader("x")))
+	if got := strings.Join(recorded.errors, "\n"); !strings.Contains(got, "a body where none is described") {
+		t.Errorf("recorded %q", got)
+	}
+}
+
+// The client can read the start of a response before its end has arrived, and close it unread.
+func TestResponsesAreNotDelayed(t *testing.T) {
 	finish := make(chan struct{})
-	client, url, noted := holdingClient(t, func(w http.ResponseWriter, _ *http.Request) {
+	client, url, recorded := newClient(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Request-Id", "1")
 		w.Header().Set("Content-Type", "text/plain")
 		_, _ = io.WriteString(w, "ok\n")
@@ -115,8 +132,8 @@ func TestAnswersAreNotHeldUp(t *testing.T) {
 	}
 	close(finish)
 	resp.Body.Close()
-	c := client.Transport.(holding).contract
-	if c.whole.Load() != 0 || c.heads.Load() != 1 || len(noted.errors) > 0 {
-		t.Errorf("%d whole, %d by their heads, %q", c.whole.Load(), c.heads.Load(), noted.errors)
+	c := client.Transport.(transport).contract
+	if c.whole.Load() != 0 || c.heads.Load() != 1 || len(recorded.errors) > 0 {
+		t.Errorf("%d checked in full, %d by status and header, %q", c.whole.Load(), c.heads.Load(), recorded.errors)
 	}
 }
