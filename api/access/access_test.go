@@ -15,15 +15,16 @@ import (
 
 const base = int64(1_795_200_000)
 
-// recorder is a store that notes what it is asked.
-type recorder struct{ asked []string }
+// recorder is a Store that records its calls.
+type recorder struct{ calls []string }
 
-func (r *recorder) note(what, cluster, host string, visible memstore.Visibility) {
-	r.asked = append(r.asked, fmt.Sprintf("%s %s/%s%s", what, cluster, host, shown(visible)))
+func (r *recorder) record(method, cluster, host string, visible memstore.Visibility) {
+	r.calls = append(r.calls, fmt.Sprintf("%s %s/%s%s", method, cluster, host, format(visible)))
 }
 
-// shown writes what may be read of the node, of hwthread 1 and of an accelerator.
-func shown(visible memstore.Visibility) string {
+// format lists the visible spans of the node, of hwthread 1, of accelerator a and of socket 0, in
+// seconds after base.
+func format(visible memstore.Visibility) string {
 	if visible == nil {
 		return ""
 	}
@@ -38,27 +39,27 @@ func shown(visible memstore.Visibility) string {
 }
 
 func (r *recorder) Read(_ context.Context, sel memstore.Selection, rg memstore.Range) (memstore.Data, error) {
-	r.note("read", sel.Cluster, sel.Host, rg.Visible)
+	r.record("read", sel.Cluster, sel.Host, rg.Visible)
 	return memstore.Data{}, memstore.ErrNotFound
 }
 
 func (r *recorder) Points(cluster, host, _ string, _ memstore.Range) int {
-	r.note("points", cluster, host, nil)
+	r.record("points", cluster, host, nil)
 	return 1
 }
 
 func (r *recorder) Hosts(cluster string) []string {
-	r.note("hosts", cluster, "*", nil)
+	r.record("hosts", cluster, "*", nil)
 	return []string{"h1", "h2", "h3"}
 }
 
 func (r *recorder) Holds(cluster, host string, visible memstore.Visibility) (bool, error) {
-	r.note("holds", cluster, host, visible)
+	r.record("holds", cluster, host, visible)
 	return host != "h2", nil
 }
 
 func (r *recorder) Health(cluster, host string, _ []string) memstore.Health {
-	r.note("health", cluster, host, nil)
+	r.record("health", cluster, host, nil)
 	return memstore.Health{}
 }
 
@@ -77,7 +78,7 @@ func index(t *testing.T) *jobs.Index {
 		job(3, "ann", "emmy", -30, -20, &jobs.Devices{HWThreads: []int{1}}, "h1"),
 		job(4, "ann", "fritz", -30, -20, nil, "h1"),
 		job(5, "bob", "emmy", -10, 0, &jobs.Devices{Accelerators: []string{"a"}}, "h1", "h3"),
-		job(6, "bob", "emmy", 0, 0, nil, "h4"), // over as it began
+		job(6, "bob", "emmy", 0, 0, nil, "h4"), // ends when it starts
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -85,9 +86,9 @@ func index(t *testing.T) *jobs.Index {
 	return ix
 }
 
-// The store is asked for what may be seen, and for a host that may not be seen in
-// the same way as for one that nobody has heard of.
-func TestWhatTheStoreIsAsked(t *testing.T) {
+// The store is asked only for visible data. For a hidden host it is asked for a host that cannot
+// exist, as for an unknown one.
+func TestStoreIsAskedForVisibleDataOnly(t *testing.T) {
 	const all = "all"
 	ix := index(t)
 	f := func(name string, p *auth.Principal, cluster, host string, shared bool, want string) {
@@ -98,43 +99,43 @@ func TestWhatTheStoreIsAsked(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := g.For(p)
-			at := "/" // a host that is not there
+			at := "/" // the host that cannot exist
 			if want != "" {
 				at = cluster + "/" + host
 			}
 			for range 2 {
-				store.asked = nil
+				store.calls = nil
 				r.Points(cluster, host, "load", memstore.Range{})
 				if _, err := r.Read(t.Context(), memstore.Selection{Cluster: cluster, Host: host}, memstore.Range{}); err == nil {
 					t.Error("no error")
 				}
-				if wanted := []string{"points " + at, "read " + at + strings.TrimPrefix(want, all)}; !slices.Equal(store.asked, wanted) {
-					t.Errorf("asked %q, want %q", store.asked, wanted)
+				if calls := []string{"points " + at, "read " + at + strings.TrimPrefix(want, all)}; !slices.Equal(store.calls, calls) {
+					t.Errorf("calls %q, want %q", store.calls, calls)
 				}
 			}
 		})
 	}
 	user := func(name string) *auth.Principal { return &auth.Principal{JobUser: name, Roles: auth.User} }
-	f("nobody", nil, "emmy", "h1", false, "")
+	f("no principal", nil, "emmy", "h1", false, "")
 	f("no role", &auth.Principal{JobUser: "ann"}, "emmy", "h1", false, "")
 	f("a user without jobs", user("cleo"), "emmy", "h1", true, "")
 	f("a user without a name", user(""), "emmy", "h1", true, "")
-	f("a subject is no job user", &auth.Principal{Subject: "ann", Roles: auth.User}, "emmy", "h1", true, "")
-	f("another's host", user("ann"), "emmy", "h3", true, "")
-	f("a host that is not there", user("ann"), "emmy", "h9", true, "")
+	f("a subject is not a job user", &auth.Principal{Subject: "ann", Roles: auth.User}, "emmy", "h1", true, "")
+	f("another user's host", user("ann"), "emmy", "h3", true, "")
+	f("an unknown host", user("ann"), "emmy", "h9", true, "")
 	f("another cluster", user("bob"), "fritz", "h1", true, "")
-	f("a job that was over as it began", user("bob"), "emmy", "h4", true, "")
+	f("a job that ends when it starts", user("bob"), "emmy", "h4", true, "")
 	f("own jobs", user("ann"), "emmy", "h1", false, " [-100 -40) hwthread[-100 -40)[-30 -20) accelerator[-100 -40) socket[-100 -40)")
 	f("own jobs, with metrics of shared nodes", user("ann"), "emmy", "h1", true, " [-100 -40)[-30 -20) hwthread[-100 -40)[-30 -20) accelerator[-100 -40) socket[-100 -40)")
 	f("devices only", user("bob"), "emmy", "h3", false, "  hwthread accelerator[-10 0) socket")
 	f("a user's projects do not count", &auth.Principal{JobUser: "cleo", Projects: []string{"p"}, Roles: auth.User}, "emmy", "h3", false, "")
-	f("a manager's do", &auth.Principal{JobUser: "cleo", Projects: []string{"p"}, Roles: auth.Manager}, "emmy", "h3", false, "  hwthread accelerator[-10 0) socket")
-	f("not where the role does not hold",
+	f("a manager's projects count", &auth.Principal{JobUser: "cleo", Projects: []string{"p"}, Roles: auth.Manager}, "emmy", "h3", false, "  hwthread accelerator[-10 0) socket")
+	f("a manager of another cluster",
 		&auth.Principal{Projects: []string{"p"}, Roles: auth.Manager | auth.User, Limited: []auth.MappedRole{{Role: auth.Manager, Clusters: []string{"fritz"}}}}, "emmy", "h3", false, "")
 	granted := user("")
 	granted.Resources = []auth.Resource{{Cluster: "emmy", Hosts: []string{"h3"}, From: base - 5, To: base + 5}}
-	f("what the token grants", granted, "emmy", "h3", false, " [-5 5) hwthread[-5 5) accelerator[-5 5) socket[-5 5)")
-	f("and elsewhere", granted, "emmy", "h1", false, "")
+	f("a host that the token grants", granted, "emmy", "h3", false, " [-5 5) hwthread[-5 5) accelerator[-5 5) socket[-5 5)")
+	f("a host that the token does not grant", granted, "emmy", "h1", false, "")
 	f("an admin", &auth.Principal{Roles: auth.Admin}, "emmy", "h3", false, all)
 	f("support", &auth.Principal{Roles: auth.Support}, "emmy", "h9", false, all)
 	f("api and user", &auth.Principal{JobUser: "bob", Roles: auth.API | auth.User}, "emmy", "h3", false, "  hwthread accelerator[-10 0) socket")
@@ -142,13 +143,13 @@ func TestWhatTheStoreIsAsked(t *testing.T) {
 	f("an admin of another cluster", elsewhere, "emmy", "h1", false, "")
 	f("an admin of this cluster", elsewhere, "fritz", "h1", false, all)
 	limited := &auth.Principal{JobUser: "ann", Roles: auth.Support | auth.User, Limited: []auth.MappedRole{{Role: auth.Support, Clusters: []string{"fritz"}}}}
-	f("support elsewhere, and a user", limited, "emmy", "h3", false, "")
-	f("support here", limited, "fritz", "h3", false, all)
+	f("support of another cluster, and a user", limited, "emmy", "h3", false, "")
+	f("support of this cluster", limited, "fritz", "h3", false, all)
 }
 
 func TestHosts(t *testing.T) {
 	ix := index(t)
-	f := func(p *auth.Principal, cluster string, want []string, asked ...string) {
+	f := func(p *auth.Principal, cluster string, want []string, calls ...string) { // calls are prefixes
 		t.Helper()
 		store := new(recorder)
 		g, err := New(Options{Store: store, Policy: auth.Policy{JobSource: true}, Jobs: ix})
@@ -159,12 +160,12 @@ func TestHosts(t *testing.T) {
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("%+v: hosts %v, %v, want %v", p, got, err, want)
 		}
-		if len(store.asked) != len(asked) {
-			t.Errorf("asked %q", store.asked)
+		if len(store.calls) != len(calls) {
+			t.Errorf("calls %q, want %q", store.calls, calls)
 		}
-		for i, a := range store.asked {
-			if a[:min(len(a), len(asked[i]))] != asked[i] {
-				t.Errorf("asked %q, want %q", a, asked[i])
+		for i, call := range store.calls {
+			if call[:min(len(call), len(calls[i]))] != calls[i] {
+				t.Errorf("call %q, want %q", call, calls[i])
 			}
 		}
 	}
@@ -177,7 +178,7 @@ func TestHosts(t *testing.T) {
 	f(&auth.Principal{Roles: auth.Admin, Clusters: []string{"fritz"}}, "emmy", nil)
 }
 
-// Whoever may ask for the health of one cluster's hosts learns nothing of others.
+// A principal restricted to a cluster does not learn the health of hosts of other clusters.
 func TestHealth(t *testing.T) {
 	f := func(p *auth.Principal, want string) {
 		t.Helper()
@@ -187,8 +188,8 @@ func TestHealth(t *testing.T) {
 			t.Fatal(err)
 		}
 		g.For(p).Health("emmy", "h1", nil)
-		if !slices.Equal(store.asked, []string{want}) {
-			t.Errorf("asked %q, want %q", store.asked, want)
+		if !slices.Equal(store.calls, []string{want}) {
+			t.Errorf("calls %q, want %q", store.calls, want)
 		}
 	}
 	f(nil, "health /")
