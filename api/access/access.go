@@ -3,9 +3,9 @@
 // decides that.
 //
 // Package auth decides how much of a cluster the principal sees. Package jobs knows the hosts,
-// devices and times of its jobs. Both become a restriction that the store applies before any lookup.
-// For a hidden host the store is asked for a host that cannot exist, so answers, errors, counts and
-// durations do not reveal whether the hidden host exists. The package knows no HTTP.
+// devices and times of its jobs. Both become a restriction that the store applies before any
+// lookup. For a hidden host the store is asked for a host that cannot exist, so answers, errors,
+// counts and durations do not reveal whether the hidden host exists. The package knows no HTTP.
 package access
 
 import (
@@ -34,8 +34,8 @@ type Options struct {
 	Policy auth.Policy
 	Jobs   *jobs.Index // nil means that there is no job source
 
-	// SharedNodeMetrics shows the metrics of a whole node to every user with a job on it, even
-	// if jobs of other users share the node.
+	// SharedNodeMetrics shows the metrics of a whole node to every user with a job on it, even if
+	// jobs of other users share the node.
 	SharedNodeMetrics bool
 }
 
