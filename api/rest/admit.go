@@ -11,8 +11,8 @@ import (
 // transport is the name of HTTP in the audit log and the counters.
 const transport = "http"
 
-// admit returns nil if the request may perform action, or the reason why not. Denials are counted and
-// audited. The exchange keeps the principal.
+// admit returns nil if the request may perform action, or the reason why not. Denials are counted
+// and audited. The exchange keeps the principal.
 func (h *Handler) admit(x *exchange, r *http.Request, action auth.Action) (err error) {
 	if action == 0 {
 		return nil

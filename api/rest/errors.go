@@ -169,8 +169,8 @@ func (f *failure) write(w http.ResponseWriter) {
 	_, _ = w.Write(f.body())
 }
 
-// retryAfter returns the value of the Retry-After header: seconds, rounded up
-// (RFC 9110, section 10.2.3).
+// retryAfter returns the value of the Retry-After header: seconds, rounded up (RFC 9110, section
+// 10.2.3).
 func retryAfter(d time.Duration) string {
 	return strconv.Itoa(int((d + time.Second - 1) / time.Second))
 }

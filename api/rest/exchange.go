@@ -40,8 +40,8 @@ type exchange struct {
 	request   *request        // of /api/query, once it is decoded
 }
 
-// begin starts an exchange. It returns a copy of the request whose body is read with deadlines: when
-// the handler returns, net/http needs the body of the original.
+// begin starts an exchange. It returns a copy of the request whose body is read with deadlines:
+// when the handler returns, net/http needs the body of the original.
 func (h *Handler) begin(w http.ResponseWriter, r *http.Request) (*exchange, *http.Request) {
 	x := &exchange{
 		ResponseWriter: w,
@@ -105,8 +105,8 @@ func (x *exchange) Write(b []byte) (int, error) {
 // Unwrap implements the interface that [http.ResponseController] uses.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
-// extendWrite gives the client time to read the next bytes. Writers without deadlines, such as those
-// of tests, ignore it.
+// extendWrite gives the client time to read the next bytes. Writers without deadlines, such as
+// those of tests, ignore it.
 func (x *exchange) extendWrite() {
 	_ = x.control.SetWriteDeadline(time.Now().Add(x.stall))
 }
@@ -184,7 +184,8 @@ func (h *Handler) record(r *http.Request, x *exchange, aborted bool) {
 	h.Log.LogAttrs(ctx, level, "request", attrs...)
 }
 
-// peer returns the address of the connection. Headers of proxies are ignored: a client can forge them.
+// peer returns the address of the connection. Headers of proxies are ignored: a client can forge
+// them.
 func peer(r *http.Request) netip.Addr {
 	ap, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {

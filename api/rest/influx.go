@@ -53,8 +53,8 @@ func (h *Handler) influxWrite(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// authorization turns the credentials of InfluxDB's clients (the scheme Token, or a password) into a
-// bearer token. Credentials in the URL are refused, because URLs end up in logs.
+// authorization turns the credentials of InfluxDB's clients (the scheme Token, or a password) into
+// a bearer token. Credentials in the URL are refused, because URLs end up in logs.
 func (api influx) authorization(r *http.Request) (*http.Request, error) {
 	if api == notInflux {
 		return r, nil

@@ -59,8 +59,8 @@ func (h *Handler) jobs(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// jobsQuery reads the parameters. An unknown one is an error, because the caller may rely on it as a
-// filter.
+// jobsQuery reads the parameters. An unknown one is an error, because the caller may rely on it as
+// a filter.
 func jobsQuery(raw string) (user, cluster string, err error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {

@@ -17,9 +17,9 @@ const (
 
 const metricsPath = "/metrics"
 
-// MetricsHandler returns a handler that serves a registry at /metrics without a token, and
-// nothing else. It is for a listener of its own; a [Handler] serves the same path to those whose
-// token allows it.
+// MetricsHandler returns a handler that serves a registry at /metrics without a token, and nothing
+// else. It is for a listener of its own; a [Handler] serves the same path to those whose token
+// allows it.
 func MetricsHandler(registry *prometheus.Registry) (http.Handler, error) {
 	export := promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxMetricsRequests})
 	methods := []string{http.MethodGet, http.MethodHead}

@@ -27,8 +27,8 @@ type number [48]byte
 
 const lastDigit = 31
 
-// appendFloat appends v as a JSON number: whole numbers below 2^53 with all digits, others with up to
-// 15 significant ones. NaN and infinities, which JSON lacks, become null.
+// appendFloat appends v as a JSON number: whole numbers below 2^53 with all digits, others with up
+// to 15 significant ones. NaN and infinities, which JSON lacks, become null.
 func appendFloat(dst []byte, v float64) []byte {
 	dst = slices.Grow(dst, len(number{}))
 	at := len(dst)
@@ -154,8 +154,8 @@ func putFixed(b *number, at int, size float64) int {
 	return at + 16 - bits.LeadingZeros64(low)/8
 }
 
-// decade is the format of all numbers from one power of ten to the next: as many digits behind
-// the point as give significant ones, taken from a field of sixteen that may follow zeros.
+// decade is the format of all numbers from one power of ten to the next: as many digits behind the
+// point as give significant ones, taken from a field of sixteen that may follow zeros.
 type decade struct {
 	end   float64 // the power of ten that ends it
 	scale float64 // 10^places
@@ -203,10 +203,9 @@ func newBinades() (bs [128]uint8) {
 	return bs
 }
 
-// eightDigits returns the digits of i, which is below 10^8, one per byte, the first digit lowest. It
-// splits numbers into four, two and one digits in parallel, and divides by multiplication (Granlund
-// and Montgomery,
-// "Division by invariant integers using multiplication", PLDI 1994).
+// eightDigits returns the digits of i, which is below 10^8, one per byte, the first digit lowest.
+// It splits numbers into four, two and one digits in parallel, and divides by multiplication
+// (Granlund and Montgomery, "Division by invariant integers using multiplication", PLDI 1994).
 func eightDigits(i uint64) uint64 {
 	x := i/10000 | i%10000<<32
 	q := x * 5243 >> 19 & 0x0000007f0000007f

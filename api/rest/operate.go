@@ -11,8 +11,8 @@ import (
 type Operator interface {
 	// Status returns the state of the service, with the top largest hosts and metrics.
 	Status(ctx context.Context, top int) (Status, error)
-	// Snapshot makes a consistent copy of all stored data. Its errors are classified like those
-	// of the Ingester.
+	// Snapshot makes a consistent copy of all stored data. Its errors are classified like those of
+	// the Ingester.
 	Snapshot(ctx context.Context) (Snapshot, error)
 }
 

@@ -96,8 +96,9 @@ func BenchmarkQuery(b *testing.B) {
 	}
 }
 
-// manyJobs returns an index with a million intervals of other users' jobs, and two jobs on four hosts:
-// one of the user "user" that runs all day, and one of the user "half" that runs for half of it.
+// manyJobs returns an index with a million intervals of other users' jobs, and two jobs on four
+// hosts: one of the user "user" that runs all day, and one of the user "half" that runs for half of
+// it.
 func manyJobs(b *testing.B, from int64, host func(int) string) *jobs.Index {
 	ix := jobs.New(jobs.Options{Keep: 1000 * time.Hour})
 	var batch []jobs.Report

@@ -1,5 +1,6 @@
 // Package rest is the HTTP transport. It turns requests into calls of the store and of package
-// ingest, and their results into JSON. Paths, bodies and answers are those of cc-metric-store 1.5.4.
+// ingest, and their results into JSON. Paths, bodies and answers are those of cc-metric-store
+// 1.5.4.
 //
 // The package only translates. Package auth decides permissions, package ingest the meaning of a
 // line, and the store the meaning of a query. It knows neither the configuration file nor how
@@ -48,8 +49,8 @@ type Ingester interface {
 	Stream(ctx context.Context, src ingest.Source, r io.Reader) (ingest.Report, error)
 }
 
-// Options of a [Handler]. Store, Freer and Ingester are required, and an
-// Authenticator unless AuthDisabled is set.
+// Options of a [Handler]. Store, Freer and Ingester are required, and an Authenticator unless
+// AuthDisabled is set.
 type Options struct {
 	Store    Reader
 	Freer    Freer

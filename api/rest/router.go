@@ -16,9 +16,8 @@ type endpoint struct {
 
 // newRouter returns a router for endpoints, which are tried in order. Paths are matched as the
 // client sent them. Nothing is cleaned or redirected: clients do not repeat a POST after a
-// redirect. An encoded spelling of a path (/api/%73tatus) is not found, so a proxy that filters
-// by path sees the same path as this router. notFound answers everything that no endpoint
-// matches.
+// redirect. An encoded spelling of a path (/api/%73tatus) is not found, so a proxy that filters by
+// path sees the same path as this router. notFound answers everything that no endpoint matches.
 func newRouter(endpoints []endpoint, notFound http.HandlerFunc) (http.Handler, error) {
 	r := mux.NewRouter().SkipClean(true)
 	r.NotFoundHandler = notFound
@@ -39,9 +38,9 @@ func newRouter(endpoints []endpoint, notFound http.HandlerFunc) (http.Handler, e
 	return r, nil
 }
 
-// isEncoded reports whether the path of a request was sent with percent-encoding. It stands
-// before all routes, instead of mux's UseEncodedPath: that decodes the path again for each route,
-// and it also lets encoded paths through below a prefix.
+// isEncoded reports whether the path of a request was sent with percent-encoding. It stands before
+// all routes, instead of mux's UseEncodedPath: that decodes the path again for each route, and it
+// also lets encoded paths through below a prefix.
 func isEncoded(r *http.Request, _ *mux.RouteMatch) bool {
 	return r.URL.EscapedPath() != r.URL.Path
 }

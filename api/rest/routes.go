@@ -28,8 +28,8 @@ type route struct {
 
 const healthyPath = "/-/healthy"
 
-// routes returns the table of all routes. The first match answers, so a path below a prefix
-// stands before that prefix. The busiest routes stand first because matching is linear.
+// routes returns the table of all routes. The first match answers, so a path below a prefix stands
+// before that prefix. The busiest routes stand first because matching is linear.
 func (h *Handler) routes() []route {
 	get := []string{http.MethodGet, http.MethodHead}
 	ask := []string{http.MethodGet, http.MethodPost}
@@ -143,8 +143,8 @@ func healthy(w http.ResponseWriter, _ *http.Request) error {
 	return err
 }
 
-// isHealthy reports whether a request is for /-/healthy. The path is compared as the client
-// sent it, as the router does.
+// isHealthy reports whether a request is for /-/healthy. The path is compared as the client sent
+// it, as the router does.
 func isHealthy(r *http.Request) bool {
 	return strings.TrimSuffix(r.URL.EscapedPath(), "/") == healthyPath
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/ringstore/ringstore/auth"
 )
 
-// maxLoggedName is how much of a name that a client chose goes into a log line,
-// in bytes. Names that are stored are shorter unless limits say otherwise.
+// maxLoggedName is how much of a name that a client chose goes into a log line, in bytes. Names
+// that are stored are shorter unless limits say otherwise.
 const maxLoggedName = 256
 
 // logSlow logs a query that took at least [Options.SlowQuery], with its principal and its cost.

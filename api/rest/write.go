@@ -92,8 +92,8 @@ func (a *answer) batch(report ingest.Report, counts *batchCounts) error {
 	return err
 }
 
-// submissionFailure returns the failure for an error of the body or of the store, with the report of
-// what was stored before it.
+// submissionFailure returns the failure for an error of the body or of the store, with the report
+// of what was stored before it.
 func submissionFailure(err error, report ingest.Report, counts *batchCounts) error {
 	f, ok := errors.AsType[*failure](err)
 	if !ok {
