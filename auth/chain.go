@@ -133,13 +133,29 @@ func (c *Chain) authenticate(ctx context.Context, token string, known bool, at t
 // that was read before the token was verified.
 func (c *Chain) Generation() uint64 { return c.generation.Load() }
 
-// SetKeys replaces all public keys of the named issuer, atomically; on an error, which names the bad key, the previous
-// keys stay active. Identical keys change nothing.
+// SetKeys replaces all public keys of the named issuer, atomically; on an error, which names the bad key or is
+// ErrNoFittingKey, the previous keys stay active. Identical keys change nothing.
 func (c *Chain) SetKeys(issuer string, keys []jwk.Key) error { return c.setKeys(issuer, keys, nil) }
 
 // SetSecrets is SetKeys for an issuer with shared secrets.
 func (c *Chain) SetSecrets(issuer string, secrets []Secret) error {
 	return c.setKeys(issuer, nil, secrets)
+}
+
+// RemoveKeys removes all keys of the named issuer, because it has withdrawn them: its tokens are refused with UnknownKey
+// until SetKeys or SetSecrets is called.
+func (c *Chain) RemoveKeys(issuer string) error {
+	c.replacing.Lock()
+	defer c.replacing.Unlock()
+	i := c.issuers.Load().byName[issuer]
+	if i == nil {
+		return fmt.Errorf("issuer %q: no such issuer", issuer)
+	}
+	if before := i.keys.Load(); !before.withdrawn {
+		i.keys.Store(&keySet{withdrawn: true})
+		c.generation.Add(1)
+	}
+	return nil
 }
 
 // Refreshed reports that the fetch that the issuer's Refresh requested is done. Set new keys before.

@@ -114,7 +114,6 @@ func TestKeysAreCheckedAtConstruction(t *testing.T) {
 			t.Errorf("%s: %v, %v; want an error with %q", name, chain, err, want)
 		}
 	}
-	f("five", "5 keys without a kid", key, publicKey(newKey("1")), publicKey(newKey("2")), publicKey(newKey("3")), publicKey(newKey("4")))
 	f("nil", "key 1: an Ed25519 public key has 32 bytes, not 0", nil)
 	f("31 bytes", "not 31", key[:31])
 	f("a private key", "not 64", ed25519.PublicKey(newKey("cc-backend")))

@@ -284,6 +284,9 @@ func (i *issuer) checkTenant() (err error) {
 	return err
 }
 
+// ErrNoFittingKey is the error for public keys none of which fits the issuer's algorithms.
+var ErrNoFittingKey = errors.New("none of the keys fits one of the algorithms")
+
 // newKeySet checks the keys against the issuer's algorithms.
 func (i *issuer) newKeySet(public []jwk.Key, secrets []Secret) (*keySet, error) {
 	set, err := newKeySet(public, secrets)
@@ -303,7 +306,7 @@ func (i *issuer) newKeySet(public []jwk.Key, secrets []Secret) (*keySet, error) 
 		}
 	}
 	if !set.empty() && !slices.ContainsFunc(set.public, i.uses) && len(set.secrets) == 0 {
-		return nil, errors.New("none of the keys fits one of the algorithms")
+		return nil, ErrNoFittingKey
 	}
 	return set, nil
 }
@@ -319,9 +322,16 @@ func (i *issuer) allows(alg string) bool {
 	return ok && known.minSecret == 0
 }
 
-// warnOfKeys warns of keys that are published although they are private or secret.
+// warnOfKeys warns of keys that are published although they are private or secret, and of keys that are never used.
 func (i *issuer) warnOfKeys(log *slog.Logger) {
 	keys := i.keys.Load()
+	if keys.excess > 0 {
+		log.Warn("too many keys: the last ones are not used", "issuer", i.Name, "unused", keys.excess, "limit", maxKeySet)
+	}
+	if n := keys.untried(); n > 0 {
+		log.Warn("too many keys for one algorithm with the same kid or none: the last ones are not used",
+			"issuer", i.Name, "unused", n, "limit", maxKeys)
+	}
 	for n, key := range keys.public {
 		if err := jwk.Check(key.Public); err != nil {
 			log.Warn("weak key", "issuer", i.Name, "key", n+1, "reason", err.Error())

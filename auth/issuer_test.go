@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +63,6 @@ func TestSettings(t *testing.T) {
 	one(second+"secret 1: 32 bytes, HS512 requires at least 64", func(i *Issuer) { i.Keys, i.Secrets, i.Algorithms = nil, []Secret{secret}, []string{"HS512"} })
 	one(second+"secret 1: not made by NewSecret", func(i *Issuer) { i.Keys, i.Secrets, i.Algorithms = nil, []Secret{{}}, []string{"HS256"} })
 	one(second+"none of the keys fits one of the algorithms", func(i *Issuer) { i.Algorithms = []string{"RS256"} })
-	one(second+"key 2: another key has the same kid", func(i *Issuer) { i.Keys = []jwk.Key{key, {ID: "k", Public: publicKey(newKey("l"))}} })
 	one(second+"key 1: a key of type Ed25519 is not for RS256", func(i *Issuer) { i.Keys = []jwk.Key{{Algorithm: "RS256", Public: key.Public}} })
 	one(second+"key 1: a public key of type string", func(i *Issuer) { i.Keys = []jwk.Key{{Public: "0123456789abcdef0123456789abcdef"}} })
 	one(second+"key 1: a public key of type []uint8", func(i *Issuer) { i.Keys = []jwk.Key{{Public: make([]byte, 64)}} })
@@ -100,6 +100,20 @@ func TestWarnings(t *testing.T) {
 		}
 	}
 	f("", Issuer{Keys: []jwk.Key{{Public: publicKey(newKey("k"))}}})
+	keys := func(n int, kid func(int) string) (keys []jwk.Key) {
+		for i := range n {
+			keys = append(keys, jwk.Key{ID: kid(i), Public: publicKey(newKey(fmt.Sprint(i)))})
+		}
+		return keys
+	}
+	same := func(int) string { return "k" }
+	unnamed := func(int) string { return "" }
+	f("", Issuer{Keys: keys(maxKeys, same)})
+	f("", Issuer{Keys: keys(maxKeys, unnamed)})
+	f("with the same kid or none: the last ones are not used\" issuer=op unused=2 limit=4", Issuer{Keys: keys(maxKeys+2, same)})
+	f("with the same kid or none: the last ones are not used\" issuer=op unused=1 limit=4", Issuer{Keys: keys(maxKeys+1, unnamed)})
+	f("", Issuer{Keys: keys(maxKeySet, strconv.Itoa)})
+	f("too many keys: the last ones are not used\" issuer=op unused=3 limit=64", Issuer{Keys: keys(maxKeySet+3, strconv.Itoa)})
 	f("no audience", Issuer{Issuer: "https://op.example.org"})
 	f("", Issuer{Issuer: "https://op.example.org", Audience: []string{"rs"}})
 	f("principal-claims has no effect", Issuer{Issuer: "https://sts.windows.net/" + tenant + "/", Audience: []string{"rs"}, PrincipalClaims: []string{"email"}})

@@ -16,19 +16,19 @@ var ErrPublishedKey = jwk.ErrPublished
 // the format's name. Errors name unsupported key types and contain nothing of the input. Use CheckKey to refuse weak
 // keys.
 func ParsePublicKey(data []byte) (key ed25519.PublicKey, format string, err error) {
-	keys, format, err := jwk.Parse(data)
+	set, format, err := jwk.Parse(data)
 	if errors.Is(err, jwk.ErrUnknown) {
 		return nil, "", fmt.Errorf("not an Ed25519 public key: %w", err)
 	}
 	if err != nil {
 		return nil, "", err
 	}
-	if len(keys) != 1 {
+	if len(set.Keys) != 1 {
 		return nil, "", errors.New("expected one public key, got several")
 	}
-	key, ok := keys[0].Public.(ed25519.PublicKey)
+	key, ok := set.Keys[0].Public.(ed25519.PublicKey)
 	if !ok {
-		return nil, "", fmt.Errorf("expected an Ed25519 public key, got %s", keys[0].Kind())
+		return nil, "", fmt.Errorf("expected an Ed25519 public key, got %s", set.Keys[0].Kind())
 	}
 	return key, format, nil
 }

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"cmp"
 	"crypto/ed25519"
 	"crypto/rsa"
 	"errors"
@@ -13,9 +12,9 @@ import (
 )
 
 const (
-	// maxKeys is how many keys are tried for a token without a kid: each costs a signature check.
+	// maxKeys is how many keys are tried for a token: each costs a signature check.
 	maxKeys = 4
-	// maxKeySet is the maximum number of an issuer's keys.
+	// maxKeySet is how many of an issuer's keys are used.
 	maxKeySet = 64
 )
 
@@ -24,6 +23,9 @@ const (
 type keySet struct {
 	public  []jwk.Key
 	secrets []Secret
+
+	withdrawn bool // there are no keys because the issuer has withdrawn them, not because none have arrived yet
+	excess    int  // public keys beyond maxKeySet, which are not used
 }
 
 // candidate is a key that a token may have been signed with.
@@ -50,23 +52,7 @@ func newKeySet(public []jwk.Key, secrets []Secret) (*keySet, error) {
 		if len(key.Algorithms()) == 0 {
 			return nil, fmt.Errorf("key %d: a key of type %s is not for %s", i+1, key.Kind(), key.Algorithm)
 		}
-		if known := set.named(key.ID); known != nil {
-			if !known.SamePublic(key) {
-				return nil, fmt.Errorf("key %d: another key has the same kid", i+1)
-			}
-			if known.Algorithm != "" && key.Algorithm != "" && known.Algorithm != key.Algorithm {
-				return nil, fmt.Errorf("key %d: the same key is listed for another algorithm", i+1)
-			}
-			known.Algorithm = cmp.Or(known.Algorithm, key.Algorithm) // keep the more specific entry
-			continue
-		}
-		if slices.ContainsFunc(set.public, key.Equal) { // listed twice without a kid
-			continue
-		}
-		if raw, ok := key.Public.(ed25519.PublicKey); ok {
-			key.Public = slices.Clone(raw)
-		}
-		set.public = append(set.public, key)
+		set.add(key)
 	}
 	for i, secret := range secrets {
 		if len(secret.bytes) < minSecret {
@@ -77,40 +63,57 @@ func newKeySet(public []jwk.Key, secrets []Secret) (*keySet, error) {
 		}
 		set.secrets = append(set.secrets, secret)
 	}
-	switch n := len(set.public) + len(set.secrets); {
-	case n > maxKeySet:
-		return nil, fmt.Errorf("%d keys, more than %d", n, maxKeySet)
+	switch {
+	case len(set.secrets) > maxKeySet:
+		return nil, fmt.Errorf("%d secrets, more than %d", len(set.secrets), maxKeySet)
 	case len(set.public) > 0 && len(set.secrets) > 0:
 		return nil, errors.New("both public keys and a shared secret: an issuer uses one kind")
 	}
-	return set, set.checkUnnamed()
+	return set, nil
 }
 
-// named returns the key with the kid, nil if there is none or kid is empty.
-func (s *keySet) named(kid string) *jwk.Key {
-	at := slices.IndexFunc(s.public, func(k jwk.Key) bool { return kid != "" && k.ID == kid })
-	if at < 0 {
-		return nil
+// add adds a public key. A key that is listed with and without an algorithm, under one kid, is bound to the algorithm.
+// Different keys may have one kid, such as Keycloak's for different algorithms.
+func (s *keySet) add(key jwk.Key) {
+	for i := range s.public {
+		known := &s.public[i]
+		switch {
+		case known.Equal(key):
+			return
+		case key.ID == "" || known.ID != key.ID || !known.SamePublic(key):
+		case key.Algorithm == "":
+			return
+		case known.Algorithm == "":
+			known.Algorithm = key.Algorithm
+			return
+		}
 	}
-	return &s.public[at]
+	if len(s.public) == maxKeySet {
+		s.excess++
+		return
+	}
+	if raw, ok := key.Public.(ed25519.PublicKey); ok {
+		key.Public = slices.Clone(raw)
+	}
+	s.public = append(s.public, key)
 }
 
-// checkUnnamed refuses more keys without a kid than are tried for a token: the last would never verify anything.
-func (s *keySet) checkUnnamed() error {
-	unnamed := make(map[string]int)
+// untried returns how many keys are never tried, because more than maxKeys have the same kid, or none, and an algorithm in
+// common.
+func (s *keySet) untried() (n int) {
+	before := make(map[[2]string]int)
 	for _, key := range s.public {
-		if key.ID == "" {
-			for _, alg := range key.Algorithms() {
-				unnamed[alg]++
-			}
+		tried := false
+		for _, alg := range key.Algorithms() {
+			of := [2]string{key.ID, alg}
+			tried = tried || before[of] < maxKeys
+			before[of]++
+		}
+		if !tried {
+			n++
 		}
 	}
-	for alg, n := range unnamed {
-		if n > maxKeys {
-			return fmt.Errorf("%d keys without a kid for %s, more than %d", n, alg, maxKeys)
-		}
-	}
-	return nil
+	return n
 }
 
 func (s *keySet) empty() bool { return len(s.public)+len(s.secrets) == 0 }
@@ -127,8 +130,8 @@ func (s *keySet) fits(alg string) bool {
 	return slices.ContainsFunc(s.public, func(key jwk.Key) bool { return slices.Contains(key.Algorithms(), alg) })
 }
 
-// candidates lists the keys to try, at most maxKeys. If a key has the token's kid, it is the only one, and named is
-// true; otherwise keys without a kid are tried.
+// candidates lists the keys to try, at most maxKeys. If keys for the token's algorithm have its kid, these are the only
+// ones, and named is true; otherwise keys without a kid are tried.
 func (s *keySet) candidates(t *token) (found []candidate, named bool) {
 	var all []candidate
 	if alg := algorithms[t.alg]; alg.minSecret > 0 {
@@ -137,12 +140,13 @@ func (s *keySet) candidates(t *token) (found []candidate, named bool) {
 		all = s.fittingKeys(t.alg, alg)
 	}
 	if t.hasKID {
-		if i := slices.IndexFunc(all, func(c candidate) bool { return c.id == t.kid }); i >= 0 {
-			return all[i : i+1], true
+		kid := ""
+		if named = slices.ContainsFunc(all, func(c candidate) bool { return c.id == t.kid }); named {
+			kid = t.kid
 		}
-		all = slices.DeleteFunc(all, func(c candidate) bool { return c.id != "" })
+		all = slices.DeleteFunc(all, func(c candidate) bool { return c.id != kid })
 	}
-	return all[:min(len(all), maxKeys)], false
+	return all[:min(len(all), maxKeys)], named
 }
 
 func (s *keySet) fittingSecrets(alg algorithm) (list []candidate) {

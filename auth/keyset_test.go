@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,12 @@ func TestWhichKeyIsTried(t *testing.T) {
 	f("the right key, not called: the fifth is not tried", k, k[4].Named(""), BadSignature)
 	f("keys without a name", n, n[3], "")
 	f("keys without a name, called as any", n, n[3].Named("../x"), "")
+	s := []*authtest.Signer{k[0].Named("s"), k[1].Named("s"), k[2].Named("s"), k[3].Named("s"), k[4].Named("s"), n[0]}
+	f("the first of several keys with one kid", s, s[0], "")
+	f("the fourth of several keys with one kid", s, s[3], "")
+	f("the fifth of several keys with one kid", s, s[4], BadSignature)
+	f("no key, although several have the kid", s, k[5].Named("s"), BadSignature)
+	f("a key without a kid, although several have the kid", s, n[0].Named("s"), BadSignature)
 	f("a key without a name beside one that is called so", append(k[:1:1], n[0]), n[0].Named("1"), BadSignature)
 	f("a key without a name beside others", append(k[:1:1], n[0]), n[0].Named("9"), "")
 	f("a key with a name beside one without", append(k[:1:1], n[0]), k[0].Named("9"), BadSignature)
@@ -71,12 +78,14 @@ func TestOneKeyFromSeveralSources(t *testing.T) {
 			set, err := newKeySet(keys, nil)
 			got := fmt.Sprint(err)
 			if err == nil {
-				got = ""
+				var all []string
 				for _, key := range set.public {
-					got += fmt.Sprintf("%s:%s ", key.ID, key.Algorithm)
+					all = append(all, key.ID+":"+key.Algorithm)
 				}
+				slices.Sort(all)
+				got = strings.Join(all, " ")
 			}
-			if strings.TrimSpace(got) != want {
+			if got != want {
 				t.Errorf("%v: %s, want %s", keys, got, want)
 			}
 		}
@@ -84,8 +93,8 @@ func TestOneKeyFromSeveralSources(t *testing.T) {
 	f("k:", jwk.Key{ID: "k", Public: public}, jwk.Key{ID: "k", Public: public})
 	f("k:RS256", jwk.Key{ID: "k", Public: public}, jwk.Key{ID: "k", Algorithm: "RS256", Public: public})
 	f(":", jwk.Key{Public: public}, jwk.Key{Public: public})
-	f("key 2: the same key is listed for another algorithm", jwk.Key{ID: "k", Algorithm: "RS256", Public: public}, jwk.Key{ID: "k", Algorithm: "PS256", Public: public})
-	f("key 2: another key has the same kid", jwk.Key{ID: "k", Public: public}, jwk.Key{ID: "k", Public: mallory().Public()})
+	f("k:PS256 k:RS256", jwk.Key{ID: "k", Algorithm: "RS256", Public: public}, jwk.Key{ID: "k", Algorithm: "PS256", Public: public})
+	f("k: k:", jwk.Key{ID: "k", Public: public}, jwk.Key{ID: "k", Public: mallory().Public()})
 }
 
 // How many signatures one forged token makes us check.
@@ -103,6 +112,8 @@ func TestForgeriesCostFourChecksAtMost(t *testing.T) {
 	f(token{alg: "EdDSA"}, maxKeys)
 	f(token{alg: "EdDSA", kid: "6", hasKID: true}, 1)
 	f(token{alg: "EdDSA", kid: "7", hasKID: true}, 0)
+	set.public[1].ID, set.public[2].ID, set.public[3].ID, set.public[4].ID, set.public[5].ID = "1", "1", "1", "1", "1"
+	f(token{alg: "EdDSA", kid: "1", hasKID: true}, maxKeys)
 	f(token{alg: "RS256"}, 0)
 	f(token{alg: "HS256"}, 0)
 	f(token{alg: "none"}, 0)
@@ -139,13 +150,32 @@ func TestReplacingKeys(t *testing.T) {
 	// A bad set changes nothing.
 	set(`issuer "op": no keys`)
 	set("key 2: weak Ed25519 key", jwk.Key{ID: "9", Public: k[2].Public()}, jwk.Key{ID: "8", Public: publicKey(make([]byte, 64))})
-	set("another key has the same kid", jwk.Key{ID: "1", Public: k[2].Public()}, trusted(k[0])[0])
 	show(k[0], "")
+	// Another key with the same kid is one more key.
+	set("<nil>", jwk.Key{ID: "1", Public: k[2].Public()}, trusted(k[0])[0])
+	show(k[0], "")
+	show(k[2].Named("1"), "")
+	show(mallory().Named("1"), BadAlgorithm)
 	// A withdrawn key's tokens are refused at once, cached as they are.
 	set("<nil>", trusted(k[1])...)
 	show(k[0], UnknownKey)
 	show(k[1], "")
 
+	// An issuer that has withdrawn all its keys has no key that could be waited for.
+	if err := chain.RemoveKeys("op"); err != nil {
+		t.Fatal(err)
+	}
+	generation = chain.Generation()
+	show(k[1], UnknownKey)
+	if err := chain.RemoveKeys("op"); err != nil || chain.Generation() != generation {
+		t.Errorf("removing no keys: %v", err)
+	}
+	set("<nil>", trusted(k[1])...)
+	show(k[1], "")
+
+	if err := chain.RemoveKeys("nobody"); err == nil {
+		t.Error("removed keys of nobody")
+	}
 	if err := chain.SetKeys("nobody", trusted(k...)); err == nil {
 		t.Error("keys of nobody")
 	}

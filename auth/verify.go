@@ -220,11 +220,13 @@ func (v *verification) checkRevocation() error {
 
 // checkKey finds the candidate keys, before the expensive signature check.
 func (v *verification) checkKey() error {
-	if v.keys.empty() {
+	switch {
+	case v.keys.withdrawn:
+		return v.missing(UnknownKey)
+	case v.keys.empty():
 		v.issuer.refresh.request(v.now, "")
 		return &Overloaded{NoKeys, retryAfter}
-	}
-	if !v.keys.fits(v.token.alg) {
+	case !v.keys.fits(v.token.alg):
 		return v.missing(BadAlgorithm)
 	}
 	v.candidates, v.named = v.keys.candidates(v.token)

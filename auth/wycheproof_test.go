@@ -69,11 +69,11 @@ func TestWycheproofEd25519(t *testing.T) {
 				t.Errorf("key %s as %s: %x, %v", group.PublicKey.Pk, format, key, err)
 			}
 		}
-		keys, _, err := jwk.Parse(raw)
+		parsed, _, err := jwk.Parse(raw)
 		if err != nil {
 			t.Fatal(err)
 		}
-		set, err := newKeySet(keys, nil)
+		set, err := newKeySet(parsed.Keys, nil)
 		if err != nil {
 			t.Errorf("key %s: %v", group.PublicKey.Pk, err)
 			continue
@@ -119,11 +119,11 @@ func (g jwsGroup) keySet() (*keySet, error) {
 	if len(data) == 0 {
 		data = g.Private
 	}
-	keys, _, err := jwk.Parse(data)
+	set, _, err := jwk.Parse(data)
 	if err != nil {
 		return nil, err
 	}
-	return newKeySet(keys, nil)
+	return newKeySet(set.Keys, nil)
 }
 
 // keySetOrSecret has a symmetric key as a configured secret, which is the only way that one gets in here.

@@ -29,22 +29,22 @@ var errPrivate = errors.New("this is a PRIVATE key: keep it where tokens are sig
 //	"base64 of DER"  a SubjectPublicKeyInfo, as in a PEM block
 //	"raw"            the 32 bytes of an Ed25519 key
 //	"JWK"            one JSON object (RFC 7517); sets ID and Algorithm
-//	"JWK set"        as for ParseSet; the only format for several keys
+//	"JWK set"        as for ParseSet; the only format for several keys, and for Set.Unusable
 //
 // White space around text is ignored. For private keys, certificates and unsupported key types, the error says so; no
 // error quotes the input. Only the keys of a JWK or a set have been checked: call Check for the others.
-func Parse(data []byte) (keys []Key, format string, err error) {
+func Parse(data []byte) (set Set, format string, err error) {
 	if len(data) > maxKeyFile {
-		return nil, "", fmt.Errorf("longer than %d bytes: %w", maxKeyFile, ErrUnknown)
+		return Set{}, "", fmt.Errorf("longer than %d bytes: %w", maxKeyFile, ErrUnknown)
 	}
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) && !isRaw(data) {
 		return parseJSON(data)
 	}
 	public, format, err := parsePublic(data)
 	if err != nil {
-		return nil, "", err
+		return Set{}, "", err
 	}
-	return []Key{{Public: public}}, format, nil
+	return Set{Keys: []Key{{Public: public}}}, format, nil
 }
 
 func parsePublic(data []byte) (key crypto.PublicKey, format string, err error) {

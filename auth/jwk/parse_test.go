@@ -47,7 +47,8 @@ func TestParse(t *testing.T) {
 	der := must(x509.MarshalPKIXPublicKey(key))
 	f := func(format string, data []byte) {
 		t.Helper()
-		got, gotFormat, err := Parse(data)
+		set, gotFormat, err := Parse(data)
+		got := set.Keys
 		if err != nil || len(got) != 1 || !got[0].Equal(Key{Public: key}) || gotFormat != format {
 			t.Errorf("%q: got %v, %q, %v; want %q", data, got, gotFormat, err, format)
 		}
@@ -81,9 +82,9 @@ func TestWhatIsNoPublicKey(t *testing.T) {
 
 	f := func(name string, data []byte, want string) {
 		t.Helper()
-		key, format, err := Parse(data)
-		if key != nil || format != "" || err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: got %v, %q, %v; want an error with %q", name, key, format, err, want)
+		set, format, err := Parse(data)
+		if key := set.Keys; key != nil || format != "" || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, %q, %v; want an error with %q", name, set, format, err, want)
 			return
 		}
 		// Nothing of the input is in the error, in whichever form.
@@ -187,11 +188,11 @@ func TestGoodKeys(t *testing.T) {
 			t.Errorf("seed %q: %v", seed, err)
 		}
 	}
-	keys, format, err := Parse([]byte(publishedKey))
+	set, format, err := Parse([]byte(publishedKey))
 	if err != nil || format != "base64" {
 		t.Fatal(format, err)
 	}
-	if err := Check(keys[0].Public); !errors.Is(err, ErrPublished) {
+	if err := Check(set.Keys[0].Public); !errors.Is(err, ErrPublished) {
 		t.Errorf("the published key: %v", err)
 	}
 }

@@ -24,8 +24,8 @@ func TestROCA(t *testing.T) {
 // 32 bytes may begin as JSON does.
 func TestRawKeyThatBeginsWithABrace(t *testing.T) {
 	raw := append([]byte{'{'}, make([]byte, 31)...)
-	keys, format, err := Parse(raw)
-	if err != nil || format != "raw" || !keys[0].Equal(Key{Public: keys[0].Public}) {
-		t.Errorf("%v, %q, %v", keys, format, err)
+	set, format, err := Parse(raw)
+	if err != nil || format != "raw" || !set.Keys[0].Equal(Key{Public: set.Keys[0].Public}) {
+		t.Errorf("%v, %q, %v", set, format, err)
 	}
 }

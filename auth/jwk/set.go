@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/big"
 	"slices"
@@ -24,108 +25,134 @@ const (
 	maxID     = 256 // bytes
 )
 
-// errSkipped is for a key that serves another purpose, which is not a mistake.
-var errSkipped = errors.New("not a key for verifying tokens")
+// ErrNoKeys is the error for a well-formed JWK set in which no key can verify tokens. Its publisher trusts none of the keys
+// that were in the set before.
+var ErrNoKeys = errors.New("keys: none can verify tokens")
 
-// ParseSet reads a JWK set (RFC 7517 section 5), all or nothing. It skips keys that are not for verifying: those with an
-// unknown kty or crv, a use other than "sig", key_ops without "verify", or an unsupported alg. All other keys must be
-// sound: symmetric and private keys, weak keys (Check), a kid used twice, and a set without any usable key are errors,
-// which name the member. No error quotes the input.
+// errOtherPurpose is for a key that serves another purpose, which is not a mistake.
+var errOtherPurpose = errors.New("not a key for verifying tokens")
+
+// errSymmetric and errPrivate refuse a set as a whole.
+var errSymmetric = errors.New("kty: a symmetric key is not permitted among public keys")
+
+// Set is the content of a JWK set.
+type Set struct {
+	Keys []Key
+	// Unusable names each entry that was passed over although it seems meant for verifying, and why. No text quotes the
+	// input.
+	Unusable []string
+}
+
+// ParseSet reads a JWK set (RFC 7517 section 5). Entries that cannot be used are passed over, so that one of them does not
+// disable the others: keys for another purpose (an unknown kty or crv, a use other than "sig", key_ops without "verify", or
+// an unsupported alg), weak keys (Check), and malformed entries. Set.Unusable lists the latter two. Several keys may have
+// the same kid.
 //
-// It is strict with two exceptions for OpenMetadata: base64url may be padded, and the numbers of an RSA key may begin
-// with one zero byte. ErrPublished is not an error here: see Check.
-func ParseSet(data []byte) ([]Key, error) {
+// A private or symmetric key is an error, wherever it is in the set: what else its publisher says is not to be trusted. A
+// set without any usable key is ErrNoKeys. Errors name the member and do not quote the input.
+//
+// Members that are null or "" count as absent. Base64url may be padded, and numbers and coordinates may have too many or
+// too few leading zeros, as Java's BigInteger writes them. ErrPublished is not an error here: see Check.
+func ParseSet(data []byte) (Set, error) {
 	if len(data) > maxSet {
-		return nil, fmt.Errorf("longer than %d bytes", maxSet)
+		return Set{}, fmt.Errorf("longer than %d bytes", maxSet)
 	}
 	set, err := object.Read(data, maxValues)
 	if err != nil {
-		return nil, err
+		return Set{}, err
 	}
 	return readSet(set)
 }
 
 // parseJSON reads a JWK or a JWK set.
-func parseJSON(data []byte) ([]Key, string, error) {
+func parseJSON(data []byte) (Set, string, error) {
 	members, err := object.Read(data, maxValues)
 	if err != nil {
-		return nil, "", err
+		return Set{}, "", err
 	}
 	if _, isSet := members["keys"]; isSet {
-		keys, err := readSet(members)
-		return keys, "JWK set", err
+		set, err := readSet(members)
+		return set, "JWK set", err
 	}
 	key, err := readKey(members)
 	if err != nil {
-		return nil, "", err
+		return Set{}, "", err
 	}
-	return []Key{key}, "JWK", nil
+	return Set{Keys: []Key{key}}, "JWK", nil
 }
 
-func readSet(set map[string]any) ([]Key, error) {
-	list, ok := set["keys"].([]any)
+func readSet(members map[string]any) (Set, error) {
+	list, ok := members["keys"].([]any)
 	if !ok {
-		return nil, errors.New("keys: not an array")
+		return Set{}, errors.New("keys: not an array")
 	}
-	if len(list) > maxKeys {
-		return nil, fmt.Errorf("keys: %d entries, more than %d", len(list), maxKeys)
-	}
-	var keys []Key
+	var set Set
 	for i, item := range list {
-		members, ok := item.(map[string]any)
-		if !ok {
-			return nil, fmt.Errorf("keys[%d]: not an object", i)
-		}
-		key, err := readKey(members)
+		key, err := readEntry(item)
 		switch {
-		case errors.Is(err, errSkipped):
-			continue
+		case errors.Is(err, errPrivate), errors.Is(err, errSymmetric):
+			return Set{}, fmt.Errorf("keys[%d]: %w", i, err)
+		case errors.Is(err, errOtherPurpose), err == nil && slices.ContainsFunc(set.Keys, key.Equal):
 		case err != nil:
-			return nil, fmt.Errorf("keys[%d]: %w", i, err)
-		case key.ID != "" && slices.ContainsFunc(keys, func(k Key) bool { return k.ID == key.ID }):
-			return nil, fmt.Errorf("keys[%d].kid: already used by another key", i)
+			set.Unusable = append(set.Unusable, fmt.Sprintf("keys[%d]: %v", i, err))
+		case len(set.Keys) == maxKeys:
+			set.Unusable = append(set.Unusable, fmt.Sprintf("keys[%d]: more than %d keys", i, maxKeys))
+		default:
+			set.Keys = append(set.Keys, key)
 		}
-		keys = append(keys, key)
 	}
-	if len(keys) == 0 {
-		return nil, errors.New("keys: none is for verifying tokens")
+	switch {
+	case len(set.Keys) > 0:
+		return set, nil
+	case len(set.Unusable) > 0:
+		return Set{}, fmt.Errorf("%w: %s", ErrNoKeys, set.Unusable[0])
+	default:
+		return Set{}, ErrNoKeys
 	}
-	return keys, nil
 }
 
-// readKey reads one JWK. It refuses symmetric and private keys before it skips any key.
+func readEntry(item any) (Key, error) {
+	members, ok := item.(map[string]any)
+	if !ok {
+		return Key{}, errors.New("not an object")
+	}
+	return readKey(members)
+}
+
+// readKey reads one JWK. It refuses symmetric and private keys before anything else.
 func readKey(m map[string]any) (Key, error) {
+	maps.DeleteFunc(m, func(_ string, value any) bool { return value == nil || value == "" })
+	for _, private := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"} {
+		if _, ok := m[private]; ok && m["kty"] != "oct" {
+			return Key{}, errPrivate
+		}
+	}
+	if m["kty"] == "oct" {
+		return Key{}, errSymmetric
+	}
 	kty, ok := m["kty"].(string)
 	if !ok {
 		return Key{}, errors.New("kty: not a string")
-	}
-	if kty == "oct" {
-		return Key{}, errors.New("kty: a symmetric key is not permitted among public keys")
-	}
-	for _, private := range []string{"d", "p", "q", "k", "priv"} {
-		if _, ok := m[private]; ok {
-			return Key{}, errPrivate
-		}
 	}
 	if err := checkPurpose(m); err != nil {
 		return Key{}, err
 	}
 	read, ok := map[string]func(map[string]any) (crypto.PublicKey, error){"RSA": readRSA, "EC": readEC, "OKP": readOKP}[kty]
 	if !ok {
-		return Key{}, errSkipped
+		return Key{}, errOtherPurpose
 	}
-	public, err := read(m)
-	if err != nil {
-		return Key{}, err
-	}
-	if err := Check(public); err != nil && !errors.Is(err, ErrPublished) {
-		return Key{}, err
-	}
-	key := Key{Public: public}
+	key := Key{}
+	var err error
 	if key.ID, err = optionalString(m, "kid"); err != nil {
 		return Key{}, err
 	}
 	if key.Algorithm, err = readAlgorithm(m); err != nil {
+		return Key{}, err
+	}
+	if key.Public, err = read(m); err != nil {
+		return Key{}, err
+	}
+	if err := Check(key.Public); err != nil && !errors.Is(err, ErrPublished) {
 		return Key{}, err
 	}
 	if len(key.Algorithms()) == 0 {
@@ -134,14 +161,14 @@ func readKey(m map[string]any) (Key, error) {
 	return key, nil
 }
 
-// checkPurpose returns errSkipped unless the key is for verifying signatures (RFC 7517 sections 4.2 and 4.3).
+// checkPurpose returns errOtherPurpose unless the key is for verifying signatures (RFC 7517 sections 4.2 and 4.3).
 func checkPurpose(m map[string]any) error {
 	use, err := optionalString(m, "use")
 	if err != nil {
 		return err
 	}
 	if use != "" && use != "sig" {
-		return errSkipped
+		return errOtherPurpose
 	}
 	value, ok := m["key_ops"]
 	if !ok {
@@ -152,12 +179,12 @@ func checkPurpose(m map[string]any) error {
 		return errors.New("key_ops: not an array")
 	}
 	if !slices.Contains(ops, any("verify")) {
-		return errSkipped
+		return errOtherPurpose
 	}
 	return nil
 }
 
-// readAlgorithm returns "" for a key without alg, and errSkipped for an unsupported alg.
+// readAlgorithm returns "" for a key without alg, and errOtherPurpose for an unsupported alg.
 func readAlgorithm(m map[string]any) (string, error) {
 	alg, err := optionalString(m, "alg")
 	if err != nil || alg == "" {
@@ -171,7 +198,7 @@ func readAlgorithm(m map[string]any) (string, error) {
 			return alg, nil
 		}
 	}
-	return "", errSkipped
+	return "", errOtherPurpose
 }
 
 func optionalString(m map[string]any, name string) (string, error) {
@@ -180,8 +207,8 @@ func optionalString(m map[string]any, name string) (string, error) {
 		return "", nil
 	}
 	s, ok := value.(string)
-	if !ok || s == "" || len(s) > maxID {
-		return "", fmt.Errorf("%s: expected a string of 1 to %d bytes", name, maxID)
+	if !ok || len(s) > maxID {
+		return "", fmt.Errorf("%s: expected a string of at most %d bytes", name, maxID)
 	}
 	return s, nil
 }
@@ -208,18 +235,20 @@ func readEC(m map[string]any) (crypto.PublicKey, error) {
 	}
 	curve, ok := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[crv]
 	if !ok {
-		return nil, errSkipped
+		return nil, errOtherPurpose
 	}
-	point := []byte{4} // uncompressed (SEC 1 section 2.3.3)
-	for _, name := range []string{"x", "y"} {
-		coordinate, err := readBytes(m, name)
+	size := (curve.Params().BitSize + 7) / 8
+	point := make([]byte, 1+2*size)
+	point[0] = 4 // uncompressed (SEC 1 section 2.3.3)
+	for i, name := range []string{"x", "y"} {
+		number, err := readNumber(m, name)
 		if err != nil {
 			return nil, err
 		}
-		if size := (curve.Params().BitSize + 7) / 8; len(coordinate) != size {
-			return nil, fmt.Errorf("%s: not the %d bytes of a coordinate on %s", name, size, crv)
+		if number.BitLen() > 8*size {
+			return nil, fmt.Errorf("%s: longer than the %d bytes of a coordinate on %s", name, size, crv)
 		}
-		point = append(point, coordinate...)
+		number.FillBytes(point[1+i*size:][:size])
 	}
 	key, err := ecdsa.ParseUncompressedPublicKey(curve, point)
 	if err != nil {
@@ -234,23 +263,18 @@ func readOKP(m map[string]any) (crypto.PublicKey, error) {
 		return nil, err
 	}
 	if crv != "Ed25519" { // X25519 is not for signatures, Ed448 is not supported
-		return nil, errSkipped
+		return nil, errOtherPurpose
 	}
 	x, err := readBytes(m, "x")
 	return ed25519.PublicKey(x), err
 }
 
-// readNumber reads a Base64urlUInt (RFC 7518 section 2) with at most one leading zero byte.
+// readNumber reads a big-endian number with any number of leading zeros. RFC 7518 says how many an RSA key's numbers
+// (section 2) and a coordinate (section 6.2.1.2) have, but Java's BigInteger.toByteArray writes one more or fewer.
 func readNumber(m map[string]any, name string) (*big.Int, error) {
 	data, err := readBytes(m, name)
 	if err != nil {
 		return nil, err
-	}
-	if len(data) > 1 && data[0] == 0 {
-		data = data[1:] // the sign of Java's BigInteger.toByteArray
-	}
-	if len(data) == 0 || data[0] == 0 {
-		return nil, fmt.Errorf("%s: leading zeros", name)
 	}
 	return new(big.Int).SetBytes(data), nil
 }

@@ -1,9 +1,12 @@
 package keyring
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/ringstore/ringstore/auth"
@@ -36,11 +39,12 @@ type entry struct {
 // to open.
 func newGeneration(o Options) (*generation, error) {
 	g := new(generation)
+	log := cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	var errs []error
 	for _, i := range o.Issuers {
 		e := &entry{issuer: i.Issuer}
 		g.entries = append(g.entries, e)
-		errs = append(errs, adder{g, e}.add(i))
+		errs = append(errs, adder{g, e, log}.add(i))
 	}
 	if o.RevocationFile != "" {
 		g.sources = append(g.sources, source.FileUpTo(auth.MaxRevocations, o.RevocationFile, g.revoke))
@@ -112,6 +116,11 @@ func (g *generation) takeOver(old *generation) error {
 	if err := old.chain.SetRevocations(g.revoked); err != nil {
 		return err
 	}
+	for _, e := range g.entries {
+		if err := e.apply(old.chain); err != nil {
+			return err
+		}
+	}
 	g.chain, old.chain = old.chain, nil
 	return nil
 }
@@ -131,29 +140,41 @@ func (g *generation) keepFrom(old *generation) {
 	}
 }
 
-// replace sets the content of one of an issuer's sources, unless the chain rejects it.
+// replace sets the content of one of an issuer's sources. If the chain rejects it, the previous content stays, with one
+// exception: if no source has a key for the issuer's algorithms any more, its previous keys are withdrawn.
 func (g *generation) replace(e *entry, n int, now part) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	before := e.parts[n]
 	e.parts[n] = now
-	err := g.apply(e)
-	if err != nil {
+	if g.chain == nil {
+		return nil
+	}
+	err := e.apply(g.chain)
+	switch {
+	case errors.Is(err, auth.ErrNoFittingKey):
+		for n := range e.parts {
+			e.parts[n].keys = nil
+		}
+		return errors.Join(fmt.Errorf("%w: %w", err, source.ErrDropped), e.apply(g.chain))
+	case err != nil:
 		e.parts[n] = before
 	}
 	return err
 }
 
-// apply sets an issuer's keys in the chain, if it has any.
-func (g *generation) apply(e *entry) error {
+// apply sets an issuer's keys in the chain, or removes them if its sources were read and have none.
+func (e *entry) apply(chain *auth.Chain) error {
 	keys, shared := merge(e.parts)
 	switch {
-	case g.chain == nil || len(keys)+len(shared) == 0:
-		return nil
 	case len(shared) > 0:
-		return g.chain.SetSecrets(e.issuer.Name, shared)
+		return chain.SetSecrets(e.issuer.Name, shared)
+	case len(keys) > 0:
+		return chain.SetKeys(e.issuer.Name, keys)
+	case slices.ContainsFunc(e.parts, func(p part) bool { return p.read }):
+		return chain.RemoveKeys(e.issuer.Name)
 	default:
-		return g.chain.SetKeys(e.issuer.Name, keys)
+		return nil
 	}
 }
 

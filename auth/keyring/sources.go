@@ -3,7 +3,9 @@ package keyring
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/auth/jwk"
@@ -12,16 +14,18 @@ import (
 
 // part is the content of one source of an issuer: public keys or shared secrets.
 type part struct {
-	from   string // names the source, unique within the issuer
-	keys   []jwk.Key
-	shared []auth.Secret
+	from     string // names the source, unique within the issuer
+	read     bool   // the source was read; its keys may all be withdrawn
+	keys     []jwk.Key
+	shared   []auth.Secret
+	unusable []string // entries of a JWK set that were passed over, and why
 }
 
-// keep takes over the content of the same source from before, unless this one has content.
+// keep takes over the content of the same source from before, unless this one was read.
 func (p *part) keep(before []part) {
 	n := slices.IndexFunc(before, func(b part) bool { return b.from == p.from })
-	if n >= 0 && len(p.keys)+len(p.shared) == 0 {
-		p.keys, p.shared = before[n].keys, before[n].shared
+	if n >= 0 && !p.read {
+		*p = before[n]
 	}
 }
 
@@ -40,6 +44,7 @@ type parser func(data []byte) (part, error)
 type adder struct {
 	generation *generation
 	entry      *entry
+	log        *slog.Logger
 }
 
 // add adds every source that an issuer has, and parses the keys that the options themselves hold.
@@ -61,18 +66,40 @@ func (a adder) add(i Issuer) error {
 	return errors.Join(append(errs, a.value(i.SharedSecret, parseSecret))...)
 }
 
-// part adds an empty part, and returns the function that sets its content.
+// part adds an empty part, and returns the function that sets its content. A JWK set without a usable key is refused, and
+// its previous keys are dropped: their issuer has withdrawn them.
 func (a adder) part(from string, parse parser) source.Apply {
 	e, n := a.entry, len(a.entry.parts)
 	e.parts = append(e.parts, part{from: from})
+	logged := ""
 	return func(data []byte) error {
 		content, err := parse(data)
+		content.from, content.read = from, true
+		if errors.Is(err, jwk.ErrNoKeys) {
+			dropped := a.generation.replace(e, n, part{from: from, read: true})
+			return errors.Join(fmt.Errorf("issuer %q: %w: %w", e.issuer.Name, err, source.ErrDropped), dropped)
+		}
 		if err != nil {
 			return fmt.Errorf("issuer %q: %w", e.issuer.Name, err)
 		}
-		content.from = from
+		if text := strings.Join(content.unusable, "; "); text != logged {
+			logged = text
+			a.logUnusable(from, content.unusable)
+		}
 		return a.generation.replace(e, n, content)
 	}
+}
+
+// maxLogged is how many unusable entries are named in the log.
+const maxLogged = 8
+
+func (a adder) logUnusable(from string, entries []string) {
+	if len(entries) == 0 {
+		return
+	}
+	named := strings.Join(entries[:min(len(entries), maxLogged)], "; ")
+	a.log.Warn("unusable keys in a JWK set; the others are used",
+		"issuer", a.entry.issuer.Name, "source", from, "unusable", len(entries), "keys", named)
 }
 
 func (a adder) file(path string, parse parser) {
@@ -116,22 +143,25 @@ func parseEd25519(data []byte) (part, error) {
 // parseKeys parses public keys in any format. If kid is not empty, there must be one key, which
 // gets that kid.
 func parseKeys(data []byte, kid string) (part, error) {
-	keys, _, err := jwk.Parse(data)
+	set, _, err := jwk.Parse(data)
 	if err != nil {
 		return part{}, err
 	}
+	keys := set.Keys
 	if kid != "" {
 		if len(keys) != 1 || keys[0].ID != "" && keys[0].ID != kid {
 			return part{}, errors.New("key-id requires exactly one key without another kid")
 		}
 		keys[0].ID = kid
 	}
-	return checked(keys)
+	p, err := checked(keys)
+	p.unusable = set.Unusable
+	return p, err
 }
 
 func parseSet(data []byte) (part, error) {
-	keys, err := jwk.ParseSet(data)
-	return part{keys: keys}, err
+	set, err := jwk.ParseSet(data)
+	return part{keys: set.Keys, unusable: set.Unusable}, err
 }
 
 func parseSecret(data []byte) (part, error) {

@@ -9,6 +9,7 @@ package source
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -20,9 +21,13 @@ import (
 const MaxBytes = 1 << 20
 
 // Apply receives a source's data when it is first read and after every change. It owns data. If it returns an error, the
-// previous data stays active, the error is logged, and data is passed again after the next read. The sources of one
+// previous data stays active unless it wraps [ErrDropped], the error is logged, and data is passed again after the next read. The sources of one
 // [Watcher] call Apply one at a time.
 type Apply func(data []byte) error
+
+// ErrDropped is wrapped by an error of Apply after which the previous data is no longer active, although the new data was
+// refused.
+var ErrDropped = errors.New("the previous data is no longer active")
 
 // Source is one watched location. It belongs to exactly one [Watcher].
 type Source struct {

@@ -137,8 +137,11 @@ func (w *Watcher) read(ctx context.Context, s *Source, st *state) (fresh time.Du
 		err = errors.New("is empty")
 	}
 	if err == nil && st.changed(found.data) {
-		if err = w.applyTo(ctx, s, found.data); err == nil {
+		switch err = w.applyTo(ctx, s, found.data); {
+		case err == nil:
 			st.applied = found.data
+		case errors.Is(err, ErrDropped):
+			st.applied = nil // the same data as before has to be applied again
 		}
 	}
 	if err != nil {
@@ -164,7 +167,11 @@ func (w *Watcher) applyTo(ctx context.Context, s *Source, data []byte) error {
 }
 
 func (w *Watcher) report(s *Source, err error) {
-	w.options.Log.Warn("source not read; the previous data stays active", "source", s.String(), "error", err)
+	what := "source not read; the previous data stays active"
+	if errors.Is(err, ErrDropped) {
+		what = "source refused"
+	}
+	w.options.Log.Warn(what, "source", s.String(), "error", err)
 }
 
 // after returns the time of the next read: after the interval, or earlier if the data is fresh for less; after failures,
