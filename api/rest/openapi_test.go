@@ -27,7 +27,7 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 		var methods []string
 		for method, op := range item.Operations() {
 			methods = append(methods, method)
-			if method == http.MethodGet && !slices.Contains([]string{"/api/query", "/api/healthcheck", "/api/debug", "/debug/pprof/symbol"}, path) {
+			if method == http.MethodGet && !slices.Contains([]string{"/api/query", "/api/healthcheck", "/api/debug", "/debug/pprof/symbol", "/query"}, path) {
 				methods = append(methods, http.MethodHead) // GET implies HEAD, so it is not described
 			}
 			if op.Security != nil && len(*op.Security) == 0 {
@@ -96,6 +96,16 @@ type operation struct {
 	*openapi3.Operation
 }
 
+// alwaysFails reports whether no success is described.
+func (o operation) alwaysFails() bool {
+	for status := range o.Responses.Map() {
+		if status < "300" {
+			return false
+		}
+	}
+	return true
+}
+
 // request returns the target and the body that the examples describe.
 func (o operation) request(t *testing.T) (target, body string) {
 	t.Helper()
@@ -146,6 +156,9 @@ func TestExamplesOfTheDescription(t *testing.T) {
 		target, body := o.request(t)
 		got := d.send(t, o.method, target, body)
 		described := o.Responses.Status(got.status)
+		if o.alwaysFails() && described != nil && got.status >= 400 {
+			continue
+		}
 		if described == nil || got.status >= 300 {
 			t.Errorf("%s: %d %.300s", name, got.status, got.body)
 			continue

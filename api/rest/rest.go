@@ -171,7 +171,7 @@ func New(o Options) (*Handler, error) {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x, r := h.begin(w, r)
 	defer h.end(x, r)
-	if err := h.Ready(); err != nil && !isHealthy(r) {
+	if err := h.Ready(); err != nil && !isProbe(r) {
 		h.fail(x, notReady(err))
 		return
 	}

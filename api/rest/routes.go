@@ -47,6 +47,9 @@ func (h *Handler) routes() []route {
 		{name: "openapi", path: "/api/openapi.json", methods: get, action: auth.OpenAPI, serve: openapi},
 		{name: "jobs", path: "/api/jobs", methods: get, action: auth.OwnJobs, serve: h.jobs},
 		{name: "metrics", path: metricsPath, methods: get, action: auth.Metrics, serve: wrapHandler(metrics.ServeHTTP)},
+		{name: "influx", path: "/query", methods: ask, action: auth.Write, influx: influx1, serve: h.influxQuery},
+		{name: "ping", path: pingPath, methods: get, serve: ping},
+		{name: "health", path: influxHealthPath, methods: get, serve: h.influxHealth},
 		{name: "healthy", path: healthyPath, methods: get, serve: healthy},
 		{name: "ready", path: "/-/ready", methods: get, serve: h.ready},
 		{name: "pprof", path: "/debug/pprof/cmdline", methods: get, action: auth.Profile, serve: wrapHandler(pprof.Cmdline)},
@@ -143,8 +146,12 @@ func healthy(w http.ResponseWriter, _ *http.Request) error {
 	return err
 }
 
-// isHealthy reports whether a request is for /-/healthy. The path is compared as the client sent
-// it, as the router does.
-func isHealthy(r *http.Request) bool {
-	return strings.TrimSuffix(r.URL.EscapedPath(), "/") == healthyPath
+// isProbe reports whether a request is for a path that answers before the store is ready. The path
+// is compared as the client sent it, as the router does.
+func isProbe(r *http.Request) bool {
+	switch strings.TrimSuffix(r.URL.EscapedPath(), "/") {
+	case healthyPath, pingPath, influxHealthPath:
+		return true
+	}
+	return false
 }

@@ -107,6 +107,9 @@ func endpoints() []struct{ action, method, path, body string } {
 		{"pprof", "GET", "/debug/pprof/goroutine", ""},
 		{"open", "GET", "/-/healthy", ""},
 		{"open", "GET", "/-/ready", ""},
+		{"open", "GET", "/ping", ""},
+		{"open", "GET", "/health", ""},
+		{"write", "POST", "/query?q=CREATE+DATABASE+alpha", ""},
 	}
 }
 
