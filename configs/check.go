@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"unicode"
@@ -252,14 +253,30 @@ func (c checker) name(path, what, name string) {
 
 // hostPort checks an address to listen on.
 func (c checker) hostPort(path, address string) {
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || !canListen(host) {
 		c.fail(path, `expected host:port, such as "127.0.0.1:8080" or "[::1]:8080"; got %s`, quote(address))
 		return
 	}
 	if _, err := net.LookupPort("tcp", port); err != nil {
 		c.fail(path, "expected a port from 0 to 65535 or the name of a service; got %s", quote(port))
 	}
+}
+
+// canListen reports whether host is empty, an IP address, or can be the name of a host. It asks no
+// name server.
+func canListen(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil || host == "" {
+		return true
+	}
+	digits := true // an IPv4 address that is none, such as 127.0.0.256
+	for _, r := range host {
+		digits = digits && (r == '.' || unicode.IsDigit(r))
+		if r != '.' && r != '-' && r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+			return false
+		}
+	}
+	return !digits && len(host) <= 253 && !strings.Contains(host, "..") && !strings.HasPrefix(host, ".") && !strings.HasPrefix(host, "-")
 }
 
 func (c checker) fail(path, format string, args ...any) {

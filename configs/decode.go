@@ -35,6 +35,7 @@ func (d decoder) config(root node, c *Config) {
 			message += didYouMean(m.key, slices.Sorted(maps.Keys(fields)))
 		}
 		d.warn(joinKey("", m.key), m.value, message)
+		d.found.unknownSections = append(d.found.unknownSections, Problem{File: m.value.file, Key: joinKey("", m.key), Message: "warning: " + message})
 	}
 }
 

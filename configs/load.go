@@ -12,7 +12,7 @@ import (
 )
 
 // Load reads a configuration file and the files that its "<section>-file" keys name. Every error
-// that it returns is of type [Errors].
+// that it returns is of type [Errors], which then also has warnings of unknown sections.
 //
 // Every section may be in a file of its own: "metrics-file": "x.json" reads section "metrics" from
 // x.json, relative to the working directory. If the section is also in the main file, the keys of
@@ -45,7 +45,8 @@ func Parse(name string, data []byte) (*Config, error) {
 		}
 	}
 	if problems := found.problems.list(name); len(problems) > 0 {
-		return nil, Errors(problems)
+		sections := found.unknownSections
+		return nil, Errors(slices.Concat(problems, sections[:min(len(sections), maxProblems)]))
 	}
 	config.Warnings = found.warnings.list(name)
 	return config, nil

@@ -54,6 +54,9 @@ const maxProblems = 100
 type findings struct {
 	problems problemList
 	warnings problemList
+	// unknownSections are shown beside errors: a misspelled name is often why something is missing.
+	unknownSections []Problem
+
 	unusable map[string]bool   // keys whose value has the wrong type and is not checked any further
 	emptied  map[string]bool   // keys whose value is empty after its variables were replaced
 	files    map[string]string // files of keys that are not in the same file as their parent

@@ -10,25 +10,55 @@ import (
 )
 
 func TestRefusedText(t *testing.T) {
-	f := func(text, want string) { t.Helper(); refused(t, text, want) }
+	f := func(text string, want ...string) { t.Helper(); refused(t, text, want...) }
 
 	f("", "config.json:1:1: unexpected end of JSON input")
 	f("  \n  ", "config.json:2:2: unexpected end of JSON input")
 	f("null", "config.json: expected an object; got null")
 	f("[]", "config.json: expected an object; got an array")
 	f("{\n  \"main\": {\n    \"addr\" \"x\"\n  }\n}", `config.json:3:12: invalid character '"' after object key`)
-	f("{\n  \"main\": {},\n}", "config.json:3:1: invalid character '}' looking for beginning of object key string")
+	f("{\n  \"main\": {},\n}", `config.json:3:1: trailing comma: remove the comma before "}"`)
+	f(`{"metrics": [1, 2 , ]}`, `config.json:1:21: trailing comma: remove the comma before "]"`)
+	f("{\n  // the port\n}", "config.json:2:3: comment: JSON has no comments, remove it")
+	f(`{"main": {}, /* none */ "nats": {}}`, "config.json:1:14: comment: JSON has no comments, remove it")
+	f("# RingStore\n{}", "config.json:1:1: comment: JSON has no comments, remove it")
+	f(`{"main": {}} // end`, "config.json:1:14: comment: JSON has no comments, remove it")
+	f(`{'main': {}}`, "config.json:1:2: single quotes: JSON needs double quotes")
+	f(`{"main": {"addr": ':8080'}}`, "config.json:1:19: single quotes: JSON needs double quotes")
+	f(`{"main": /}`, "config.json:1:10: invalid character '/' looking for beginning of value")
+	f("\xff\xfe{\x00}\x00", "config.json:1:1: the file is UTF-16: save it as UTF-8")
 	f("{}\n{}", "config.json:2:1: invalid character '{' after top-level value")
 	f(`{"main": {"addr": "`, "config.json:1:19: unexpected end of JSON input")
-	f("\ufeff{}", "config.json:1:1: invalid character 'ï' looking for beginning of value")
+	f("\ufeff{}", "config.json:1:1: byte order mark: save the file as UTF-8 without one")
 	f(strings.Repeat("[", 33)+strings.Repeat("]", 33), "config.json:1:33: nested deeper than 32 levels")
 	f(strings.Repeat("[", 20_000), "config.json:1:10001: invalid character '[' exceeded max depth")
 	f(strings.Repeat(" ", 1<<20+1), "config.json: larger than 1048576 bytes")
 	f(minimal(`"main": {"addr": ":1",`+"\n"+`"addr": ":2", "jwt-public-key": "`+key+`"}`),
 		"config.json: main.addr: duplicate key, in lines 3 and 4")
-	f(minimal(`"other": [1, {"a": 1, "a": 2}]`), "config.json: other[1].a: duplicate key, in lines 4 and 4")
+	f(minimal(`"other": [1, {"a": 1, "a": 2}]`), "config.json: other[1].a: duplicate key, in lines 4 and 4", "config.json: other: warning: unknown section, ignored")
 	f("{"+mainSection+", "+metricsSection+","+storeSection+",\n"+mainSection+"}",
 		"config.json: main: duplicate key, in lines 1 and 2")
+}
+
+// A misspelled section is told beside the errors that it causes.
+func TestUnknownSectionsBesideErrors(t *testing.T) {
+	refused(t, `{"mian": {"addr": ":1"}, "x": 1, `+metricsSection+`,`+storeSection+`}`,
+		`config.json: main.addr: missing: the address to listen on, such as "0.0.0.0:8082"`,
+		`config.json: main.jwt-public-key: missing: give the issuer's Ed25519 public key ("ringstore key FILE" prints it), `+
+			`or switch authentication off with "auth": {"disabled": true}`,
+		`config.json: mian: warning: unknown section, ignored; did you mean "main"?`,
+		`config.json: x: warning: unknown section, ignored`)
+}
+
+// An address that no machine can listen on is found without asking a name server.
+func TestRefusedAddresses(t *testing.T) {
+	for _, addr := range []string{"127.0.0.256:80", "1.2.3:80", "a b:80", "http://h:80", "[::g]:80", "[::1:80", "::1:80", "h/x:80", "-h:80", ".h:80", "a..b:80", "h"} {
+		refused(t, minimal(`"main": {"addr": "`+addr+`", "jwt-public-key": "`+key+`"}`),
+			`config.json: main.addr: expected host:port, such as "127.0.0.1:8080" or "[::1]:8080"; got "`+addr+`"`)
+	}
+	for _, addr := range []string{":80", "localhost:http", "127.0.0.1:0", "[::1]:80", "[fe80::1%eth0]:80", "[::]:80", "node-1.example.org:80", "n_1:80", "2node:80"} {
+		loaded(t, minimal(`"main": {"addr": "`+addr+`", "jwt-public-key": "`+key+`"}`))
+	}
 }
 
 func TestRefusedTypes(t *testing.T) {

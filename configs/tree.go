@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -71,6 +72,9 @@ func parseTree(file, path string, data []byte, found *findings) (root node, ok b
 	var offset int64
 	if malformed {
 		offset = syntax.Offset
+		if mistake := nameMistake(data, offset); mistake != "" {
+			err = errors.New(mistake)
+		}
 	} else {
 		root, err = p.value()
 		offset = dec.InputOffset()
@@ -80,6 +84,32 @@ func parseTree(file, path string, data []byte, found *findings) (root node, ok b
 		found.problems.add(Problem{File: file, Line: line, Column: column, Message: err.Error()})
 	}
 	return root, err == nil
+}
+
+// nameMistake names a common mistake at the last of the first n bytes of data, which is a syntax
+// error; empty: it is another one.
+func nameMistake(data []byte, n int64) string {
+	if n < 1 || n > int64(len(data)) {
+		return ""
+	}
+	before, rest := bytes.TrimRight(data[:n-1], " \t\r\n"), data[n-1:]
+	last := byte(0)
+	if len(before) > 0 {
+		last = before[len(before)-1]
+	}
+	switch at := rest[0]; {
+	case n == 1 && (bytes.HasPrefix(rest, []byte("\xff\xfe")) || bytes.HasPrefix(rest, []byte("\xfe\xff"))):
+		return "the file is UTF-16: save it as UTF-8"
+	case n == 1 && bytes.HasPrefix(rest, []byte("\xef\xbb\xbf")):
+		return "byte order mark: save the file as UTF-8 without one"
+	case (at == '}' || at == ']') && last == ',':
+		return "trailing comma: remove the comma before " + strconv.Quote(string(at))
+	case at == '#' || bytes.HasPrefix(rest, []byte("//")) || bytes.HasPrefix(rest, []byte("/*")):
+		return "comment: JSON has no comments, remove it"
+	case at == '\'':
+		return "single quotes: JSON needs double quotes"
+	}
+	return ""
 }
 
 type parser struct {

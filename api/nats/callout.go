@@ -44,24 +44,33 @@ func newCallout(o *Options, c *counters) (*callout, error) {
 		requests:  make(chan *natsgo.Msg),
 	}
 	var err error
-	out.issuer, err = nkeys.FromSeed([]byte(o.Callout.AccountSeed))
-	if err == nil {
-		err = checkKind(out.issuer, nkeys.IsValidPublicAccountKey)
-	}
-	if err != nil { // it may quote the seed
-		return nil, errors.New("auth callout: account seed: expected an nkey seed of an account")
-	}
-	if o.Callout.XKeySeed == "" {
-		return out, nil
-	}
-	out.xkey, err = nkeys.FromCurveSeed([]byte(o.Callout.XKeySeed))
-	if err == nil {
-		err = checkKind(out.xkey, nkeys.IsValidPublicCurveKey)
-	}
+	out.issuer, out.xkey, err = o.Callout.keys()
 	if err != nil {
-		return nil, errors.New("auth callout: xkey seed: expected an nkey seed of a curve key")
+		return nil, err
 	}
 	return out, nil
+}
+
+// keys returns the keys of the seeds. xkey is nil without a seed.
+func (c *Callout) keys() (issuer, xkey nkeys.KeyPair, err error) {
+	issuer, err = nkeys.FromSeed([]byte(c.AccountSeed))
+	if err == nil {
+		err = checkKind(issuer, nkeys.IsValidPublicAccountKey)
+	}
+	if err != nil { // it may quote the seed
+		return nil, nil, errors.New("auth callout: account seed: expected an nkey seed of an account")
+	}
+	if c.XKeySeed == "" {
+		return issuer, nil, nil
+	}
+	xkey, err = nkeys.FromCurveSeed([]byte(c.XKeySeed))
+	if err == nil {
+		err = checkKind(xkey, nkeys.IsValidPublicCurveKey)
+	}
+	if err != nil {
+		return nil, nil, errors.New("auth callout: xkey seed: expected an nkey seed of a curve key")
+	}
+	return issuer, xkey, nil
 }
 
 // checkKind returns an error if the key is of another kind.

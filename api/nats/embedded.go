@@ -107,15 +107,21 @@ func (e *embedded) options(port int) (*server.Options, error) {
 		options.JetStream, options.StoreDir, options.SyncInterval = true, o.StoreDir, syncStreams
 		options.DisableJetStreamBanner = true
 	}
+	var err error
+	options.TLSConfig, err = o.certificate()
+	return options, err
+}
+
+// certificate returns the TLS configuration, nil without a certificate.
+func (o *Embedded) certificate() (*tls.Config, error) {
 	if o.CertFile == "" {
-		return options, nil
+		return nil, nil
 	}
 	cert, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("embedded server: TLS certificate %q with key %q: %w", o.CertFile, o.KeyFile, err)
 	}
-	options.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
-	return options, nil
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
 }
 
 // splitListen splits host:port. It translates port 0, which means 4222 to nats-server, to a random

@@ -215,6 +215,21 @@ func checkAddress(address string) error {
 	return nil
 }
 
+// CheckFiles reads the files with credentials and certificates, and the seeds of an auth callout,
+// and returns what is wrong with them. [Subscribe] does the same.
+func (o Options) CheckFiles() error {
+	errs := []error{o.checkFiles()}
+	if o.Embedded != nil {
+		_, err := o.Embedded.certificate()
+		errs = append(errs, err)
+	}
+	if o.Callout != nil {
+		_, _, err := o.Callout.keys()
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
 // checkFiles reads the credential files once, to report at start what the client library would
 // report only at each connect.
 func (o *Options) checkFiles() error {

@@ -40,7 +40,7 @@ func (b *rawBody) Read(p []byte) (int, error) {
 func (h *Handler) open(w http.ResponseWriter, r *http.Request, limit int64) (*body, error) {
 	if r.ContentLength > limit {
 		w.Header().Set("Connection", "close") // instead of reading an unwanted body
-		return nil, tooLarge(limit)
+		return nil, h.tooLarge(limit)
 	}
 	b := &body{limit: limit, left: limit, h: h}
 	b.raw.Reader = http.MaxBytesReader(exchangeOf(w).ResponseWriter, r.Body, limit)
@@ -73,7 +73,7 @@ func (b *body) Close() {
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.in.Read(p)
 	if int64(n) > b.left {
-		n, err = int(b.left), tooLarge(b.limit)
+		n, err = int(b.left), b.h.tooLarge(b.limit)
 	}
 	b.left -= int64(n)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -88,7 +88,7 @@ func (b *body) failure(err error) error {
 		return f
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](b.raw.err); ok {
-		return tooLarge(b.limit)
+		return b.h.tooLarge(b.limit)
 	}
 	if b.raw.err != nil && !errors.Is(b.raw.err, io.EOF) {
 		return unreadable(b.raw.err)

@@ -61,8 +61,13 @@ func badRequest(format string, args ...any) *failure {
 	return &failure{status: http.StatusBadRequest, public: text}
 }
 
-func tooLarge(limit int64) *failure {
-	return &failure{status: http.StatusRequestEntityTooLarge, public: fmt.Sprintf("the body is larger than %d bytes", limit)}
+// tooLarge returns a failure with status 413. It names the key that sets the limit, if one does.
+func (h *Handler) tooLarge(limit int64) *failure {
+	text := fmt.Sprintf("the body is larger than %d bytes", limit)
+	if limit == h.Limits.BodyBytes {
+		text += "; send less at once, or set limits.body-bytes to accept larger requests"
+	}
+	return &failure{status: http.StatusRequestEntityTooLarge, public: text}
 }
 
 func notReady(why error) *failure {

@@ -71,7 +71,7 @@ func TestBadQueriesAreRefused(t *testing.T) {
 func TestOversizedQueriesAreRefused(t *testing.T) {
 	d := open(t)
 	body := `{"x":"` + strings.Repeat("x", 8<<20) + `"}`
-	if got := d.send(t, "POST", "/api/query", body); got.status != 413 {
+	if got := d.send(t, "POST", "/api/query", body); got.status != 413 || strings.Contains(got.body, "limits.body-bytes") {
 		t.Errorf("plain: %d %s", got.status, got.body)
 	}
 	if got := d.send(t, "POST", "/api/query", gzipped(body), "Content-Encoding", "gzip"); got.status != 413 {

@@ -96,6 +96,12 @@ func (s *Server) LoadCertificate(c Certificate) error {
 	return nil
 }
 
+// Check reads the files and returns what is wrong with them.
+func (c Certificate) Check() error {
+	_, err := c.load()
+	return err
+}
+
 func (c Certificate) load() (*tls.Config, error) {
 	cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
 	if err != nil {

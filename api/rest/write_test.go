@@ -132,6 +132,9 @@ func TestBodiesAreLimited(t *testing.T) {
 		if got.status != status {
 			t.Errorf("%d lines, chunked %t, gzip %t: %d %s, want %d", lines, chunked, compressed, got.status, got.body, status)
 		}
+		if status == 413 && !strings.Contains(got.body, "set limits.body-bytes to accept larger requests") {
+			t.Errorf("413 does not name the limit: %s", got.body)
+		}
 	}
 	// Nothing is stored if the Content-Length is too large.
 	f(5_000, false, false, 413)

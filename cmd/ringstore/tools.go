@@ -29,21 +29,15 @@ import (
 func checkConfigCommand(std stdio) *ffcli.Command {
 	var c *ffcli.Command
 	c = newConfigCommand(std, "check-config", "", "check a configuration, change nothing", `
-Checks a configuration file and reads the keys that it refers to. Prints
-warnings, or what is wrong. Opens no port and creates no file.`,
+Checks a configuration file, and what it refers to: keys, certificates, users
+and directories. Prints warnings, and what the server would fail on. Opens no
+port and creates no file.`,
 		func(ctx context.Context, cfg *configs.Config, _ []string) error {
 			for _, w := range cfg.Warnings {
 				fmt.Fprintln(std.err, "warning:", w)
 			}
-			if !cfg.Auth.Disabled {
-				log := logging.Warnings(std.err)
-				ring, err := setup.OpenKeyring(ctx, cfg, log, log)
-				if err != nil {
-					return err
-				}
-				if err := ring.Close(); err != nil {
-					return err
-				}
+			if err := setup.Check(ctx, cfg, logging.Warnings(std.err)); err != nil {
+				return err
 			}
 			fmt.Fprintf(std.out, "%s is good\n", c.FlagSet.Lookup("config").Value)
 			return nil

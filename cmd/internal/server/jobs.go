@@ -63,6 +63,9 @@ func (s *jobSources) followProjects(ctx context.Context, file string) error {
 	if file == "" {
 		s.projects = nil
 	} else {
+		if err := setup.CheckProjectsFile(file); err != nil {
+			return err
+		}
 		w, err := source.Open(ctx, source.Options{Log: s.log}, setup.ProjectsFile(file, s.Index.SetProjects))
 		if err != nil {
 			return fmt.Errorf("auth.jobs.projects-file: %w", err)

@@ -2,39 +2,18 @@ package server
 
 import (
 	"fmt"
-	"os/user"
-	"strconv"
 	"syscall"
+
+	"github.com/ringstore/ringstore/cmd/internal/setup"
 )
 
-// dropPrivileges makes the process run as another user and group. Either may be empty; an empty
-// group is the user's primary one.
+// dropPrivileges makes the process run as another user and group.
 func dropPrivileges(username, group string) error {
-	uid, gid := -1, -1
-	if username != "" {
-		u, err := user.Lookup(username)
-		if err != nil {
-			return fmt.Errorf("main.user: %w", err)
-		}
-		if uid, err = strconv.Atoi(u.Uid); err != nil {
-			return fmt.Errorf("main.user: %w", err)
-		}
-		if gid, err = strconv.Atoi(u.Gid); err != nil {
-			return fmt.Errorf("main.user: %w", err)
-		}
+	who, err := setup.LookUp(username, group)
+	if err != nil || who.IsCurrent() {
+		return err
 	}
-	if group != "" {
-		g, err := user.LookupGroup(group)
-		if err != nil {
-			return fmt.Errorf("main.group: %w", err)
-		}
-		if gid, err = strconv.Atoi(g.Gid); err != nil {
-			return fmt.Errorf("main.group: %w", err)
-		}
-	}
-	if (uid < 0 || uid == syscall.Getuid()) && (gid < 0 || gid == syscall.Getgid()) {
-		return nil
-	}
+	uid, gid := who.UID, who.GID
 	// Groups first: only root may change them.
 	if gid >= 0 {
 		if err := syscall.Setgroups([]int{gid}); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"reflect"
 
-	"github.com/ringstore/ringstore/api/rest"
 	"github.com/ringstore/ringstore/auth/source"
 	"github.com/ringstore/ringstore/cmd/internal/setup"
 	"github.com/ringstore/ringstore/configs"
@@ -88,15 +87,9 @@ func withoutReloadable(c configs.Config) configs.Config {
 	return c
 }
 
-// httpsFiles returns the certificate files, none without HTTPS.
-func httpsFiles(cfg *configs.Config) rest.Certificate {
-	m := cfg.Main
-	return rest.Certificate{CertFile: m.HTTPSCertFile, KeyFile: m.HTTPSKeyFile, ClientCAFile: m.HTTPSClientCAFile}
-}
-
 // followCertificate loads the configured certificate, and loads it again whenever its files change.
 func (s *Server) followCertificate(ctx context.Context, cfg *configs.Config) error {
-	c := httpsFiles(cfg)
+	c := setup.Certificate(cfg)
 	load := func([]byte) error { return s.server.LoadCertificate(c) }
 	files := []*source.Source{source.File(c.CertFile, load), source.File(c.KeyFile, load)}
 	if c.ClientCAFile != "" {

@@ -206,9 +206,12 @@ func (s *Server) openKeys(ctx context.Context) (err error) {
 // listen opens the ports and reads the certificate, which may need the privileges that are dropped
 // afterwards.
 func (s *Server) listen() (err error) {
+	if err := setup.CheckCertificate(s.cfg); err != nil {
+		return err
+	}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) })
 	s.server, err = rest.NewServer(handler, rest.ServerOptions{
-		Certificate: httpsFiles(s.cfg),
+		Certificate: setup.Certificate(s.cfg),
 		Log:         s.log,
 	})
 	if err != nil {

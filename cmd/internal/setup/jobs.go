@@ -12,6 +12,7 @@ import (
 	"github.com/ringstore/ringstore/auth/jobs/ccbackend"
 	"github.com/ringstore/ringstore/auth/source"
 	"github.com/ringstore/ringstore/configs"
+	"github.com/ringstore/ringstore/configs/smallfile"
 )
 
 const (
@@ -70,6 +71,21 @@ func ProjectsFile(file string, apply func(map[string][]string)) *source.Source {
 		}
 		return err
 	})
+}
+
+// CheckProjectsFile reads a projects file, if there is one. Its errors are of type [ConfigError].
+func CheckProjectsFile(file string) error {
+	if file == "" {
+		return nil
+	}
+	data, err := smallfile.ReadRegular(file, jobs.MaxProjects)
+	if err == nil {
+		_, err = jobs.ParseProjects(data)
+	}
+	if err != nil {
+		return ConfigError{fmt.Errorf("auth.jobs.projects-file: %s: %w", file, err)}
+	}
+	return nil
 }
 
 // Nodes returns what asks cc-backend for the nodes that run jobs, nil if the configuration has no

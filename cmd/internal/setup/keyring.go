@@ -18,7 +18,8 @@ import (
 // configuration says of it.
 const plainIssuer = "jwt-public-key"
 
-// OpenKeyring opens the configured keyring. chainLog gets warnings about keys and settings; it may
+// OpenKeyring opens the configured keyring. If a file or an environment variable cannot be used, the
+// error is a [ConfigError]. chainLog gets warnings about keys and settings; it may
 // be nil.
 func OpenKeyring(ctx context.Context, cfg *configs.Config, log, chainLog *slog.Logger) (*keyring.Keyring, error) {
 	o, err := KeyringOptions(ctx, cfg)
@@ -26,8 +27,20 @@ func OpenKeyring(ctx context.Context, cfg *configs.Config, log, chainLog *slog.L
 		return nil, err
 	}
 	o.Log, o.ChainLog = log, chainLog
-	return keyring.Open(ctx, o)
+	ring, err := keyring.Open(ctx, o)
+	_, ofVault := errors.AsType[vaultError](err)
+	if err != nil && !ofVault && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		err = ConfigError{err}
+	}
+	return ring, err
 }
+
+// vaultError says that a vault could not be read, which is no mistake of the configuration: it may
+// be readable at the next start.
+type vaultError struct{ error }
+
+// Unwrap returns the cause.
+func (e vaultError) Unwrap() error { return e.error }
 
 // KeyringOptions returns the keyring's options without loggers.
 func KeyringOptions(ctx context.Context, cfg *configs.Config) (keyring.Options, error) {
@@ -176,6 +189,9 @@ func refer(v *keyring.Value, ref configs.Reference, read func(context.Context) (
 		data, err := read(ctx)
 		if failed, ok := errors.AsType[*secrets.Error](err); ok {
 			err = failed.Err // the keyring's error has the reference
+		}
+		if err != nil && ref.Store == configs.StoreAzureKV {
+			err = vaultError{err}
 		}
 		return data, err
 	}
