@@ -403,11 +403,11 @@ func TestVerboseWrite(t *testing.T) {
 		fmt.Fprintf(&many, "no_%d%s,hostname=n1 value=1\n", i, strings.Repeat("x", 1000))
 	}
 	got := d.send(t, "POST", "/api/write?cluster=alpha&verbose=1", many.String())
-	var told struct {
+	var answered struct {
 		Unconfigured int
 		Metrics      []string `json:"unconfigured-metrics"`
 	}
-	if err := json.Unmarshal([]byte(got.body), &told); err != nil || told.Unconfigured != 300 || len(told.Metrics) != 100 || len(got.body) > 30_000 {
-		t.Errorf("%v, %d lines, %d metrics, %d bytes", err, told.Unconfigured, len(told.Metrics), len(got.body))
+	if err := json.Unmarshal([]byte(got.body), &answered); err != nil || answered.Unconfigured != 300 || len(answered.Metrics) != 100 || len(got.body) > 30_000 {
+		t.Errorf("%v, %d lines, %d metrics, %d bytes", err, answered.Unconfigured, len(answered.Metrics), len(got.body))
 	}
 }
