@@ -222,12 +222,16 @@ func (c checker) metricStore() {
 
 func (c checker) limits() {
 	l := c.config.Limits
+	valuesPerQuery := int64(1)
+	if l.ValuesPerQuery != nil {
+		valuesPerQuery = *l.ValuesPerQuery
+	}
 	for _, limit := range []struct {
 		key        string
 		value, max int64
 	}{
 		{"body-bytes", l.BodyBytes, math.MaxInt64},
-		{"values-per-query", l.ValuesPerQuery, math.MaxInt64},
+		{"values-per-query", valuesPerQuery, math.MaxInt64},
 		{"hosts", int64(l.Hosts), math.MaxInt64},
 		{"devices-per-host", int64(l.DevicesPerHost), math.MaxInt64},
 		{"name-bytes", int64(l.NameBytes), 1<<16 - 1},

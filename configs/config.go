@@ -253,11 +253,14 @@ const UsersReadAll = "all"
 
 // Limits is section "limits": limits of a request, a line and the store. All are at least 1.
 type Limits struct {
-	BodyBytes      int64 `json:"body-bytes"`       // of a request, after decompression. Default 64 MiB
-	ValuesPerQuery int64 `json:"values-per-query"` // default 20,000,000
-	Hosts          int   `json:"hosts"`            // in the store. Default 20,000
-	DevicesPerHost int   `json:"devices-per-host"` // default 16,384
-	NameBytes      int   `json:"name-bytes"`       // of a cluster, host, metric, type or id, at most 65,535. Default 256
+	BodyBytes int64 `json:"body-bytes"` // of a request, after decompression. Default 64 MiB
+	// ValuesPerQuery is how many values one query may read, whoever asks. Default nil: 50 million for
+	// users and managers, no limit for admin, support and api.
+	ValuesPerQuery *int64 `json:"values-per-query"`
+
+	Hosts          int `json:"hosts"`            // in the store. Default 20,000
+	DevicesPerHost int `json:"devices-per-host"` // default 16,384
+	NameBytes      int `json:"name-bytes"`       // of a cluster, host, metric, type or id, at most 65,535. Default 256
 }
 
 // Precision returns the number of significant bits of a metric's values that are kept; 0: all. It
@@ -320,7 +323,6 @@ func defaults() *Config {
 		},
 		Limits: Limits{
 			BodyBytes:      64 << 20,
-			ValuesPerQuery: 20_000_000,
 			Hosts:          20_000,
 			DevicesPerHost: 16_384,
 			NameBytes:      256,

@@ -226,7 +226,7 @@ func TestPeerConfigLoads(t *testing.T) {
 		},
 		Auth:   configs.Auth{PollInterval: 5 * time.Minute, Jobs: configs.Jobs{Backend: configs.BackendJobs{PollInterval: 30 * time.Second}, MaxStaleness: 10 * time.Minute}},
 		NATS:   configs.NATS{Address: "nats://0.0.0.0:4222", Username: "root", Password: "root"},
-		Limits: configs.Limits{BodyBytes: 64 << 20, ValuesPerQuery: 20_000_000, Hosts: 20_000, DevicesPerHost: 16_384, NameBytes: 256},
+		Limits: configs.Limits{BodyBytes: 64 << 20, Hosts: 20_000, DevicesPerHost: 16_384, NameBytes: 256},
 	}
 	if !reflect.DeepEqual(config, want) {
 		t.Errorf("\n got %+v\nwant %+v", config, want)
@@ -268,7 +268,7 @@ func TestAdditions(t *testing.T) {
 			Times: configs.Times{RequireExpiry: new(true)}, PollInterval: 5 * time.Minute, AuditLog: "audit",
 			Jobs: configs.Jobs{Backend: configs.BackendJobs{Token: "env:CCB_TOKEN", PollInterval: time.Minute}, MaxStaleness: 10 * time.Minute},
 		},
-		Limits: configs.Limits{BodyBytes: 1<<53 + 1, ValuesPerQuery: 2, Hosts: 3, DevicesPerHost: 4, NameBytes: 6},
+		Limits: configs.Limits{BodyBytes: 1<<53 + 1, ValuesPerQuery: new(int64(2)), Hosts: 3, DevicesPerHost: 4, NameBytes: 6},
 	}
 	if !reflect.DeepEqual(config, want) {
 		t.Errorf("\n got %+v\nwant %+v", config, want)

@@ -26,7 +26,7 @@ func (s *Store) Health(cluster, hostname string, metrics []string) Health {
 		return Health{}
 	}
 	now := s.now().UnixMilli()
-	stale := h.staleTimes(len(s.metrics), now)
+	stale := s.staleTimes(h, now)
 	health := Health{Known: true}
 	for _, name := range metrics {
 		m := s.metrics[name]
@@ -43,7 +43,7 @@ func (s *Store) Health(cluster, hostname string, metrics []string) Health {
 // staleTimes returns the times of the host's configured metrics. While all of them lie in the
 // future it returns earlier ones, which lie in the future as well: samples only defer them. Only
 // then does the check of a host not visit its series.
-func (h *host) staleTimes(configured int, now int64) staleTimes {
+func (s *Store) staleTimes(h *host, now int64) staleTimes {
 	h.mu.RLock()
 	known, first := h.stale, h.firstStale
 	h.mu.RUnlock()
@@ -52,21 +52,33 @@ func (h *host) staleTimes(configured int, now int64) staleTimes {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	stale := make(staleTimes, configured)
+	stale := make(staleTimes, len(s.metrics))
 	for i := range stale {
 		stale[i] = absent
 	}
 	h.firstStale = absent
 	for _, l := range h.lanes {
 		for _, sr := range l.columns {
-			if sr == nil || sr.empty() || sr.metric.index >= configured {
+			if sr == nil || sr.empty() {
 				continue
 			}
+			m := sr.metric
+			if m.index >= len(stale) {
+				if m = s.metrics[m.Name]; m == nil || !sr.alone(m) {
+					continue
+				}
+			}
 			at := sr.newestTime() + l.frequency/2 + staleFrequencies*l.frequency
-			stale[sr.metric.index] = min(stale[sr.metric.index], at)
+			stale[m.index] = min(stale[m.index], at)
 			h.firstStale = min(h.firstStale, at)
 		}
 	}
 	h.stale = stale
 	return stale
+}
+
+// alone reports whether a series of a former frequency is the only one of its metric and device.
+func (sr *Series) alone(m *metric) bool {
+	now := sr.level.get(m)
+	return now == nil || now.empty()
 }

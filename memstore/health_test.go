@@ -55,7 +55,13 @@ func TestHealthOfMetricWithOtherFrequencyCountsTheConfiguredOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	disk.restore(t, s)
+	if got := s.Health("alpha", "n1", []string{"load"}); !reflect.DeepEqual(got, Health{Known: true}) {
+		t.Errorf("at the former frequency: got %+v, want a healthy metric", got)
+	}
 	now += 600
+	if got := s.Health("alpha", "n1", []string{"load"}); !reflect.DeepEqual(got, Health{Known: true, Degraded: []string{"load"}}) {
+		t.Errorf("without new samples: got %+v, want a degraded metric", got)
+	}
 	if _, err := s.Write([]Sample{{series(t, s, "n1", "load", Device{}), now * 1000, 1}}); err != nil {
 		t.Fatal(err)
 	}

@@ -53,6 +53,9 @@ type Data struct {
 	From, To   int64     // Unix seconds of Values[0] and of the end
 	Resolution int64     // seconds
 
+	Series int // how many the answer was made of
+	Read   int // values of all of them in the range
+
 	stats *Stats // the answer to Range.StatsOnly
 }
 
@@ -107,21 +110,47 @@ func (s *Store) Read(ctx context.Context, sel Selection, r Range) (Data, error) 
 		return Data{}, err
 	}
 	d := g.shape(values, lo, hi, step, r)
+	d.Series, d.Read = len(rd.series), len(rd.series)*g.n
+	for _, p := range rd.former {
+		d.Read += p.grid.n
+	}
 	if r.StatsOnly {
 		d.stats, d.Values = new(summarize(d.Values)), nil
 	}
 	return d, nil
 }
 
-// Points returns an upper bound of the number of values that [Store.Read] answers for a metric of a
-// host, within the retention; 0 for an unknown metric.
-func (s *Store) Points(cluster, host, metric string, r Range) int {
-	m := s.metrics[metric]
-	if m == nil || r.From > r.To {
+// Cost returns how many values [Store.Read] reads for a selection: those of all its series in the
+// range, as far as it is retained; 0 if Read fails. Like the answer, it depends only on visible
+// samples.
+func (s *Store) Cost(sel Selection, r Range) int {
+	m, h := s.metrics[sel.Metric], s.host(sel.Cluster, sel.Host)
+	if m == nil || h == nil {
 		return 0
 	}
-	from, to := s.clamp(s.host(cluster, host), m, r)
-	return int(slots(from, to, m.frequency))
+	if _, err := r.step(m); err != nil {
+		return 0
+	}
+	from, to := s.clamp(h, m, r)
+	rd := s.readers.Get().(*reader)
+	defer s.readers.Put(rd)
+	defer rd.reset()
+	rd.visible, rd.unordered = r.Visible, true
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	rd.match(&h.tree, m, sel)
+	if len(rd.series) > 1 && m.Aggregation == AggregateNone {
+		return 0
+	}
+	n := slots(from, to, m.frequency) * int64(len(rd.series))
+	for _, f := range m.formerly() {
+		for _, sr := range rd.series {
+			if old := sr.level.get(f); old != nil && rd.holds(old) {
+				n += slots(from, to, f.frequency)
+			}
+		}
+	}
+	return int(n)
 }
 
 // step returns the number of slots per point.
@@ -184,10 +213,17 @@ func (rd *reader) parts(l *level, m *metric, sel Selection, d Device) {
 	}
 }
 
-// topmost adds l's own series of a metric, or else those below it, in the order of their devices.
+// topmost adds l's own series of a metric, or else those below it, in the order of their devices
+// unless that does not matter.
 func (rd *reader) topmost(l *level, m *metric) {
 	if sr := rd.holder(l, m); sr != nil {
 		rd.series = append(rd.series, sr)
+		return
+	}
+	if rd.unordered {
+		for _, c := range l.children {
+			rd.topmost(c, m)
+		}
 		return
 	}
 	for _, c := range l.sorted() {

@@ -17,6 +17,9 @@ type reader struct {
 	err     error
 	series  []*Series // of the metric, or of a former frequency if there is none of the metric
 	former  []formerPart
+
+	unordered bool // the order of series does not matter
+
 	spans   []span
 	bounds  []bounds  // of the series
 	pieces  []piece   // of the series, one after the other
@@ -55,7 +58,7 @@ func (rd *reader) reset() {
 	rd.former = rd.former[:0]
 	rd.series, rd.spans, rd.bounds = rd.series[:0], rd.spans[:0], rd.bounds[:0]
 	rd.pieces, rd.copied = rd.pieces[:0], rd.copied[:0]
-	rd.visible, rd.err = nil, nil
+	rd.visible, rd.err, rd.unordered = nil, nil, false
 }
 
 // collect finds the series of a selection and their pieces, under the host's lock. The grid belongs
@@ -225,6 +228,7 @@ func (rd *reader) statsOnly(g grid, r Range) (Data, error) {
 	lo, hi := g.extent(rd.bounds[0].first, rd.bounds[0].last)
 	lo, hi = r.Pad.bounds(lo, hi, g.n)
 	d := g.times(lo, hi-lo, 1)
+	d.Series, d.Read = 1, g.n
 	d.stats = new(statsOf(total))
 	return d, nil
 }

@@ -22,7 +22,7 @@ import (
 // Store is the store to read from; [memstore.Store] implements it.
 type Store interface {
 	Read(ctx context.Context, sel memstore.Selection, r memstore.Range) (memstore.Data, error)
-	Points(cluster, host, metric string, r memstore.Range) int
+	Cost(sel memstore.Selection, r memstore.Range) int
 	Hosts(cluster string) []string
 	Holds(cluster, host string, visible memstore.Visibility) (bool, error)
 	Health(cluster, host string, metrics []string) memstore.Health
@@ -121,10 +121,23 @@ func (r *Reader) Read(ctx context.Context, sel memstore.Selection, rg memstore.R
 	return r.o.Store.Read(ctx, sel, rg)
 }
 
-// Points returns the maximum number of values that a read would return.
-func (r *Reader) Points(cluster, host, metric string, rg memstore.Range) int {
-	at, _ := r.find(cluster, host)
-	return r.o.Store.Points(at.cluster, at.host, metric, rg)
+// Cost returns how many values Read reads, as [memstore.Store.Cost] does.
+func (r *Reader) Cost(sel memstore.Selection, rg memstore.Range) int {
+	var at place
+	at, rg.Visible = r.find(sel.Cluster, sel.Host)
+	sel.Cluster, sel.Host = at.cluster, at.host
+	return r.o.Store.Cost(sel, rg)
+}
+
+// HasServiceRole reports whether the principal reads all of a cluster by its roles: as admin,
+// support, or api alone.
+func (r *Reader) HasServiceRole(cluster string) bool {
+	if r.all {
+		return true
+	}
+	policy := r.o.Policy
+	policy.UsersReadAll = false
+	return policy.Sight(r.p, cluster) == auth.SeesAll
 }
 
 // Hosts returns the hosts of a cluster with data that the principal may see, sorted.

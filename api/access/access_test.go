@@ -43,8 +43,8 @@ func (r *recorder) Read(_ context.Context, sel memstore.Selection, rg memstore.R
 	return memstore.Data{}, memstore.ErrNotFound
 }
 
-func (r *recorder) Points(cluster, host, _ string, _ memstore.Range) int {
-	r.record("points", cluster, host, nil)
+func (r *recorder) Cost(sel memstore.Selection, rg memstore.Range) int {
+	r.record("cost", sel.Cluster, sel.Host, rg.Visible)
 	return 1
 }
 
@@ -105,11 +105,12 @@ func TestStoreIsAskedForVisibleDataOnly(t *testing.T) {
 			}
 			for range 2 {
 				store.calls = nil
-				r.Points(cluster, host, "load", memstore.Range{})
+				r.Cost(memstore.Selection{Cluster: cluster, Host: host}, memstore.Range{})
 				if _, err := r.Read(t.Context(), memstore.Selection{Cluster: cluster, Host: host}, memstore.Range{}); err == nil {
 					t.Error("no error")
 				}
-				if calls := []string{"points " + at, "read " + at + strings.TrimPrefix(want, all)}; !slices.Equal(store.calls, calls) {
+				what := at + strings.TrimPrefix(want, all)
+				if calls := []string{"cost " + what, "read " + what}; !slices.Equal(store.calls, calls) {
 					t.Errorf("calls %q, want %q", store.calls, calls)
 				}
 			}

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ func (h *Handler) healthcheck(w http.ResponseWriter, r *http.Request) error {
 	}
 	slices.Sort(req.Nodes)
 	nodes := slices.Compact(req.Nodes)
-	if n := h.Limits.ValuesPerQuery; len(nodes) > n/max(1, len(req.Metrics)) {
+	if n := cmp.Or(h.Limits.ValuesPerQuery, defaultValuesPerQuery); len(nodes) > n/max(1, len(req.Metrics)) {
 		return badRequest("too many checks: at most %d (nodes times metric-names) per request", n)
 	}
 	reader := h.reader(w)

@@ -64,12 +64,14 @@ func (a *answer) queries(req *request) error {
 // not see, has no entry.
 func (h *Handler) result(a *answer, req *request, q *query) error {
 	a.raw("[")
+	req.count++
 	first := true
 	for sel := range q.selections(req.Cluster) {
 		r := req.timeRange(q)
 		r.Buffer = a.scratch
 		data, err := req.reader.Read(a.ctx, sel, r)
 		exchangeOf(a.w).values += len(data.Values)
+		req.series, req.values = req.series+data.Series, req.values+data.Read
 		switch {
 		case err == nil:
 			a.comma(&first)

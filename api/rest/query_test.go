@@ -107,18 +107,68 @@ func TestValuesPerQueryAreLimited(t *testing.T) {
 	f(`{"cluster":"alpha","from":-9223372036854775808,"to":9223372036854775807,"queries":[`+cpu+`]}`, false)
 	// A coarser resolution reads all values.
 	f(`{"cluster":"alpha","from":{0},"to":{6060},"queries":[{"metric":"cpu_load","host":"n1","resolution":600}]}`, false)
-	// Each device counts, and a query without an answer counts as one.
+	// Each device that exists counts, also in an aggregate, but only once in the same one.
+	var lines []string
+	for id := range 20 {
+		lines = append(lines, fmt.Sprintf("ipc,hostname=n1,type=hwthread,type-id=%d value=1 {0}", id),
+			fmt.Sprintf("mem_used,hostname=n1,type=socket,type-id=%d value=1 {0}", id))
+	}
+	d.write(t, lines...)
+	f(`{"cluster":"alpha","from":{0},"to":{300},"queries":[{"metric":"ipc","host":"n1"}]}`, true)
+	f(`{"cluster":"alpha","from":{0},"to":{360},"queries":[{"metric":"ipc","host":"n1"}]}`, false)
+	group := `{"cluster":"alpha","from":{0},"to":{%d},"queries":[{"metric":"ipc","host":"n1","type":"hwthread","type-ids":[%s],"aggreg":true}]}`
+	f(fmt.Sprintf(group, 3000, `"0","1"`), true)
+	f(fmt.Sprintf(group, 3060, `"0","1"`), false)
+	f(fmt.Sprintf(group, 3000, `"0","0","1","99","0","1","98"`), true)
+	// A query without an answer counts as one.
+	f(`{"cluster":"alpha","from":{0},"to":{6000},"queries":[{"metric":"ipc","host":"n1","resolution":61}]}`, true)
+	f(`{"cluster":"alpha","from":{0},"to":{6000},"queries":[{"metric":"mem_used","host":"n1"}]}`, true)
 	threads := func(n int) string { return strings.TrimSuffix(strings.Repeat(`"0",`, n), ",") }
 	devices := `{"cluster":"alpha","from":{0},"to":{%d},"queries":[{"metric":"ipc","host":"n1","type":"hwthread","type-ids":[%s],"aggreg":%t}]}`
 	f(fmt.Sprintf(devices, 600, threads(10), false), true)
 	f(fmt.Sprintf(devices, 600, threads(11), false), false)
-	f(fmt.Sprintf(devices, 600, threads(11), true), false)
+	f(fmt.Sprintf(devices, 600, threads(11), true), true)
+	f(fmt.Sprintf(devices, 600, `"0","1","2","3","4","5","6","7","8","9","10"`, true), false)
 	f(fmt.Sprintf(devices, 0, threads(101), false), false)
 	parts := `{"cluster":"alpha","from":{0},"to":{60},"queries":[{"metric":"ipc","host":"n1","type":"hwthread","type-ids":[%s],"subtype":"s","subtype-ids":[%s]}]}`
 	f(fmt.Sprintf(parts, threads(10), threads(10)), true)
 	f(fmt.Sprintf(parts, threads(10), threads(11)), false)
 	f(`{"from":1,"to":0,"queries":[`+strings.Repeat(`{},`, 99)+`{}]}`, true)
 	f(`{"from":1,"to":0,"queries":[`+strings.Repeat(`{},`, 100)+`{}]}`, false)
+}
+
+// Without a configured limit, users and managers may read 50 million values, and services any number.
+func TestDefaultLimitOfValuesDependsOnTheRole(t *testing.T) {
+	var lines []string
+	for id := range 200 {
+		lines = append(lines, fmt.Sprintf("fast,hostname=n1,type=hwthread,type-id=%d value=1 {0}", id))
+	}
+	const request = `{"cluster":"alpha","from":0,"to":99999999999,"with-data":false,"queries":[{"metric":"fast","host":"n1"%s}]}`
+	var part []string
+	for id := range 150 {
+		part = append(part, strconv.Quote(strconv.Itoa(id)))
+	}
+	most := fmt.Sprintf(request, `,"type":"hwthread","aggreg":true,"type-ids":[`+strings.Join(part, ",")+"]")
+	f := func(limit int, body string, want int, roles ...string) {
+		t.Helper()
+		d := open(t, func(o *rest.Options) { o.Limits.ValuesPerQuery, o.Policy.UsersReadAll = limit, true })
+		d.write(t, lines...)
+		got := d.send(t, "POST", "/api/query", body, "Authorization", "Bearer "+d.token(roles...))
+		if got.status != want || want == 400 && !strings.Contains(got.failure(t).Error, "values") {
+			t.Errorf("limit %d, %v: %d %.200s, want %d", limit, roles, got.status, got.body, want)
+		}
+	}
+	all := fmt.Sprintf(request, "") // 200 threads times 260,000 seconds
+	for _, roles := range [][]string{{"user"}, {"manager"}, {"user", "manager"}, {"user", "api"}} {
+		f(0, all, 400, roles...)
+		f(0, most, 200, roles...)
+		f(40_000_000, all, 400, roles...)
+		f(60_000_000, all, 200, roles...)
+	}
+	for _, roles := range [][]string{{"admin"}, {"api"}, {"support"}, {"admin", "user"}} {
+		f(0, all, 200, roles...)
+		f(40_000_000, all, 400, roles...)
+	}
 }
 
 func TestRangeIsClampedBeforeValuesAreCounted(t *testing.T) {

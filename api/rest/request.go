@@ -2,12 +2,14 @@ package rest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"net/http"
+	"slices"
 
 	"github.com/ringstore/ringstore/api/access"
 	"github.com/ringstore/ringstore/memstore"
@@ -37,7 +39,7 @@ type request struct {
 	hosts   []string // selected by ForAllNodes
 	reader  *access.Reader
 
-	count, series, values int // numbers of queries, of series and of values read at most
+	count, series, values int // numbers of queries, of series and of values read so far
 }
 
 // query is one query of a request.
@@ -81,7 +83,7 @@ func (h *Handler) readRequest(w http.ResponseWriter, r *http.Request) (*request,
 			return nil, err
 		}
 	}
-	return req, h.checkQueryCost(req)
+	return req, h.checkQueryCost(r.Context(), req)
 }
 
 func decodeQueries(list json.RawMessage) ([]query, error) {
@@ -123,7 +125,20 @@ func (q *query) check(where string) error {
 	default:
 		return badRequest(`%s.resample: expected "average", "max", "min" or "lttb"`, where)
 	}
+	if q.Aggregate {
+		q.TypeIDs, q.SubtypeIDs = distinct(q.TypeIDs), distinct(q.SubtypeIDs)
+	}
 	return checkMetric(where+".metric", q.Metric)
+}
+
+// distinct returns the names without repetitions, so that no device counts twice in an aggregate.
+func distinct(names []string) []string {
+	seen := make(map[string]bool, len(names))
+	return slices.DeleteFunc(names, func(name string) bool {
+		known := seen[name]
+		seen[name] = true
+		return known
+	})
 }
 
 func checkMetric(where, name string) error {
@@ -180,26 +195,38 @@ func (req *request) timeRange(q *query) memstore.Range {
 
 // checkQueryCost refuses a request that reads too many values, before it reads any. Each selection
 // counts as at least one value. The status is 400 because 413 means that the body is too large.
-func (h *Handler) checkQueryCost(req *request) error {
-	left := h.Limits.ValuesPerQuery
-	for q := range req.all() {
-		points := max(1, req.reader.Points(req.Cluster, q.Host, q.Metric, req.timeRange(q)))
-		if q.devices() > left/points {
-			return badRequest("the queries read more than %d values: request fewer series or a shorter time range", h.Limits.ValuesPerQuery)
+func (h *Handler) checkQueryCost(ctx context.Context, req *request) error {
+	limit := h.Limits.ValuesPerQuery
+	if limit == 0 {
+		if req.reader.HasServiceRole(req.Cluster) {
+			return nil
 		}
-		left -= q.devices() * points
-		req.count++
-		req.series += q.devices()
+		limit = defaultValuesPerQuery
 	}
-	req.values = h.Limits.ValuesPerQuery - left
+	exceeded := badRequest("the queries read more than %d values: request fewer series or a shorter time range", limit)
+	left := limit
+	for q := range req.all() {
+		if q.answers() > left {
+			return exceeded
+		}
+		left -= max(0, 1-q.answers())
+		for sel := range q.selections(req.Cluster) {
+			if left -= max(1, req.reader.Cost(sel, req.timeRange(q))); left < 0 {
+				return exceeded
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// devices returns how many devices the query names.
-func (q *query) devices() int {
+// answers returns how many selections the query has.
+func (q *query) answers() int {
 	ids, subtypes := len(q.TypeIDs), len(q.SubtypeIDs)
 	switch {
-	case q.Type == "":
+	case q.Type == "" || q.Aggregate:
 		return 1
 	case q.Type == "node":
 		ids = 1
@@ -207,7 +234,7 @@ func (q *query) devices() int {
 	if q.Subtype == "" {
 		subtypes = 1
 	}
-	return max(1, ids*subtypes)
+	return ids * subtypes
 }
 
 // selections yields one selection for each entry of the query's result: one for the host, one for

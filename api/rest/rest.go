@@ -29,7 +29,7 @@ import (
 // Reader answers queries; [memstore.Store] implements it.
 type Reader interface {
 	Read(ctx context.Context, sel memstore.Selection, r memstore.Range) (memstore.Data, error)
-	Points(cluster, host, metric string, r memstore.Range) int
+	Cost(sel memstore.Selection, r memstore.Range) int
 	Clusters() []string
 	Hosts(cluster string) []string
 	Tree(path []string) (*memstore.Level, error)
@@ -96,12 +96,12 @@ type Options struct {
 // Limits bound the cost of one request. Zero means the default.
 type Limits struct {
 	BodyBytes      int64 // of a submission, after decompression; default 64 MiB
-	ValuesPerQuery int   // read for one request of /api/query; default 20 million
+	ValuesPerQuery int   // read for one request; default 50 million, none for admin, support and api
 }
 
 const (
 	defaultBodyBytes      = 64 << 20
-	defaultValuesPerQuery = 20_000_000
+	defaultValuesPerQuery = 50_000_000
 	defaultStall          = 30 * time.Second
 )
 
@@ -134,9 +134,6 @@ func New(o Options) (*Handler, error) {
 	}
 	if o.Limits.BodyBytes == 0 {
 		o.Limits.BodyBytes = defaultBodyBytes
-	}
-	if o.Limits.ValuesPerQuery == 0 {
-		o.Limits.ValuesPerQuery = defaultValuesPerQuery
 	}
 	if o.Stall == 0 {
 		o.Stall = defaultStall

@@ -42,7 +42,7 @@ func TestSlowQuery(t *testing.T) {
 	const body = `{"cluster":"alpha","from":{0},"to":{600},"queries":[{"metric":"cpu_load","host":"h1"},` +
 		`{"metric":"ipc","host":"h1","type":"hwthread","type-ids":["0","1"]}]}`
 	quoted, _ := json.Marshal(long)
-	f(time.Nanosecond, "/api/query", body, "level=WARN", "id=r1", "peer=127.0.0.1", "cluster=alpha", "queries=2", "series=3", "values=",
+	f(time.Nanosecond, "/api/query", body, "level=WARN", "id=r1", "peer=127.0.0.1", "cluster=alpha", "queries=2", "series=2", "values=20 ",
 		"seconds=600", "status=200", "principal.issuer=", "principal.subject=tester", "principal.roles=admin", "took=")
 	f(time.Nanosecond, "/api/query", `{"cluster":`+string(quoted)+`,"for-all-nodes":["ipc"],"from":{0},"to":{600}}`, "queries=0", "series=0")
 	f(time.Nanosecond, "/api/query", `{"cluster":`)

@@ -252,6 +252,10 @@ func (s *Server) serve(background context.Context) error {
 		Aliases:    setup.Aliases(s.cfg),
 		Registerer: s.registry,
 	})
+	limits := rest.Limits{BodyBytes: s.cfg.Limits.BodyBytes}
+	if n := s.cfg.Limits.ValuesPerQuery; n != nil {
+		limits.ValuesPerQuery = int(*n)
+	}
 	handler, err := rest.New(rest.Options{
 		Store:         s.store,
 		Freer:         s.archive,
@@ -273,10 +277,7 @@ func (s *Server) serve(background context.Context) error {
 		Writable:  s.archive.Unavailable,
 		Operator:  newOperator(s),
 		SwaggerUI: s.swaggerUI,
-		Limits: rest.Limits{
-			BodyBytes:      s.cfg.Limits.BodyBytes,
-			ValuesPerQuery: int(s.cfg.Limits.ValuesPerQuery),
-		},
+		Limits:    limits,
 		Gzip:      s.cfg.Main.Gzip,
 		SlowQuery: s.cfg.Main.SlowQuery,
 		Registry:  s.registry,
