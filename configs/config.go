@@ -158,9 +158,11 @@ type Subscription struct {
 	SubscribeTo string `json:"subscribe-to"`
 	// ClusterTag is the cluster of lines without a cluster; empty: such lines are refused.
 	ClusterTag string `json:"cluster-tag"`
-	// Authorization is never empty after loading. Default AuthorizationConnection with an embedded
-	// server, otherwise AuthorizationHeader.
+	// Authorization is never empty after loading. Required with an external server, unless
+	// authentication is disabled. Default AuthorizationConnection with an embedded one.
 	Authorization Authorization `json:"authorization"`
+	// Dialect is that of the messages: DialectInflux, or empty for that of cc-metric-collector.
+	Dialect string `json:"dialect"`
 	// Stream and Durable are the JetStream stream with the subject and its consumer; either both
 	// are set or none. Missing ones are created. Two entries share a consumer only if they differ
 	// in nothing but ClusterTag.
@@ -179,6 +181,9 @@ const (
 	// AuthorizationTrusted checks nothing: everyone who may publish on the NATS server may write.
 	AuthorizationTrusted Authorization = "trusted"
 )
+
+// DialectInflux is line protocol with several fields per line, as Telegraf sends it. Each is a metric.
+const DialectInflux = "influx"
 
 // NATS is section "nats": the NATS server. At most one of Address and Embedded is set.
 type NATS struct {
@@ -291,6 +296,7 @@ type Subject struct {
 	// none or several different ones for this subject: then each line must name its cluster.
 	ClusterTag      string
 	Authorization   Authorization
+	Dialect         string
 	Stream, Durable string
 }
 
@@ -301,7 +307,7 @@ func (c *Config) Subjects() []Subject {
 		i := slices.IndexFunc(subjects, func(known Subject) bool { return known.Subject == s.SubscribeTo })
 		switch {
 		case i < 0:
-			subjects = append(subjects, Subject{s.SubscribeTo, s.ClusterTag, s.Authorization, s.Stream, s.Durable})
+			subjects = append(subjects, Subject{s.SubscribeTo, s.ClusterTag, s.Authorization, s.Dialect, s.Stream, s.Durable})
 		case subjects[i].ClusterTag != s.ClusterTag:
 			subjects[i].ClusterTag = ""
 		}

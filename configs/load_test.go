@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -46,9 +47,19 @@ func inStore(members string) string {
 
 func inMetric(members string) string { return minimal(`"metrics": {"cpu_load": {` + members + `}}`) }
 
+// withAuthorization adds "header" to the subscriptions without authorization.
+func withAuthorization(subscriptions string) string {
+	return regexp.MustCompile(`\{[^{}]*\}`).ReplaceAllStringFunc(subscriptions, func(s string) string {
+		if strings.Contains(s, `"authorization"`) {
+			return s
+		}
+		return strings.Replace(strings.Replace(s, "{", `{"authorization": "header", `, 1), ", }", "}", 1)
+	})
+}
+
 // subscribed has these subscriptions and an external server.
 func subscribed(subscriptions string) string {
-	return minimal(`"metric-store": {"retention-in-memory": "48h", "nats-subscriptions": [`+subscriptions+`]}`,
+	return minimal(`"metric-store": {"retention-in-memory": "48h", "nats-subscriptions": [`+withAuthorization(subscriptions)+`]}`,
 		`"nats": {"address": "nats://localhost:4222"}`)
 }
 
@@ -180,7 +191,8 @@ func TestWarnings(t *testing.T) {
 	f(minimal(`"main": {"Addr": ":1", "jwt-public-key": "`+key+`"}`), `config.json: main.Addr: read as "addr"`)
 }
 
-// A configuration with every key of cc-metric-store 1.5 loads without a warning.
+// A configuration with every key of cc-metric-store 1.5 loads without a warning. Only the
+// subscriptions need one more, as the server is an external one.
 func TestPeerConfigLoads(t *testing.T) {
 	config := loaded(t, `{
 		"main": {
@@ -201,8 +213,8 @@ func TestPeerConfigLoads(t *testing.T) {
 			"debug": {"dump-to-file": "", "gops": false},
 			"cleanup": {"mode": "archive", "directory": "./var/archive"},
 			"nats-subscriptions": [
-				{"subscribe-to": "hpc-nats", "cluster-tag": "fritz"},
-				{"subscribe-to": "hpc-nats", "cluster-tag": "alex"}
+				{"subscribe-to": "hpc-nats", "cluster-tag": "fritz", "authorization": "header"},
+				{"subscribe-to": "hpc-nats", "cluster-tag": "alex", "authorization": "header"}
 			]
 		}
 	}`)
@@ -322,6 +334,8 @@ func TestSubjects(t *testing.T) {
 		configs.Subject{Subject: "a", ClusterTag: "", Authorization: trusted})
 	f(`{"subscribe-to": "a", "stream": "S", "durable": "d"}`,
 		configs.Subject{Subject: "a", Authorization: header, Stream: "S", Durable: "d"})
+	f(`{"subscribe-to": "telegraf", "dialect": "influx"}`,
+		configs.Subject{Subject: "telegraf", Authorization: header, Dialect: configs.DialectInflux})
 }
 
 func TestUsualAuthorization(t *testing.T) {
@@ -337,8 +351,28 @@ func TestUsualAuthorization(t *testing.T) {
 		}
 	}
 	f(configs.AuthorizationConnection, `{"embedded": {"listen": ":0"}}`)
-	f(configs.AuthorizationHeader, `{"address": "nats://h"}`)
-	f(configs.AuthorizationHeader, `{"address": "nats://h", "auth-callout": {"account-seed": "file:x"}}`)
+	f(configs.AuthorizationHeader, `{}`)
+	f(configs.AuthorizationHeader, `{"address": "nats://h"}, "auth": {"disabled": true}`)
+}
+
+// A subscription of cc-metric-store at an external server chooses nothing: every choice is named,
+// with the line to add and what it needs of the collectors.
+func TestAuthorizationMustBeChosen(t *testing.T) {
+	const at = `config.json: metric-store.nats-subscriptions[%d].authorization: missing: with nats.address, choose what checks that a sender may write, and add to the subscription ` +
+		`"authorization": "trusted" (the NATS server's own permissions: collectors stay as they are), ` +
+		`"authorization": "connection" (a token as the NATS password of each collector: needs nats.auth-callout here and auth_callout in the NATS server), or ` +
+		`"authorization": "header" (a token in the headers of each message: cc-metric-collector sends none)`
+	for _, nats := range []string{
+		`{"address": "nats://h"}`, `{"address": "nats://h", "username": "root", "password": "root"}`,
+		`{"address": "nats://h", "auth-callout": {"account-seed": "file:x"}}`,
+	} {
+		_, err := configs.Parse("config.json", []byte(minimal(
+			`"metric-store": {"retention-in-memory": "48h", "nats-subscriptions": [{"subscribe-to": "hpc-nats", "cluster-tag": "fritz"},
+				{"subscribe-to": "a", "authorization": "header"}, {"subscribe-to": "b", "authorization": ""}]}`, `"nats": `+nats)))
+		if err == nil || err.Error() != fmt.Sprintf(at+"\n"+at, 0, 2) {
+			t.Errorf("%s: %v", nats, err)
+		}
+	}
 }
 
 func TestNATS(t *testing.T) {

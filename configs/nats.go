@@ -20,12 +20,19 @@ func (c checker) subscriptions() {
 		return
 	}
 	defaultAuthorization := AuthorizationHeader
-	if c.config.NATS.Embedded != nil {
+	n := c.config.NATS
+	if n.Embedded != nil {
 		defaultAuthorization = AuthorizationConnection
 	}
+	// cc-metric-store trusts every message, so its configuration chooses nothing. A default would
+	// refuse every message of its collectors, which do not notice.
+	choose := n.Address != "" && n.Embedded == nil && !c.config.Auth.Disabled
 	for i := range all {
 		s := &all[i]
 		at := joinIndex(path, i)
+		if choose && s.SubscribeTo != "" && s.Authorization == "" {
+			c.fail(at+".authorization", noAuthorization)
+		}
 		s.Authorization = cmp.Or(s.Authorization, defaultAuthorization)
 		c.subscription(at, *s)
 		if n := c.config.Auth.Jobs.NATS; n != nil && n.Authorization == AuthorizationHeader &&
@@ -37,6 +44,11 @@ func (c checker) subscriptions() {
 		}
 	}
 }
+
+const noAuthorization = `missing: with nats.address, choose what checks that a sender may write, and add to the subscription ` +
+	`"authorization": "trusted" (the NATS server's own permissions: collectors stay as they are), ` +
+	`"authorization": "connection" (a token as the NATS password of each collector: needs nats.auth-callout here and auth_callout in the NATS server), or ` +
+	`"authorization": "header" (a token in the headers of each message: cc-metric-collector sends none)`
 
 func (c checker) subscription(at string, s Subscription) {
 	switch {
@@ -62,6 +74,9 @@ func (c checker) subscription(at string, s Subscription) {
 	default: // the value is not shown: it may be a token
 		c.fail(at+".authorization", `expected "header", "connection" or "trusted"`)
 	}
+	if s.Dialect != "" && s.Dialect != DialectInflux {
+		c.fail(at+".dialect", "expected %q or nothing; got %s", DialectInflux, quote(s.Dialect))
+	}
 	c.stream(at, s)
 }
 
@@ -85,6 +100,8 @@ func (c checker) pair(at string, s Subscription, earlierAt string, earlier Subsc
 	case s.SubscribeTo == "":
 	case s.SubscribeTo == earlier.SubscribeTo && s.ClusterTag == earlier.ClusterTag:
 		c.fail(at, "duplicate of %s", earlierAt)
+	case s.SubscribeTo == earlier.SubscribeTo && s.Dialect != earlier.Dialect:
+		c.fail(at+".dialect", "expected the same as in %s, which has the same subject", earlierAt)
 	case s.SubscribeTo == earlier.SubscribeTo && s.Authorization != earlier.Authorization:
 		c.fail(at+".authorization", "expected the same as in %s, which has the same subject", earlierAt)
 	case s.SubscribeTo == earlier.SubscribeTo && (s.Stream != earlier.Stream || s.Durable != earlier.Durable):

@@ -103,7 +103,7 @@ func TestRefusedKeys(t *testing.T) {
 	f(inStore(`"checkpoints": {"dir": "x"}`), `config.json: metric-store.checkpoints.dir: unknown key; known here: directory, max-wal-size, sync`)
 	f(inStore(`"cleanup": {"modus": "delete"}`), `config.json: metric-store.cleanup.modus: unknown key; did you mean "mode"?`)
 	f(subscribed(`{"subscribe-to": "hpc", "cluster": "fritz"}`),
-		"config.json: metric-store.nats-subscriptions[0].cluster: unknown key; known here: authorization, cluster-tag, durable, stream, subscribe-to")
+		"config.json: metric-store.nats-subscriptions[0].cluster: unknown key; known here: authorization, cluster-tag, dialect, durable, stream, subscribe-to")
 	f(minimal(`"nats": {"subscriptions": []}`), "config.json: nats.subscriptions: unknown key; "+
 		`subscriptions are in "metric-store", as "nats-subscriptions"`)
 	f(minimal(`"auth": {"disable": true}`), `config.json: auth.disable: unknown key; did you mean "disabled"?`)
@@ -241,6 +241,9 @@ func TestRefusedNATS(t *testing.T) {
 		"config.json: nats.embedded: cannot be combined with nats.address: messages come from one server")
 	f(minimal(`"nats": {"embedded": {}}`), `config.json: nats.embedded.listen: missing: the address to listen on, such as "127.0.0.1:4222"`)
 	f(minimal(`"nats": {"embedded": {"listen": "4222"}}`), `config.json: nats.embedded.listen: expected host:port, such as "127.0.0.1:8080" or "[::1]:8080"; got "4222"`)
+	f(subscribed(`{"subscribe-to": "a", "dialect": "Influx"}`), at+`[0].dialect: expected "influx" or nothing; got "Influx"`)
+	f(subscribed(`{"subscribe-to": "a", "cluster-tag": "x"}, {"subscribe-to": "a", "dialect": "influx"}`),
+		at+"[1].dialect: expected the same as in metric-store.nats-subscriptions[0], which has the same subject")
 	f(subscribed(`{"subscribe-to": "a", "authorization": "connection"}`),
 		at+`[0].authorization: "connection" needs nats.auth-callout with an external server`)
 	f(subscribed(`{"subscribe-to": "a", "stream": "S"}, {"subscribe-to": "b", "durable": "d"}, {"subscribe-to": "c", "stream": "a.b", "durable": ">"}`),

@@ -10,6 +10,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 
 	"github.com/ringstore/ringstore/api/ingest"
+	"github.com/ringstore/ringstore/api/lineprotocol"
 	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/memstore"
 )
@@ -92,7 +93,10 @@ func (s *Subscriber) handle(f *feed, m *natsgo.Msg, at time.Time) verdict {
 	if f.Events != nil {
 		return s.handleEvent(f, m, at)
 	}
-	src := ingest.Source{Cluster: f.ClusterTag, Transport: transport, May: f.may, ListUnconfigured: f.skipped != nil}
+	src := ingest.Source{
+		Cluster: f.ClusterTag, Transport: transport, May: f.may, ListUnconfigured: f.skipped != nil,
+		Dialect: lineprotocol.Dialect{EachField: f.EachField},
+	}
 	var p *auth.Principal
 	if f.Authorization == Header {
 		var err error

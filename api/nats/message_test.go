@@ -242,3 +242,39 @@ func TestUnconfiguredMetricsAreLogged(t *testing.T) {
 		t.Error("the lines count as bad")
 	}
 }
+
+// With EachField a message has lines of several fields, as Telegraf's nats output sends them: in
+// nanoseconds, with host for the host.
+func TestTelegrafMessages(t *testing.T) {
+	h := newHarness(t)
+	h.options.Subjects = append(h.options.Subjects, Subject{Subject: "telegraf", ClusterTag: "alpha", Authorization: Header, EachField: true})
+	c := connect(t, addressOf(h.subscribe("")))
+	bearer := []string{"Authorization", "Bearer " + token("api")}
+	stamp := time.Now().UnixNano()
+	for i, body := range []string{
+		fmt.Sprintf("load,host=t1 value=1,note=\"a, b\",up=true %d\n", stamp),
+		zip(t, fmt.Sprintf("load,host=t2 value=2,load15=0.5 %d\n", stamp)),
+	} {
+		m := message(body, bearer...)
+		if i == 1 {
+			m.Header.Set("Content-Encoding", "gzip")
+		}
+		m.Subject = "telegraf"
+		publish(t, c, m)
+	}
+	eventually(t, "both are stored", func() bool { return h.stored("t1") && h.stored("t2") })
+	unknown := func() float64 { return h.sum("ringstore_ingest_unknown_metric_lines_total", "nats") }
+	eventually(t, "the other fields are counted", func() bool { return unknown() == 2 })
+	if got := h.sum("ringstore_ingest_rejected_lines_total"); got != 0 {
+		t.Errorf("%v lines rejected", got)
+	}
+	// On another subject the same line has one metric.
+	publish(t, c, message(fmt.Sprintf("load,host=t3 value=1,up=true %d\n", stamp), bearer...))
+	eventually(t, "it is stored", func() bool { return h.stored("t3") })
+	if got := unknown(); got != 2 {
+		t.Errorf("%v unknown", got)
+	}
+	if _, err := mergeSubjects([]Subject{{Subject: "a"}, {Subject: "a", ClusterTag: "x", EachField: true}}); err == nil {
+		t.Error("two dialects of one subject")
+	}
+}

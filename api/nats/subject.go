@@ -31,6 +31,9 @@ type Subject struct {
 	// With Connection it is the only cluster that a line may have.
 	ClusterTag    string
 	Authorization Authorization // empty means Header
+	// EachField reads each field of a line as a metric, see [lineprotocol.Dialect]. Telegraf's lines
+	// have several.
+	EachField bool
 
 	// Stream and Durable name a JetStream stream and its consumer, which are created if missing.
 	// Set both or neither. Two subjects must not share a consumer.
@@ -65,6 +68,9 @@ func mergeSubjects(subjects []Subject) ([]Subject, error) {
 		}
 		if merged[i].Authorization != s.Authorization {
 			return nil, fmt.Errorf("subject %q: two kinds of authorization", s.Subject)
+		}
+		if merged[i].EachField != s.EachField {
+			return nil, fmt.Errorf("subject %q: two dialects", s.Subject)
 		}
 		if merged[i].Stream != s.Stream || merged[i].Durable != s.Durable {
 			return nil, fmt.Errorf("subject %q: two streams or consumers", s.Subject)

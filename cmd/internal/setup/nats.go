@@ -46,7 +46,8 @@ func NATS(ctx context.Context, cfg *configs.Config, jobs *JobSources) (nats.Opti
 		}
 		o.Subjects = append(o.Subjects, nats.Subject{
 			Subject: sub.Subject, ClusterTag: sub.ClusterTag, Authorization: authorization,
-			Stream: sub.Stream, Durable: sub.Durable,
+			EachField: sub.Dialect == configs.DialectInflux,
+			Stream:    sub.Stream, Durable: sub.Durable,
 		})
 	}
 	if jobs != nil && jobs.Events != nil {
