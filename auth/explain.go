@@ -16,7 +16,10 @@ type Explanation struct {
 	Key       string        // the one that made the signature; empty if none did
 	Checks    []CheckResult // in order, up to the first that failed
 	Principal *Principal    // nil if a check failed before it was read
-	// May lists what the principal may do and where, ordered by action.
+	// Fits lists the keys of any issuer that made the signature of a token that is refused, such as one for another
+	// issuer.
+	Fits []FittingKey
+	// May lists what the principal may do and where, ordered by action; nothing, unless Accepted.
 	May []Permission
 	// Claims are those that the issuer's settings name, and iss, exp, nbf, iat and jti; with verbose all of them.
 	Claims map[string]any
@@ -28,6 +31,9 @@ type CheckResult struct {
 	Code   Reason // empty if the check passed
 	Detail string // from a *Refusal: fixed words and names from the configuration
 }
+
+// FittingKey is a key that made a signature, and its issuer's configured name.
+type FittingKey struct{ Issuer, Key string }
 
 // Permission is an action and the clusters it is permitted on; all clusters, for an action that concerns none.
 type Permission struct {
@@ -54,14 +60,28 @@ func (c *Chain) Explain(ctx context.Context, token string, policy Policy, verbos
 	}
 	if e.Accepted {
 		e.Key = v.key.String()
-	}
-	if v.principal != nil {
 		e.May = policy.Permissions(v.principal)
 	}
 	if v.token != nil {
+		if !e.Accepted {
+			e.Fits = c.fitting(v.token)
+		}
 		e.Claims = v.claims(verbose)
 	}
 	return e, err
+}
+
+// fitting returns the keys that made a token's signature, ordered by issuer.
+func (c *Chain) fitting(t *token) (fits []FittingKey) {
+	issuers := c.issuers.Load().byName
+	for _, name := range slices.Sorted(maps.Keys(issuers)) {
+		for _, candidate := range issuers[name].keys.Load().supporting(t.alg) {
+			if candidate.verify(t) {
+				fits = append(fits, FittingKey{name, candidate.String()})
+			}
+		}
+	}
+	return fits
 }
 
 func newCheckResult(name string, err error) CheckResult {

@@ -71,9 +71,22 @@ func TestExplain(t *testing.T) {
 	f("principal", c.keycloak.Token(with(user, map[string]any{"preferred_username": 1})), "principal: bad_claims")
 	f("key", c.keycloak.Named("x").Token(user), "key: unknown_key")
 	forged := f("forged", mallory().Named("kc-1").Token(user), "signature: bad_signature")
-	if len(forged.Tried) != 1 || forged.Key != "" || forged.Accepted {
+	if len(forged.Tried) != 1 || forged.Key != "" || forged.Accepted || forged.Fits != nil {
 		t.Errorf("%+v", forged)
 	}
+	// What a refused token claims is no right, and the key that made its signature is named.
+	fits := func(name, token, want string) {
+		t.Helper()
+		e, _ := c.chain.Explain(t.Context(), token, Policy{}, false)
+		if got := fmt.Sprint(e.Fits); got != want || e.May != nil || e.Accepted {
+			t.Errorf("%s: fits %s, want %s; may %v", name, got, want, e.May)
+		}
+	}
+	fits("another key's kid", c.keycloak.Named("x").Token(user), `[{hpc-sso RSA 2048 with the kid "kc-1"}]`)
+	fits("expired", c.keycloak.Token(with(user, map[string]any{"exp": 1})), `[{hpc-sso RSA 2048 with the kid "kc-1"}]`)
+	fits("another issuer", c.cc.Token(map[string]any{"iss": "x", "sub": "a"}), "[{cc-backend Ed25519 without a kid}]")
+	fits("nobody's", mallory().Token(user), "[]")
+	fits("garbage", "a.b.c", "[]")
 	if err := c.chain.SetRevocations(must(ParseRevocations([]byte(`{"subjects":[{"issuer":"hpc-sso","sub":"alice"}]}`)))); err != nil {
 		t.Fatal(err)
 	}

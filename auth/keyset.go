@@ -130,15 +130,18 @@ func (s *keySet) fits(alg string) bool {
 	return slices.ContainsFunc(s.public, func(key jwk.Key) bool { return slices.Contains(key.Algorithms(), alg) })
 }
 
+// supporting lists the keys that support an algorithm.
+func (s *keySet) supporting(name string) []candidate {
+	if alg := algorithms[name]; alg.minSecret > 0 {
+		return s.fittingSecrets(alg)
+	}
+	return s.fittingKeys(name, algorithms[name])
+}
+
 // candidates lists the keys to try, at most maxKeys. If keys for the token's algorithm have its kid, these are the only
 // ones, and named is true; otherwise keys without a kid are tried.
 func (s *keySet) candidates(t *token) (found []candidate, named bool) {
-	var all []candidate
-	if alg := algorithms[t.alg]; alg.minSecret > 0 {
-		all = s.fittingSecrets(alg)
-	} else {
-		all = s.fittingKeys(t.alg, alg)
-	}
+	all := s.supporting(t.alg)
 	if t.hasKID {
 		kid := ""
 		if named = slices.ContainsFunc(all, func(c candidate) bool { return c.id == t.kid }); named {

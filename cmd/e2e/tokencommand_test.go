@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +51,8 @@ func TestToken(t *testing.T) {
 	f("an unknown issuer", c.cc.Token(jsonObject{"iss": "x", "sub": "a"}), 1, refused("unknown_issuer"), "issuer FAILED: unknown_issuer", `claim iss "x"`, unverified)
 	f("another key", mallory().Named("kc-1").Token(with(user, map[string]any{"note": nil})), 1, refused("bad_signature"),
 		"issuer hpc-sso", "audience passed", `tried RSA 2048 with the kid "kc-1"`, "signature FAILED: bad_signature", unverified)
+	f("expired", c.keycloak.Token(with(user, map[string]any{"exp": 1, "note": nil})), 1, refused("expired"),
+		"times FAILED: expired", `fits RSA 2048 with the kid "kc-1", of the issuer hpc-sso`, unverified)
 	f("unknown key", c.entra.Named("e9").Token(authtest.EntraV1(when, tenant, object)), 1, refused("unknown_key"), "key FAILED: unknown_key", unverified)
 	f("revoked", c.dataHub.Token(authtest.DataHub(when, "PERSONAL", "mallory")), 1, refused("revoked"), "revocation FAILED: revoked", unverified)
 	f("wrong claim", c.keycloak.Token(with(user, map[string]any{"typ": "x", "note": nil})), 1, refused("wrong_claim"),
@@ -64,6 +67,32 @@ func TestToken(t *testing.T) {
 		"role api on fritz only", "may write on fritz", "verdict accepted")
 	f("cc-backend", c.cc.Token(authtest.CCBackend(when, "root", "admin")), 0, "",
 		"signed with Ed25519 without a kid", "may free everywhere", "verdict accepted")
+
+	// The token may be in a header, as people copy it.
+	good := c.cc.Token(authtest.CCBackend(when, "root", "admin"))
+	for text, code := range map[string]int{
+		"Bearer " + good: 0, "bearer  " + good + " \n": 0, "Authorization: Bearer " + good + "\r\n": 0, "authorization:BEARER " + good: 0,
+		"X-Auth-Token: " + good: 0, "Authorization: Basic " + good: 1, "Authorization: " + good: 1, "Authorization:": 1, "Token " + good: 1, "Bearer": 1,
+		"Cookie: " + good: 1, "Bearer " + good + " " + good: 1, "Authorization: Authorization: Bearer " + good: 1,
+	} {
+		got := runCommand(t, []byte(text), "token", "-config", config, "-")
+		if got.code != code || strings.Contains(got.stdout, "accepted\n") != (code == 0) {
+			t.Errorf("%.30q: exit code %d, %s%s", text, got.code, got.stdout, got.stderr)
+		}
+	}
+	// A refused token has no rights, whatever it claims.
+	if got := runCommand(t, []byte(mallory().Token(authtest.CCBackend(when, "root", "admin"))), "token", "-config", config, "-"); got.code != 1 || strings.Contains(got.stdout, "may ") {
+		t.Errorf("a forged token: %s", got.stdout)
+	}
+	// Projects of the projects file are shown with those of the token.
+	c.settings["main"]["backend-url"] = "http://127.0.0.1:1"
+	t.Setenv("RINGSTORE_TEST_TOKEN", "x")
+	c.settings["auth"]["jobs"] = jsonObject{
+		"backend": jsonObject{"token": "env:RINGSTORE_TEST_TOKEN"}, "projects-file": c.file("projects.json", []byte(`{"root": ["p7"]}`)),
+	}
+	if got := runCommand(t, []byte(good), "token", "-config", c.settings.file(t), "-"); got.code != 0 || !regexp.MustCompile(`(?m)^projects +p7$`).MatchString(got.stdout) {
+		t.Errorf("projects: %s%s", got.stdout, got.stderr)
+	}
 
 	// Without an issuer's keys, its tokens cannot be verified.
 	c.issuers[4]["jwks-urls"] = []string{"http://127.0.0.1:1/jwks"}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/peterbourgon/ff/v3/ffcli"
@@ -135,8 +134,9 @@ func tokenCommand(std stdio) *ffcli.Command {
 	var verbose *bool
 	c := newConfigCommand(std, "token", "FILE", "explain whether a token is accepted and what it may do", `
 Verifies the token in FILE, or on the standard input if that is -, as the
-server would. Prints every check, the roles, and what they permit. Exits with
-1 if the token is refused. Never prints the signature; prints only claims that
+server would. FILE may also hold a whole Authorization header. Prints every
+check, the key that fits, the roles, and what they permit. Exits with 1 if the
+token is refused. Never prints the signature; prints only claims that
 the configuration uses, unless -v is given.`,
 		func(ctx context.Context, cfg *configs.Config, operands []string) error {
 			if cfg.Auth.Disabled {
@@ -146,21 +146,7 @@ the configuration uses, unless -v is given.`,
 			if err != nil {
 				return err
 			}
-			ring, err := setup.OpenKeyring(ctx, cfg, logging.Warnings(std.err), nil)
-			if err != nil {
-				return err
-			}
-			if err := ring.Close(); err != nil { // the keys were just read: there are no newer ones to wait for
-				return err
-			}
-			e, verdict := ring.Chain().Explain(ctx, strings.TrimSpace(string(text)), setup.Policy(cfg), *verbose)
-			if err := explain.Print(std.out, e); err != nil {
-				return err
-			}
-			if refusal, ok := errors.AsType[*auth.Refusal](verdict); ok {
-				return fmt.Errorf("the token is refused: %s", refusal.Code)
-			}
-			return verdict
+			return explain.Token(ctx, cfg, logging.Warnings(std.err), string(text), *verbose, std.out)
 		})
 	verbose = c.FlagSet.Bool("v", false, "print all claims of the token")
 	return c

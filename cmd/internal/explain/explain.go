@@ -2,9 +2,12 @@
 package explain
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -12,8 +15,75 @@ import (
 	"time"
 
 	"github.com/ringstore/ringstore/auth"
+	"github.com/ringstore/ringstore/auth/jobs"
+	"github.com/ringstore/ringstore/cmd/internal/setup"
 	"github.com/ringstore/ringstore/configs"
 )
+
+// Token verifies a token as the server would, and writes the explanation to w. text is the token,
+// or the Authorization or X-Auth-Token header with it. The error says why the token is refused.
+func Token(ctx context.Context, cfg *configs.Config, log *slog.Logger, text string, verbose bool, w io.Writer) error {
+	ring, err := setup.OpenKeyring(ctx, cfg, log, nil)
+	if err != nil {
+		return err
+	}
+	if err := ring.Close(); err != nil { // the keys were just read: there are no newer ones to wait for
+		return err
+	}
+	token, err := bare(text)
+	if err != nil {
+		return err
+	}
+	e, verdict := ring.Chain().Explain(ctx, token, setup.Policy(cfg), verbose)
+	if e.Principal, err = withProjects(cfg, e.Principal); err != nil {
+		return err
+	}
+	if err := Print(w, e); err != nil {
+		return err
+	}
+	if refusal, ok := errors.AsType[*auth.Refusal](verdict); ok {
+		return fmt.Errorf("the token is refused: %s", refusal.Code)
+	}
+	return verdict
+}
+
+// bare returns the token in a text, which may be a whole header line or begin with "Bearer".
+func bare(text string) (token string, err error) {
+	text = strings.TrimSpace(text)
+	name, value, isHeader := strings.Cut(text, ":")
+	name = strings.TrimSpace(name)
+	switch {
+	case isHeader && strings.EqualFold(name, "Authorization"):
+		token, err = auth.BearerToken([]string{value}, nil)
+	case isHeader && strings.EqualFold(name, "X-Auth-Token"):
+		token, err = auth.BearerToken(nil, []string{value})
+	case strings.ContainsAny(text, " \t"):
+		token, err = auth.BearerToken([]string{text}, nil)
+	default:
+		return text, nil
+	}
+	if refusal, ok := errors.AsType[*auth.Refusal](err); ok {
+		return "", fmt.Errorf("the token is refused: %s: expected Authorization: Bearer TOKEN", refusal.Code)
+	}
+	return token, err
+}
+
+// withProjects returns p with the projects that the projects file has for its job user.
+func withProjects(cfg *configs.Config, p *auth.Principal) (*auth.Principal, error) {
+	file := cfg.Auth.Jobs.ProjectsFile
+	if p == nil || file == "" {
+		return p, nil
+	}
+	projects, err := setup.ReadProjectsFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var ix jobs.Index
+	ix.SetProjects(projects)
+	more := *p
+	more.Projects = ix.Projects(p.JobUser, p.Projects)
+	return &more, nil
+}
 
 // Print writes an explanation, one fact per line. Control characters are escaped, so a token cannot
 // move the terminal's cursor.
@@ -41,6 +111,9 @@ func Print(w io.Writer, e *auth.Explanation) error {
 		} else {
 			row("tried", "%s", key)
 		}
+	}
+	for _, fit := range e.Fits {
+		row("fits", "%s, of the issuer %s", fit.Key, fit.Issuer)
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Claims)) {
 		value, err := json.Marshal(e.Claims[name])

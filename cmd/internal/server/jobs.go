@@ -63,7 +63,7 @@ func (s *jobSources) followProjects(ctx context.Context, file string) error {
 	if file == "" {
 		s.projects = nil
 	} else {
-		if err := setup.CheckProjectsFile(file); err != nil {
+		if _, err := setup.ReadProjectsFile(file); err != nil {
 			return err
 		}
 		w, err := source.Open(ctx, source.Options{Log: s.log}, setup.ProjectsFile(file, s.Index.SetProjects))

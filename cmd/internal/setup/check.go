@@ -58,7 +58,7 @@ func checkSources(ctx context.Context, cfg *configs.Config) error {
 		return err
 	}
 	if sources != nil {
-		err = CheckProjectsFile(cfg.Auth.Jobs.ProjectsFile)
+		_, err = ReadProjectsFile(cfg.Auth.Jobs.ProjectsFile)
 	}
 	o, natsErr := NATS(ctx, cfg, sources)
 	if natsErr == nil && len(o.Subjects) > 0 {

@@ -73,19 +73,20 @@ func ProjectsFile(file string, apply func(map[string][]string)) *source.Source {
 	})
 }
 
-// CheckProjectsFile reads a projects file, if there is one. Its errors are of type [ConfigError].
-func CheckProjectsFile(file string) error {
+// ReadProjectsFile reads a projects file; an empty name has no projects. Its errors are of type
+// [ConfigError].
+func ReadProjectsFile(file string) (projects map[string][]string, err error) {
 	if file == "" {
-		return nil
+		return nil, nil
 	}
 	data, err := smallfile.ReadRegular(file, jobs.MaxProjects)
 	if err == nil {
-		_, err = jobs.ParseProjects(data)
+		projects, err = jobs.ParseProjects(data)
 	}
 	if err != nil {
-		return ConfigError{fmt.Errorf("auth.jobs.projects-file: %s: %w", file, err)}
+		return nil, ConfigError{fmt.Errorf("auth.jobs.projects-file: %s: %w", file, err)}
 	}
-	return nil
+	return projects, nil
 }
 
 // Nodes returns what asks cc-backend for the nodes that run jobs, nil if the configuration has no
