@@ -100,15 +100,19 @@ func (b *body) failure(err error) error {
 const jsonBytes = 8 << 20
 
 // decodeBody reads the body of a request, one JSON value of at most jsonBytes, into v. With strict,
-// members that v does not have are an error. The error is io.EOF for an empty body and a failure
-// otherwise.
-func (h *Handler) decodeBody(w http.ResponseWriter, r *http.Request, v any, strict bool) error {
+// members that v does not have are an error. The bytes are copied to tee unless it is nil. The error
+// is io.EOF for an empty body and a failure otherwise.
+func (h *Handler) decodeBody(w http.ResponseWriter, r *http.Request, v any, strict bool, tee io.Writer) error {
 	b, err := h.open(w, r, min(jsonBytes, h.Limits.BodyBytes))
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	d := json.NewDecoder(b)
+	var in io.Reader = b
+	if tee != nil {
+		in = io.TeeReader(b, tee)
+	}
+	d := json.NewDecoder(in)
 	if strict {
 		d.DisallowUnknownFields()
 	}

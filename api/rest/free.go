@@ -85,7 +85,7 @@ func (h *Handler) free(w http.ResponseWriter, r *http.Request) error {
 		return badRequest("'to' is not a number of seconds")
 	}
 	var selectors []selector
-	if err := h.decodeBody(w, r, &selectors, false); err != nil && !errors.Is(err, io.EOF) {
+	if err := h.decodeBody(w, r, &selectors, false, nil); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	if len(selectors) > maxSelectors {

@@ -25,7 +25,7 @@ type healthRequest struct {
 //	{"h1": {"State": "partial", "HealthMetrics": "{\"degraded\":[],\"missing\":[\"ipc\"]}"}}
 func (h *Handler) healthcheck(w http.ResponseWriter, r *http.Request) error {
 	var req healthRequest
-	err := h.decodeBody(w, r, &req, true)
+	err := h.decodeBody(w, r, &req, true, nil)
 	if errors.Is(err, io.EOF) {
 		return badRequest("the body is empty; expected nodes and metric-names")
 	}

@@ -13,7 +13,7 @@ import (
 //	{"queries": [...], "results": [[entry, ...], ...]}
 //
 // with one list of entries for each query. The member queries holds the queries that for-all-nodes
-// stands for. The parameter version is accepted and ignored.
+// stands for. Callers who see all clusters get "warnings": [text, ...] in addition, if there are any. The parameter version is accepted and ignored.
 func (h *Handler) query(w http.ResponseWriter, r *http.Request) error {
 	req, err := h.readRequest(w, r)
 	if err != nil {
@@ -33,7 +33,9 @@ func (h *Handler) query(w http.ResponseWriter, r *http.Request) error {
 				return err
 			}
 		}
-		a.raw("]}")
+		a.raw("]")
+		a.warnings(req.warnings)
+		a.raw("}")
 		return nil
 	})
 }
@@ -80,6 +82,9 @@ func (h *Handler) result(a *answer, req *request, q *query) error {
 		case errors.Is(err, memstore.ErrNotFound):
 			err = nil
 		default:
+			if errors.Is(err, memstore.ErrUnknownMetric) {
+				req.warnings.add("unknown metric", q.Metric)
+			}
 			a.comma(&first)
 			err = a.entryError(err)
 		}

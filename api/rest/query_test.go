@@ -256,7 +256,7 @@ func TestAnswersHaveTheRequestedMembers(t *testing.T) {
 	f(`,"with-padding":true`, `{"data":[null,2,null,4,null],"from":{-60},"to":{240},"resolution":60,"avg":3,"min":2,"max":4}`)
 	f(`,"to":{120}`, `{"data":[null,2,null],"from":{-60},"to":{120},"resolution":60,"avg":2,"min":2,"max":2}`)
 	f(`,"from":{180}`, `{"from":{180},"to":{180},"resolution":60,"avg":null,"min":null,"max":null}`)
-	f(`,"unknown":[{}],"with-stats":true,"with-data":null`, `{"data":[null,2,null,4],"from":{-60},"to":{180},"resolution":60,"avg":3,"min":2,"max":4}`)
+	f(`,"with-stats":true,"with-data":null`, `{"data":[null,2,null,4],"from":{-60},"to":{180},"resolution":60,"avg":3,"min":2,"max":4}`)
 	f(`,"with-padding":false`, `{"data":[2,null,4],"from":{0},"to":{180},"resolution":60,"avg":3,"min":2,"max":4}`)
 	f(`,"with-stats":false,"with-padding":false`, `{"data":[2,null,4],"from":{0},"to":{180},"resolution":60,"avg":0,"min":0,"max":0}`)
 	f(`,"with-data":false`, `{"from":{-60},"to":{180},"resolution":60,"avg":3,"min":2,"max":4}`)
@@ -281,7 +281,7 @@ func TestForAllNodesFollowsExplicitQueries(t *testing.T) {
 	if got.body != atBase(want) {
 		t.Errorf("%s\nwant\n%s", got.body, atBase(want))
 	}
-	if got := d.send(t, "POST", "/api/query", `{"cluster":"nope","for-all-nodes":["cpu_load"]}`); got.body != `{"results":[]}`+"\n" {
+	if got := d.send(t, "POST", "/api/query", `{"cluster":"nope","for-all-nodes":["cpu_load"]}`); got.body != `{"results":[],"warnings":["unknown cluster \"nope\""]}`+"\n" {
 		t.Errorf("no hosts: %s", got.body)
 	}
 }

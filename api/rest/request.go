@@ -39,6 +39,8 @@ type request struct {
 	hosts   []string // selected by ForAllNodes
 	reader  *access.Reader
 
+	warnings *warnings // nil for callers who may not see them
+
 	count, series, values int // numbers of queries, of series and of values read so far
 }
 
@@ -61,7 +63,11 @@ type query struct {
 // readRequest reads and checks the body of /api/query and looks up the hosts for ForAllNodes.
 func (h *Handler) readRequest(w http.ResponseWriter, r *http.Request) (*request, error) {
 	req := &request{WithStats: true, WithData: true}
-	err := h.decodeBody(w, r, req, false)
+	var members io.Writer
+	if req.warnings = h.warningsFor(w); req.warnings != nil {
+		members = &memberChecker{warnings: req.warnings}
+	}
+	err := h.decodeBody(w, r, req, false, members)
 	if errors.Is(err, io.EOF) {
 		return nil, badRequest("the body is empty; expected a query")
 	}
@@ -78,6 +84,9 @@ func (h *Handler) readRequest(w http.ResponseWriter, r *http.Request) (*request,
 		}
 	}
 	req.reader = h.reader(w)
+	if req.warnings != nil && len(req.queries)+len(req.ForAllNodes) > 0 && !slices.Contains(h.Store.Clusters(), req.Cluster) {
+		req.warnings.add("unknown cluster", req.Cluster)
+	}
 	if len(req.ForAllNodes) > 0 {
 		if req.hosts, err = req.reader.Hosts(req.Cluster); err != nil {
 			return nil, err
