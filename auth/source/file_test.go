@@ -1,6 +1,8 @@
 package source_test
 
 import (
+	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,6 +103,34 @@ func TestBadFileKeepsTheLastGood(t *testing.T) {
 	if log.has("two") {
 		t.Errorf("the log shows content: %q", log.all)
 	}
+}
+
+// A broken file is logged once, however often its directory changes: here the log itself is in that directory.
+func TestBrokenFileInABusyDirectory(t *testing.T) {
+	var r receiver
+	var log lines
+	dir := t.TempDir()
+	path := filepath.Join(dir, "key.pem")
+	write(t, path, "one")
+	file, err := os.Create(filepath.Join(dir, "ringstore.log"))
+	must(t, err)
+	defer file.Close()
+	logger := slog.New(slog.NewTextHandler(io.MultiWriter(&log, file), nil))
+	open(t, source.Options{Log: logger}, source.File(path, r.apply))
+	write(t, path, "bad")
+	log.eventually(t, "no key in it")
+	for range 10 {
+		write(t, filepath.Join(dir, "other"), "changed")
+		time.Sleep(100 * time.Millisecond)
+	}
+	if n := log.count("no key in it"); n != 1 {
+		t.Errorf("logged %d times in a second", n)
+	}
+	write(t, path, "worse: "+strings.Repeat("x", source.MaxBytes)) // another failure is logged at once
+	log.eventually(t, "larger than")
+	write(t, path, "one")
+	log.eventually(t, "source read again")
+	r.want(t, "one")
 }
 
 // A secret that Kubernetes mounts is replaced by swapping a link to the directory that all its files link into:

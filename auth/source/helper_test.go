@@ -145,6 +145,18 @@ func (l *lines) has(part string) bool {
 	return slices.ContainsFunc(l.all, func(line string) bool { return strings.Contains(line, part) })
 }
 
+// count returns how many lines contain part.
+func (l *lines) count(part string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.all {
+		if strings.Contains(line, part) {
+			n++
+		}
+	}
+	return n
+}
+
 // eventually waits for a line that the real world causes.
 func (l *lines) eventually(t *testing.T, part string) {
 	t.Helper()

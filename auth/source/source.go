@@ -21,8 +21,8 @@ import (
 const MaxBytes = 1 << 20
 
 // Apply receives a source's data when it is first read and after every change. It owns data. If it returns an error, the
-// previous data stays active unless it wraps [ErrDropped], the error is logged, and data is passed again after the next read. The sources of one
-// [Watcher] call Apply one at a time.
+// previous data stays active unless the error wraps [ErrDropped], and data is passed again after the next read. The error is
+// logged at once, and again after growing pauses. The sources of one [Watcher] call Apply one at a time.
 type Apply func(data []byte) error
 
 // ErrDropped is wrapped by an error of Apply after which the previous data is no longer active, although the new data was
@@ -153,6 +153,7 @@ func offer(c chan<- struct{}) {
 type state struct {
 	applied  []byte // the last accepted data; nil: none yet
 	failures int    // consecutive
+	log      failureLog
 	began    time.Time
 }
 

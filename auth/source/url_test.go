@@ -3,6 +3,7 @@ package source_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"runtime"
 	"strings"
@@ -113,6 +114,60 @@ func TestPolls(t *testing.T) {
 		w.put(jwks, page{body: "two"})
 		pass(time.Minute)
 		r.want(t, "one,two")
+	})
+}
+
+// A failure is logged at once, and again after pauses that grow to an hour.
+func TestFailuresAreLoggedRarely(t *testing.T) {
+	watching(t, page{body: "one"}, func(t *testing.T, w *web, s *source.Source, r *receiver, log *lines) {
+		const refused, down = "no key in it", "connection refused"
+		w.put(jwks, page{body: "bad"})
+		pass(time.Minute)
+		if n := log.count(refused); n != 1 {
+			t.Errorf("logged %d times in the first minute", n)
+		}
+		pass(time.Hour)
+		if n := log.count(refused); n < 4 || n > 6 {
+			t.Errorf("logged %d times in the first hour", n)
+		}
+		pass(10 * time.Hour)
+		if n := log.count(refused); n < 13 || n > 17 {
+			t.Errorf("logged %d times in eleven hours", n)
+		}
+		// Another failure is logged at once, and both pauses go on.
+		before := log.count(refused)
+		for range 5 {
+			w.put(jwks, page{err: errors.New(down)})
+			pass(time.Minute)
+			w.put(jwks, page{body: "bad"})
+			pass(time.Minute)
+		}
+		if again, n := log.count(refused)-before, log.count(down); again > 1 || n < 2 || n > 4 {
+			t.Errorf("alternating: logged %d and %d times in ten minutes", again, n)
+		}
+		// Recovery is logged, and ends the pauses once they are over.
+		w.put(jwks, page{body: "one"})
+		pass(2 * time.Hour)
+		if n := log.count("source read again"); n != 1 {
+			t.Errorf("recovery logged %d times", n)
+		}
+		before = log.count(refused)
+		w.put(jwks, page{body: "bad"})
+		pass(2 * time.Minute)
+		if n := log.count(refused) - before; n < 1 || n > 2 {
+			t.Errorf("after a recovery: logged %d times", n)
+		}
+		r.want(t, "one")
+		// Failures whose text changes every time do not fill the log.
+		before = log.count("random")
+		for i := range 100 {
+			w.put(jwks, page{err: fmt.Errorf("random %d", i)})
+			s.Refresh()
+			pass(10 * time.Second)
+		}
+		if n := log.count("random") - before; n > 20 {
+			t.Errorf("changing texts: logged %d times", n)
+		}
 	})
 }
 

@@ -63,7 +63,7 @@ func Open(ctx context.Context, o Options, sources ...*Source) (*Watcher, error) 
 		first.Go(func() {
 			_, errs[i] = w.read(ctx, s, &states[i])
 			if errs[i] != nil && !s.required {
-				w.report(s, errs[i])
+				w.report(s, &states[i], errs[i])
 				errs[i] = nil
 			}
 		})
@@ -117,7 +117,7 @@ func (w *Watcher) watch(ctx context.Context, s *Source, st *state) {
 		waiter := s.takeWaiter()
 		fresh, err := w.read(ctx, s, st)
 		if err != nil && ctx.Err() == nil {
-			w.report(s, err)
+			w.report(s, st, err)
 		}
 		if waiter != nil {
 			close(waiter)
@@ -136,10 +136,11 @@ func (w *Watcher) read(ctx context.Context, s *Source, st *state) (fresh time.Du
 	if err == nil && len(found.data) == 0 { // such as a file being written
 		err = errors.New("is empty")
 	}
+	applied := false
 	if err == nil && st.changed(found.data) {
 		switch err = w.applyTo(ctx, s, found.data); {
 		case err == nil:
-			st.applied = found.data
+			st.applied, applied = found.data, true
 		case errors.Is(err, ErrDropped):
 			st.applied = nil // the same data as before has to be applied again
 		}
@@ -149,6 +150,9 @@ func (w *Watcher) read(ctx context.Context, s *Source, st *state) (fresh time.Du
 		return 0, fmt.Errorf("%s: %w", s, err)
 	}
 	st.failures = 0
+	if st.log.succeeded(time.Now()) && !applied { // applyTo has logged new data
+		w.options.Log.Info("source read again; its data has not changed", "source", s.String())
+	}
 	return found.fresh, nil
 }
 
@@ -166,7 +170,10 @@ func (w *Watcher) applyTo(ctx context.Context, s *Source, data []byte) error {
 	return nil
 }
 
-func (w *Watcher) report(s *Source, err error) {
+func (w *Watcher) report(s *Source, st *state, err error) {
+	if !st.log.failed(err.Error(), time.Now()) {
+		return
+	}
 	what := "source not read; the previous data stays active"
 	if errors.Is(err, ErrDropped) {
 		what = "source refused"
