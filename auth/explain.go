@@ -68,7 +68,7 @@ func (c *Chain) Explain(ctx context.Context, token string, policy Policy, verbos
 		}
 		e.Claims = v.claims(verbose)
 	}
-	return e, err
+	return e, v.describe(err, checks[len(e.Checks):])
 }
 
 // fitting returns the keys that made a token's signature, ordered by issuer.

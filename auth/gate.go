@@ -77,6 +77,17 @@ func (g *gate) enter(ctx context.Context, known bool) error {
 	}
 }
 
+// tryEnter takes a slot if one is free, and reports whether it did.
+func (g *gate) tryEnter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.free == 0 {
+		return false
+	}
+	g.free--
+	return true
+}
+
 // giveUp leaves the queue and returns err, or nil if the slot was granted in the meantime.
 func (g *gate) giveUp(q *queue, granted chan struct{}, err error) error {
 	g.mu.Lock()

@@ -144,12 +144,18 @@ func TestRoleNamesAreExact(t *testing.T) {
 	}
 }
 
-// A client learns the same from every refusal, and from every denial.
-func TestPublicWordsTellNothing(t *testing.T) {
+// Clients cannot tell refusals apart by their message, nor denials, unless the message helps the token's holder.
+func TestPublicMessages(t *testing.T) {
 	if a, b := (&Refusal{Code: Expired, Detail: "x"}).Public(), (&Refusal{Code: Missing}).Public(); a != b || a == "" {
 		t.Errorf("%q and %q", a, b)
 	}
-	if a, b := (&Denied{Free, NoJobSource}).Public(), (&Denied{Query, InsufficientRole}).Public(); a != b || a == "" {
+	if a, b := (&Denied{Free, OtherCluster}).Public(), (&Denied{Query, InsufficientRole}).Public(); a != b || a == "" {
 		t.Errorf("%q and %q", a, b)
+	}
+	if got := (Policy{}).Decide(&Principal{Roles: User}, Query).(*Denied).Public(); got != "no job source is configured" {
+		t.Errorf("a user without a job source: %q", got)
+	}
+	if got := (Policy{}).Decide(&Principal{Roles: User}, Write).(*Denied).Public(); got != "the token's roles do not permit this" {
+		t.Errorf("a user who writes: %q", got)
 	}
 }

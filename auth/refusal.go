@@ -1,6 +1,9 @@
 package auth
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Reason is a short, stable code for why a request was refused, for the audit and for metrics. The constants below are
 // the complete list.
@@ -44,6 +47,14 @@ type Refusal struct {
 	Code Reason
 	// Detail explains the code, in fixed words and names from the configuration. It contains nothing of the token.
 	Detail string
+
+	description string
+}
+
+// descriptions are what a client may learn about a token that nothing else is wrong with.
+var descriptions = map[Reason]string{
+	Expired:     "the token has expired",
+	NotYetValid: "the token is not valid yet",
 }
 
 // Error returns the code and the detail. It is safe to log, but reveals too much to a client.
@@ -54,8 +65,12 @@ func (r *Refusal) Error() string {
 	return "token refused: " + string(r.Code) + ": " + r.Detail
 }
 
-// Public returns the message for clients, the same for every code.
-func (*Refusal) Public() string { return "a valid bearer token is required" }
+// Public returns the message for clients: the Description, or else one that is the same for every code.
+func (r *Refusal) Public() string { return cmp.Or(r.description, "a valid bearer token is required") }
+
+// Description returns the error_description for clients (RFC 6750 section 3), usually empty. It says that a token has
+// expired or is not valid yet, if the token passed all other checks, so that only its holder learns that.
+func (r *Refusal) Description() string { return r.description }
 
 // Denied is the error for a valid token whose principal may not do the action (HTTP 403).
 type Denied struct {
@@ -67,7 +82,12 @@ type Denied struct {
 func (d *Denied) Error() string { return d.Action.String() + " denied: " + string(d.Code) }
 
 // Public returns the message for clients, the same for every action.
-func (*Denied) Public() string { return "the token's roles do not permit this" }
+func (d *Denied) Public() string {
+	if d.Code == NoJobSource {
+		return "no job source is configured"
+	}
+	return "the token's roles do not permit this"
+}
 
 // Reasons why a token cannot be verified at the moment.
 const (

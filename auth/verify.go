@@ -23,6 +23,8 @@ type verification struct {
 	candidates []candidate
 	named      bool // the token's kid names one of the keys
 	key        candidate
+
+	refused bool // the remaining checks only decide what the client is told
 }
 
 // check is one check of a token. Its name is shown to users.
@@ -53,10 +55,26 @@ var checks = [...]check{
 func (v *verification) run() error {
 	for i := range checks {
 		if err := checks[i].run(v); err != nil {
-			return err
+			return v.describe(err, checks[i+1:])
 		}
 	}
 	return nil
+}
+
+// describe adds the Description to an error, if the token passes the remaining checks. These neither wait nor request
+// keys: an expired token must cost no more than a forged one.
+func (v *verification) describe(err error, remaining []check) error {
+	refusal, ok := err.(*Refusal)
+	if !ok || descriptions[refusal.Code] == "" {
+		return err
+	}
+	v.refused = true
+	for _, c := range remaining {
+		if c.run(v) != nil {
+			return err
+		}
+	}
+	return &Refusal{refusal.Code, refusal.Detail, descriptions[refusal.Code]}
 }
 
 // issuerName returns the issuer's configured name, "" if the issuer is not known yet.
@@ -221,7 +239,7 @@ func (v *verification) checkRevocation() error {
 // checkKey finds the candidate keys, before the expensive signature check.
 func (v *verification) checkKey() error {
 	switch {
-	case v.keys.withdrawn:
+	case v.keys.withdrawn, v.refused && v.keys.empty():
 		return v.missing(UnknownKey)
 	case v.keys.empty():
 		v.issuer.refresh.request(v.now, "")
@@ -253,7 +271,11 @@ func (v *verification) checkSignature() error {
 
 // signer waits for a slot of the gate and returns the index of the candidate that signed the token, -1 for none.
 func (v *verification) signer() (int, error) {
-	if err := v.chain.gate.enter(v.ctx, v.known); err != nil {
+	if v.refused {
+		if !v.chain.gate.tryEnter() {
+			return -1, &Overloaded{Busy, retryAfter}
+		}
+	} else if err := v.chain.gate.enter(v.ctx, v.known); err != nil {
 		return -1, err
 	}
 	defer v.chain.gate.leave()
@@ -263,6 +285,9 @@ func (v *verification) signer() (int, error) {
 // missing returns the error for a token whose key is not among the issuer's: *Overloaded if newer keys may include it,
 // otherwise a *Refusal with the code.
 func (v *verification) missing(code Reason) error {
+	if v.refused {
+		return refuse(code, "")
+	}
 	if v.issuer.keys.Load() != v.keys { // new keys have just been set
 		return &Overloaded{Refreshing, retryAfter}
 	}

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/ringstore/ringstore/api/access"
@@ -80,9 +81,12 @@ func (h *Handler) authorize(r *http.Request, action auth.Action) (*auth.Principa
 
 // challenge returns the WWW-Authenticate header of a refusal (RFC 6750, section 3). It has no error
 // code if the request had no bearer token.
-func challenge(code auth.Reason) string {
-	if code == auth.Missing || code == auth.UnsupportedScheme {
+func challenge(refusal *auth.Refusal) string {
+	switch {
+	case refusal.Code == auth.Missing, refusal.Code == auth.UnsupportedScheme:
 		return `Bearer realm="ringstore"`
+	case refusal.Description() != "":
+		return fmt.Sprintf(`Bearer error="invalid_token", error_description="%s"`, refusal.Description())
 	}
 	return `Bearer error="invalid_token"`
 }

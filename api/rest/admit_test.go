@@ -65,7 +65,13 @@ func TestRoleTable(t *testing.T) {
 					if c := got.header.Get("WWW-Authenticate"); c != `Bearer error="insufficient_scope"` {
 						t.Errorf("%s: %s: WWW-Authenticate: %s", cells[0], path, c)
 					}
-					got.failure(t)
+					message := "the token's roles do not permit this"
+					if e.name == "query" && (strings.Contains(cells[0], "user") || strings.Contains(cells[0], "manager")) {
+						message = "no job source is configured"
+					}
+					if fail := got.failure(t); fail.Error != message {
+						t.Errorf("%s: %s: error %q, want %q", cells[0], path, fail.Error, message)
+					}
 				}
 			}
 		}
@@ -106,6 +112,7 @@ func TestBadTokensAreRefused(t *testing.T) {
 		return strings.Join(parts, ".")
 	}
 	const none, invalid = `Bearer realm="ringstore"`, `Bearer error="invalid_token"`
+	message := "a valid bearer token is required"
 	f := func(name, authorization, xAuthToken, challenge string) {
 		t.Helper()
 		for _, e := range endpoints {
@@ -113,7 +120,7 @@ func TestBadTokensAreRefused(t *testing.T) {
 			if got.status != 401 || got.header.Get("WWW-Authenticate") != challenge {
 				t.Errorf("%s: %s: %d, WWW-Authenticate: %s", name, e.path, got.status, got.header.Get("WWW-Authenticate"))
 			}
-			if fail := got.failure(t); fail.Error != "a valid bearer token is required" {
+			if fail := got.failure(t); fail.Error != message {
 				t.Errorf("%s: %s: error %q", name, e.path, fail.Error)
 			}
 		}
@@ -129,9 +136,16 @@ func TestBadTokensAreRefused(t *testing.T) {
 	f("alg none, unsigned", "Bearer "+withAlg("none")[:strings.LastIndex(withAlg("none"), ".")+1], "", invalid)
 	f("alg in lower case", "Bearer "+withAlg("eddsa"), "", invalid)
 	f("HS256 with the public key", "Bearer "+hs256, "", invalid)
-	f("expired", "Bearer "+claims(map[string]any{"exp": now - 3600}), "", invalid)
-	f("exp 0", "Bearer "+claims(map[string]any{"exp": 0}), "", invalid)
-	f("not yet valid", "Bearer "+claims(map[string]any{"nbf": now + 3600}), "", invalid)
+	expired := map[string]any{"sub": "tester", "roles": []string{"admin"}, "exp": now - 3600}
+	f("expired, and of another key", "Bearer "+authtest.NewIssuer("other").Token(expired), "", invalid)
+	f("expired, without sub", "Bearer "+claims(map[string]any{"exp": now - 3600, "sub": nil}), "", invalid)
+	message = "the token has expired"
+	f("expired", "Bearer "+claims(expired), "", invalid+`, error_description="the token has expired"`)
+	f("expired, in the other header", "", claims(expired), invalid+`, error_description="the token has expired"`)
+	f("exp 0", "Bearer "+claims(map[string]any{"exp": 0}), "", invalid+`, error_description="the token has expired"`)
+	message = "the token is not valid yet"
+	f("not yet valid", "Bearer "+claims(map[string]any{"nbf": now + 3600}), "", invalid+`, error_description="the token is not valid yet"`)
+	message = "a valid bearer token is required"
 	f("issued in the future", "Bearer "+claims(map[string]any{"iat": now + 3600}), "", invalid)
 	f("truncated", "Bearer "+good[:len(good)-10], "", invalid)
 	f("100 kB long", "Bearer "+strings.Repeat("A", 100_000), "", invalid)

@@ -155,7 +155,7 @@ func (h *Handler) fail(w http.ResponseWriter, err error) {
 	switch f.status {
 	case http.StatusUnauthorized:
 		if refusal, ok := errors.AsType[*auth.Refusal](f.cause); ok {
-			header.Set("WWW-Authenticate", challenge(refusal.Code))
+			header.Set("WWW-Authenticate", challenge(refusal))
 		}
 	case http.StatusForbidden:
 		header.Set("WWW-Authenticate", `Bearer error="insufficient_scope"`)
