@@ -166,7 +166,7 @@ func checkDenied(t *testing.T, got reply, message string) {
 	if c := got.header.Get("WWW-Authenticate"); c != `Bearer error="insufficient_scope"` {
 		t.Errorf("WWW-Authenticate: %s", c)
 	}
-	if !strings.Contains(got.body, `"error":"`+message+`"`) || strings.Contains(got.body, "tester") {
+	if !strings.Contains(got.body, `:"`+message+`"`) || strings.Contains(got.body, "tester") {
 		t.Errorf("got %s, want only %q", got.body, message)
 	}
 }
