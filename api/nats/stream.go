@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -278,14 +279,84 @@ func (p *puller) durable(ctx context.Context, stream jetstream.Stream) (jetstrea
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return stream.CreateConsumer(ctx, want)
 	}
+	if errors.Is(err, jetstream.ErrNotPullConsumer) {
+		return nil, &consumerError{p.feed.Subject, "it is a push consumer", err}
+	}
 	if err != nil {
 		return nil, err
 	}
-	if consumer.CachedInfo().Config.AckPolicy != jetstream.AckExplicitPolicy {
-		return nil, errors.New("it exists without explicit acknowledgement, so it would lose messages")
+	return p.updateConsumer(ctx, stream, consumer, want)
+}
+
+// updateConsumer changes the settings of an existing consumer that differ from want. Other settings
+// stay as they are.
+func (p *puller) updateConsumer(ctx context.Context, stream jetstream.Stream, consumer jetstream.Consumer, want jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	have := consumer.CachedInfo().Config
+	lossy, harmless := consumerDifferences(have, want)
+	if len(lossy)+len(harmless) == 0 {
+		return consumer, nil
 	}
+	text := strings.Join(append(lossy, harmless...), ", ")
+	updated := have
+	updated.FilterSubject, updated.FilterSubjects = want.FilterSubject, nil
+	updated.AckPolicy, updated.HeadersOnly = want.AckPolicy, false
+	updated.MaxDeliver, updated.MaxAckPending = -1, want.MaxAckPending
+	if len(have.BackOff) == 0 {
+		updated.AckWait = want.AckWait
+	}
+	after, err := stream.UpdateConsumer(ctx, updated)
+	switch {
+	case err == nil:
+		p.log.Info("NATS consumer updated", "differed", text)
+		return after, nil
+	case len(lossy) > 0:
+		return nil, &consumerError{p.feed.Subject, text, err}
+	}
+	p.log.Warn("NATS consumer not updated", "differs", text, "error", truncated(err.Error()))
 	return consumer, nil
 }
+
+// consumerDifferences describes the settings that differ: those with which messages would be lost,
+// and others.
+func consumerDifferences(have, want jetstream.ConsumerConfig) (lossy, harmless []string) {
+	filters := have.FilterSubjects
+	if have.FilterSubject != "" {
+		filters = []string{have.FilterSubject}
+	}
+	if !slices.Equal(filters, []string{want.FilterSubject}) {
+		lossy = append(lossy, fmt.Sprintf("filter %q instead of %q", strings.Join(filters, " "), want.FilterSubject))
+	}
+	if have.AckPolicy != want.AckPolicy {
+		lossy = append(lossy, fmt.Sprintf("acknowledgement %v instead of %v", have.AckPolicy, want.AckPolicy))
+	}
+	if have.HeadersOnly {
+		lossy = append(lossy, "headers only")
+	}
+	if have.MaxDeliver > 0 {
+		lossy = append(lossy, fmt.Sprintf("at most %d deliveries", have.MaxDeliver))
+	}
+	if have.AckWait != want.AckWait && len(have.BackOff) == 0 {
+		harmless = append(harmless, fmt.Sprintf("acknowledgement within %v instead of %v", have.AckWait, want.AckWait))
+	}
+	if have.MaxAckPending != want.MaxAckPending {
+		harmless = append(harmless, fmt.Sprintf("at most %d unacknowledged messages instead of %d", have.MaxAckPending, want.MaxAckPending))
+	}
+	return lossy, harmless
+}
+
+// consumerError reports that a consumer would lose messages and cannot be updated.
+type consumerError struct {
+	subject Subject
+	differs string
+	err     error
+}
+
+func (e *consumerError) Error() string {
+	return fmt.Sprintf("stream %q: consumer %q differs from the configuration and cannot be updated: %s (%v); messages would be lost: "+
+		"delete it, or choose another durable", e.subject.Stream, e.subject.Durable, e.differs, e.err)
+}
+
+func (e *consumerError) Unwrap() error { return e.err }
 
 // updateLag updates the metrics of the consumer's lag, at most once per lagInterval.
 func (p *puller) updateLag(ctx context.Context) {

@@ -242,17 +242,90 @@ func TestMessagesAreRedeliveredAfterAuthenticatorErrors(t *testing.T) {
 	testRedelivery(t, h, func(err error) { authenticator.failing.Store(err != nil) })
 }
 
-func TestConsumerWithoutExplicitAckIsNotUsed(t *testing.T) {
+// A consumer that would lose messages and cannot be updated ends the start, and nothing is left
+// running.
+func TestConsumerThatWouldLoseMessagesEndsTheStart(t *testing.T) {
 	t.Parallel()
-	h := newHarness(t).streaming()
-	url := streamServer(t).ClientURL()
-	c := connect(t, url)
-	_, err := makeStream(t, c, nil).CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: durableName, AckPolicy: jetstream.AckAllPolicy})
-	if err != nil {
-		t.Fatal(err)
+	f := func(name, want string, config jetstream.ConsumerConfig) {
+		h := newHarness(t).streaming()
+		url := streamServer(t).ClientURL()
+		stream := makeStream(t, connect(t, url), nil)
+		config.Durable = durableName
+		var err error
+		if config.DeliverSubject != "" {
+			_, err = stream.CreatePushConsumer(t.Context(), config)
+		} else {
+			_, err = stream.CreateConsumer(t.Context(), config)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.options.Address = url
+		s, err := Subscribe(h.options)
+		if err == nil {
+			h.close(s)
+			t.Errorf("%s: started", name)
+			return
+		}
+		const differs = `nats: stream "METRICS": consumer "ringstore" differs from the configuration and cannot be updated: `
+		if !strings.HasPrefix(err.Error(), differs+want) || !strings.HasSuffix(err.Error(), "messages would be lost: delete it, or choose another durable") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
-	h.subscribe(url)
-	eventually(t, "it is logged", func() bool { return strings.Contains(h.log.String(), "without explicit acknowledgement") })
+	const explicit = `instead of AckExplicit`
+	f("all", `filter "" instead of "hpc.metrics", acknowledgement AckAll `+explicit, jetstream.ConsumerConfig{AckPolicy: jetstream.AckAllPolicy})
+	f("none", `acknowledgement AckNone `+explicit, jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy, FilterSubject: subject})
+	f("push", "it is a push consumer", jetstream.ConsumerConfig{DeliverSubject: "deliver", AckPolicy: jetstream.AckExplicitPolicy})
+}
+
+// The consumer follows the configuration: with a wider subject it delivers what a narrower one left
+// out, at an external server and at the embedded one.
+func TestConsumerFollowsTheConfiguration(t *testing.T) {
+	t.Parallel()
+	const wide = "hpc.*"
+	both := func(c *natsgo.Conn, h *harness, run string) {
+		t.Helper()
+		for _, to := range []string{subject, "hpc.other"} {
+			m := message(line(run+to), "Authorization", "Bearer "+token("api"))
+			m.Subject = to
+			publish(t, c, m)
+		}
+		eventually(t, run+" is stored", func() bool { return h.stored(run+subject) && h.stored(run+"hpc.other") })
+	}
+	t.Run("external", func(t *testing.T) {
+		h := newHarness(t).streaming()
+		url := streamServer(t).ClientURL()
+		c := connect(t, url)
+		stream := makeStream(t, c, func(s *jetstream.StreamConfig) { s.Subjects = []string{wide} })
+		h.close(h.subscribe(url))
+		if info := consumerInfo(t, c); info == nil || info.Config.FilterSubject != subject {
+			t.Fatalf("%+v", info)
+		}
+		// An operator's own settings stay, unless messages would be lost.
+		config := consumerInfo(t, c).Config
+		config.MaxDeliver, config.HeadersOnly, config.MaxAckPending, config.Description = 3, true, 7, "ours"
+		if _, err := stream.UpdateConsumer(t.Context(), config); err != nil {
+			t.Fatal(err)
+		}
+		h.options.Subjects[0].Subject = wide
+		h.options.Registerer = nil
+		h.subscribe(url)
+		got := consumerInfo(t, c).Config
+		if got.FilterSubject != wide || got.MaxDeliver != -1 || got.HeadersOnly || got.MaxAckPending != maxAckPending || got.Description != "ours" || got.AckWait != 30*time.Second {
+			t.Errorf("%+v", got)
+		}
+		mustContain(t, "the log", h.log.String(), `differed="filter \"hpc.metrics\" instead of \"hpc.*\", headers only, at most 3 deliveries, at most 7 unacknowledged messages`)
+		both(c, h, "external-")
+	})
+	t.Run("embedded", func(t *testing.T) {
+		h := newHarness(t).streaming()
+		h.options.Embedded = &Embedded{Listen: "127.0.0.1:0", StoreDir: t.TempDir()}
+		h.close(h.subscribe(""))
+		h.options.Subjects[0].Subject = wide
+		h.options.Registerer = nil
+		c := connect(t, addressOf(h.subscribe("")))
+		both(c, h, "embedded-")
+	})
 }
 
 func TestStreamOfOtherSubjectsIsLogged(t *testing.T) {

@@ -2,6 +2,7 @@ package nats
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -54,8 +55,8 @@ type job struct {
 
 // Subscribe connects to the external server, or starts the embedded one, and receives messages from
 // then on. A server that is unreachable or refuses us is not an error: Subscribe keeps trying.
-// Errors are about the options, files, the registration of metrics and the address to listen on.
-// After an error nothing is left running.
+// Errors are about the options, files, the registration of metrics, the address to listen on, and a
+// stream's consumer that would lose messages. After an error nothing is left running.
 //
 // The embedded server listens only when our own subscriptions exist, so that no published message
 // is lost.
@@ -140,6 +141,8 @@ func (s *Subscriber) connect() (err error) {
 		err = l.conn.FlushTimeout(5 * time.Second) // after it, the server has the subscriptions
 	}
 	switch {
+	case s.embedded == nil && err == nil && l.conn.IsConnected():
+		return s.checkConsumers()
 	case s.embedded == nil:
 		return nil
 	case err != nil:
@@ -153,6 +156,19 @@ func (s *Subscriber) connect() (err error) {
 		}
 	}
 	return s.embedded.listen()
+}
+
+// checkConsumers opens the consumers of an external server. It returns an error for one that would
+// lose messages; any other error may pass, and the pullers try again.
+func (s *Subscriber) checkConsumers() error {
+	ctx, cancel := context.WithTimeout(s.ctx, apiTimeout)
+	defer cancel()
+	for _, p := range s.pullers {
+		if mismatch, ok := errors.AsType[*consumerError](p.open(ctx)); ok {
+			return mismatch
+		}
+	}
+	return nil
 }
 
 // warn logs what may be unsafe or unintended in the options.
