@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -28,7 +29,11 @@ const (
 
 const referenceForms = `"env:NAME", "file:PATH" or "azure-kv://VAULT/NAME"`
 
-// ParseReference parses a [Reference]. Text without one of the prefixes is not a reference: it is
+// vaultDomains are the domains of Azure's clouds in which vaults have their hosts.
+var vaultDomains = []string{".vault.azure.net", ".vault.azure.cn", ".vault.usgovcloudapi.net", ".vault.microsoftazure.de"}
+
+// ParseReference parses a [Reference]. Azure's identifier of a secret,
+// https://VAULT.vault.azure.net/secrets/NAME[/VERSION], is one too. Text without one of the prefixes is not a reference: it is
 // the value itself where the configuration allows one. Errors do not show the text.
 func ParseReference(text string) (ref Reference, isReference bool, err error) {
 	store, rest, _ := strings.Cut(text, ":")
@@ -42,14 +47,35 @@ func ParseReference(text string) (ref Reference, isReference bool, err error) {
 	case StoreAzureKV:
 		err = ref.azure(rest)
 		return ref, true, err
+	case "https":
+		if !isVaultURL(rest) {
+			return Reference{}, false, nil
+		}
+		ref.Store = StoreAzureKV
+		if !strings.Contains(rest, "/secrets/") {
+			return ref, true, errors.New(`expected the identifier of a secret, "https://VAULT.vault.azure.net/secrets/NAME"`)
+		}
+		err = ref.azure(rest)
+		return ref, true, err
 	default:
 		return Reference{}, false, nil
 	}
 }
 
+// isVaultURL reports whether the host of a URL, which is given without its scheme, is that of a
+// vault.
+func isVaultURL(rest string) bool {
+	host, _, _ := strings.Cut(strings.TrimPrefix(rest, "//"), "/")
+	host, _, _ = strings.Cut(strings.ToLower(host), ":")
+	return slices.ContainsFunc(vaultDomains, func(domain string) bool { return strings.HasSuffix(host, domain) })
+}
+
 func (r *Reference) azure(rest string) error {
 	path, ok := strings.CutPrefix(rest, "//")
 	parts := strings.Split(path, "/")
+	if isIdentifier(parts) {
+		parts = slices.Delete(parts, 1, 2)
+	}
 	if !ok || len(parts) < 2 || len(parts) > 3 {
 		return errors.New(`expected "azure-kv://VAULT/NAME" or "azure-kv://VAULT/NAME/VERSION"`)
 	}
@@ -66,6 +92,17 @@ func (r *Reference) azure(rest string) error {
 		return errors.New("expected a secret version of letters and digits")
 	}
 	return nil
+}
+
+// isIdentifier reports whether the parts of a path are those of Azure's identifiers, which have
+// "secrets" between vault and name. The second of azure-kv://VAULT/secrets/X may also be the name of
+// a secret, if X is a version: 32 hexadecimal digits.
+func isIdentifier(parts []string) bool {
+	if len(parts) < 3 || parts[1] != "secrets" {
+		return false
+	}
+	_, err := hex.DecodeString(parts[2])
+	return len(parts) > 3 || strings.Contains(parts[0], ".") || err != nil || len(parts[2]) != 32
 }
 
 // azureName reports whether text is a valid name in Azure Key Vault:
@@ -87,13 +124,15 @@ func validHost(text string) bool {
 
 func isWord(r rune) bool { return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }
 
-// String returns the reference as it is written in the configuration. It contains no secret.
+// String returns the reference as it may be written in the configuration. It contains no secret.
 func (r Reference) String() string {
 	switch {
 	case r.Store != StoreAzureKV:
 		return string(r.Store) + ":" + Printable(r.Name)
 	case r.Version == "":
 		return "azure-kv://" + r.Vault + "/" + r.Name
+	case r.Name == "secrets": // otherwise the version would look like a name
+		return "azure-kv://" + r.Vault + "/secrets/secrets/" + r.Version
 	default:
 		return "azure-kv://" + r.Vault + "/" + r.Name + "/" + r.Version
 	}
