@@ -61,7 +61,7 @@ var table = [...][len(roleNames) + 1]grant{
 	OwnJobs:     {yes, yes, yes, yes, yes, yes},
 }
 
-// Policy decides what a principal may do. No other code makes that decision. The zero Policy is the strictest.
+// Policy decides what a principal may do. No code outside this file decides by roles. The zero Policy is the strictest.
 type Policy struct {
 	// UsersReadAll lets users and managers query everything.
 	UsersReadAll bool
@@ -119,6 +119,43 @@ func (policy Policy) Sights(p *Principal) (named map[string]Sight, others Sight)
 	}
 	return named, others
 }
+
+// The rules on jobs that are not an action of their own.
+const (
+	seeOthersJobs  = Admin | Support // list the jobs of any user
+	seeProjectJobs = Manager         // see the jobs of the principal's projects as its own
+	reportJobs     = Admin           // report what runs where, beside the configured publishers
+)
+
+// DecideOthersJobs returns nil if p may list the jobs of other users on at least one cluster, and a *Denied otherwise.
+// Callers must also ask SeesOthersJobs for each cluster.
+func (Policy) DecideOthersJobs(p *Principal) error {
+	if p == nil || p.Roles&seeOthersJobs == 0 {
+		return &Denied{Action: OwnJobs, Code: InsufficientRole}
+	}
+	return nil
+}
+
+// SeesOthersJobs reports whether p may list the jobs of other users on a cluster.
+func (Policy) SeesOthersJobs(p *Principal, cluster string) bool {
+	return p.RolesOn(cluster)&seeOthersJobs != 0
+}
+
+// SeesProjectJobs reports whether the jobs of p's projects on a cluster count as its own.
+func (Policy) SeesProjectJobs(p *Principal, cluster string) bool {
+	return p.RolesOn(cluster)&seeProjectJobs != 0
+}
+
+// ReportsJobs reports whether p's roles permit to report jobs on at least one cluster.
+func (Policy) ReportsJobs(p *Principal) bool { return p.Roles&reportJobs != 0 }
+
+// ReportsJobsOn reports whether p's roles permit to report jobs of a cluster.
+func (Policy) ReportsJobsOn(p *Principal, cluster string) bool {
+	return p.RolesOn(cluster)&reportJobs != 0
+}
+
+// Unauthenticated returns the principal of every caller while authentication is disabled. It may do everything.
+func Unauthenticated() *Principal { return &Principal{Roles: Admin} }
 
 // scope is the part of the store that an action reads or changes.
 type scope uint8

@@ -159,3 +159,38 @@ func TestPublicMessages(t *testing.T) {
 		t.Errorf("a user who writes: %q", got)
 	}
 }
+
+// The rules on jobs follow the roles that hold on a cluster, and no other role.
+func TestJobRules(t *testing.T) {
+	var policy Policy
+	f := func(role Roles, others, projects, reports bool) {
+		t.Helper()
+		p := &Principal{Subject: "s", Roles: role, Limited: []MappedRole{{Role: role, Clusters: []string{"alpha"}}}}
+		if got := policy.DecideOthersJobs(p) == nil; got != others {
+			t.Errorf("%v may list others' jobs: %v", role.Names(), got)
+		}
+		for cluster, here := range map[string]bool{"alpha": true, "beta": false} {
+			if got := policy.SeesOthersJobs(p, cluster); got != (others && here) {
+				t.Errorf("%v sees others' jobs on %s: %v", role.Names(), cluster, got)
+			}
+			if got := policy.SeesProjectJobs(p, cluster); got != (projects && here) {
+				t.Errorf("%v sees the projects' jobs on %s: %v", role.Names(), cluster, got)
+			}
+			if got := policy.ReportsJobsOn(p, cluster); got != (reports && here) {
+				t.Errorf("%v reports jobs on %s: %v", role.Names(), cluster, got)
+			}
+		}
+		if got := policy.ReportsJobs(p); got != reports {
+			t.Errorf("%v reports jobs: %v", role.Names(), got)
+		}
+	}
+	f(0, false, false, false)
+	f(User, false, false, false)
+	f(API, false, false, false)
+	f(Manager, false, true, false)
+	f(Support, true, false, false)
+	f(Admin, true, false, true)
+	if policy.DecideOthersJobs(nil) == nil {
+		t.Error("no principal may list others' jobs")
+	}
+}

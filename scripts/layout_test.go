@@ -48,6 +48,7 @@ type pkg struct {
 	imports []string
 	inits   []string // positions of functions called init
 	exits   []string // positions of calls of os.Exit or log.Fatal
+	roles   []string // positions where a role of package auth is named
 }
 
 // readPackages parses all Go files below root that are not tests.
@@ -106,6 +107,9 @@ func (p *pkg) add(files *token.FileSet, f *ast.File) {
 			x, ok := n.X.(*ast.Ident)
 			if ok && (x.Name == "os" && n.Sel.Name == "Exit" || x.Name == "log" && strings.HasPrefix(n.Sel.Name, "Fatal")) {
 				p.exits = append(p.exits, files.Position(n.Pos()).String())
+			}
+			if ok && x.Name == "auth" && slices.Contains([]string{"Admin", "API", "Support", "Manager", "User"}, n.Sel.Name) {
+				p.roles = append(p.roles, files.Position(n.Pos()).String())
 			}
 		}
 		return true
@@ -208,6 +212,16 @@ func TestNoExitsAndNoInit(t *testing.T) {
 		}
 		if len(p.exits) > 0 && p.dir != "cmd/ringstore" && !isBelow(p.dir, "scripts") {
 			t.Errorf("%s ends the process: %q", p.dir, p.exits)
+		}
+	}
+}
+
+// Only package auth decides by roles, in policy.go: no other package names one. Package authtest and
+// the demo make tokens with roles.
+func TestOnlyAuthDecidesByRoles(t *testing.T) {
+	for _, p := range readPackages(t, "..") {
+		if len(p.roles) > 0 {
+			t.Errorf("%s names a role; ask auth.Policy: %q", p.dir, p.roles)
 		}
 	}
 }

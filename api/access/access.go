@@ -107,7 +107,7 @@ func (r *Reader) sight(cluster string) auth.Sight {
 
 // view returns the jobs on a cluster whose data the principal may see.
 func (r *Reader) view(cluster string) jobs.View {
-	if r.p.RolesOn(cluster).Has(auth.Manager) {
+	if r.o.Policy.SeesProjectJobs(r.p, cluster) {
 		return r.team
 	}
 	return r.own
@@ -183,8 +183,8 @@ func (r *Reader) Jobs() []jobs.VisibleJob {
 		return nil
 	}
 	return slices.DeleteFunc(r.team.Jobs(), func(j jobs.VisibleJob) bool {
-		roles := r.p.RolesOn(j.Cluster)
-		return r.o.Policy.DecideOn(r.p, auth.OwnJobs, j.Cluster) != nil || j.User != r.p.JobUser && !roles.Has(auth.Manager)
+		visible := j.User == r.p.JobUser || r.o.Policy.SeesProjectJobs(r.p, j.Cluster)
+		return !visible || r.o.Policy.DecideOn(r.p, auth.OwnJobs, j.Cluster) != nil
 	})
 }
 
@@ -194,7 +194,7 @@ func (r *Reader) JobsOf(user string) []jobs.VisibleJob {
 		return nil
 	}
 	return slices.DeleteFunc(r.o.Jobs.View(user, nil).Jobs(), func(j jobs.VisibleJob) bool {
-		return !r.all && r.p.RolesOn(j.Cluster)&(auth.Admin|auth.Support) == 0
+		return !r.all && !r.o.Policy.SeesOthersJobs(r.p, j.Cluster)
 	})
 }
 

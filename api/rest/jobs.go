@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 
@@ -37,10 +38,10 @@ func (h *Handler) jobs(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case user == "" || p != nil && user == p.JobUser:
 		all = reader.Jobs()
-	case !h.AuthDisabled && p.Roles&(auth.Admin|auth.Support) == 0:
-		h.auditDenial(exchangeOf(w), r, auth.OwnJobs, auth.InsufficientRole)
-		return &auth.Denied{Action: auth.OwnJobs, Code: auth.InsufficientRole}
 	default:
+		if err := h.decideOthersJobs(w, r); err != nil {
+			return err
+		}
 		all = reader.JobsOf(user)
 	}
 	return h.answering(w, r, func(a *answer) error {
@@ -57,6 +58,19 @@ func (h *Handler) jobs(w http.ResponseWriter, r *http.Request) error {
 		a.raw("]}")
 		return nil
 	})
+}
+
+// decideOthersJobs returns nil if the caller may list the jobs of other users. It audits a denial.
+func (h *Handler) decideOthersJobs(w http.ResponseWriter, r *http.Request) error {
+	x := exchangeOf(w)
+	if h.AuthDisabled {
+		return nil
+	}
+	err := h.Policy.DecideOthersJobs(x.principal)
+	if denied, ok := errors.AsType[*auth.Denied](err); ok {
+		h.auditDenial(x, r, denied.Action, denied.Code)
+	}
+	return err
 }
 
 // jobsQuery reads the parameters. An unknown one is an error, because the caller may rely on it as

@@ -41,7 +41,7 @@ type grantedHosts struct {
 func (h *Handler) whoami(w http.ResponseWriter, r *http.Request) error {
 	p := exchangeOf(w).principal
 	if h.AuthDisabled {
-		p = &auth.Principal{Roles: auth.Admin}
+		p = auth.Unauthenticated()
 	}
 	a := whoamiAnswer{
 		Issuer: p.Issuer, Subject: p.Subject, JobUser: p.JobUser, Roles: p.Roles.Names(),

@@ -48,7 +48,7 @@ const (
 // may report jobs of every cluster. The error is [ErrPublisher].
 func (e *Events) May(p *auth.Principal) (func(cluster string) bool, error) {
 	switch {
-	case p == nil || !e.publishes(p) && !p.Roles.Has(auth.Admin):
+	case p == nil || !e.publishes(p) && !auth.Policy{}.ReportsJobs(p):
 		return nil, ErrPublisher
 	case p.Clusters == nil && (e.publishes(p) || len(p.Limited) == 0):
 		return nil, nil
@@ -91,7 +91,7 @@ func (e *Events) publishes(p *auth.Principal) bool {
 // mayReport reports whether a principal may report jobs of a cluster.
 func (e *Events) mayReport(p *auth.Principal, cluster string) bool {
 	listed := p.Clusters == nil || slices.Contains(p.Clusters, cluster)
-	return listed && e.publishes(p) || p.RolesOn(cluster).Has(auth.Admin)
+	return listed && e.publishes(p) || auth.Policy{}.ReportsJobsOn(p, cluster)
 }
 
 // MarkAlive records that the event source works, even if it has nothing to report. The owner of the
