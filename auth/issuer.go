@@ -205,7 +205,7 @@ func checkList(names []string) error {
 		return errors.New("empty list: remove it or add an entry")
 	}
 	if len(names) > maxNames {
-		return fmt.Errorf("%d entries, more than %d", len(names), maxNames)
+		return fmt.Errorf("expected at most %d entries, got %d", maxNames, len(names))
 	}
 	for n, name := range names {
 		if !IsName(name) {
@@ -245,14 +245,14 @@ func (i *issuer) checkAlgorithms() error {
 
 func (i *issuer) checkRoles() error {
 	if len(i.RoleMap) > maxNames {
-		return fmt.Errorf("role-map: %d entries, more than %d", len(i.RoleMap), maxNames)
+		return fmt.Errorf("role-map: expected at most %d entries, got %d", maxNames, len(i.RoleMap))
 	}
 	for value, mapped := range i.RoleMap {
 		if value == "" || len(value) > maxName {
-			return fmt.Errorf("role-map: %q: expected 1 to %d bytes", value, maxName)
+			return fmt.Errorf("role-map: expected names of 1 to %d bytes, got %d: %.40q", maxName, len(value), value)
 		}
 		if names := mapped.Role.Names(); len(names) != 1 || mapped.Role >= 1<<len(roleNames) {
-			return fmt.Errorf("role-map: %q: expected one of %s", value, strings.Join(roleNames[:], ", "))
+			return fmt.Errorf("role-map: %q: expected one of %s, got %q", value, strings.Join(roleNames[:], ", "), strings.Join(names, ", "))
 		}
 		if err := checkList(mapped.Clusters); err != nil {
 			return fmt.Errorf("role-map: %q: clusters: %w", value, err)

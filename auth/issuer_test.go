@@ -69,7 +69,7 @@ func TestSettings(t *testing.T) {
 	one(second+`role-map: "x": expected one of admin, api`, func(i *Issuer) { i.RoleMap = map[string]MappedRole{"x": {}} })
 	one(second+`role-map: "x": expected one of admin, api`, func(i *Issuer) { i.RoleMap = map[string]MappedRole{"x": {Role: Admin | User}} })
 	one(second+`role-map: "x": expected one of admin, api`, func(i *Issuer) { i.RoleMap = map[string]MappedRole{"x": {Role: 1 << 5}} })
-	one(second+`role-map: "": expected 1 to`, func(i *Issuer) { i.RoleMap = map[string]MappedRole{"": {Role: User}} })
+	one(second+`role-map: expected names of 1 to`, func(i *Issuer) { i.RoleMap = map[string]MappedRole{"": {Role: User}} })
 	one(second+`role-map: "x": clusters: empty list`, func(i *Issuer) { i.RoleMap = map[string]MappedRole{"x": {Role: User, Clusters: []string{}}} })
 	one(second+`role-map: "x": clusters: "alex" is not one of the issuer's`, func(i *Issuer) {
 		i.Clusters, i.RoleMap = []string{"fritz"}, map[string]MappedRole{"x": {Role: User, Clusters: []string{"alex"}}}

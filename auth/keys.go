@@ -33,5 +33,5 @@ func ParsePublicKey(data []byte) (key ed25519.PublicKey, format string, err erro
 	return key, format, nil
 }
 
-// CheckKey is jwk.Check for an Ed25519 key.
+// CheckKey returns an error if an Ed25519 key is weak or published; see [jwk.Check].
 func CheckKey(key ed25519.PublicKey) error { return jwk.Check(key) }

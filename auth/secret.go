@@ -21,7 +21,7 @@ type Secret struct {
 	bytes []byte
 }
 
-// NewSecret returns a Secret of at least 32 bytes that are not all the same. id is the kid of its tokens, empty if they
+// NewSecret returns a Secret of 32 bytes to 16 KiB that are not all the same. id is the kid of its tokens, empty if they
 // have none. The bytes are copied, and no error contains them.
 func NewSecret(id string, secret []byte) (Secret, error) {
 	switch {

@@ -399,7 +399,7 @@ func (r *Restorer) assign(at run, l *lane) {
 	}
 }
 
-// extent is the first and the last slot of a column that got samples.
+// extent is the range of a column's slots that received samples.
 type extent struct{ first, last int64 }
 
 var noExtent = extent{math.MaxInt64, math.MinInt64}

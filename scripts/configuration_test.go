@@ -3,6 +3,10 @@ package scripts_test
 import (
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -117,6 +121,62 @@ func TestConfigurationIsDocumented(t *testing.T) {
 		if !seen[path] && !keys[path].container {
 			t.Errorf("%s is not documented", path)
 		}
+	}
+}
+
+// TestConfigurationIsUsed checks that the program reads every key: one that no code in cmd selects is
+// checked and documented, but has no effect.
+func TestConfigurationIsUsed(t *testing.T) {
+	selected := map[string]bool{
+		"NumWorkers": true, // of cc-metric-store; documented as without effect
+
+		// These are read by methods of package configs.
+		"Subscriptions": true, "SubscribeTo": true, // Config.Subjects
+		"RequireExpiry": true, "MaxLifetime": true, "Leeway": true, // Auth.TimesOf
+	}
+	files := token.NewFileSet()
+	err := filepath.WalkDir("../cmd", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		f, err := parser.ParseFile(files, name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok {
+				selected[s.Sel.Name] = true
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkUsed(t, reflect.TypeFor[configs.Config](), "", selected)
+}
+
+// checkUsed reports the fields of a type, and of the types below it, that are not selected.
+func checkUsed(t *testing.T, typ reflect.Type, path string, selected map[string]bool) {
+	t.Helper()
+	for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice || typ.Kind() == reflect.Map {
+		typ = typ.Elem()
+	}
+	if typ.Kind() != reflect.Struct {
+		return
+	}
+	for i := range typ.NumField() {
+		field := typ.Field(i)
+		key, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		at := strings.TrimPrefix(path+"."+key, ".")
+		if key == "-" || !field.IsExported() {
+			continue
+		}
+		if !field.Anonymous && !selected[field.Name] {
+			t.Errorf("%s: no code in cmd reads the field %s.%s: hand it on, or the key has no effect", at, typ.Name(), field.Name)
+		}
+		checkUsed(t, field.Type, at, selected)
 	}
 }
 

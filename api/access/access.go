@@ -177,7 +177,7 @@ func (r *Reader) Health(cluster, host string, metrics []string) memstore.Health 
 	return r.o.Store.Health(cluster, host, metrics)
 }
 
-// Jobs returns the jobs that the principal may query, the latest first.
+// Jobs returns the jobs that the principal may query, newest first.
 func (r *Reader) Jobs() []jobs.VisibleJob {
 	if r.p == nil {
 		return nil

@@ -173,7 +173,7 @@ func (o *Options) checkEmbedded() error {
 		return errors.New("embedded server: TLS needs both a certificate and its key")
 	}
 	if e.MaxPayload > maxPayload {
-		return fmt.Errorf("embedded server: payload: at most %d bytes, got %d", maxPayload, e.MaxPayload)
+		return fmt.Errorf("embedded server: payload: expected at most %d bytes, got %d", maxPayload, e.MaxPayload)
 	}
 	if e.StoreDir == "" && slices.ContainsFunc(o.Subjects, func(s Subject) bool { return s.Stream != "" }) {
 		return errors.New("embedded server: no directory for streams")

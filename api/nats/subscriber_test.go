@@ -363,7 +363,7 @@ func TestSubscribeErrorsLeaveNothingBehind(t *testing.T) {
 	f("no directory for streams", subjects(Subject{Subject: "a", Authorization: Trusted, Stream: "S", Durable: "d"}))
 	f("both a certificate and its key", func(o *Options) { o.Embedded.CertFile = "x" })
 	f("TLS certificate", func(o *Options) { o.Embedded.CertFile, o.Embedded.KeyFile = "x", "y" })
-	f("payload: at most", func(o *Options) { o.Embedded.MaxPayload = 65 << 20 })
+	f("payload: expected at most", func(o *Options) { o.Embedded.MaxPayload = 65 << 20 })
 	f("two kinds of authorization", subjects(Subject{Subject: "a"}, Subject{Subject: "a", Authorization: Trusted}))
 	f("creds file: open /nowhere", func(o *Options) { o.CredsFile = "/nowhere" })
 	f("no user seed in it", func(o *Options) { o.CredsFile = "subscriber_test.go" })

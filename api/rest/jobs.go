@@ -22,7 +22,7 @@ type shownJob struct {
 	Running bool     `json:"running"`
 }
 
-// jobs answers /api/jobs: the jobs whose data the caller may query, the latest first. With
+// jobs answers /api/jobs: the jobs whose data the caller may query, newest first. With
 // ?user=NAME, admin and support get the jobs of another user,
 //
 //	{"jobs": [{"jobId": 1, "cluster": "emmy", "hosts": ["e0101"], "from": s, "to": e, ...}]}

@@ -68,7 +68,7 @@ type VisibleJob struct {
 	Running bool // not known to have ended
 }
 
-// Jobs returns the jobs of the view, the newest first.
+// Jobs returns the jobs of the view, newest first.
 func (v View) Jobs() (all []VisibleJob) {
 	v.visit(func(t *tables, at moment, u *owned, project uint32) {
 		place := make(map[uint32]int)

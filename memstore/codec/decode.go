@@ -59,7 +59,7 @@ func (d *Decoder) Decode(dst []float64, src []byte) (tail []byte, err error) {
 // into dst. Slots outside of the range take less time than those inside, but some.
 func (d *Decoder) DecodeRange(dst []float64, src []byte, n, from int) error {
 	if from < 0 || from > n || len(dst) > n-from {
-		return fmt.Errorf("%w: [%d, %d) of %d", ErrRange, from, from+len(dst), n)
+		return fmt.Errorf("%w: expected slots of [0, %d), got [%d, %d)", ErrRange, n, from, from+len(dst))
 	}
 	c, err := d.open(src, n)
 	if err != nil {
@@ -165,8 +165,8 @@ func countIn(runs []int, positions int) int {
 	return count
 }
 
-// spreadNulls moves the samples at the start of dst to their slots, which runs describe, and sets
-// the other slots to NaN. It moves the last sample first. dst starts with slot from.
+// spreadNulls moves the samples at the start of dst to their slots and sets the other slots to NaN.
+// runs are the lengths of alternating runs: samples, nulls, samples, and so on. It moves the last sample first. dst starts with slot from.
 func spreadNulls(dst []float64, runs []int, from, slots, samples int) {
 	end := slots - from
 	for i := len(runs) - 1; i >= 0 && end > 0; i-- {

@@ -69,7 +69,7 @@ func Start(cmd *exec.Cmd, log *os.File) (*Process, error) {
 	return p, nil
 }
 
-// PID returns the process ID.
+// PID returns the process ID, also after the process has ended.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Log returns the name of the file with the output.

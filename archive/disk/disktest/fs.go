@@ -27,7 +27,7 @@ var ErrPower = errors.New("the power is off")
 type Kind string
 
 // The kinds of operations, named after the methods of [disk.FS] and [disk.File]. Close and the Stat
-// of an open file are not counted, as they cannot fail.
+// of an open file are not counted: no fault is injected into them.
 const (
 	Open     Kind = "open"
 	Read     Kind = "read"

@@ -109,8 +109,8 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, into an
 	return nil
 }
 
-// repeat calls f at once and then at each interval until ctx ends. It logs a failure once per
-// reason, and the next success.
+// repeat calls f at once and then at each interval until ctx ends. It logs a failure if its
+// text differs from the previous one, and the first success after a failure.
 func repeat(ctx context.Context, interval time.Duration, log *slog.Logger, f func(context.Context) error, failure, success string) {
 	lastReason := ""
 	for range ticker.FromNow(ctx, interval) {

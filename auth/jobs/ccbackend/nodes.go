@@ -34,7 +34,7 @@ type usedHosts struct {
 
 type node struct{ cluster, host string }
 
-// NewNodes returns a Nodes. It polls once [Nodes.Run] runs.
+// NewNodes returns a Nodes. Polling starts with [Nodes.Run].
 func NewNodes(o NodesOptions) *Nodes {
 	if o.Interval <= 0 {
 		o.Interval = 30 * time.Second

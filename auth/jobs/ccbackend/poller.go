@@ -36,7 +36,7 @@ const (
 	maxExact = 500
 )
 
-// NewPoller returns a Poller. It polls once [Poller.Run] runs.
+// NewPoller returns a Poller. Polling starts with [Poller.Run].
 func NewPoller(o PollerOptions) *Poller {
 	if o.Interval <= 0 {
 		o.Interval = 30 * time.Second
@@ -127,7 +127,7 @@ func (p *Poller) readUnseen(ctx context.Context, at time.Time) error {
 	for _, start := range starts[:min(len(starts), maxExact)] {
 		res, err := p.read(ctx, filter{from: start, to: start})
 		if err != nil {
-			return fmt.Errorf("ended %w", err)
+			return fmt.Errorf("reading the jobs that ended: %w", err)
 		}
 		errs = append(errs, res.skipped)
 		for _, k := range byStart[start] {
