@@ -6,6 +6,7 @@ import (
 	"math"
 	"strings"
 	"sync/atomic"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -57,6 +58,11 @@ func (sr *Series) Cluster() string { return sr.lane.host.cluster }
 // Key returns the path of the series.
 func (sr *Series) Key() Key {
 	return Key{Cluster: sr.lane.host.cluster, Host: sr.lane.host.name, Metric: sr.metric.Name, Device: sr.level.device}
+}
+
+// Frequency returns the time between two slots.
+func (sr *Series) Frequency() time.Duration {
+	return time.Duration(sr.lane.frequency) * time.Millisecond
 }
 
 // Series returns the series of a key, which it creates if necessary. The error is

@@ -94,6 +94,29 @@ func TestFirstStartImports(t *testing.T) {
 	f("bin-60s", 60, 1e-6)
 }
 
+// TestImportLosses: what the first start cannot import is logged, and can be imported later.
+func TestImportLosses(t *testing.T) {
+	s := importing(t, 1)
+	flops := s["metrics"]["flops_any"]
+	delete(s["metrics"], "flops_any")
+	dir := filepath.Dir(s.checkpoints())
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(recordings, "json"))); err != nil {
+		t.Fatal(err)
+	}
+	p := serve(t, s)
+	p.stopWell(t)
+	for _, want := range []string{"samples not imported", "the metric is not configured", "flops_any: ", "ringstore import"} {
+		if !strings.Contains(p.stderr.String(), want) {
+			t.Errorf("missing %q in the log:\n%s", want, p.stderr.String())
+		}
+	}
+	s["metrics"]["flops_any"] = flops
+	if got := runCommand(t, nil, "import", "-config", s.file(t), dir); got.code != exitOK {
+		t.Fatalf("%+v", got)
+	}
+	checkImported(t, serve(t, s), "json", 0.051)
+}
+
 // TestImportCommand: import takes any directory, and needs a stopped server.
 func TestImportCommand(t *testing.T) {
 	s := importing(t, 60)

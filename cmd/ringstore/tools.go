@@ -9,17 +9,16 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"time"
 
 	"github.com/peterbourgon/ff/v3/ffcli"
 
 	"github.com/ringstore/ringstore/archive"
-	"github.com/ringstore/ringstore/archive/ccms"
 	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/cmd/internal/demo"
 	"github.com/ringstore/ringstore/cmd/internal/estimate"
 	"github.com/ringstore/ringstore/cmd/internal/explain"
+	"github.com/ringstore/ringstore/cmd/internal/importreport"
 	"github.com/ringstore/ringstore/cmd/internal/logging"
 	"github.com/ringstore/ringstore/cmd/internal/setup"
 	"github.com/ringstore/ringstore/configs"
@@ -90,23 +89,8 @@ empty checkpoint directory of its own imports by itself.`,
 			if err := errors.Join(err, a.Close()); err != nil {
 				return err
 			}
-			printSummary(std.out, summary)
-			return nil
+			return importreport.Print(std.out, summary)
 		})
-}
-
-func printSummary(w io.Writer, s ccms.Summary) {
-	for _, d := range s.Damage {
-		fmt.Fprintln(w, d)
-	}
-	for _, h := range s.Hosts {
-		fmt.Fprintf(w, "%s/%s: %d samples from %s to %s\n", h.Cluster, h.Host, h.Samples,
-			time.Unix(h.From, 0).UTC().Format(time.RFC3339), time.Unix(h.To, 0).UTC().Format(time.RFC3339))
-	}
-	fmt.Fprintf(w, "imported %d samples of %d hosts, rejected %d (older than the retention, or with invalid names or unknown metrics)\n",
-		s.Samples-s.Refused, len(s.Hosts), s.Refused)
-	fmt.Fprintf(w, "read %d files, skipped %d older than the retention; %d damaged places, %d logs that end in an incomplete record\n",
-		s.Files, s.Skipped, s.Damaged, s.TornTails)
 }
 
 func verifyCommand(std stdio) *ffcli.Command {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ringstore/ringstore/archive/ccms"
+	"github.com/ringstore/ringstore/cmd/internal/importreport"
 )
 
 // restore reads what the archive holds. If that is nothing and the directory holds checkpoints of
@@ -32,10 +33,6 @@ func (s *Server) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, d := range summary.Damage {
-		s.log.Warn("cannot be imported", "path", d.Path, "offset", d.Offset, "reason", d.Err)
-	}
-	s.log.Info("imported", "hosts", len(summary.Hosts), "files", summary.Files, "files_older_than_retention", summary.Skipped,
-		"samples", summary.Samples-summary.Refused, "refused", summary.Refused, "damaged", summary.Damaged, "torn_tails", summary.TornTails)
+	importreport.Log(s.log, dir, summary)
 	return nil
 }
