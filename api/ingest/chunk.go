@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/ringstore/ringstore/api/ingest/prefetch"
 	"github.com/ringstore/ringstore/api/internal/truncate"
@@ -21,8 +22,8 @@ type chunk struct {
 	now     int64       // time of lines without a timestamp, Unix milliseconds
 	groups  [2]lineGroup
 	samples []memstore.Sample
-	lines   []int // line numbers of the samples
-	seen    map[seriesTime]struct{}
+	lines   []int                 // line numbers of the samples
+	seen    map[seriesTime][]byte // the key of the first line, of shared series
 
 	rejected [causes]int // lines
 }
@@ -216,15 +217,16 @@ func (c *chunk) forbid(src Source, s *lineGroup, report *Report) (found bool) {
 
 // countDuplicate counts a line whose series is shared, if the piece had another one with the same
 // time.
-func (c *chunk) countDuplicate(at seriesTime, report *Report) {
-	if _, twice := c.seen[at]; twice {
+func (g *Ingester) countDuplicate(c *chunk, at seriesTime, key []byte, report *Report) {
+	if first, twice := c.seen[at]; twice {
 		report.Duplicates++
+		g.ignored.warn(at.series, first, key, g.ExtraTags, time.UnixMilli(c.now))
 		return
 	}
 	if c.seen == nil {
-		c.seen = make(map[seriesTime]struct{})
+		c.seen = make(map[seriesTime][]byte)
 	}
-	c.seen[at] = struct{}{}
+	c.seen[at] = key
 }
 
 // resolve finds or creates the series that the cache does not know, and counts duplicates and lines
@@ -259,7 +261,7 @@ func (g *Ingester) resolve(src Source, c *chunk, s *lineGroup, report *Report) e
 			}
 		}
 		if state == shared {
-			c.countDuplicate(seriesTime{x.Series, x.Time}, report)
+			g.countDuplicate(c, seriesTime{x.Series, x.Time}, s.raw[i], report)
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -41,6 +42,7 @@ type Options struct {
 	Aliases    map[string]string     // metrics by another name that lines use for them
 	Now        func() time.Time      // for lines without a timestamp; nil means time.Now
 	Registerer prometheus.Registerer // for the counters; nil means none
+	Log        *slog.Logger          // of ignored tags that make lines replace each other; nil means none
 }
 
 // Source describes where a batch comes from.
@@ -91,6 +93,7 @@ type Ingester struct {
 	cache    seriesCache
 	chunks   sync.Pool // of *chunk
 	counters counters
+	ignored  ignoredTags
 }
 
 // New returns an ingester.
@@ -103,6 +106,7 @@ func New(o Options) *Ingester {
 		cache:    newCache(),
 		chunks:   sync.Pool{New: func() any { return new(chunk) }},
 		counters: newCounters(o.Registerer),
+		ignored:  ignoredTags{log: o.Log},
 	}
 }
 

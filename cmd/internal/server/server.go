@@ -251,6 +251,7 @@ func (s *Server) serve(background context.Context) error {
 		ExtraTags:  setup.ExtraTags(s.cfg),
 		Aliases:    setup.Aliases(s.cfg),
 		Registerer: s.registry,
+		Log:        s.log,
 	})
 	limits := rest.Limits{BodyBytes: s.cfg.Limits.BodyBytes}
 	if n := s.cfg.Limits.ValuesPerQuery; n != nil {
