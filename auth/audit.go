@@ -69,6 +69,14 @@ func NewAudit(w io.Writer, now func() time.Time) *Audit {
 	return &Audit{w: w, now: now, start: now(), peers: make(map[peerReason]*burst)}
 }
 
+// SetWriter makes the Audit write to w. No write to the previous writer is in progress afterwards, so the caller may
+// close it.
+func (a *Audit) SetWriter(w io.Writer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.w = w
+}
+
 // Record writes the event's line, unless the peer has used up its lines for this second. Flush returns the writer's
 // error: refusing a request must not depend on the disk.
 func (a *Audit) Record(e Event) {

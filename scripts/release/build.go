@@ -51,6 +51,7 @@ func (r release) stage(dir, program, materials string) error {
 		"postinst":          in("scripts/release/packaging/postinst"),
 		"prerm":             in("scripts/release/packaging/prerm"),
 		"postrm":            in("scripts/release/packaging/postrm"),
+		"logrotate":         in("scripts/release/packaging/logrotate"),
 		"ringstore.bash":    in("scripts/release/packaging/completion/ringstore.bash"),
 		"ringstore.fish":    in("scripts/release/packaging/completion/ringstore.fish"),
 		"_ringstore":        in("scripts/release/packaging/completion/_ringstore"),

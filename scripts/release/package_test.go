@@ -193,7 +193,7 @@ func TestPackage(t *testing.T) {
 	check("after removing and installing it again")
 	s.stop(t)
 	d.dpkg(t, "--purge", "ringstore")
-	for _, gone := range []string{"/usr/bin/ringstore", "/etc/ringstore/config.json", data, "/var/log/ringstore", "/usr/lib/systemd/system/ringstore.service"} {
+	for _, gone := range []string{"/usr/bin/ringstore", "/etc/ringstore/config.json", "/etc/logrotate.d/ringstore", data, "/var/log/ringstore", "/usr/lib/systemd/system/ringstore.service"} {
 		if d.exists(gone) {
 			t.Errorf("after a purge: %s", gone)
 		}
@@ -280,7 +280,7 @@ func TestRPM(t *testing.T) {
 			t.Errorf("the rpm lacks %s", path)
 		}
 	}
-	if got := command(t, "rpm", "--query", "--package", "--configfiles", found[0]); !strings.Contains(got, "/etc/ringstore/config.json\n") {
+	if got := command(t, "rpm", "--query", "--package", "--configfiles", found[0]); !strings.Contains(got, "/etc/ringstore/config.json\n") || !strings.Contains(got, "/etc/logrotate.d/ringstore\n") {
 		t.Errorf("configuration: %s", got)
 	}
 }

@@ -10,10 +10,11 @@ import (
 )
 
 // reload reads the configuration file again and applies what may change while the server runs:
-// issuers, keys, revocations, projects and the certificate. Unusable values are logged; the previous ones
+// the audit log is reopened; issuers, keys, revocations, projects and the certificate. Unusable values are logged; the previous ones
 // stay active.
 func (s *Server) reload(ctx context.Context, file string) {
 	defer serviceManager{s.log}.reloading()()
+	s.reopenAudit()
 	cfg, err := setup.Load(file)
 	if err != nil {
 		s.log.Error("reload failed; the previous configuration stays active", "error", err)

@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -228,14 +227,9 @@ func (s *Server) listen() (err error) {
 
 // openFiles opens the audit log and the archive.
 func (s *Server) openFiles(audit io.Writer) (err error) {
-	if path := s.cfg.Auth.AuditLog; path != "" {
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
-		if err != nil {
-			return fmt.Errorf("auth.audit-log: %w", err)
-		}
-		audit, s.auditLog = f, f
+	if err := s.openAudit(audit); err != nil {
+		return err
 	}
-	s.audit = auth.NewAudit(audit, nil)
 	s.archive, err = setup.Archive(s.cfg, s.store, s.journalTimes, s.log)
 	return err
 }
