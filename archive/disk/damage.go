@@ -1,6 +1,9 @@
 package disk
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // DamageError says that a file does not hold what was written at a place.
 type DamageError struct {
@@ -14,3 +17,28 @@ func (e *DamageError) Error() string {
 }
 
 func (e *DamageError) Unwrap() error { return e.Err }
+
+// ForeignError says that a file does not belong to the directory that it is in.
+type ForeignError struct {
+	Path string
+	Err  error // why
+}
+
+func (e *ForeignError) Error() string {
+	return fmt.Sprintf("%s: does not belong to this directory: %v", e.Path, e.Err)
+}
+
+func (e *ForeignError) Unwrap() error { return e.Err }
+
+// MissingError says that a file is missing.
+type MissingError struct {
+	Path     string
+	From, To time.Time // of the samples in it; zero: unknown
+}
+
+func (e *MissingError) Error() string {
+	if e.To.IsZero() {
+		return e.Path + ": is missing"
+	}
+	return fmt.Sprintf("%s: is missing; it held samples from %s to %s", e.Path, e.From.UTC().Format(time.RFC3339), e.To.UTC().Format(time.RFC3339))
+}

@@ -57,6 +57,27 @@ func removeIfExists(fsys FS, path string) error {
 	return nil
 }
 
+// ForeignSuffix ends the name of a file that does not belong to its directory.
+const ForeignSuffix = ".foreign"
+
+// SetAside appends a suffix to a file's name. A file of that name is kept: the new name then has a
+// number before the suffix.
+func SetAside(fsys FS, path, suffix string) error {
+	to := path + suffix
+	for n := 2; ; n++ {
+		if _, err := fsys.Stat(to); errors.Is(err, fs.ErrNotExist) {
+			break
+		} else if err != nil {
+			return err
+		}
+		to = fmt.Sprint(path, ".", n, suffix)
+	}
+	if err := fsys.Rename(path, to); err != nil {
+		return fmt.Errorf("setting aside %s: %w", path, err)
+	}
+	return fsys.SyncDir(filepath.Dir(path))
+}
+
 // List returns the entries of a directory, sorted by name; none if the directory does not exist.
 func List(fsys FS, dir string) ([]fs.DirEntry, error) {
 	entries, err := fsys.ReadDir(dir)

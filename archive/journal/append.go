@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -25,22 +26,38 @@ func newBatch(buffer []byte) *batch {
 // power. After an [*UnavailableError] or the end of ctx the record may or may not be replayed at
 // the next start, but never a part of it.
 func (j *Journal) Append(ctx context.Context, record []byte) error {
+	for {
+		if err := j.AppendTo(ctx, j.Segment(), record); !errors.Is(err, ErrMoved) {
+			return err
+		}
+	}
+}
+
+// ErrMoved says that a record was not appended because another segment has started.
+var ErrMoved = errors.New("the journal has started another segment")
+
+// Segment returns the number of the segment that takes new records.
+func (j *Journal) Segment() uint64 { return j.number.Load() }
+
+// AppendTo is like [Journal.Append] for a record that only the given segment may contain. The error
+// is [ErrMoved] if another segment takes new records by now.
+func (j *Journal) AppendTo(ctx context.Context, segment uint64, record []byte) error {
 	begin := time.Now()
-	err := j.append(ctx, record)
+	err := j.append(ctx, segment, record)
 	if err == nil {
 		j.observer.Appended(time.Since(begin))
 	}
 	return err
 }
 
-func (j *Journal) append(ctx context.Context, record []byte) error {
+func (j *Journal) append(ctx context.Context, segment uint64, record []byte) error {
 	if n := len(record); n == 0 || n > MaxRecord {
 		return fmt.Errorf("journal: expected a record of 1 to %d bytes, got %d", MaxRecord, n)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	b, err := j.addToBatch(record)
+	b, err := j.addToBatch(segment, record)
 	if err != nil {
 		return err
 	}
@@ -54,11 +71,14 @@ func (j *Journal) append(ctx context.Context, record []byte) error {
 }
 
 // addToBatch adds the record to the batch that is being filled.
-func (j *Journal) addToBatch(record []byte) (*batch, error) {
+func (j *Journal) addToBatch(segment uint64, record []byte) (*batch, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err := j.checkUsable(); err != nil {
 		return nil, err
+	}
+	if j.current.number != segment {
+		return nil, ErrMoved
 	}
 	j.filling.frames = appendFrame(j.filling.frames, record)
 	return j.filling, nil
@@ -85,11 +105,14 @@ func (j *Journal) flush(ctx context.Context, b *batch) error {
 
 // writeBatch writes b. The writing lock must be held.
 func (j *Journal) writeBatch(b *batch) {
+	if j.exceedsSegment(b) && j.rotate() == nil {
+		return // rotate has returned the batch
+	}
 	defer close(b.done)
-	if b.err = j.takeBatch(b); b.err != nil {
+	if b.err = j.takeBatch(); b.err != nil {
 		return
 	}
-	records := seal(b.frames, j.current.segmentID, j.records)
+	records, sum := seal(b.frames, j.current.segmentID, j.records, j.sum)
 	_, err := j.file.Write(b.frames)
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -100,6 +123,7 @@ func (j *Journal) writeBatch(b *batch) {
 		return // a concurrent sync may have failed
 	}
 	j.records += records
+	j.sum = sum
 	j.written += int64(len(b.frames))
 	j.retries = 0
 	b.end, b.epoch = j.written, j.epoch
@@ -116,19 +140,33 @@ func (j *Journal) writeBatch(b *batch) {
 	j.recycle(b)
 }
 
-// takeBatch replaces b, the batch being filled, by a new one, and starts a new segment if b does
-// not fit into the current one.
-func (j *Journal) takeBatch(b *batch) error {
+// exceedsSegment reports whether b, the batch being filled, does not fit into the current segment.
+func (j *Journal) exceedsSegment(b *batch) bool {
 	j.mu.Lock()
+	defer j.mu.Unlock()
+	size := j.written - j.base
+	return j.checkUsable() == nil && size > headerSize && size+int64(len(b.frames)) > j.segmentBytes
+}
+
+// takeBatch replaces the batch being filled by a new one.
+func (j *Journal) takeBatch() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	j.filling = newBatch(j.spare)
 	j.spare = nil
-	err := j.checkUsable()
-	size := j.written - j.base
-	j.mu.Unlock()
-	if err == nil && size > headerSize && size+int64(len(b.frames)) > j.segmentBytes {
-		err = j.rotate()
+	return j.checkUsable()
+}
+
+// moveBatch returns the batch being filled to the callers of AppendTo, because another segment has
+// started. mu must be held.
+func (j *Journal) moveBatch() {
+	b := j.filling
+	if len(b.frames) == 0 {
+		return
 	}
-	return err
+	j.filling = newBatch(nil)
+	b.err = ErrMoved
+	close(b.done)
 }
 
 // recycle keeps the buffer for another batch, unless it is unusually large.

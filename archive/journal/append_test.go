@@ -48,7 +48,7 @@ func TestManyWriters(t *testing.T) {
 			wg.Wait()
 			ok(t, j.Close())
 			var next [writers]int
-			report, err := Read(t.Context(), disk.OS{}, root, func(_ uint64, _ int64, record []byte) error {
+			report, err := Read(t.Context(), disk.OS{}, root, Lineage{}, 0, func(_ uint64, _ int64, record []byte) error {
 				var w, i int
 				if _, err := fmt.Sscan(string(record), &w, &i); err != nil || next[w] != i {
 					return fmt.Errorf("record %q, want number %d", record, next[w])

@@ -60,7 +60,7 @@ func BenchmarkRead(b *testing.B) {
 	ok(b, j.Close())
 	b.SetBytes(64 << 20)
 	for b.Loop() {
-		_, err := Read(b.Context(), disk.OS{}, dir, func(uint64, int64, []byte) error { return nil })
+		_, err := Read(b.Context(), disk.OS{}, dir, Lineage{}, 0, func(uint64, int64, []byte) error { return nil })
 		ok(b, err)
 	}
 }

@@ -28,7 +28,7 @@ type sender struct {
 }
 
 func (s *sender) open() (*Journal, error) {
-	j, err := Open(s.t.Context(), Options{FS: s.fsys, Dir: dir, Sync: s.mode, SegmentBytes: 150})
+	j, err := Open(s.t.Context(), Options{FS: s.fsys, Dir: dir, Sync: s.mode, SegmentBytes: 150 + headerSize - headerSize1})
 	if err == nil {
 		s.t.Cleanup(func() { j.Close() })
 	}
@@ -229,7 +229,7 @@ func (s *sender) faults(what string, n, times int, cause error, power bool) bool
 		}
 		j, err = s.open()
 	}
-	if _, err := j.Replay(s.t.Context(), func(uint64, int64, []byte) error { return nil }); err != nil && !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.ENOSPC) {
+	if _, err := j.Replay(s.t.Context(), 0, func(uint64, int64, []byte) error { return nil }); err != nil && !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.ENOSPC) {
 		s.t.Fatalf("%s: %v", what, err)
 	}
 	s.run(j)

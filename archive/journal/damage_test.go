@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/google/uuid"
 
 	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/archive/disk/disktest"
@@ -29,7 +32,7 @@ type place struct {
 func small(t testing.TB) (*disktest.FS, []string, []place) {
 	t.Helper()
 	fsys := disktest.New(1)
-	j := open(t, Options{FS: fsys, SegmentBytes: 120})
+	j := open(t, Options{FS: fsys, SegmentBytes: 120 + headerSize - headerSize1})
 	add(t, j, "a", "bb", "the third record", "d", "the fifth record, longer", "f", "the seventh", "h", "i", "the tenth record is longer again")
 	fsys.Kill()
 	j.Close()
@@ -41,7 +44,7 @@ func small(t testing.TB) (*disktest.FS, []string, []place) {
 		t.Fatalf("%d segments", len(paths))
 	}
 	var places []place
-	_, err := Read(t.Context(), fsys, dir, func(segment uint64, offset int64, record []byte) error {
+	_, err := Read(t.Context(), fsys, dir, Lineage{}, 0, func(segment uint64, offset int64, record []byte) error {
 		places = append(places, place{int(segment) - 1, offset, offset + frameHead + int64(len(record)), string(record)})
 		return nil
 	})
@@ -71,7 +74,6 @@ func overwrite(t testing.TB, fsys disk.FS, path string, b []byte) {
 // A flipped bit loses the record that contains it, and no other.
 func TestFlippedBitAtEveryByte(t *testing.T) {
 	fsys, paths, places := small(t)
-	last := places[len(places)-1]
 	for i, path := range paths {
 		original := content(t, fsys, path)
 		for at := range original {
@@ -80,10 +82,9 @@ func TestFlippedBitAtEveryByte(t *testing.T) {
 			overwrite(t, fsys, path, damaged)
 			var want []string
 			hit := int64(0) // where the damage is to be reported
-			torn := false
 			for _, p := range places {
 				if p.segment == i && p.start <= int64(at) && int64(at) < p.end {
-					hit, torn = p.start, p == last
+					hit = p.start
 				} else {
 					want = append(want, p.record)
 				}
@@ -93,10 +94,6 @@ func TestFlippedBitAtEveryByte(t *testing.T) {
 				t.Fatalf("%s, byte %d: got %q, want %q", path, at, got, want)
 			}
 			switch {
-			case torn:
-				if report.Torn != 1 || report.TornBytes != last.end-last.start || report.DamageTotal != 0 {
-					t.Fatalf("%s, byte %d: got %+v, want a torn end", path, at, report)
-				}
 			case len(report.Damage) != 1 || report.DamageTotal != 1 || report.Damage[0].Path != path || report.Damage[0].Offset != hit || report.Torn != 0:
 				t.Fatalf("%s, byte %d: got %+v, want damage at byte %d", path, at, report, hit)
 			}
@@ -234,12 +231,11 @@ func TestTornTail(t *testing.T) {
 		})
 	}
 	frame := appendFrame(nil, []byte("of another segment"))
-	seal(frame, segmentID{1, 0xbad}, 2)
+	seal(frame, segmentID{1, 0xbad}, 2, 0)
 	f("a byte", []byte{1})
 	f("zeros", make([]byte, 5000))
 	f("a frame's head", frame[:frameHead])
 	f("half a frame", frame[:20])
-	f("a frame of another segment", frame)
 	f("a frame of zeros", make([]byte, frameHead+1))
 	f("text", []byte(strings.Repeat("not a frame ", 100)))
 }
@@ -250,7 +246,7 @@ func TestPlantedFrame(t *testing.T) {
 	fsys := disktest.New(1)
 	j := open(t, Options{FS: fsys})
 	planted := appendFrame(nil, []byte("planted"))
-	seal(planted, segmentID{j.current.number, j.current.salt + 1}, 0)
+	seal(planted, segmentID{j.current.number, j.current.salt + 1}, 0, 0)
 	add(t, j, string(planted)+"and some more", "two")
 	ok(t, j.Close())
 	path := j.Segments()[0].Path
@@ -293,7 +289,7 @@ func TestMissingSegment(t *testing.T) {
 		}
 	}
 	same(t, got, want...)
-	if report.DamageTotal != 1 || report.Damage[0].Path != dir {
+	if report.DamageTotal != 0 || len(report.Missing) != 1 || report.Missing[0].Path != paths[1] || report.Missing[0].To.IsZero() {
 		t.Errorf("got %+v, want a missing segment", report)
 	}
 }
@@ -343,13 +339,13 @@ func TestNewerVersion(t *testing.T) {
 	ok(t, fsys.MkdirAll(dir, 0o750))
 	s := segment{segmentID: segmentID{1, 2}}
 	head := s.appendHeader(nil)
-	head[7] = 2
+	head[7] = 3
 	overwrite(t, fsys, s.path(dir), resum(head))
 	for name, err := range map[string]error{
 		"Open": func() error { _, err := Open(t.Context(), Options{FS: fsys, Dir: dir}); return err }(),
-		"Read": func() error { _, err := Read(t.Context(), fsys, dir, nil); return err }(),
+		"Read": func() error { _, err := Read(t.Context(), fsys, dir, Lineage{}, 0, nil); return err }(),
 	} {
-		if err == nil || !strings.Contains(err.Error(), "version 1, got 2") {
+		if err == nil || !strings.Contains(err.Error(), "version 1 or 2, got 3") {
 			t.Errorf("%s: got error %v", name, err)
 		}
 	}
@@ -357,24 +353,32 @@ func TestNewerVersion(t *testing.T) {
 
 // resum corrects the checksum of a changed header.
 func resum(head []byte) []byte {
-	sum := binfmt.Checksum(head[:36])
-	return append(head[:36], byte(sum), byte(sum>>8), byte(sum>>16), byte(sum>>24))
+	binary.LittleEndian.PutUint32(head[36:], binfmt.Checksum(head[:36]))
+	binary.LittleEndian.PutUint32(head[headerSize-4:], binfmt.Checksum(head[:headerSize-4]))
+	return head
 }
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// Version 1 is byte for byte as FORMAT.md describes it.
+// Segments of version 1 are read as they were written.
+func TestGoldenVersion1(t *testing.T) {
+	checkGolden(t, filepath.Join("testdata", "v1"), `1@40 "the first record"`, `1@68 "\x00\x01\x02\x03"`, `2@40 "of the second segment"`)
+}
+
+// Version 2 is byte for byte as FORMAT.md describes it.
 func TestGolden(t *testing.T) {
-	golden := filepath.Join("testdata", "v1")
-	one := segment{segmentID: segmentID{1, 0xdeadbeef}}
+	golden := filepath.Join("testdata", "v2")
+	store := uuid.MustParse("01234567-89ab-cdef-0123-456789abcdef")
+	one := segment{segmentID: segmentID{1, 0xdeadbeef}, extension: extension{store: store, created: 1_795_200_000_001}}
 	frames := appendFrame(appendFrame(nil, []byte("the first record")), []byte{0, 1, 2, 3})
-	if n := seal(frames, one.segmentID, 0); n != 2 {
+	n, sum := seal(frames, one.segmentID, 0, 0)
+	if n != 2 {
 		t.Fatalf("%d frames, want 2", n)
 	}
 	first := append(one.appendHeader(nil), frames...)
-	two := segment{segmentID: segmentID{2, 7}, after: 1, afterEnd: int64(len(first))}
+	two := segment{segmentID: segmentID{2, 7}, after: one.segmentID, afterEnd: int64(len(first)), extension: extension{store, 1_795_200_060_002, sum}}
 	frame := appendFrame(nil, []byte("of the second segment"))
-	seal(frame, two.segmentID, 0)
+	seal(frame, two.segmentID, 0, 0)
 	second := append(two.appendHeader(nil), frame...)
 	for path, want := range map[string][]byte{one.path(golden): first, two.path(golden): second} {
 		if *update {
@@ -385,13 +389,19 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%s has\n%x, want\n%x", path, got, want)
 		}
 	}
+	checkGolden(t, golden, `1@76 "the first record"`, `1@104 "\x00\x01\x02\x03"`, `2@76 "of the second segment"`)
+}
+
+// checkGolden checks the records in a directory and their places.
+func checkGolden(t *testing.T, golden string, want ...string) {
+	t.Helper()
 	var got []string
-	report, err := Read(t.Context(), disk.OS{}, golden, func(segment uint64, offset int64, record []byte) error {
+	report, err := Read(t.Context(), disk.OS{}, golden, Lineage{}, 0, func(segment uint64, offset int64, record []byte) error {
 		got = append(got, fmt.Sprintf("%d@%d %q", segment, offset, record))
 		return nil
 	})
 	ok(t, err)
-	same(t, got, `1@40 "the first record"`, `1@68 "\x00\x01\x02\x03"`, `2@40 "of the second segment"`)
+	same(t, got, want...)
 	if want := (Report{Segments: 2, Records: 3, Bytes: 41}); fmt.Sprint(report) != fmt.Sprint(want) {
 		t.Errorf("got %+v, want %+v", report, want)
 	}
@@ -400,20 +410,21 @@ func TestGolden(t *testing.T) {
 // Whatever the files contain: reading terminates, returns only records that are in the files, is
 // repeatable, and a journal opens on them and works.
 func FuzzReplay(f *testing.F) {
-	id := segmentID{1, 0}
+	id := segmentID{1, 1}
 	whole := segment{segmentID: id}.appendHeader(nil)
+	sum := uint32(0)
 	for i, r := range []string{"one", "two", "three"} {
 		frame := appendFrame(nil, []byte(r))
-		seal(frame, id, uint32(i))
+		_, sum = seal(frame, id, uint32(i), 0)
 		whole = append(whole, frame...)
 	}
-	next := segment{segmentID: segmentID{2, 0}, after: 1, afterEnd: int64(len(whole))}.appendHeader(nil)
+	next := segment{segmentID: segmentID{2, 0}, after: id, afterEnd: int64(len(whole)), extension: extension{afterSum: sum}}.appendHeader(nil)
 	f.Add(whole, next)
 	f.Add(whole[:len(whole)-3], next)
 	f.Add(whole[:60], next)
 	f.Add(append(bytes.Clone(whole), make([]byte, 100)...), []byte{})
 	f.Add([]byte{}, []byte{})
-	f.Add(whole[:headerSize], resum(append(next[:28:28], 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0, 0, 0, 0)))
+	f.Add(whole[:headerSize], resum(append(append(next[:28:28], 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f), next[36:]...)))
 	f.Add(append(bytes.Clone(whole), 0xff, 0xff, 0xff, 0xff, 3, 0, 0, 0, 0, 0, 0, 0, 0), []byte(magic))
 	f.Add(append(bytes.Clone(whole), bytes.Repeat([]byte{1, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0}, 50)...), next)
 	f.Fuzz(func(t *testing.T, one, two []byte) {
@@ -424,7 +435,7 @@ func FuzzReplay(f *testing.F) {
 		overwrite(t, fsys, paths[1], two)
 		files := [][]byte{one, two}
 		var first []string
-		report, err := Read(t.Context(), fsys, dir, func(segment uint64, offset int64, record []byte) error {
+		report, err := Read(t.Context(), fsys, dir, Lineage{}, 0, func(segment uint64, offset int64, record []byte) error {
 			at := offset + frameHead
 			if !bytes.Equal(files[segment-1][at:at+int64(len(record))], record) {
 				t.Errorf("record %q is not in the file", record)

@@ -19,18 +19,18 @@ func appendFrame(dst, record []byte) []byte {
 }
 
 // seal fills in the indexes, starting at index, and the checksums of frames for a segment. It
-// returns the number of frames.
-func seal(frames []byte, id segmentID, index uint32) uint32 {
-	n := uint32(0)
+// returns the number of frames and the checksum of the last one, or sum if there is none.
+func seal(frames []byte, id segmentID, index, sum uint32) (n, last uint32) {
 	for len(frames) > 0 {
 		size := frameHead + int(binary.LittleEndian.Uint32(frames))
 		frame := frames[:size]
 		binary.LittleEndian.PutUint32(frame[4:], index+n)
-		binary.LittleEndian.PutUint32(frame[8:], frameSum(frame, id))
+		sum = frameSum(frame, id)
+		binary.LittleEndian.PutUint32(frame[8:], sum)
 		frames = frames[size:]
 		n++
 	}
-	return n
+	return n, sum
 }
 
 // frameSum returns the checksum of a frame.

@@ -11,7 +11,10 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/ringstore/ringstore/archive/disk"
 )
@@ -42,6 +45,11 @@ type Options struct {
 	// first segment it needs passes it here, so that numbers do not start again at 1 if the
 	// directory was lost.
 	First uint64
+
+	// Lineage says which segments belong to the directory.
+	Lineage Lineage
+
+	Now func() time.Time // default time.Now
 
 	// Health is called with an [*UnavailableError] when the journal stops acknowledging, and with
 	// nil when it has recovered: one call at a time, and not from within another method. It must
@@ -88,6 +96,9 @@ type Journal struct {
 	segmentBytes int64
 	health       func(error)
 	observer     Observer
+	lineage      Lineage
+	store        uuid.UUID
+	now          func() time.Time
 
 	writing  chan struct{}
 	syncing  chan struct{}
@@ -98,11 +109,13 @@ type Journal struct {
 	closing  sync.Once
 	result   error // of the first Close
 
-	found []segment // by Open, oldest first, to be replayed
-	plan  plan      // of the segment to be created; guarded by writing and syncing
+	found   []segment            // by Open, oldest first, to be replayed
+	foreign []*disk.ForeignError // by Open
+	plan    plan                 // of the segment to be created; guarded by writing and syncing
 
-	file    disk.File // of current, nil while the journal is down; guarded by writing or syncing
-	records uint32    // in current; guarded by writing
+	file    disk.File     // of current, nil while the journal is down; guarded by writing or syncing
+	records uint32        // in current; guarded by writing
+	number  atomic.Uint64 // of current
 
 	nameUnsynced bool // the name of current may not be on disk; guarded by syncing
 
@@ -117,12 +130,14 @@ type Journal struct {
 
 	// Positions count the bytes of the journal since it was opened. A position in current is base
 	// plus the offset in the file.
-	base    int64
-	written int64
-	synced  int64
-	epoch   int    // counts failures; positions of another epoch are invalid
-	pending []byte // the frames between synced and written, if the mode is an interval
-	retries int    // of recovering, since the last record was acknowledged
+	base      int64
+	written   int64
+	synced    int64
+	sum       uint32 // of the last frame before written, or of the header
+	syncedSum uint32 // and before synced
+	epoch     int    // counts failures; positions of another epoch are invalid
+	pending   []byte // the frames between synced and written, if the mode is an interval
+	retries   int    // of recovering, since the last record was acknowledged
 
 	failures int64 // that made the journal unavailable
 }
@@ -138,6 +153,9 @@ func Open(ctx context.Context, o Options) (*Journal, error) {
 		mode:         o.Sync,
 		segmentBytes: o.SegmentBytes,
 		health:       o.Health,
+		lineage:      o.Lineage,
+		store:        o.Lineage.Store,
+		now:          o.Now,
 		observer:     o.Observer,
 		writing:      make(chan struct{}, 1),
 		syncing:      make(chan struct{}, 1),
@@ -171,6 +189,9 @@ func (j *Journal) setDefaults() error {
 	if j.segmentBytes < headerSize || j.segmentBytes > maxSegmentBytes {
 		return fmt.Errorf("expected segments of %d to %d bytes, got %d", headerSize, maxSegmentBytes, j.segmentBytes)
 	}
+	if j.now == nil {
+		j.now = time.Now
+	}
 	if j.health == nil {
 		j.health = func(error) {}
 	}
@@ -192,6 +213,7 @@ func (j *Journal) openDir(ctx context.Context, first uint64) error {
 	if j.found, err = list(ctx, j.fs, j.dir); err != nil {
 		return err
 	}
+	j.found, j.foreign = j.lineage.divide(j.found, j.dir)
 	j.old = slices.Clone(j.found)
 	err = j.openSegment(first)
 	if err != nil && isDiskFailure(err) {
@@ -214,11 +236,11 @@ func (j *Journal) openSegment(first uint64) error {
 	if last.number > 0 && last.empty() && last.number >= first {
 		j.old = j.old[:len(j.old)-1]
 		if last.err != nil {
-			last.after, last.err = before.number, nil
+			last.after, last.err = before.segmentID, nil
 		}
 		j.plan.segment = last
 	} else {
-		j.plan.segment = segment{segmentID: newSegmentID(max(first, last.number+1)), after: last.number}
+		j.plan.segment = segment{segmentID: newSegmentID(max(first, last.number+1)), after: last.segmentID}
 	}
 	if j.plan.number > maxNumber {
 		return fmt.Errorf("expected segment numbers up to %d, got %d", maxNumber-1, j.plan.number-1)

@@ -74,7 +74,7 @@ func collect(all *[]string) RecordFunc {
 func replay(t testing.TB, j *Journal) ([]string, Report) {
 	t.Helper()
 	var all []string
-	report, err := j.Replay(t.Context(), collect(&all))
+	report, err := j.Replay(t.Context(), 0, collect(&all))
 	ok(t, err)
 	return all, report
 }
@@ -82,7 +82,7 @@ func replay(t testing.TB, j *Journal) ([]string, Report) {
 func readAll(t testing.TB, fsys disk.FS, dir string) ([]string, Report) {
 	t.Helper()
 	var all []string
-	report, err := Read(t.Context(), fsys, dir, collect(&all))
+	report, err := Read(t.Context(), fsys, dir, Lineage{}, 0, collect(&all))
 	ok(t, err)
 	return all, report
 }
@@ -190,7 +190,7 @@ func TestCloseTwice(t *testing.T) {
 
 func TestSegmentsAreFilledAndDropped(t *testing.T) {
 	fsys := disktest.New(1)
-	j := open(t, Options{FS: fsys, SegmentBytes: 100})
+	j := open(t, Options{FS: fsys, SegmentBytes: headerSize + 60})
 	for i := range 9 {
 		add(t, j, fmt.Sprintf("record %03d", i)) // two fit
 	}
@@ -225,7 +225,7 @@ func TestSegmentsAreFilledAndDropped(t *testing.T) {
 // If a segment cannot be removed, all newer ones stay too.
 func TestDropKeepsTheOrder(t *testing.T) {
 	fsys := disktest.New(1)
-	j := open(t, Options{FS: fsys, SegmentBytes: 60})
+	j := open(t, Options{FS: fsys, SegmentBytes: headerSize + 20})
 	add(t, j, "one", "two", "three", "four")
 	path := j.Segments()[1].Path
 	fsys.Inject(func(op disktest.Op) error {
@@ -261,7 +261,7 @@ func TestRotate(t *testing.T) {
 	add(t, j, "two")
 	fsys.LosePower()
 	var segments []uint64
-	_, err := Read(t.Context(), fsys, dir, func(segment uint64, _ int64, record []byte) error {
+	_, err := Read(t.Context(), fsys, dir, Lineage{}, 0, func(segment uint64, _ int64, record []byte) error {
 		if string(record) == "one" {
 			segments = append(segments, segment)
 		}
@@ -317,12 +317,12 @@ func TestReplayStops(t *testing.T) {
 	j = open(t, Options{FS: fsys})
 	want := errors.New("enough")
 	calls := 0
-	if _, err := j.Replay(t.Context(), func(uint64, int64, []byte) error { calls++; return want }); !errors.Is(err, want) || calls != 1 {
+	if _, err := j.Replay(t.Context(), 0, func(uint64, int64, []byte) error { calls++; return want }); !errors.Is(err, want) || calls != 1 {
 		t.Errorf("got error %v after %d records, want %v after 1", err, calls, want)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := j.Replay(ctx, func(uint64, int64, []byte) error { return nil }); !errors.Is(err, context.Canceled) {
+	if _, err := j.Replay(ctx, 0, func(uint64, int64, []byte) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("got error %v, want %v", err, context.Canceled)
 	}
 	if _, err := Open(ctx, Options{FS: fsys, Dir: dir}); !errors.Is(err, context.Canceled) {

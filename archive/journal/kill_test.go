@@ -63,7 +63,7 @@ func TestKillProcess(t *testing.T) {
 				}
 				j := open(t, Options{Dir: root})
 				seen := map[int]bool{}
-				report, err := j.Replay(t.Context(), func(_ uint64, _ int64, record []byte) error {
+				report, err := j.Replay(t.Context(), 0, func(_ uint64, _ int64, record []byte) error {
 					var i int
 					var rest string
 					if _, err := fmt.Sscan(string(record), &i, &rest); err != nil && i%1000 > 0 || len(rest) != i%1000 || seen[i] {

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -13,6 +14,7 @@ import (
 var (
 	errFrame = errors.New("expected the record that was written here")
 	errShort = errors.New("the segment ends too early")
+	errEnd   = errors.New("expected the last record that the next segment names")
 )
 
 // maxIndexGap is how many records may be missing behind damage beyond those that the damaged bytes
@@ -24,12 +26,14 @@ type reader struct {
 	ctx     context.Context
 	segment segment
 	path    string
-	limit   int64 // where the segment ends; 0 means unknown
+	next    segment // says where the segment ends
 	handle  RecordFunc
 	report  *Report
 
 	window window
+	limit  int64  // where the segment ends; 0 means unknown
 	offset int64  // end of the last sound record
+	sum    uint32 // of that record, or of the header
 	index  uint32 // of the next record
 	hashed int64  // bytes hashed in search of a sound record behind damage
 }
@@ -44,7 +48,11 @@ func (r *reader) read(fsys disk.FS) error {
 	if r.segment.err != nil {
 		r.report.addDamage(r.path, 0, r.segment.err)
 	}
-	r.offset = min(headerSize, r.segment.size)
+	r.limit = r.next.afterEnd
+	r.offset = min(r.segment.header, r.segment.size)
+	if r.segment.err == nil {
+		r.sum = r.segment.headerSum()
+	}
 	r.window = window{file: f, size: r.segment.size}
 	if r.limit > 0 {
 		r.window.size = min(r.window.size, r.limit)
@@ -59,7 +67,7 @@ func (r *reader) read(fsys disk.FS) error {
 			return nil
 		}
 		index := binary.LittleEndian.Uint32(frame[4:])
-		if at > r.offset || index > r.index {
+		if (at > r.offset || index > r.index) && !r.isHeader(at) {
 			r.report.addDamage(r.path, r.offset, r.cause())
 		}
 		r.report.Lost += int(index - r.index)
@@ -68,12 +76,21 @@ func (r *reader) read(fsys disk.FS) error {
 		if err := r.handle(r.segment.number, at, frame[frameHead:]); err != nil {
 			return err
 		}
-		r.offset, r.index = at+int64(len(frame)), index+1
+		r.offset, r.index, r.sum = at+int64(len(frame)), index+1, binary.LittleEndian.Uint32(frame[8:])
 	}
-	if r.offset < r.limit {
+	switch {
+	case r.offset < r.limit:
 		r.report.addDamage(r.path, r.offset, errShort)
+	case r.limit > 0 && r.next.after.salt != 0 && r.sum != r.next.afterSum && r.segment.err == nil:
+		r.report.addDamage(r.path, r.offset, errEnd)
 	}
 	return nil
+}
+
+// isHeader reports whether all bytes before an offset are those of a damaged header, which is
+// reported already.
+func (r *reader) isHeader(at int64) bool {
+	return r.segment.err != nil && r.index == 0 && at == headerSize
 }
 
 // cause returns why no sound record was found.
@@ -84,15 +101,36 @@ func (r *reader) cause() error {
 	return errFrame
 }
 
-// reportTail reports the bytes behind the last sound record: as torn if the segment was never
-// closed, else as damage.
+// reportTail reports the bytes behind the last sound record, as torn or as damage.
 func (r *reader) reportTail() {
-	if r.limit > 0 || r.window.err != nil || r.exhausted() {
+	if r.limit > 0 || r.window.err != nil || r.exhausted() || !r.isTorn() {
 		r.report.addDamage(r.path, r.offset, r.cause())
 		return
 	}
 	r.report.Torn++
 	r.report.TornBytes += r.window.size - r.offset
+}
+
+// isTorn reports whether the bytes behind the last sound record are as a write leaves them that the
+// end of the process or a loss of power has interrupted: the end of a frame is missing or consists
+// of zeros. A frame that is complete but has a wrong checksum is damaged instead.
+func (r *reader) isTorn() bool {
+	const zeros = 4 // no record of the store ends with so many
+	rest := r.window.size - r.offset
+	if rest <= frameHead {
+		return true
+	}
+	w := window{file: r.window.file, size: r.window.size} // r.window only moves forward
+	head := w.bytes(r.offset, frameHead)
+	length := int64(binary.LittleEndian.Uint32(head))
+	damaged := 0 < length && length <= rest-frameHead
+	if !damaged && rest <= frameHead+MaxRecord { // the length may be what is damaged
+		frame := w.bytes(r.offset, int(rest))
+		binary.LittleEndian.PutUint32(frame, uint32(rest-frameHead))
+		damaged = isSound(frame, r.segment.segmentID)
+	}
+	end := w.bytes(r.window.size-zeros, zeros)
+	return w.err == nil && (!damaged || len(bytes.Trim(end, "\x00")) == 0)
 }
 
 // exhausted bounds the time spent on bytes that were made to look like frames.

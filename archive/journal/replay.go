@@ -22,6 +22,9 @@ type Report struct {
 	Torn      int
 	TornBytes int64
 
+	Foreign []*disk.ForeignError // segments of other stores or from other times, which are not read
+	Missing []*disk.MissingError // segments
+
 	Damage      []*disk.DamageError // the first 100 places
 	DamageTotal int
 	Lost        int // records known to be missing between others
@@ -40,23 +43,31 @@ func (r *Report) addDamage(path string, offset int64, err error) {
 // number of the segment, and the offset of the frame in bytes. An error stops the reading.
 type RecordFunc func(segment uint64, offset int64, record []byte) error
 
-// Read calls f with all sound records of a directory, in order and in bounded memory, and changes
-// nothing. The error is that of f, of ctx, or of opening the files; damage is in the report.
-func Read(ctx context.Context, fsys disk.FS, dir string, f RecordFunc) (Report, error) {
+// Read calls f with all sound records of a directory that are in segments from a number on, in
+// order and in bounded memory, and changes nothing. The error is that of f, of ctx, or of opening
+// the files; damage is in the report.
+func Read(ctx context.Context, fsys disk.FS, dir string, lineage Lineage, from uint64, f RecordFunc) (Report, error) {
 	segments, err := list(ctx, fsys, dir)
 	if err != nil {
 		return Report{}, fmt.Errorf("journal: %w", err)
 	}
-	report, _, err := read(ctx, fsys, dir, segments, f)
+	segments, foreign := lineage.divide(segments, dir)
+	report, _, err := read(ctx, fsys, dir, segments, &lineage, from, f)
+	report.Foreign = foreign
 	return report, err
 }
 
 // Replay calls f with the records that were there when the journal was opened, as [Read] does. It
 // truncates torn ends, and gives each damaged segment a second name that ends in .damaged, which
-// [Journal.Drop] does not remove. Append may be called meanwhile, but not Drop or Replay.
-func (j *Journal) Replay(ctx context.Context, f RecordFunc) (Report, error) {
-	report, defects, err := read(ctx, j.fs, j.dir, j.remaining(), f)
+// [Journal.Drop] does not remove. It renames segments that do not belong to the directory; their
+// names then end in .foreign. Append may be called meanwhile, but not Drop or Replay.
+func (j *Journal) Replay(ctx context.Context, from uint64, f RecordFunc) (Report, error) {
+	report, defects, err := read(ctx, j.fs, j.dir, j.remaining(), &j.lineage, from, f)
+	report.Foreign = j.foreign
 	if err != nil {
+		return report, err
+	}
+	if err := j.setAside(); err != nil {
 		return report, err
 	}
 	for _, d := range defects {
@@ -120,16 +131,18 @@ type defect struct {
 	damaged bool  // else torn
 }
 
-func read(ctx context.Context, fsys disk.FS, dir string, segments []segment, f RecordFunc) (Report, []defect, error) {
-	var report Report
+func read(ctx context.Context, fsys disk.FS, dir string, segments []segment, lineage *Lineage, from uint64, f RecordFunc) (Report, []defect, error) {
+	report := Report{Missing: append(lineage.missing(segments, from, dir), lineage.gaps(segments, from, dir)...)}
 	var defects []defect
 	for i, s := range segments {
-		if i == len(segments)-1 && s.size < headerSize { // its creation was interrupted
+		if s.number < from {
+			continue
+		}
+		if i == len(segments)-1 && s.size < s.header { // its creation was interrupted
 			report.Segments, report.Torn, report.TornBytes = report.Segments+1, report.Torn+1, report.TornBytes+s.size
 			break
 		}
-		reportMissing(&report, s, segments[:i], dir)
-		r := reader{ctx: ctx, segment: s, path: s.path(dir), limit: endOf(segments, i), handle: f, report: &report}
+		r := reader{ctx: ctx, segment: s, path: s.path(dir), next: following(segments, i), handle: f, report: &report}
 		torn, damage := report.Torn, report.DamageTotal
 		if err := r.read(fsys); err != nil {
 			return report, nil, err
@@ -141,17 +154,20 @@ func read(ctx context.Context, fsys disk.FS, dir string, segments []segment, f R
 	return report, defects, nil
 }
 
-// endOf returns where segment i ends according to the next segment, or 0 if that does not say.
-func endOf(segments []segment, i int) int64 {
-	if i+1 < len(segments) && segments[i+1].after == segments[i].number {
-		return segments[i+1].afterEnd
+// following returns the segment that says where segment i ends, or the zero segment.
+func following(segments []segment, i int) segment {
+	if i+1 < len(segments) && segments[i+1].after.number == segments[i].number {
+		return segments[i+1]
 	}
-	return 0
+	return segment{}
 }
 
-// reportMissing reports a gap between a segment and those before it.
-func reportMissing(report *Report, s segment, before []segment, dir string) {
-	if n := len(before); n > 0 && s.err == nil && s.after > before[n-1].number {
-		report.addDamage(dir, 0, fmt.Errorf("segment %d is missing", s.after))
+// setAside renames the segments that do not belong to the directory.
+func (j *Journal) setAside() error {
+	for _, s := range j.foreign {
+		if err := disk.SetAside(j.fs, s.Path, disk.ForeignSuffix); err != nil {
+			return fmt.Errorf("journal: %w", err)
+		}
 	}
+	return nil
 }

@@ -21,7 +21,8 @@ type plan struct {
 // and syncing, must be held, unless the journal is being opened.
 func (j *Journal) publishSegment() error {
 	p := j.plan
-	records := seal(p.frames, p.segmentID, 0)
+	p.store, p.created, p.header = j.store, j.now().UnixMilli(), headerSize
+	records, sum := seal(p.frames, p.segmentID, 0, p.headerSum())
 	path := p.path(j.dir)
 	err := disk.Publish(j.fs, path, func(w io.Writer) error {
 		if _, err := w.Write(p.appendHeader(nil)); err != nil {
@@ -38,7 +39,8 @@ func (j *Journal) publishSegment() error {
 		return err
 	}
 	j.nameUnsynced = false
-	j.setCurrent(f, records)
+	j.plan = p
+	j.setCurrent(f, records, sum)
 	return nil
 }
 
@@ -46,20 +48,22 @@ func (j *Journal) publishSegment() error {
 // syncs nothing: until the first records are synced, the file may be lost with the power. The locks
 // are those of publishSegment.
 func (j *Journal) createSegment() error {
-	f, err := j.fs.OpenFile(j.plan.path(j.dir), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o640)
+	p := &j.plan
+	p.store, p.created, p.header = j.store, j.now().UnixMilli(), headerSize
+	f, err := j.fs.OpenFile(p.path(j.dir), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o640)
 	if err != nil {
 		return err
 	}
-	if _, err := f.Write(j.plan.appendHeader(nil)); err != nil {
+	if _, err := f.Write(p.appendHeader(nil)); err != nil {
 		return errors.Join(err, f.Close()) // publishSegment will replace the file
 	}
 	j.nameUnsynced = true
-	j.setCurrent(f, 0)
+	j.setCurrent(f, 0, p.headerSum())
 	return nil
 }
 
 // setCurrent makes the planned segment the current one.
-func (j *Journal) setCurrent(f disk.File, records uint32) {
+func (j *Journal) setCurrent(f disk.File, records, sum uint32) {
 	p := j.plan
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -68,7 +72,12 @@ func (j *Journal) setCurrent(f disk.File, records uint32) {
 		closed.size = p.afterEnd
 		j.old = append(j.old, closed)
 	}
+	if j.current.number != p.number {
+		j.moveBatch()
+	}
 	j.file, j.current, j.records = f, p.segment, records
+	j.number.Store(p.number)
+	j.sum, j.syncedSum = sum, sum
 	j.base = j.written - headerSize - int64(len(p.frames))
 	j.synced = j.written
 	j.pending = j.pending[:0]
@@ -85,7 +94,7 @@ func (j *Journal) rotate() error {
 		return err
 	}
 	full := j.file
-	j.plan = plan{segment: segment{segmentID: j.next, after: j.current.number, afterEnd: j.written - j.base}}
+	j.plan = plan{segment: j.following(j.written-j.base, j.sum)}
 	if err := j.createSegment(); err != nil {
 		return j.fail(err)
 	}
@@ -108,12 +117,12 @@ func (j *Journal) reopen() error {
 // plans a segment that says where the closed one ends and that repeats the acknowledged, unsynced
 // records. In mode Off there is no copy of these, so they stay in the closed segment.
 func (j *Journal) abandon() {
-	acknowledged, end := j.written-j.base, j.synced-j.base
+	acknowledged, end, sum := j.written-j.base, j.synced-j.base, j.syncedSum
 	switch j.mode {
 	case Always:
 		acknowledged = end
 	case Off:
-		end = acknowledged
+		end, sum = acknowledged, j.sum
 	}
 	// If truncating fails, the next segment's header still says where this one ends.
 	_ = j.file.Truncate(acknowledged)
@@ -123,7 +132,13 @@ func (j *Journal) abandon() {
 		j.plan = plan{j.current, j.pending}
 		return
 	}
-	j.plan = plan{segment{segmentID: j.next, after: j.current.number, afterEnd: end}, j.pending}
+	j.plan = plan{j.following(end, sum), j.pending}
+}
+
+// following returns the segment after the current one, which ends at an offset and whose last
+// checksum is sum.
+func (j *Journal) following(end int64, sum uint32) segment {
+	return segment{segmentID: j.next, after: j.current.segmentID, afterEnd: end, extension: extension{afterSum: sum}}
 }
 
 // Rotate returns the number of the segment that takes all later records and none that was
@@ -167,10 +182,15 @@ func (j *Journal) Segments() []Segment {
 }
 
 // Size returns the size of all segments in bytes.
-func (j *Journal) Size() int64 {
+func (j *Journal) Size() int64 { return j.SizeFrom(0) }
+
+// SizeFrom returns the size of the segments from a number on in bytes.
+func (j *Journal) SizeFrom(number uint64) int64 {
 	var size int64
 	for _, s := range j.Segments() {
-		size += s.Bytes
+		if s.Number >= number {
+			size += s.Bytes
+		}
 	}
 	return size
 }

@@ -13,13 +13,16 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/memstore/binfmt"
 )
 
 const (
-	magic      = "RSJRNL\x00\x01" // the last byte is the version
-	headerSize = 40
+	magic       = "RSJRNL\x00\x02" // the last byte is the version
+	headerSize  = 76
+	headerSize1 = 40 // in version 1; every version begins with the same fields
 	// maxSegmentBytes keeps the index of a record within its 32 bits.
 	maxSegmentBytes = 1 << 32
 	// maxNumber is the highest number of a segment that Open creates: names sort by their 12
@@ -41,8 +44,8 @@ type segmentID struct {
 
 func newSegmentID(number uint64) segmentID {
 	var salt [4]byte
-	rand.Read(salt[:]) // never fails
-	return segmentID{number, binary.LittleEndian.Uint32(salt[:])}
+	rand.Read(salt[:])                                                    // never fails
+	return segmentID{number, max(binary.LittleEndian.Uint32(salt[:]), 1)} // 0: unknown
 }
 
 func (id segmentID) path(dir string) string {
@@ -65,16 +68,25 @@ func parseName(name string) (segmentID, bool) {
 // segment is a file of the journal.
 type segment struct {
 	segmentID
-	after    uint64 // the number of the previous segment; 0 means none
-	afterEnd int64  // where that one ends, in bytes; 0 means unknown, as it was not closed
-	size     int64  // of the file, in bytes
-	err      error  // why the header is invalid
+	after     segmentID // the previous segment; number 0 means none
+	afterEnd  int64     // where that one ends, in bytes; 0 means unknown, as it was not closed
+	size      int64     // of the file, in bytes
+	header    int64     // length of the header, in bytes
+	err       error     // why the header is invalid
+	extension           // zero in version 1
+}
+
+// extension is what the header has since version 2. It also holds the salt in after.
+type extension struct {
+	store    uuid.UUID
+	created  int64  // Unix milliseconds
+	afterSum uint32 // the checksum of the previous segment's last frame, or of its header if it has none; if afterEnd is known
 }
 
 // empty reports whether the segment holds no byte of a record. If it is shorter than its header,
 // the power was lost while it was being created.
 func (s segment) empty() bool {
-	return s.size < headerSize || s.size == headerSize && s.err == nil
+	return s.size < s.header || s.size == s.header && s.err == nil
 }
 
 func (s segment) appendHeader(dst []byte) []byte {
@@ -82,10 +94,20 @@ func (s segment) appendHeader(dst []byte) []byte {
 	dst = append(dst, magic...)
 	dst = binary.LittleEndian.AppendUint64(dst, s.number)
 	dst = binary.LittleEndian.AppendUint32(dst, s.salt)
-	dst = binary.LittleEndian.AppendUint64(dst, s.after)
+	dst = binary.LittleEndian.AppendUint64(dst, s.after.number)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(s.afterEnd))
+	dst = binary.LittleEndian.AppendUint32(dst, binfmt.Checksum(dst[at:]))
+	dst = append(dst, s.store[:]...)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(s.created))
+	dst = binary.LittleEndian.AppendUint32(dst, s.after.salt)
+	dst = binary.LittleEndian.AppendUint32(dst, s.afterSum)
 	return binary.LittleEndian.AppendUint32(dst, binfmt.Checksum(dst[at:]))
 }
+
+// headerSum returns the checksum of a segment's header.
+func (s segment) headerSum() uint32 { return sumOf(s.appendHeader(nil)) }
+
+func sumOf(header []byte) uint32 { return binary.LittleEndian.Uint32(header[len(header)-4:]) }
 
 // versionError is the error for a segment of another format version.
 type versionError struct {
@@ -94,18 +116,33 @@ type versionError struct {
 }
 
 func (e *versionError) Error() string {
-	return fmt.Sprintf("%s: expected format version %d, got %d", e.path, magic[7], e.version)
+	return fmt.Sprintf("%s: expected format version 1 or %d, got %d", e.path, magic[7], e.version)
 }
 
 var errHeader = errors.New("the segment's header is damaged")
 
 // parseHeader parses the header. The ID in it must be that of the file's name, which s holds.
 func (s *segment) parseHeader(path string, head []byte) error {
-	if len(head) < headerSize || !bytes.Equal(head[:7], []byte(magic[:7])) ||
-		binary.LittleEndian.Uint32(head[36:]) != binfmt.Checksum(head[:36]) {
+	// A file whose version is unknown may have records behind the shorter header.
+	s.header = headerSize1
+	if len(head) < headerSize1 || !bytes.Equal(head[:7], []byte(magic[:7])) ||
+		sumOf(head[:headerSize1]) != binfmt.Checksum(head[:headerSize1-4]) {
 		return errHeader
 	}
-	if head[7] != magic[7] {
+	switch head[7] {
+	case 1:
+	case magic[7]:
+		s.header = headerSize
+		if len(head) < headerSize || sumOf(head) != binfmt.Checksum(head[:headerSize-4]) {
+			return errHeader
+		}
+		s.extension = extension{
+			store:    uuid.UUID(head[40:56]),
+			created:  int64(binary.LittleEndian.Uint64(head[56:])),
+			afterSum: binary.LittleEndian.Uint32(head[68:]),
+		}
+		s.after.salt = binary.LittleEndian.Uint32(head[64:])
+	default:
 		return &versionError{path, head[7]}
 	}
 	after, end := binary.LittleEndian.Uint64(head[20:]), binary.LittleEndian.Uint64(head[28:])
@@ -113,7 +150,7 @@ func (s *segment) parseHeader(path string, head []byte) error {
 		after >= s.number || end > 1<<62 {
 		return errHeader
 	}
-	s.after, s.afterEnd = after, int64(end)
+	s.after.number, s.afterEnd = after, int64(end)
 	return nil
 }
 

@@ -58,7 +58,7 @@ func (j *Journal) syncTo(ctx context.Context, end int64, epoch int) error {
 func (j *Journal) syncFile() error {
 	j.mu.Lock()
 	err := j.checkUsable()
-	end := j.written
+	end, sum := j.written, j.sum
 	clean := j.synced == end
 	j.mu.Unlock()
 	if err != nil || clean {
@@ -82,7 +82,7 @@ func (j *Journal) syncFile() error {
 		n := copy(j.pending, j.pending[end-j.synced:])
 		j.pending = j.pending[:n]
 	}
-	j.synced = end
+	j.synced, j.syncedSum = end, sum
 	return nil
 }
 
