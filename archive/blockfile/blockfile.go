@@ -11,14 +11,16 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/uuid"
+
 	"github.com/ringstore/ringstore/memstore/binfmt"
 )
 
-// Version is the format version that is written, and the only one that is read.
-const Version = 1
+// Version is the format version that is written. Version 1 is also read.
+const Version = 2
 
 // ErrVersion is the error for a file of another format version.
-var ErrVersion = fmt.Errorf("expected a block file of version %d", Version)
+var ErrVersion = fmt.Errorf("expected a block file of version 1 or %d", Version)
 
 // Kind is the kind of a file.
 type Kind uint8
@@ -44,7 +46,8 @@ func (k Kind) String() string {
 type Head struct {
 	Run     uint64 // of the checkpoint, Unix milliseconds
 	Kind    Kind
-	Journal uint64 // number of the first journal segment to replay
+	Journal uint64    // number of the first journal segment to replay
+	Store   uuid.UUID // zero in version 1
 }
 
 var (
@@ -56,7 +59,8 @@ const (
 	headerMagic  = "RSBLKF\x00"
 	trailerMagic = "RSBLKEND"
 
-	headerSize  = 40
+	headerSize  = 60
+	headerSize1 = 40 // in version 1; every version begins with the same fields
 	markerSize  = 8
 	recordHead  = markerSize + 8 // marker, length, checksum
 	trailerSize = 20
@@ -77,32 +81,48 @@ func appendHeader(dst []byte, h Head, m marker) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, h.Journal)
 	dst = append(dst, m[:]...)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(h.Kind))
+	dst = binary.LittleEndian.AppendUint32(dst, binfmt.Checksum(dst[begin:]))
+	dst = append(dst, h.Store[:]...)
 	return binary.LittleEndian.AppendUint32(dst, binfmt.Checksum(dst[begin:]))
 }
 
-// parseHeader reads the header at the start of b. The error is [ErrVersion], or says what is
-// damaged.
-func parseHeader(b []byte) (Head, marker, error) {
-	var h Head
-	var m marker
+// parseHeader reads the header at the start of b and returns its size. The error is [ErrVersion],
+// or says what is damaged.
+func parseHeader(b []byte) (h Head, m marker, size int64, err error) {
+	size = headerSize1
+	isSound := func(size int64) bool {
+		return binfmt.Checksum(b[:size-4]) == binary.LittleEndian.Uint32(b[size-4:])
+	}
 	switch {
-	case len(b) < headerSize:
-		return h, m, errShort
+	case len(b) < headerSize1:
+		return h, m, size, errShort
 	case string(b[:len(headerMagic)]) != headerMagic:
-		return h, m, fmt.Errorf("header: expected the magic %q, got %q", headerMagic, b[:len(headerMagic)])
-	case binfmt.Checksum(b[:headerSize-4]) != binary.LittleEndian.Uint32(b[headerSize-4:]):
-		return h, m, fmt.Errorf("header: %w", errChecksum)
-	case b[len(headerMagic)] != Version:
-		return h, m, fmt.Errorf("%w, got version %d", ErrVersion, b[len(headerMagic)])
+		return h, m, size, fmt.Errorf("header: expected the magic %q, got %q", headerMagic, b[:len(headerMagic)])
+	case !isSound(headerSize1):
+		return h, m, size, fmt.Errorf("header: %w", errChecksum)
+	}
+	switch version := b[len(headerMagic)]; version {
+	case 1:
+	case Version:
+		size = headerSize
+		if len(b) < headerSize {
+			return h, m, size, errShort
+		}
+		if !isSound(headerSize) {
+			return h, m, size, fmt.Errorf("header: %w", errChecksum)
+		}
+		h.Store = uuid.UUID(b[headerSize1:])
+	default:
+		return h, m, size, fmt.Errorf("%w, got version %d", ErrVersion, version)
 	}
 	h.Run = binary.LittleEndian.Uint64(b[8:])
 	h.Journal = binary.LittleEndian.Uint64(b[16:])
 	copy(m[:], b[24:])
 	kind := binary.LittleEndian.Uint32(b[32:])
 	if h.Kind = Kind(kind); kind != uint32(Blocks) && kind != uint32(Windows) {
-		return h, m, fmt.Errorf("header: expected kind %d or %d, got %d", Blocks, Windows, kind)
+		return h, m, size, fmt.Errorf("header: expected kind %d or %d, got %d", Blocks, Windows, kind)
 	}
-	return h, m, nil
+	return h, m, size, nil
 }
 
 // recordSum returns the checksum of a record: of its marker and length, which head begins with, and

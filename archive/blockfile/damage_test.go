@@ -239,9 +239,9 @@ func plant(t testing.TB, l *memstore.LaneState, b []byte) *block.Block {
 func TestNewerVersion(t *testing.T) {
 	file := write(t, exampleHost())
 	file[7]++
-	binary.LittleEndian.PutUint32(file[headerSize-4:], binfmt.Checksum(file[:headerSize-4]))
+	binary.LittleEndian.PutUint32(file[headerSize1-4:], binfmt.Checksum(file[:headerSize1-4]))
 	for name, err := range openErrors(t, withFile(t, file)) {
-		if !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), "2") || !strings.Contains(err.Error(), path) {
+		if !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), "3") || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}
@@ -274,7 +274,7 @@ func openErrors(t testing.TB, fsys *disktest.FS) map[string]error {
 	return map[string]error{"Open": openErr, "Verify": verifyErr}
 }
 
-// Unreadable parts are reported as damage at their place.
+// Unreadable parts are reported at their place, and not as damage.
 func TestUnreadable(t *testing.T) {
 	file := write(t, goldenHosts()...)
 	fsys := withFile(t, file)
@@ -298,7 +298,7 @@ func TestUnreadable(t *testing.T) {
 			return nil
 		})
 		l := reopen(t, fsys, goldenHosts())
-		if l.hosts > 0 || l.series+l.blocks > 1 || len(l.damage) != 1 || !errors.Is(l.damage[0], syscall.EIO) {
+		if l.hosts > 0 || l.series+l.blocks > 1 || len(l.damage) > 0 || len(l.unreadable) != 1 || !errors.Is(l.unreadable[0], syscall.EIO) {
 			t.Errorf("read %d of %d: lost %+v", n, reads, l)
 		}
 	}
@@ -308,7 +308,7 @@ func TestUnreadable(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := Open(fsys, path); !errors.Is(err, syscall.EIO) {
+	if _, err := Open(fsys, path); !errors.Is(err, syscall.EIO) || isDamage(err) {
 		t.Errorf("error %v of a file that cannot be read", err)
 	}
 }
@@ -360,5 +360,29 @@ func TestIndexOfAnotherFile(t *testing.T) {
 	f.Hosts[0].Number++
 	if _, err := f.Series(0); err == nil {
 		t.Error("the series of another host")
+	}
+}
+
+func isDamage(err error) bool {
+	_, is := errors.AsType[*disk.DamageError](err)
+	return is
+}
+
+// Check finds a flipped bit at any byte, and nothing in a sound file.
+func TestCheck(t *testing.T) {
+	file := write(t, goldenHosts()...)
+	for at := -1; at < len(file); at++ {
+		b := bytes.Clone(file)
+		if at >= 0 {
+			b[at] ^= 1 << (at % 8)
+		}
+		f, err := Open(withFile(t, b), path)
+		if err == nil {
+			err = f.Check(t.Context())
+			ok(t, f.Close())
+		}
+		if isDamage(err) != (at >= 0) || at < 0 && err != nil {
+			t.Errorf("bit flipped at %d: error %v", at, err)
+		}
 	}
 }

@@ -57,6 +57,7 @@ func resummed(b []byte) []byte {
 	if len(b) < headerSize {
 		return b
 	}
+	sum(headerSize1-4, binfmt.Checksum(b[:headerSize1-4]))
 	sum(headerSize-4, binfmt.Checksum(b[:headerSize-4]))
 	m := b[24:][:markerSize]
 	for at := headerSize; at+recordHead <= len(b); at++ {
@@ -68,6 +69,7 @@ func resummed(b []byte) []byte {
 	if end := len(b) - trailerSize; end >= headerSize {
 		if offset := binary.LittleEndian.Uint64(b[end:]); offset <= uint64(end-headerSize) {
 			footer := int(offset)
+			sum(footer+headerSize1-4, binfmt.Checksum(b[footer:][:headerSize1-4]))
 			sum(footer+headerSize-4, binfmt.Checksum(b[footer:][:headerSize-4]))
 			sum(end+8, binfmt.Checksum(b[footer:end+8]))
 		}

@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/archive/disk/disktest"
 	"github.com/ringstore/ringstore/memstore"
@@ -19,7 +21,7 @@ import (
 const path = "file.rsb"
 
 var (
-	testHead   = Head{Run: 1_795_000_000_000, Kind: Windows, Journal: 17}
+	testHead   = Head{Run: 1_795_000_000_000, Kind: Windows, Journal: 17, Store: uuid.MustParse("01234567-89ab-cdef-0123-456789abcdef")}
 	testMarker = marker{0xd1, 0x5e, 0xa5, 0xed, 0xfe, 0xed, 0xbe, 0xef}
 )
 
@@ -88,6 +90,7 @@ func withFile(t testing.TB, b []byte) *disktest.FS {
 type lost struct {
 	hosts, series, blocks int
 	damage                []*disk.DamageError
+	unreadable            []*disk.ReadError
 }
 
 // compare reads all of a file. Everything read must be as written, and every missing part must have
@@ -98,16 +101,19 @@ func compare(t testing.TB, f *File, written []memstore.HostState) lost {
 	for _, h := range written {
 		byName[hostName{h.Cluster, h.Host}] = h
 	}
-	l := lost{hosts: len(written) - len(f.Hosts), damage: f.Damage}
-	if f.Head != testHead {
+	l := lost{hosts: len(written) - len(f.Hosts), damage: f.Damage, unreadable: f.Unreadable}
+	if want := testHead; f.Head != want && f.Store != uuid.Nil || f.Run != want.Run || f.Kind != want.Kind || f.Journal != want.Journal {
 		t.Fatalf("head %+v, want %+v", f.Head, testHead)
 	}
 	failed := func(err error) {
-		d, isDamage := err.(*disk.DamageError)
-		if !isDamage {
+		switch err := err.(type) {
+		case *disk.DamageError:
+			l.damage = append(l.damage, err)
+		case *disk.ReadError:
+			l.unreadable = append(l.unreadable, err)
+		default:
 			t.Fatalf("error %v is a %T", err, err)
 		}
-		l.damage = append(l.damage, d)
 	}
 	for i, h := range f.Hosts {
 		want, known := byName[hostName{h.Cluster, h.Host}]

@@ -2,11 +2,14 @@ package blockfile
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/ringstore/ringstore/archive/disk"
@@ -21,16 +24,21 @@ type File struct {
 	Hosts  []HostIndex
 	Damage []*disk.DamageError // found by Open
 
+	// Unreadable are the parts that Open could not read. Hosts may lack some then.
+	Unreadable []*disk.ReadError
+
 	path   string
 	file   disk.File
 	size   int64
+	header int64  // its size
+	sum    uint32 // of the footer; 0 if it is damaged or unreadable
 	marker marker
 	close  func() error
 }
 
 // Open opens a file and reads its index. If the index is damaged, Open searches for the records,
-// and Hosts lists the sound ones. The error is [ErrVersion], a *[disk.DamageError] if nothing is
-// readable, or one of the file system.
+// and Hosts lists the sound ones. The error is [ErrVersion], a *[disk.DamageError] if the file holds
+// nothing sound, a *[disk.ReadError] if it cannot be read now, or one of opening the file.
 func Open(fsys disk.FS, path string) (*File, error) {
 	file, err := fsys.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {
@@ -61,10 +69,10 @@ func (f *File) open() error {
 	}
 	footErr := f.readFooter(headErr != nil)
 	if headErr != nil && footErr != nil {
-		return f.damage(0, headErr)
+		return f.failure(0, cmp.Or(readError(headErr), readError(footErr), headErr))
 	}
 	if headErr != nil {
-		f.Damage = append(f.Damage, f.damage(0, headErr))
+		f.report(0, headErr)
 	}
 	if footErr != nil {
 		f.scan(footErr)
@@ -72,8 +80,35 @@ func (f *File) open() error {
 	return nil
 }
 
-func (f *File) damage(offset int64, err error) *disk.DamageError {
+// Sum returns the checksum of the footer, which differs from that of any other file; 0 if the
+// footer is damaged or unreadable.
+func (f *File) Sum() uint32 { return f.sum }
+
+// failure returns the error of a part of the file: a *[disk.ReadError], or a *[disk.DamageError] if
+// the part could be read.
+func (f *File) failure(offset int64, err error) error {
+	if err := readError(err); err != nil {
+		return err
+	}
 	return &disk.DamageError{Path: f.path, Offset: offset, Err: err}
+}
+
+// readError returns the *[disk.ReadError] that an error wraps, or nil.
+func readError(err error) error {
+	if r, ok := errors.AsType[*disk.ReadError](err); ok {
+		return r
+	}
+	return nil
+}
+
+// report adds the error of a part of the file to Damage or Unreadable.
+func (f *File) report(offset int64, err error) {
+	switch err := f.failure(offset, err).(type) {
+	case *disk.ReadError:
+		f.Unreadable = append(f.Unreadable, err)
+	case *disk.DamageError:
+		f.Damage = append(f.Damage, err)
+	}
 }
 
 // read returns n bytes of the file.
@@ -93,16 +128,16 @@ func (f *File) readAt(b []byte, offset int64) error {
 	case errors.Is(err, io.EOF):
 		return errShort // the file has shrunk
 	default:
-		return err
+		return &disk.ReadError{Path: f.path, Offset: offset, Err: err}
 	}
 }
 
 func (f *File) readHeader() error {
-	b, err := f.read(0, headerSize)
+	b, err := f.read(0, min(f.size, headerSize))
 	if err != nil {
 		return err
 	}
-	f.Head, f.marker, err = parseHeader(b)
+	f.Head, f.marker, f.header, err = parseHeader(b)
 	return err
 }
 
@@ -117,8 +152,8 @@ func (f *File) readFooter(headLost bool) error {
 		return errors.New("no trailer at the end of the file")
 	}
 	offset := binary.LittleEndian.Uint64(trailer)
-	if offset < headerSize || offset > uint64(f.size-trailerSize) {
-		return fmt.Errorf("trailer: expected a footer at byte %d to %d, got %d", headerSize, f.size-trailerSize, offset)
+	if offset < headerSize1 || offset > uint64(f.size-trailerSize) {
+		return fmt.Errorf("trailer: expected a footer at byte %d to %d, got %d", headerSize1, f.size-trailerSize, offset)
 	}
 	footer, err := f.read(int64(offset), f.size-trailerSize-int64(offset)+8)
 	if err != nil {
@@ -127,28 +162,32 @@ func (f *File) readFooter(headLost bool) error {
 	if binfmt.Checksum(footer) != binary.LittleEndian.Uint32(trailer[8:]) {
 		return fmt.Errorf("footer: %w", errChecksum)
 	}
-	head, m, err := parseHeader(footer)
+	head, m, size, err := parseHeader(footer)
 	if err != nil {
 		return fmt.Errorf("footer: %w", err)
 	}
 	if !headLost && (head != f.Head || m != f.marker) {
 		return errors.New("footer: expected the file's header, got that of another file")
 	}
-	hosts, err := parseFooter(footer[headerSize:len(footer)-8], int64(offset))
+	if size > int64(len(footer)-8) {
+		return errShort
+	}
+	hosts, err := parseFooter(footer[size:len(footer)-8], size, int64(offset))
 	if err != nil {
 		return fmt.Errorf("footer %w", err)
 	}
-	f.Head, f.marker, f.Hosts = head, m, hosts
+	f.Head, f.marker, f.header, f.Hosts = head, m, size, hosts
+	f.sum = binary.LittleEndian.Uint32(trailer[8:])
 	return nil
 }
 
-// parseFooter reads the index, which is the part of the footer after its header. The last record
-// must end at end, the offset of the footer in the file.
-func parseFooter(b []byte, end int64) ([]HostIndex, error) {
-	r := binfmt.NewReader(b, headerSize)
+// parseFooter reads the index, which is the part of the footer after its header. The records begin
+// behind the file's header, at begin, and end at end, the offset of the footer.
+func parseFooter(b []byte, begin, end int64) ([]HostIndex, error) {
+	r := binfmt.NewReader(b, begin)
 	hosts := make([]HostIndex, 0, r.Count(6, "hosts"))
 	names := make(map[hostName]struct{}, cap(hosts))
-	at := int64(headerSize)
+	at := begin
 	for range cap(hosts) {
 		payload := int(r.Uvarint(1, maxPayload, "length of a record"))
 		h := parseIndex(&r)
@@ -177,7 +216,8 @@ func parseFooter(b []byte, end int64) ([]HostIndex, error) {
 }
 
 // Series returns the series of each lane of host i of the file. A series without a sample has the
-// first slot [math.MaxInt64] and the last [math.MinInt64]. The error is a *[disk.DamageError].
+// first slot [math.MaxInt64] and the last [math.MinInt64]. The error is a *[disk.DamageError] or a
+// *[disk.ReadError].
 func (f *File) Series(i int) ([][]memstore.SeriesState, error) {
 	h := &f.Hosts[i]
 	record, err := f.read(h.offset, recordHead+int64(h.payload))
@@ -187,7 +227,7 @@ func (f *File) Series(i int) ([][]memstore.SeriesState, error) {
 			return all, nil
 		}
 	}
-	return nil, f.damage(h.offset, err)
+	return nil, f.failure(h.offset, err)
 }
 
 func (f *File) parseRecord(h *HostIndex, record []byte) ([][]memstore.SeriesState, error) {
@@ -216,18 +256,62 @@ func recordError(r *binfmt.Reader) error {
 }
 
 // Block reads the block of a window of the file into an allocation of its size. The error is a
-// *[disk.DamageError].
+// *[disk.DamageError] or a *[disk.ReadError].
 func (f *File) Block(w WindowIndex) (*block.Block, error) {
 	data, err := f.read(w.Offset, int64(w.Length))
 	if err != nil {
-		return nil, f.damage(w.Offset, err)
+		return nil, f.failure(w.Offset, err)
 	}
 	b, err := block.Open(data)
 	switch {
 	case err != nil:
-		return nil, f.damage(w.Offset, err)
+		return nil, f.failure(w.Offset, err)
 	case b.Header != w.Header:
-		return nil, f.damage(w.Offset, fmt.Errorf("expected a block of %+v as in the index, got one of %+v", w.Header, b.Header))
+		return nil, f.failure(w.Offset, fmt.Errorf("expected a block of %+v as in the index, got one of %+v", w.Header, b.Header))
 	}
 	return b, nil
+}
+
+// Check reads all series and blocks and returns the first error: that of Open, Series or Block. It
+// does not decode the blocks.
+func (f *File) Check(ctx context.Context) error {
+	if len(f.Unreadable) > 0 {
+		return f.Unreadable[0]
+	}
+	if len(f.Damage) > 0 {
+		return f.Damage[0]
+	}
+	var buf []byte
+	read := func(offset int64, n int) error {
+		buf = slices.Grow(buf[:0], n)[:n]
+		if int64(n) > f.size-offset {
+			return errShort
+		}
+		return f.readAt(buf, offset)
+	}
+	for i := range f.Hosts {
+		h := &f.Hosts[i]
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := read(h.offset, recordHead+h.payload)
+		if err == nil && recordSum(buf, buf[recordHead:]) != binary.LittleEndian.Uint32(buf[markerSize+4:]) {
+			err = errChecksum
+		}
+		if err != nil {
+			return f.failure(h.offset, err)
+		}
+		for _, l := range h.Lanes {
+			for _, w := range l.Windows {
+				err := read(w.Offset, w.Length)
+				if err == nil {
+					_, err = block.Open(buf)
+				}
+				if err != nil {
+					return f.failure(w.Offset, err)
+				}
+			}
+		}
+	}
+	return nil
 }

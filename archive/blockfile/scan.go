@@ -30,15 +30,15 @@ type scanner struct {
 // scan fills Hosts and Damage from the records. cause says why the index is unusable.
 func (f *File) scan(cause error) {
 	s := scanner{File: f, names: make(map[hostName]struct{})}
-	for at := int64(headerSize); ; {
+	for at := f.header; ; {
 		h, err := s.record(at)
 		if err != nil {
 			from := at
 			if at, h = s.next(at + 1); at == f.size {
-				f.Damage = append(f.Damage, f.damage(from, cause))
+				f.report(from, cause)
 				return
 			}
-			f.Damage = append(f.Damage, f.damage(from, err))
+			f.report(from, err)
 		}
 		end := h.place(at, h.payload)
 		s.names[hostName{h.Cluster, h.Host}] = struct{}{}
@@ -46,7 +46,7 @@ func (f *File) scan(cause error) {
 		if end <= f.size {
 			at = end
 		} else { // the blocks of this record or of a later one were cut off
-			f.Damage = append(f.Damage, f.damage(at, errShort))
+			f.report(at, errShort)
 			at += recordHead + int64(h.payload)
 		}
 	}

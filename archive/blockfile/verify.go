@@ -15,6 +15,7 @@ type Summary struct {
 	Hosts, Series, Blocks int
 	Values                int64 // samples in the blocks
 	Damage                []*disk.DamageError
+	Unreadable            []*disk.ReadError
 }
 
 // Verify reads all of a file, including every value of every block, and changes nothing. It does
@@ -25,7 +26,7 @@ func Verify(ctx context.Context, fsys disk.FS, path string) (Summary, error) {
 		return Summary{}, err
 	}
 	defer f.Close()
-	v := verifier{File: f, summary: Summary{Head: f.Head, Damage: f.Damage}}
+	v := verifier{File: f, summary: Summary{Head: f.Head, Damage: f.Damage, Unreadable: f.Unreadable}}
 	for i := range f.Hosts {
 		if err := v.host(ctx, i); err != nil {
 			return v.summary, err
@@ -62,6 +63,9 @@ func (v *verifier) addDamage(err error) {
 	if d, ok := errors.AsType[*disk.DamageError](err); ok {
 		v.summary.Damage = append(v.summary.Damage, d)
 	}
+	if r, ok := errors.AsType[*disk.ReadError](err); ok {
+		v.summary.Unreadable = append(v.summary.Unreadable, r)
+	}
 }
 
 func (v *verifier) window(ctx context.Context, w WindowIndex) error {
@@ -75,7 +79,7 @@ func (v *verifier) window(ctx context.Context, w WindowIndex) error {
 		return err
 	}
 	if err != nil {
-		v.addDamage(v.damage(w.Offset, err))
+		v.addDamage(v.failure(w.Offset, err))
 		return nil
 	}
 	v.summary.Blocks++

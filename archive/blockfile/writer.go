@@ -20,7 +20,8 @@ type Writer struct {
 	head   Head
 	marker marker
 	size   int64
-	err    error // of the first failed write; the file is unusable
+	sum    uint32 // of the footer
+	err    error  // of the first failed write; the file is unusable
 
 	hosts  map[hostName]struct{}
 	index  []byte // of the footer
@@ -42,11 +43,14 @@ func NewWriter(w io.Writer, h Head) (*Writer, error) {
 func newWriter(w io.Writer, h Head, m marker) (*Writer, error) {
 	b := &Writer{w: w, head: h, marker: m, hosts: make(map[hostName]struct{})}
 	header := appendHeader(nil, h, m)
-	if back, _, err := parseHeader(header); err != nil || back != h {
+	if back, _, _, err := parseHeader(header); err != nil || back != h {
 		return nil, fmt.Errorf("block file: invalid header %+v", h)
 	}
 	return b, b.write(header)
 }
+
+// Sum returns the checksum of the footer, once the writer is closed; see [File.Sum].
+func (w *Writer) Sum() uint32 { return w.sum }
 
 // Size returns how many bytes were written.
 func (w *Writer) Size() int64 { return w.size }
@@ -128,7 +132,8 @@ func (w *Writer) Close() error {
 		return w.err
 	}
 	footer = binary.LittleEndian.AppendUint64(footer, uint64(w.size))
-	footer = binary.LittleEndian.AppendUint32(footer, binfmt.Checksum(footer))
+	w.sum = binfmt.Checksum(footer)
+	footer = binary.LittleEndian.AppendUint32(footer, w.sum)
 	if err := w.write(append(footer, trailerMagic...)); err != nil {
 		return err
 	}

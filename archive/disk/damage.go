@@ -42,3 +42,17 @@ func (e *MissingError) Error() string {
 	}
 	return fmt.Sprintf("%s: is missing; it held samples from %s to %s", e.Path, e.From.UTC().Format(time.RFC3339), e.To.UTC().Format(time.RFC3339))
 }
+
+// ReadError says that a part of a file cannot be read now. That is no damage: the part may be
+// readable later.
+type ReadError struct {
+	Path   string
+	Offset int64 // of the part, in bytes
+	Err    error // of the file system
+}
+
+func (e *ReadError) Error() string {
+	return fmt.Sprintf("%s: cannot be read at byte %d: %v", e.Path, e.Offset, e.Err)
+}
+
+func (e *ReadError) Unwrap() error { return e.Err }
