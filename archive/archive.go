@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/archive/journal"
 	"github.com/ringstore/ringstore/archive/parquet"
@@ -41,6 +43,9 @@ type Options struct {
 
 // subdir holds RingStore's files, apart from those of cc-metric-store in Dir.
 const subdir = "ringstore"
+
+// lockName is a directory, which keeps RingStore 0.9 from starting here: that expects a file.
+const lockName = "LOCK"
 
 const (
 	maintainEvery       = 10 * time.Second // [memstore.Store.Maintain]
@@ -67,6 +72,11 @@ type Archive struct {
 	checkpointMu sync.Mutex // held during a checkpoint; guards the fields below
 	catalog      catalog
 	run          uint64           // of the newest file
+	storeID      uuid.UUID        // of the directory; zero until Restore has read it
+	generation   uint64           // of the newest manifest
+	windows      []manifestFile   // the newest files, newest first
+	replayFrom   uint64           // the first journal segment that is not in the newest windows file
+	journalFrom  uint64           // and in the one before; older segments are not needed
 	movedUntil   map[string]int64 // by cluster: earlier samples are in Parquet files; Unix seconds
 
 	marks  marks
@@ -80,8 +90,9 @@ type Archive struct {
 
 	// These two change while the gate is locked. Status calls read them without the gate, because
 	// it is held during disk I/O.
-	closed  atomic.Bool
-	journal atomic.Pointer[journal.Journal] // nil until Restore has finished
+	closed        atomic.Bool
+	replaySegment atomic.Uint64                   // replayFrom
+	journal       atomic.Pointer[journal.Journal] // nil until Restore has finished
 }
 
 // Open creates the directory and locks it for this process. If another process holds the lock, the
@@ -98,12 +109,19 @@ func Open(o Options) (*Archive, error) {
 	if err := a.FS.MkdirAll(a.dir, 0o750); err != nil {
 		return nil, fmt.Errorf("checkpoint directory: %w", err)
 	}
-	lock, err := a.FS.Lock(filepath.Join(a.dir, "LOCK"))
+	if err := a.lockDir(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *Archive) lockDir() error {
+	lock, err := a.FS.Lock(filepath.Join(a.dir, lockName))
 	if err != nil {
-		return nil, fmt.Errorf("checkpoint directory %s: %w", a.dir, err)
+		return fmt.Errorf("checkpoint directory %s: %w", a.dir, err)
 	}
 	a.lock = lock
-	return a, nil
+	return nil
 }
 
 func (o Options) orDefaults() Options {
@@ -137,8 +155,10 @@ func (a *Archive) Write(ctx context.Context, batch []memstore.Sample) ([]memstor
 	r := a.records.Get().(*memstore.Record)
 	defer a.records.Put(r)
 	defer r.Reset()
+	segment := a.journal.Load().Segment()
+	r.Begin(segment)
 	refused, err := a.Store.WriteRecord(batch, r)
-	if err := errors.Join(err, a.append(ctx, r)); err != nil {
+	if err := errors.Join(err, a.append(ctx, segment, r, batch)); err != nil {
 		return nil, err
 	}
 	return refused, nil
@@ -151,7 +171,7 @@ func (a *Archive) Free(ctx context.Context, path [][]string, to int64) (int, err
 	if err := a.checkAvailable(ctx); err != nil {
 		return 0, err
 	}
-	n, freed, err := a.Store.FreeRecord(path, to, a.stored.Load(), func(r *memstore.Record) error { return a.append(ctx, r) })
+	n, freed, err := a.Store.FreeRecord(path, to, a.stored.Load(), func(r *memstore.Record) error { return a.journal.Load().Append(ctx, r.Bytes()) })
 	if err != nil {
 		return 0, err
 	}
@@ -195,16 +215,24 @@ func (a *Archive) checkAvailable(ctx context.Context) error {
 	return j.Unavailable()
 }
 
-// append appends a record to the journal.
-func (a *Archive) append(ctx context.Context, r *memstore.Record) error {
+// append appends the record of a batch, which was made for a segment of the journal.
+func (a *Archive) append(ctx context.Context, segment uint64, r *memstore.Record, batch []memstore.Sample) error {
 	if len(r.Bytes()) == 0 {
 		return nil
 	}
-	if err := a.journal.Load().Append(ctx, r.Bytes()); err != nil {
-		return err
+	j := a.journal.Load()
+	for {
+		err := j.AppendTo(ctx, segment, r.Bytes())
+		if err == nil {
+			r.Commit()
+			return nil
+		}
+		if !errors.Is(err, journal.ErrMoved) {
+			return err
+		}
+		segment = j.Segment()
+		r.Move(segment, batch)
 	}
-	r.Commit()
-	return nil
 }
 
 // journalHealth is the journal's Options.Health. After a failure it starts a checkpoint: the store
@@ -246,7 +274,7 @@ func (a *Archive) Run(ctx context.Context) {
 		case <-maintenance.C:
 			evicted = a.maintain(evicted)
 		case <-journalCheck.C:
-			checkpoint = a.journal.Load().Size() > a.JournalBytes && time.Since(lastFailure) > a.Interval/10
+			checkpoint = a.journalSize() > a.JournalBytes && time.Since(lastFailure) > a.Interval/10
 		case <-a.healthy:
 			checkpoint = true
 		case <-interval.C:
@@ -266,6 +294,9 @@ func (a *Archive) Run(ctx context.Context) {
 		}
 	}
 }
+
+// journalSize returns the size of the segments that the newest checkpoint does not contain.
+func (a *Archive) journalSize() int64 { return a.journal.Load().SizeFrom(a.replaySegment.Load()) }
 
 // runCleanups runs a cleanup whenever one is due. It has its own goroutine so that checkpoints do
 // not wait for cleanups.

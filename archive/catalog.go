@@ -19,6 +19,7 @@ type file struct {
 	cluster string
 	run     uint64
 	live    int // entries that are not superseded
+	listed  manifestFile
 }
 
 type laneKey struct {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -49,15 +50,22 @@ func (a *Archive) checkpoint(begin time.Time, p *pace) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("checkpoint: %w", err)
 	}
-	c := checkpoint{archive: a, snapshot: snapshot, pace: p, head: blockfile.Head{Run: a.nextRun(), Journal: first}}
-	if err := c.write(); err != nil {
+	c := checkpoint{archive: a, snapshot: snapshot, pace: p, head: blockfile.Head{Run: a.nextRun(), Journal: first, Store: a.storeID}}
+	err = a.journal.Load().SyncName() // the manifest will list the new segment
+	if err == nil {
+		err = c.write()
+	}
+	if err == nil {
+		err = c.publish()
+	}
+	if err != nil {
 		return 0, fmt.Errorf("checkpoint: %w", errors.Join(err, c.undo(), a.removeBlocks()))
 	}
 	snapshot.Commit()
 	c.addToCatalog()
 	a.stored.Store(c.head.Run)
 	a.Logger.Info("checkpoint written", "run", c.head.Run, "hosts", c.hosts, "blocks", c.blocks, "bytes", c.bytes, "took", time.Since(begin))
-	if err := errors.Join(a.journal.Load().Drop(first), a.removeWindows(c.head.Run), a.removeBlocks()); err != nil {
+	if err := errors.Join(a.journal.Load().Drop(a.journalFrom), a.removeWindows(), a.removeBlocks()); err != nil {
 		return c.bytes, fmt.Errorf("checkpoint %d is written, but files that it replaces could not be removed: %w", c.head.Run, err)
 	}
 	return c.bytes, nil
@@ -94,6 +102,9 @@ type checkpoint struct {
 	windows  *blockfile.Writer
 	pace     *pace
 
+	listed    manifestFile // the windows file
+	published bool         // the manifest may be
+
 	started []string // paths of block files, published or not
 	files   []writtenFile
 	hosts   int
@@ -105,6 +116,24 @@ type checkpoint struct {
 type writtenFile struct {
 	file  *file
 	hosts []blockfile.HostIndex
+}
+
+// publish publishes a manifest with the files, which makes the run valid.
+func (c *checkpoint) publish() error {
+	a := c.archive
+	windows, replayFrom, journalFrom, generation := a.windows, a.replayFrom, a.journalFrom, a.generation
+	a.windows = append([]manifestFile{c.listed}, windows[:min(len(windows), keptWindows-1)]...)
+	a.journalFrom, a.replayFrom = replayFrom, c.head.Journal
+	var files []*file
+	for _, f := range c.files {
+		files = append(files, f.file)
+	}
+	err := a.publishManifest(a.journal.Load().Names(), files, nil)
+	if c.published = a.generation != generation; !c.published {
+		a.windows, a.replayFrom, a.journalFrom = windows, replayFrom, journalFrom
+	}
+	a.replaySegment.Store(a.replayFrom)
+	return err
 }
 
 // write writes the files. The windows file is published last.
@@ -124,8 +153,13 @@ func (c *checkpoint) write() error {
 		if err := a.publishMarks(); err != nil {
 			return err
 		}
+		err = c.windows.Close()
 		c.bytes += c.windows.Size()
-		return c.windows.Close()
+		c.listed = manifestFile{
+			Name: filepath.Base(c.windowsPath()), Bytes: c.windows.Size(), Sum: sumText(c.windows.Sum()), Journal: c.head.Journal,
+			From: c.listed.From, To: c.listed.To,
+		}
+		return err
 	})
 }
 
@@ -140,20 +174,32 @@ func (c *checkpoint) addToCatalog() {
 }
 
 // undo removes the files of a failed checkpoint, which would fill a full disk further. If the
-// windows file may exist, the checkpoint may be valid, and its block files stay.
+// manifest may exist, the checkpoint may be valid, and its files stay.
 func (c *checkpoint) undo() error {
-	fsys := c.archive.FS
-	if _, err := fsys.Stat(c.windowsPath()); !errors.Is(err, fs.ErrNotExist) {
+	a := c.archive
+	if c.published {
 		c.addToCatalog()
 		return nil
 	}
-	var err error
+	remove := func(path string) error {
+		if err := a.FS.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	err := remove(c.windowsPath())
+	dirs := map[string]bool{a.dir: true}
 	for _, path := range c.started {
-		if e := fsys.Remove(path); e != nil && !errors.Is(e, fs.ErrNotExist) {
-			err = errors.Join(err, e)
+		dirs[filepath.Dir(path)] = true
+		e := remove(path)
+		err = errors.Join(err, e)
+		for _, f := range c.files {
+			if e != nil && f.file.path == path { // it stays; the next manifest has to list it
+				a.catalog.add(f.file, f.hosts)
+			}
 		}
 	}
-	return err
+	return errors.Join(err, a.syncDirs(dirs))
 }
 
 // errNoBlocks keeps a file without blocks from being published.
@@ -182,10 +228,12 @@ func (c *checkpoint) writeCluster(name string) error {
 			c.hosts++
 			c.blocks += n
 			defer c.pace.rest()
-			if _, err := c.windows.Add(open); err != nil || n == 0 {
+			index, err := c.windows.Add(open)
+			c.listed.extend(index)
+			if err != nil || n == 0 {
 				return err
 			}
-			index, err := blocks.Add(sealed)
+			index, err = blocks.Add(sealed)
 			hosts = append(hosts, index)
 			return err
 		})
@@ -195,8 +243,11 @@ func (c *checkpoint) writeCluster(name string) error {
 		case len(hosts) == 0:
 			return errNoBlocks
 		}
+		err = blocks.Close()
 		c.bytes += blocks.Size()
-		return blocks.Close()
+		f.listed = manifestFile{Name: path.Join(name, filepath.Base(f.path)), Bytes: blocks.Size(), Sum: sumText(blocks.Sum())}
+		f.listed.extend(hosts...)
+		return err
 	})
 	if errors.Is(err, errNoBlocks) {
 		return nil
@@ -243,8 +294,8 @@ func parseRun(name, prefix, suffix string) (run uint64, ok bool) {
 }
 
 // list returns the files of a directory that are named after a run, oldest run first.
-func (a *Archive) list(dir, prefix, suffix string) (paths []string, runs []uint64, err error) {
-	entries, err := disk.List(a.FS, dir)
+func list(fsys disk.FS, dir, prefix, suffix string) (paths []string, runs []uint64, err error) {
+	entries, err := disk.List(fsys, dir)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -267,29 +318,52 @@ func (a *Archive) expired(e *entry) bool {
 	return !unarchived && e.end < a.Store.Oldest(e.lane.cluster, e.lane.host)
 }
 
-// removeWindows removes the windows files of the runs before the given one.
-func (a *Archive) removeWindows(run uint64) error {
-	paths, runs, err := a.list(a.dir, windowsPrefix, windowsSuffix)
-	for i, path := range paths {
-		if runs[i] < run {
+// removeWindows removes the windows files that the manifest does not list.
+func (a *Archive) removeWindows() error {
+	paths, _, err := list(a.FS, a.dir, windowsPrefix, windowsSuffix)
+	for _, path := range paths {
+		if !slices.ContainsFunc(a.windows, func(f manifestFile) bool { return f.Name == filepath.Base(path) }) {
 			err = errors.Join(err, a.FS.Remove(path))
 		}
 	}
 	return err
 }
 
-// removeBlocks removes block files whose entries have all expired or are superseded.
+// removeBlocks removes block files whose entries have all expired or are superseded. First it
+// publishes a manifest without them, so that they are not missing at the next start.
 func (a *Archive) removeBlocks() (err error) {
 	a.catalog.drop(a.expired)
-	for f := range a.catalog.files {
-		if f.live > 0 {
-			continue
-		}
+	removable := func(f *file) bool { return f.live == 0 }
+	files := slices.Collect(maps.Keys(a.catalog.files))
+	files = slices.DeleteFunc(files, func(f *file) bool { return !removable(f) })
+	if len(files) == 0 {
+		return nil
+	}
+	slices.SortFunc(files, func(a, b *file) int { return strings.Compare(a.path, b.path) })
+	j := a.journal.Load()
+	if j == nil {
+		return ErrNotRestored
+	}
+	if err := a.publishManifest(j.Names(), nil, removable); err != nil {
+		return err
+	}
+	dirs := make(map[string]bool)
+	for _, f := range files {
 		if e := a.FS.Remove(f.path); e != nil && !errors.Is(e, fs.ErrNotExist) {
 			err = errors.Join(err, e)
 			continue
 		}
 		delete(a.catalog.files, f)
+		dirs[filepath.Dir(f.path)] = true
+	}
+	return errors.Join(err, a.syncDirs(dirs))
+}
+
+// syncDirs makes removals survive a loss of power. Files that came back later would not be in the
+// manifest.
+func (a *Archive) syncDirs(dirs map[string]bool) (err error) {
+	for _, dir := range slices.Sorted(maps.Keys(dirs)) {
+		err = errors.Join(err, a.FS.SyncDir(dir))
 	}
 	a.marks.forgetFreed(a.catalog.files)
 	return err

@@ -74,13 +74,24 @@ func (s *sender) smallImage() (files image, in map[place]string) {
 	return s.image(), in
 }
 
-// restoreDamaged restores an image with one file changed, and returns what is lost.
+// restoreDamaged restores an image with one file changed, or removed if content is nil. It returns
+// what is lost.
 func (s *sender) restoreDamaged(what, path string, files image, content []byte) (lost []place) {
 	s.t.Helper()
 	whole := files[path]
+	var oldest string // segment, which the restored checkpoint contains
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if oldest == "" && strings.HasSuffix(name, ".rsj") {
+			oldest = name
+		}
+	}
 	files = maps.Clone(files)
-	files[path] = content
+	if files[path] = content; content == nil {
+		delete(files, path)
+	}
 	s.load(files)
+	verified, err := Verify(s.t.Context(), s.fsys, "/var/lib")
+	ok(s.t, err)
 	var out bytes.Buffer
 	s.log = slog.NewTextHandler(&out, nil)
 	if err := s.open(); err != nil {
@@ -100,39 +111,41 @@ func (s *sender) restoreDamaged(what, path string, files image, content []byte) 
 	j := s.restored.Journal
 	_, kept := s.image()[path+damagedSuffix]
 	segment := strings.HasSuffix(path, ".rsj")
+	removedManifest := content == nil && strings.Contains(path, manifestPrefix) // the one before is as good
+	if counted := s.restored.Damaged + s.restored.Missing + s.restored.Foreign; path != oldest && (counted > 0) != (len(verified.Problems) > 0) {
+		s.t.Fatalf("%s: the start counts %+v, verify %v", what, s.restored, verified.Problems)
+	}
 	switch {
-	case segment && bytes.HasPrefix(whole, content): // may end with a complete record
-	case s.restored.Damaged+j.Torn == 0:
+	case segment && content != nil && bytes.HasPrefix(whole, content): // may end with a complete record
+	case path == oldest || removedManifest:
+	case content == nil && s.restored.Missing == 0, content != nil && s.restored.Damaged+j.Torn == 0:
 		s.t.Fatalf("%s: nothing is counted: %+v", what, s.restored)
-	case s.restored.Damaged > 0 && !(kept && strings.Contains(out.String(), "damaged at byte") && strings.Contains(out.String(), path)):
+	case content != nil && s.restored.Damaged > 0 && !(kept && strings.Contains(out.String(), "damaged at byte") && strings.Contains(out.String(), path)):
 		s.t.Fatalf("%s: damaged file kept: %v; log:\n%s", what, kept, &out)
-	case j.Torn > 0 && !strings.Contains(out.String(), "torn"):
+	case j.Torn > 0 && !strings.Contains(out.String(), "incomplete record"):
 		s.t.Fatalf("%s: torn; log:\n%s", what, &out)
 	}
 	s.end(false)
 	return lost
 }
 
-// A flipped bit at any byte of a file, and a file that is cut off there, do not prevent a start.
-// The damage is logged and the file kept, no sample is invented, and only samples at the damage are
-// lost.
+// A flipped bit at any byte of a file, a file that is cut off there, and a file that is gone do not
+// prevent a start. Start and verify report the damage, the file is kept, no sample is invented, and
+// only the records of a damaged journal segment that no checkpoint contains can be lost.
 func TestDamageAtEveryByte(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSender(t, 1, journal.SyncMode(time.Second))
 		files, in := s.smallImage()
-		host := func(p place) string { return p.key.Host }
-		part := func(p place) string { return in[p] }
-		all := func(what string, lost []place, of func(place) string, allowed string) {
-			t.Helper()
-			for _, p := range lost {
-				if of(p) != of(lost[0]) || !strings.Contains(of(p), allowed) {
-					t.Fatalf("%s: %v is lost, and %v", what, p, lost[0])
-				}
-			}
-		}
 		for _, path := range slices.Sorted(maps.Keys(files)) {
 			content := files[path]
-			segment := strings.HasSuffix(path, ".rsj")
+			none := func(what string, lost []place) {
+				t.Helper()
+				for _, p := range lost {
+					if !strings.HasSuffix(path, ".rsj") || !strings.Contains(in[p], "record") {
+						t.Fatalf("%s: %v is lost", what, p)
+					}
+				}
+			}
 			hit := 0
 			for at := range len(content) {
 				if at%max(*stride/4, 1) != 0 {
@@ -142,29 +155,19 @@ func TestDamageAtEveryByte(t *testing.T) {
 				changed[at] ^= 1 << (at % 8)
 				what := fmt.Sprintf("%s, bit flipped at %d of %d", path, at, len(content))
 				lost := s.restoreDamaged(what, path, files, changed)
-				switch {
-				case segment:
-					all(what, lost, part, "record")
-				case strings.HasSuffix(path, blocksSuffix):
-					all(what, lost, part, "checkpoint")
-					fallthrough
-				default: // without a host's series its records in the journal are lost too
-					all(what, lost, host, "")
+				none(what, lost)
+				for _, p := range lost {
+					if in[p] != in[lost[0]] {
+						t.Fatalf("%s: %v is lost, and %v", what, p, lost[0])
+					}
 				}
 				if len(lost) > 0 {
 					hit++
 				}
-
 				what = fmt.Sprintf("%s, cut off at %d of %d", path, at, len(content))
-				lost = s.restoreDamaged(what, path, files, content[:at])
-				if segment || strings.HasSuffix(path, blocksSuffix) {
-					for _, p := range lost {
-						if segment != strings.Contains(in[p], "record") {
-							t.Fatalf("%s: %v is lost", what, p)
-						}
-					}
-				}
+				none(what, s.restoreDamaged(what, path, files, content[:at:at]))
 			}
+			none(path+", removed", s.restoreDamaged(path+", removed", path, files, nil))
 			t.Logf("%s: %d bytes; of the flipped bits %d cost samples", filepath.Base(path), len(content), hit)
 		}
 	})

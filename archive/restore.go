@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/ringstore/ringstore/archive/blockfile"
 	"github.com/ringstore/ringstore/archive/disk"
@@ -19,6 +22,8 @@ import (
 type Restored struct {
 	Files   int // read, without journal segments
 	Damaged int // damaged places in files; each is logged
+	Foreign int // files that do not belong to the directory; each is logged
+	Missing int // files; each is logged
 	Skipped int // blocks and records that did not fit into memory
 	Journal journal.Report
 	memstore.Restored
@@ -30,11 +35,12 @@ const progressEvery = 5 * time.Second
 // restorer restores a store.
 type restorer struct {
 	*Archive
-	disk   disk.FS // the archive's, with retries
-	ctx    context.Context
-	store  *memstore.Restorer
-	total  Restored
-	logged time.Time // when progress was last logged
+	disk    disk.FS // the archive's, with retries
+	ctx     context.Context
+	store   *memstore.Restorer
+	total   Restored
+	logged  time.Time // when progress was last logged
+	lostRun uint64    // the newest run of which a block file is damaged, missing or foreign
 }
 
 // Restore restores the contents of the checkpoints and the journal, newest first, as far as they
@@ -65,57 +71,236 @@ func (r *restorer) restore() (*journal.Journal, error) {
 	if err := r.restoreMarks(); err != nil {
 		return nil, err
 	}
-	windows, path, err := r.newestWindows()
+	d, err := examine(r.ctx, r.disk, r.dir)
 	if err != nil {
 		return nil, err
 	}
-	var first uint64
-	if windows != nil {
-		defer windows.Close()
-		first = windows.Journal
-		r.run = max(r.run, windows.Run)
-		r.checkpoints.setLastDone(time.UnixMilli(int64(windows.Run)))
+	for _, p := range d.problems {
+		if err := r.reportProblem(p); err != nil {
+			return nil, err
+		}
 	}
-	if err := r.findBlocks(); err != nil {
+	for _, run := range d.missingRuns {
+		r.lostRun = max(r.lostRun, run)
+	}
+	for _, path := range d.removed {
+		if err := r.FS.Remove(path); err != nil {
+			r.Logger.Error("a file that is no longer needed could not be removed", "error", err)
+		}
+	}
+	if d.manifest != nil {
+		r.run = max(r.run, d.manifest.Run)
+	}
+	windows, err := r.openWindows(d)
+	if err != nil {
+		return nil, err
+	}
+	defer windows.close()
+	if err := r.findBlocks(d); err != nil {
 		return nil, err
 	}
 	r.stored.Store(r.run)
-	if windows != nil {
-		if err := r.restoreWindows(path, windows); err != nil {
-			return nil, err
-		}
+	if err := r.restoreWindows(windows); err != nil {
+		return nil, err
 	}
 	if err := r.restoreBlocks(); err != nil {
 		return nil, err
 	}
+	if windows.older != "" && r.lostRun > windows.olderRun {
+		if err := r.restoreOlder(windows.older); err != nil {
+			return nil, err
+		}
+	}
 	if err := r.store.StatesDone(); err != nil {
 		r.Logger.Error("some blocks could not be restored completely", "error", err)
 	}
-	return r.replay(first)
+	r.replayFrom, r.journalFrom = windows.journal(d), d.journalFrom()
+	if d.manifest != nil && windows.sound && r.lostRun > windows.olderRun {
+		r.replayFrom = r.journalFrom
+	}
+	if d.manifest == nil {
+		r.journalFrom = r.replayFrom
+	}
+	r.replaySegment.Store(r.replayFrom)
+	if err := r.adopt(d); err != nil {
+		return nil, err
+	}
+	return r.replay(d)
 }
 
-// newestWindows opens the newest windows file that is readable; nil if there is none.
-func (r *restorer) newestWindows() (*blockfile.File, string, error) {
-	paths, _, err := r.list(r.dir, windowsPrefix, windowsSuffix)
-	if err != nil {
-		return nil, "", err
+// reportProblem reports what the list of files shows, and sets aside a file that does not belong or
+// is damaged as a whole.
+func (r *restorer) reportProblem(problem error) error {
+	switch p := problem.(type) {
+	case *disk.DamageError:
+		return r.setAsideDamaged(p)
+	case *disk.ForeignError:
+		return r.setAsideForeign(p)
+	case *disk.MissingError:
+		r.reportMissing(p)
 	}
-	for _, path := range slices.Backward(paths) {
-		f, err := r.open(path)
-		if f != nil || err != nil {
-			return f, path, err
+	return nil
+}
+
+func (r *restorer) reportMissing(m *disk.MissingError) {
+	r.total.Missing++
+	r.Logger.Error("a file is missing", "error", m)
+}
+
+func (r *restorer) setAsideForeign(f *disk.ForeignError) error {
+	r.total.Foreign++
+	r.Logger.Error("a file does not belong to this directory; it is not used and was renamed", "to", f.Path+disk.ForeignSuffix, "error", f)
+	return disk.SetAside(r.FS, f.Path, disk.ForeignSuffix)
+}
+
+func (r *restorer) setAsideDamaged(d *disk.DamageError) error {
+	r.total.Damaged++
+	r.Logger.Error("a file is damaged and unreadable; it was renamed", "to", d.Path+damagedSuffix, "error", d)
+	return r.FS.Rename(d.Path, d.Path+damagedSuffix)
+}
+
+// windowsFiles are the windows files to restore, newest first: one that is undamaged, or else all
+// that are readable.
+type windowsFiles struct {
+	files  []*blockfile.File
+	paths  []string
+	damage []error // the first of each file
+	sound  bool
+	// older is the file before the sound one. With the journal since then, it has the samples of the
+	// blocks that later runs have written.
+	older    string
+	olderRun uint64
+}
+
+func (w *windowsFiles) close() {
+	for _, f := range w.files {
+		_ = f.Close() // was only read
+	}
+}
+
+// journal returns the number of the first segment to replay.
+func (w *windowsFiles) journal(d *directory) uint64 {
+	if w.sound || d.manifest == nil && len(w.files) > 0 {
+		return w.files[0].Journal
+	}
+	return d.journalFrom()
+}
+
+// openWindows opens the windows files. The journal reaches back to the older one, so that it takes
+// the place of the newer one if that is damaged.
+func (r *restorer) openWindows(d *directory) (windowsFiles, error) {
+	var all windowsFiles
+	for _, at := range d.windows {
+		r.run = max(r.run, at.run)
+		f, err := r.open(at.path)
+		if err != nil {
+			return all, err
+		}
+		if f == nil {
+			continue
+		}
+		if foreign, ok := errors.AsType[*disk.ForeignError](d.check(f, at, blockfile.Windows)); ok {
+			if err := errors.Join(f.Close(), r.setAsideForeign(foreign)); err != nil {
+				return all, err
+			}
+			continue
+		}
+		if d.manifest == nil && len(all.files) > 0 { // the journal does not reach back to it
+			if err := f.Close(); err != nil {
+				return all, err
+			}
+			continue
+		}
+		if err := r.chooseWindows(&all, f, at); err != nil {
+			return all, err
 		}
 	}
-	return nil, "", nil
+	if len(all.files) > 0 {
+		r.checkpoints.setLastDone(time.UnixMilli(int64(all.files[0].Run)))
+	}
+	return all, nil
+}
+
+// chooseWindows adds an open windows file, unless a newer one is sound. A sound one replaces all
+// newer ones.
+func (r *restorer) chooseWindows(all *windowsFiles, f *blockfile.File, at foundFile) error {
+	listed := asListed(at.name, f)
+	if all.sound {
+		r.windows = append(r.windows, listed)
+		if f.Run > all.olderRun {
+			all.older, all.olderRun = at.path, f.Run
+		}
+		return f.Close()
+	}
+	damage := f.Check(r.ctx)
+	if err := r.ctx.Err(); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if damage == nil {
+		for i, newer := range all.files {
+			if len(newer.Damage) == 0 {
+				r.reportDamage(all.paths[i], all.damage[i])
+			}
+			r.Logger.Warn("a windows file is damaged; the one before and the journal since then are restored instead", "damaged", all.paths[i], "restored", at.path)
+		}
+		all.close()
+		*all = windowsFiles{sound: true}
+		r.windows = nil
+	}
+	all.files, all.paths, all.damage = append(all.files, f), append(all.paths, at.path), append(all.damage, damage)
+	r.windows = append(r.windows, listed)
+	return nil
+}
+
+// adopt makes the directory one of this version, if it has no manifest: a new one, or one of
+// version 1.
+func (r *restorer) adopt(d *directory) error {
+	r.storeID, r.generation = d.store, d.generation
+	if d.manifest != nil {
+		return nil
+	}
+	if r.storeID == uuid.Nil {
+		r.storeID = uuid.New()
+	}
+	if err := r.convertLock(); err != nil {
+		return err
+	}
+	names, err := journal.List(r.ctx, r.disk, filepath.Join(r.dir, journalDir), journal.Lineage{Store: r.storeID})
+	if err != nil {
+		return err
+	}
+	return r.publishManifest(names, nil, nil)
+}
+
+// convertLock makes the lock file a directory; see lockName.
+func (r *restorer) convertLock() error {
+	path := filepath.Join(r.dir, lockName)
+	info, err := r.FS.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
+		return nil
+	case err == nil:
+		err = r.FS.Remove(path)
+	case errors.Is(err, fs.ErrNotExist):
+		err = nil
+	}
+	if err == nil {
+		err = r.FS.MkdirAll(path, 0o750)
+	}
+	if err == nil {
+		err = r.lock.Close()
+	}
+	if err == nil {
+		err = r.lockDir() // now with the file in the directory
+	}
+	return err
 }
 
 // open opens a file and reports its damage. It returns nil if the file is unreadable.
 func (r *restorer) open(path string) (*blockfile.File, error) {
 	f, err := blockfile.Open(r.disk, path)
 	if damage, ok := errors.AsType[*disk.DamageError](err); ok {
-		r.total.Damaged++
-		r.Logger.Error("a file is damaged and unreadable; it was renamed", "to", path+damagedSuffix, "error", damage)
-		return nil, r.FS.Rename(path, path+damagedSuffix)
+		return nil, r.setAsideDamaged(damage)
 	}
 	if err != nil {
 		return nil, err
@@ -149,72 +334,117 @@ func clusterDirs(fsys disk.FS, root string) (names []string, err error) {
 }
 
 // findBlocks adds the block files to the catalog.
-func (r *restorer) findBlocks() error {
+func (r *restorer) findBlocks(d *directory) error {
 	clusters, err := clusterDirs(r.FS, r.dir)
 	if err != nil {
 		return err
 	}
 	for _, cluster := range clusters {
-		dir := filepath.Join(r.dir, blocksDir, cluster)
-		if err := disk.RemoveTemporary(r.FS, dir); err != nil {
+		if err := disk.RemoveTemporary(r.FS, filepath.Join(r.dir, blocksDir, cluster)); err != nil {
 			return err
 		}
-		paths, runs, err := r.list(dir, "", blocksSuffix)
+	}
+	for _, at := range d.blocks {
+		r.run = max(r.run, at.run)
+		f, err := r.open(at.path)
 		if err != nil {
 			return err
 		}
-		for i, path := range paths {
-			r.run = max(r.run, runs[i])
-			f, err := r.open(path)
-			if err != nil {
-				return err
-			}
-			if f == nil {
-				continue
-			}
-			r.catalog.add(&file{path: path, cluster: cluster, run: runs[i]}, f.Hosts)
-			if err := errors.Join(f.Close(), r.ctx.Err()); err != nil {
-				return err
-			}
+		if f == nil {
+			r.lostRun = max(r.lostRun, at.run)
+			continue
+		}
+		if len(f.Damage) > 0 {
+			r.lostRun = max(r.lostRun, at.run)
+		}
+		if foreign, ok := errors.AsType[*disk.ForeignError](d.check(f, at, blockfile.Blocks)); ok {
+			r.lostRun = max(r.lostRun, at.run)
+			err = r.setAsideForeign(foreign)
+		} else {
+			r.catalog.add(&file{path: at.path, cluster: at.cluster, run: at.run, listed: asListed(at.name, f)}, f.Hosts)
+		}
+		if err := errors.Join(err, f.Close(), r.ctx.Err()); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // restoreWindows restores all series, and the open windows unless a later, unfinished run has
-// sealed them.
-func (r *restorer) restoreWindows(path string, f *blockfile.File) error {
-	for i, h := range f.Hosts {
-		if err := r.ctx.Err(); err != nil {
-			return err
-		}
-		tables, err := f.Series(i)
-		if err != nil {
-			r.reportDamage(path, err)
-			continue
-		}
-		state := memstore.HostState{Cluster: h.Cluster, Host: h.Host, Number: h.Number}
-		for k, l := range h.Lanes {
-			ls := memstore.LaneState{Frequency: l.Frequency, Grid: l.Grid, Series: tables[k]}
-			for _, w := range l.Windows {
-				begin := l.Grid + w.First*l.Frequency
-				if r.catalog.hasNewer(laneKey{h.Cluster, h.Host, l.Frequency}, f.Run, begin, begin+int64(w.Slots)*l.Frequency) {
-					continue
-				}
-				b, err := f.Block(w)
-				if err != nil {
-					r.reportDamage(path, err)
-					continue
-				}
-				ls.Windows = append(ls.Windows, memstore.WindowState{Block: b, Open: true})
+// sealed them. What is damaged in one file is restored from the next.
+func (r *restorer) restoreWindows(w windowsFiles) error {
+	var damaged map[hostKey]bool // in all files so far
+	for i, f := range w.files {
+		wanted := damaged
+		damaged = make(map[hostKey]bool)
+		for k, h := range f.Hosts {
+			if err := r.ctx.Err(); err != nil {
+				return err
 			}
-			state.Lanes = append(state.Lanes, ls)
+			key := hostKey{h.Cluster, h.Host}
+			if i > 0 && !wanted[key] {
+				continue
+			}
+			if err := r.restoreHost(f, k, true); err != nil {
+				damaged[key] = true
+				r.reportDamage(w.paths[i], err)
+			}
 		}
-		if err := r.restoreState(state, true); err != nil {
-			r.reportDamage(path, err)
+		if i == 0 && len(f.Damage) > 0 { // hosts may be missing
+			for _, later := range w.files[1:] {
+				for _, h := range later.Hosts {
+					key := hostKey{h.Cluster, h.Host}
+					damaged[key] = damaged[key] || !slices.ContainsFunc(f.Hosts, func(o blockfile.HostIndex) bool { return hostKey{o.Cluster, o.Host} == key })
+				}
+			}
 		}
 	}
 	return nil
+}
+
+// restoreOlder restores those windows of an older file that nothing newer covers.
+func (r *restorer) restoreOlder(path string) error {
+	f, err := blockfile.Open(r.disk, path)
+	if err != nil {
+		return err
+	}
+	for i := range f.Hosts {
+		if err := r.restoreHost(f, i, false); err != nil {
+			r.reportDamage(path, err)
+		}
+	}
+	return errors.Join(f.Close(), r.ctx.Err())
+}
+
+type hostKey struct{ cluster, host string }
+
+// restoreHost restores host i of a windows file; see [memstore.Restorer.State]. The error reports the first damaged part; the
+// others are restored.
+func (r *restorer) restoreHost(f *blockfile.File, i int, recorded bool) error {
+	h := &f.Hosts[i]
+	tables, err := f.Series(i)
+	if err != nil {
+		return err
+	}
+	var damage error
+	state := memstore.HostState{Cluster: h.Cluster, Host: h.Host, Number: h.Number}
+	for k, l := range h.Lanes {
+		ls := memstore.LaneState{Frequency: l.Frequency, Grid: l.Grid, Series: tables[k]}
+		for _, w := range l.Windows {
+			begin := l.Grid + w.First*l.Frequency
+			if r.catalog.hasNewer(laneKey{h.Cluster, h.Host, l.Frequency}, f.Run, begin, begin+int64(w.Slots)*l.Frequency) {
+				continue
+			}
+			b, err := f.Block(w)
+			if err != nil {
+				damage = cmp.Or(damage, err)
+				continue
+			}
+			ls.Windows = append(ls.Windows, memstore.WindowState{Block: b, Open: true})
+		}
+		state.Lanes = append(state.Lanes, ls)
+	}
+	return cmp.Or(r.restoreState(state, recorded), damage)
 }
 
 // restoreState passes a state to the store. Reaching the memory limit is not an error.
@@ -247,6 +477,7 @@ func (r *restorer) restoreBlocks() error {
 			err = r.restoreState(state, false)
 		}
 		if err != nil {
+			r.lostRun = max(r.lostRun, e.file.run)
 			r.reportDamage(e.file.path, err)
 		}
 		if r.progressDue() {
@@ -274,15 +505,19 @@ func (r *restorer) skipBlocks(entries []*entry) {
 	r.Logger.Warn("the memory limit is reached: the oldest windows stay on disk", "windows", len(entries))
 }
 
-// replay opens the journal and applies its records, from segment first on.
-func (r *restorer) replay(first uint64) (_ *journal.Journal, err error) {
+// replay opens the journal and applies its records, from segment replayFrom on.
+func (r *restorer) replay(d *directory) (_ *journal.Journal, err error) {
+	lineage := d.lineage()
+	lineage.Store = r.storeID
 	j, err := journal.Open(r.ctx, journal.Options{
 		FS:     r.disk,
 		Dir:    filepath.Join(r.dir, journalDir),
 		Sync:   r.Options.Sync,
-		First:  first,
+		First:  r.replayFrom,
 		Health: r.journalHealth,
 
+		Lineage:  lineage,
+		Now:      r.Now,
 		Observer: r.Observer,
 	})
 	if err != nil {
@@ -293,14 +528,11 @@ func (r *restorer) replay(first uint64) (_ *journal.Journal, err error) {
 			err = errors.Join(err, j.Close())
 		}
 	}()
-	if err := j.Drop(first); err != nil {
+	if err := j.Drop(r.journalFrom); err != nil {
 		r.Logger.Error("journal segments that are no longer needed could not be removed", "error", err)
 	}
-	size, done := j.Size(), int64(0)
-	r.total.Journal, err = j.Replay(r.ctx, func(segment uint64, offset int64, record []byte) error {
-		if segment < first {
-			return nil // the checkpoint has it
-		}
+	size, done := j.SizeFrom(r.replayFrom), int64(0)
+	r.total.Journal, err = j.Replay(r.ctx, r.replayFrom, func(segment uint64, offset int64, record []byte) error {
 		done += int64(len(record))
 		if r.progressDue() {
 			r.Logger.Info("replaying the journal", "bytes", done, "of", size)
@@ -326,7 +558,14 @@ func (r *restorer) replay(first uint64) (_ *journal.Journal, err error) {
 		r.Logger.Error("the journal is damaged; its undamaged records are replayed, and the segment is kept", "error", d)
 	}
 	if n := r.total.Journal; n.Torn > 0 {
-		r.Logger.Warn("the journal ends in a torn record, as after a loss of power; it was cut off", "bytes", n.TornBytes)
+		r.Logger.Info("the journal ends in an incomplete record, as a kill or a loss of power leaves it; it was cut off", "bytes", n.TornBytes)
+	}
+	for _, f := range r.total.Journal.Foreign {
+		r.total.Foreign++
+		r.Logger.Error("a journal segment does not belong to this directory; it is not replayed and was renamed", "to", f.Path+disk.ForeignSuffix, "error", f)
+	}
+	for _, m := range r.total.Journal.Missing {
+		r.reportMissing(m)
 	}
 	r.total.Damaged += r.total.Journal.DamageTotal
 	if n := r.store.Dropped; n > 0 {

@@ -250,7 +250,9 @@ func TestOldSegmentsThatStay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSender(t, 1, journal.SyncMode(time.Second))
 		ok(t, s.open())
-		ok(t, s.write(s.span(20, 10, 0)...))
+		ok(t, s.write(s.span(20, 15, 0)...))
+		ok(t, s.checkpoint())
+		ok(t, s.write(s.span(15, 10, 0)...))
 		keep := func(op disktest.Op) error {
 			if op.Kind == disktest.Remove {
 				return syscall.EIO

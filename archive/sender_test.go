@@ -295,6 +295,9 @@ func (s *sender) restart(what string) {
 	if err := s.open(); err != nil {
 		s.t.Fatalf("%s: %v", what, err)
 	}
+	if r := s.restored; r.Foreign+r.Missing > 0 {
+		s.t.Fatalf("%s: files seem to be missing or foreign: %+v", what, r)
+	}
 	s.check(what, s.durable)
 	ok(s.t, s.write(sample{memstore.Key{Cluster: "alpha", Host: "again", Metric: "load"}, time.Now().Unix() / 60 * 60}))
 	want := s.contents()

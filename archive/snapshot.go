@@ -4,12 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
+	"math"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/ringstore/ringstore/archive/disk"
+	"github.com/ringstore/ringstore/archive/journal"
 )
 
 // Each snapshot is a directory below snapshots/, named after its time. While it is unfinished its
@@ -28,7 +35,7 @@ type SnapshotInfo struct {
 	Bytes int64 // of all its files, which share their blocks on disk with the archive's files
 }
 
-// Snapshot makes a consistent copy of the files by hard links. It contains everything that was
+// Snapshot makes a consistent copy of the files by hard links, or without them by copies. It contains everything that was
 // acknowledged before the call. Writes continue meanwhile; checkpoints wait. The errors are those
 // of Write and of the disk; then there is no copy.
 //
@@ -77,20 +84,27 @@ func (l *linker) link(path string) error {
 	if err := l.linkJournal(); err != nil {
 		return err
 	}
-	if err := l.linkDir("", windowsSuffix); err != nil {
+	files := []string{manifestName(l.generation)}
+	for _, f := range l.windows {
+		files = append(files, f.Name)
+	}
+	if err := l.linkFiles("", files); err != nil {
 		return err
 	}
 	if err := l.linkFile(marksName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	clusters, err := clusterDirs(l.FS, l.dir)
-	if err != nil {
-		return err
+	byCluster := make(map[string][]string)
+	for f := range l.catalog.files {
+		byCluster[f.cluster] = append(byCluster[f.cluster], filepath.Base(f.path))
 	}
-	for _, cluster := range clusters {
-		if err := l.linkDir(filepath.Join(blocksDir, cluster), blocksSuffix); err != nil {
+	for _, cluster := range slices.Sorted(maps.Keys(byCluster)) {
+		if err := l.linkFiles(filepath.Join(blocksDir, cluster), byCluster[cluster]); err != nil {
 			return err
 		}
+	}
+	if err := l.FS.MkdirAll(filepath.Join(l.root, lockName), 0o750); err != nil {
+		return err
 	}
 	if err := l.FS.Rename(path+unfinishedSuffix, path); err != nil {
 		return err
@@ -113,37 +127,38 @@ func (l *linker) linkJournal() error {
 		return err
 	}
 	for _, s := range j.Segments() {
-		if s.Number >= current {
+		name := filepath.Join(journalDir, filepath.Base(s.Path))
+		switch {
+		case s.Number < l.journalFrom || s.Number > current:
 			continue
+		case s.Number < current:
+			err = l.linkFile(name)
+		default: // the manifest lists it; records are being appended
+			err = l.copyFile(name, journal.HeaderBytes)
 		}
-		if err := l.linkFile(filepath.Join(journalDir, filepath.Base(s.Path))); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return l.FS.SyncDir(filepath.Join(l.root, journalDir))
 }
 
-// linkDir links the files with a suffix in a directory, whose name is relative to the archive's.
-func (l *linker) linkDir(name, suffix string) error {
-	entries, err := disk.List(l.FS, filepath.Join(l.dir, name))
-	if err != nil {
-		return err
-	}
-	to := filepath.Join(l.root, name)
+// linkFiles links files of a directory, whose name is relative to the archive's.
+func (l *linker) linkFiles(dir string, names []string) error {
+	to := filepath.Join(l.root, dir)
 	if err := l.FS.MkdirAll(to, 0o750); err != nil {
 		return err
 	}
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), suffix) {
-			continue
-		}
-		if err := l.linkFile(filepath.Join(name, e.Name())); err != nil {
+	slices.Sort(names)
+	for _, name := range names {
+		if err := l.linkFile(filepath.Join(dir, name)); err != nil {
 			return err
 		}
 	}
 	return l.FS.SyncDir(to)
 }
 
+// linkFile links a file, or copies it if the file system has no hard links.
 func (l *linker) linkFile(name string) error {
 	if err := l.ctx.Err(); err != nil {
 		return err
@@ -153,9 +168,65 @@ func (l *linker) linkFile(name string) error {
 	if err != nil {
 		return err
 	}
+	err = l.FS.Link(from, filepath.Join(l.root, name))
+	if hasNoLinks(err) {
+		return l.copyFile(name, math.MaxInt64)
+	}
+	if err == nil {
+		l.files++
+		l.bytes += info.Size()
+	}
+	return err
+}
+
+// hasNoLinks reports whether an error of a link says that the file system has no hard links, or not
+// this one.
+func hasNoLinks(err error) bool {
+	for _, errno := range []syscall.Errno{syscall.EPERM, syscall.EXDEV, syscall.ENOTSUP, syscall.ENOSYS, syscall.EMLINK} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// copyFile copies at most the first bytes of a file.
+func (l *linker) copyFile(name string, bytes int64) error {
+	from, err := l.FS.OpenFile(filepath.Join(l.dir, name), os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := l.FS.OpenFile(filepath.Join(l.root, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(to, &limited{ctx: l.ctx, r: from, left: bytes})
+	if err == nil {
+		err = to.Sync()
+	}
 	l.files++
-	l.bytes += info.Size()
-	return l.FS.Link(from, filepath.Join(l.root, name))
+	l.bytes += n
+	return errors.Join(err, to.Close())
+}
+
+// limited reads at most left bytes, until ctx ends.
+type limited struct {
+	ctx  context.Context
+	r    io.Reader
+	left int64
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	if err := l.ctx.Err(); err != nil {
+		return 0, err
+	}
+	if l.left <= 0 {
+		return 0, io.EOF
+	}
+	n, err := l.r.Read(p[:min(int64(len(p)), l.left)])
+	l.left -= int64(n)
+	return n, err
 }
 
 // removeUnfinishedSnapshots removes snapshots that were interrupted.

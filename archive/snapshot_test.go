@@ -20,8 +20,8 @@ import (
 // restored verifies a snapshot, restores a copy of it and returns the contents.
 func restored(t *testing.T, info SnapshotInfo) map[string]string {
 	t.Helper()
-	if v, err := Verify(t.Context(), disk.OS{}, info.Path); err != nil || len(v.Damage) > 0 {
-		t.Fatalf("the snapshot's files: %v, %v", v.Damage, err)
+	if v, err := Verify(t.Context(), disk.OS{}, info.Path); err != nil || len(v.Problems) > 0 {
+		t.Fatalf("the snapshot's files: %v, %v", v.Problems, err)
 	}
 	dir := filepath.Join(t.TempDir(), "copy")
 	if err := os.CopyFS(dir, os.DirFS(info.Path)); err != nil {
@@ -252,7 +252,7 @@ func TestSnapshotsIgnoreOtherFiles(t *testing.T) {
 	if got := restored(t, snapshot(t, a)); !reflect.DeepEqual(got, want) {
 		t.Errorf("%d samples, want %d", len(got), len(want))
 	}
-	if v, err := Verify(t.Context(), disk.OS{}, dir); err != nil || len(v.Damage) > 0 || v.Files == 0 {
+	if v, err := Verify(t.Context(), disk.OS{}, dir); err != nil || len(v.Problems) > 0 || v.Files == 0 {
 		t.Errorf("verified: %+v, %v", v, err)
 	}
 }

@@ -39,7 +39,7 @@ func TestStatus(t *testing.T) {
 		c.Took <= 0 || c.LastTook != c.Took || c.LastDone.Before(begin) {
 		t.Errorf("after a checkpoint: %+v", c)
 	}
-	if j := first.Journal; !j.Available || j.Segments != 1 {
+	if j := first.Journal; !j.Available || j.Segments != 2 {
 		t.Errorf("after a checkpoint: %+v", j)
 	}
 	failure := errors.New("a fault")

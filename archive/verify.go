@@ -17,29 +17,18 @@ type Verified struct {
 	Blocks  int
 	Values  int64 // samples in the blocks, superseded ones included
 	Records int   // in the journal
-	Damage  []error
+	// Problems are what a start would report: damaged, missing and foreign files.
+	Problems []error
 }
 
 // Verify reads all files of the archive in dir (the configuration's checkpoints.directory) and
-// changes nothing. Damage is in the result, with path and offset; files that an earlier start found
-// damaged are listed too. The error is one of reading the directory, or of ctx. The archive should
-// not be in use: files that are removed meanwhile count as damage.
+// changes nothing. Damage, with path and offset, files that are missing and files that do not belong
+// are in the result, as are files that an earlier start has set aside. The error is one of reading
+// the directory, or of ctx. The archive should not be in use: files that are removed meanwhile count
+// as damage.
 func Verify(ctx context.Context, fsys disk.FS, dir string) (Verified, error) {
 	v := verifier{ctx: ctx, fsys: fsys}
-	root := filepath.Join(dir, subdir)
-	if err := v.verifyDir(root, windowsSuffix); err != nil {
-		return v.Verified, fmt.Errorf("verify: %w", err)
-	}
-	clusters, err := clusterDirs(fsys, root)
-	if err != nil {
-		return v.Verified, fmt.Errorf("verify: %w", err)
-	}
-	for _, c := range clusters {
-		if err := v.verifyDir(filepath.Join(root, blocksDir, c), blocksSuffix); err != nil {
-			return v.Verified, fmt.Errorf("verify: %w", err)
-		}
-	}
-	if err := v.verifyJournal(filepath.Join(root, journalDir)); err != nil {
+	if err := v.verify(filepath.Join(dir, subdir)); err != nil {
 		return v.Verified, fmt.Errorf("verify: %w", err)
 	}
 	return v.Verified, nil
@@ -51,57 +40,92 @@ type verifier struct {
 	Verified
 }
 
-// verifyDir reads the files with a suffix in a directory.
-func (v *verifier) verifyDir(dir, suffix string) error {
-	entries, err := disk.List(v.fsys, dir)
+func (v *verifier) verify(root string) error {
+	d, err := examine(v.ctx, v.fsys, root)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		v.checkName(path)
-		if !strings.HasSuffix(e.Name(), suffix) {
-			continue
+	v.Problems = append(v.Problems, d.problems...)
+	clusters, err := clusterDirs(v.fsys, root)
+	if err != nil {
+		return err
+	}
+	dirs := []string{root, filepath.Join(root, journalDir)}
+	for _, c := range clusters {
+		dirs = append(dirs, filepath.Join(root, blocksDir, c))
+	}
+	for _, dir := range dirs {
+		if err := v.findSetAside(dir); err != nil {
+			return err
 		}
-		s, err := blockfile.Verify(v.ctx, v.fsys, path)
-		if v.ctx.Err() != nil {
-			return v.ctx.Err()
+	}
+	for _, f := range d.windows {
+		if err := v.verifyFile(d, f, blockfile.Windows); err != nil {
+			return err
 		}
-		v.Files++
-		v.Blocks += s.Blocks
-		v.Values += s.Values
-		for _, d := range s.Damage {
-			v.Damage = append(v.Damage, d)
+	}
+	for _, f := range d.blocks {
+		if err := v.verifyFile(d, f, blockfile.Blocks); err != nil {
+			return err
 		}
-		if err != nil {
-			v.Damage = append(v.Damage, err)
-		}
+	}
+	return v.verifyJournal(d)
+}
+
+func (v *verifier) verifyFile(d *directory, at foundFile, kind blockfile.Kind) error {
+	s, err := blockfile.Verify(v.ctx, v.fsys, at.path, func(f *blockfile.File) error { return d.check(f, at, kind) })
+	if v.ctx.Err() != nil {
+		return v.ctx.Err()
+	}
+	v.Files++
+	v.Blocks += s.Blocks
+	v.Values += s.Values
+	for _, d := range s.Damage {
+		v.Problems = append(v.Problems, d)
+	}
+	for _, u := range s.Unreadable {
+		v.Problems = append(v.Problems, u)
+	}
+	if err != nil {
+		v.Problems = append(v.Problems, err)
 	}
 	return nil
 }
 
-// checkName reports a file that an earlier start found damaged.
-func (v *verifier) checkName(path string) {
-	if strings.HasSuffix(path, damagedSuffix) {
-		v.Damage = append(v.Damage, fmt.Errorf("%s: an earlier start found this file damaged and kept it", path))
+// findSetAside reports the files that an earlier start has set aside.
+func (v *verifier) findSetAside(dir string) error {
+	entries, err := disk.List(v.fsys, dir)
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		switch {
+		case strings.HasSuffix(path, damagedSuffix):
+			v.Problems = append(v.Problems, fmt.Errorf("%s: an earlier start found this file damaged and kept it", path))
+		case strings.HasSuffix(path, disk.ForeignSuffix):
+			v.Problems = append(v.Problems, fmt.Errorf("%s: an earlier start found that this file does not belong here and kept it", path))
+		}
 	}
+	return err
 }
 
-func (v *verifier) verifyJournal(dir string) error {
+func (v *verifier) verifyJournal(d *directory) error {
+	dir := filepath.Join(d.root, journalDir)
 	entries, err := disk.List(v.fsys, dir)
-	if err != nil || len(entries) == 0 {
+	if err != nil || len(entries) == 0 && d.manifest == nil {
 		return err
 	}
-	for _, e := range entries {
-		v.checkName(filepath.Join(dir, e.Name()))
-	}
-	report, err := journal.Read(v.ctx, v.fsys, dir, func(uint64, int64, []byte) error { return nil })
+	report, err := journal.Read(v.ctx, v.fsys, dir, d.lineage(), d.journalFrom(), func(uint64, int64, []byte) error { return nil })
 	v.Records = report.Records
 	for _, d := range report.Damage {
-		v.Damage = append(v.Damage, d)
+		v.Problems = append(v.Problems, d)
 	}
 	if n := report.DamageTotal - len(report.Damage); n > 0 {
-		v.Damage = append(v.Damage, fmt.Errorf("%s: damaged at %d more places", dir, n))
+		v.Problems = append(v.Problems, fmt.Errorf("%s: damaged at %d more places", dir, n))
+	}
+	for _, f := range report.Foreign {
+		v.Problems = append(v.Problems, f)
+	}
+	for _, m := range report.Missing {
+		v.Problems = append(v.Problems, m)
 	}
 	return err
 }

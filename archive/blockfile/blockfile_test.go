@@ -185,7 +185,7 @@ func TestVerify(t *testing.T) {
 	}
 	fsys := withFile(t, write(t, hosts...))
 	before := content(t, fsys)
-	got, err := Verify(t.Context(), fsys, path)
+	got, err := Verify(t.Context(), fsys, path, nil)
 	ok(t, err)
 	if len(got.Damage) > 0 || got.Head != want.Head || got.Hosts != want.Hosts || got.Series != want.Series || got.Blocks != want.Blocks || got.Values != want.Values || want.Values == 0 {
 		t.Errorf("got %+v, want %+v", got, want)

@@ -59,7 +59,7 @@ func TestFlippedBitAtEveryByte(t *testing.T) {
 			if l.hosts != 0 || l.series != want.series || l.blocks != want.blocks || len(l.damage) != 1 || l.damage[0].Offset != p.start {
 				t.Fatalf("byte %d in the %s at %d: lost %+v", at, p.name, p.start, l)
 			}
-			s, err := Verify(t.Context(), fsys, path)
+			s, err := Verify(t.Context(), fsys, path, nil)
 			if err != nil || len(s.Damage) != 1 || s.Damage[0].Offset != p.start {
 				t.Fatalf("byte %d in the %s at %d: verified %+v, %v", at, p.name, p.start, s, err)
 			}
@@ -270,7 +270,7 @@ func TestNothingLeft(t *testing.T) {
 
 func openErrors(t testing.TB, fsys *disktest.FS) map[string]error {
 	_, openErr := Open(fsys, path)
-	_, verifyErr := Verify(t.Context(), fsys, path)
+	_, verifyErr := Verify(t.Context(), fsys, path, nil)
 	return map[string]error{"Open": openErr, "Verify": verifyErr}
 }
 

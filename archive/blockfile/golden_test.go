@@ -79,7 +79,7 @@ func checkGolden(t *testing.T, got []byte) {
 	if l := reopen(t, fsys, goldenHosts()); l.hosts+l.series+l.blocks+len(l.damage) > 0 {
 		t.Errorf("lost %+v", l)
 	}
-	s, err := Verify(t.Context(), fsys, path)
+	s, err := Verify(t.Context(), fsys, path, nil)
 	ok(t, err)
 	if s.Hosts != 3 || s.Series != 6 || s.Blocks != 4 || s.Values != 14 || len(s.Damage) > 0 {
 		t.Errorf("got %+v", s)

@@ -31,7 +31,7 @@ type File struct {
 	file   disk.File
 	size   int64
 	header int64  // its size
-	sum    uint32 // of the footer; 0 if it is damaged or unreadable
+	sum    uint32 // see Sum
 	marker marker
 	close  func() error
 }
@@ -80,8 +80,14 @@ func (f *File) open() error {
 	return nil
 }
 
-// Sum returns the checksum of the footer, which differs from that of any other file; 0 if the
-// footer is damaged or unreadable.
+// fileSum returns a file's checksum. The checksum of the footer alone does not depend on the header,
+// because that ends with its own.
+func fileSum(m marker, footerSum []byte) uint32 {
+	return max(binfmt.Checksum(append(m[:], footerSum...)), 1) // 0: unknown
+}
+
+// Sum returns a checksum of the marker and of the footer's checksum, which differs from that of any
+// other file; 0 if the footer is damaged or unreadable.
 func (f *File) Sum() uint32 { return f.sum }
 
 // failure returns the error of a part of the file: a *[disk.ReadError], or a *[disk.DamageError] if
@@ -177,7 +183,7 @@ func (f *File) readFooter(headLost bool) error {
 		return fmt.Errorf("footer %w", err)
 	}
 	f.Head, f.marker, f.header, f.Hosts = head, m, size, hosts
-	f.sum = binary.LittleEndian.Uint32(trailer[8:])
+	f.sum = fileSum(m, trailer[8:12])
 	return nil
 }
 

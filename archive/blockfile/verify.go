@@ -19,13 +19,19 @@ type Summary struct {
 }
 
 // Verify reads all of a file, including every value of every block, and changes nothing. It does
-// not count damaged series and blocks. The error is one of [Open] or of ctx.
-func Verify(ctx context.Context, fsys disk.FS, path string) (Summary, error) {
+// not count damaged series and blocks. The error is one of [Open], of check, which may be nil, or of
+// ctx.
+func Verify(ctx context.Context, fsys disk.FS, path string, check func(*File) error) (Summary, error) {
 	f, err := Open(fsys, path)
 	if err != nil {
 		return Summary{}, err
 	}
 	defer f.Close()
+	if check != nil {
+		if err := check(f); err != nil {
+			return Summary{Head: f.Head}, err
+		}
+	}
 	v := verifier{File: f, summary: Summary{Head: f.Head, Damage: f.Damage, Unreadable: f.Unreadable}}
 	for i := range f.Hosts {
 		if err := v.host(ctx, i); err != nil {

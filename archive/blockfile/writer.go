@@ -20,7 +20,7 @@ type Writer struct {
 	head   Head
 	marker marker
 	size   int64
-	sum    uint32 // of the footer
+	sum    uint32 // see Sum
 	err    error  // of the first failed write; the file is unusable
 
 	hosts  map[hostName]struct{}
@@ -49,7 +49,7 @@ func newWriter(w io.Writer, h Head, m marker) (*Writer, error) {
 	return b, b.write(header)
 }
 
-// Sum returns the checksum of the footer, once the writer is closed; see [File.Sum].
+// Sum returns what [File.Sum] will return, once the writer is closed.
 func (w *Writer) Sum() uint32 { return w.sum }
 
 // Size returns how many bytes were written.
@@ -132,8 +132,8 @@ func (w *Writer) Close() error {
 		return w.err
 	}
 	footer = binary.LittleEndian.AppendUint64(footer, uint64(w.size))
-	w.sum = binfmt.Checksum(footer)
-	footer = binary.LittleEndian.AppendUint32(footer, w.sum)
+	footer = binary.LittleEndian.AppendUint32(footer, binfmt.Checksum(footer))
+	w.sum = fileSum(w.marker, footer[len(footer)-4:])
 	if err := w.write(append(footer, trailerMagic...)); err != nil {
 		return err
 	}

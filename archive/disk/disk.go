@@ -44,8 +44,9 @@ type FS interface {
 	MkdirAll(name string, perm fs.FileMode) error // synced
 	SyncDir(name string) error
 
-	// Lock creates a file and locks it until the lock is closed or the process ends. If another
-	// process holds the lock, the error is a *[LockedError].
+	// Lock locks the directory that contains name until the lock is closed or the process ends. name
+	// is of a file, which is created, or of a directory. If another process holds the lock, the error
+	// is a *[LockedError].
 	Lock(name string) (io.Closer, error)
 }
 

@@ -2,6 +2,7 @@ package disk_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -218,5 +219,44 @@ func TestPublishPassesOnTheWritersError(t *testing.T) {
 	}
 	if got := names(t, disk.OS{}, dir); got != "" {
 		t.Errorf("%q is left", got)
+	}
+}
+
+// A lock holds although its file was removed, and whether its name is that of a file or of a
+// directory.
+func TestLockHoldsWithoutItsFile(t *testing.T) {
+	for _, directory := range []bool{false, true} {
+		name := filepath.Join(t.TempDir(), "LOCK")
+		if directory {
+			if err := os.Mkdir(name, 0o750); err != nil {
+				t.Fatal(err)
+			}
+		}
+		held, err := disk.OS{}.Lock(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second := func(what, holder string) {
+			t.Helper()
+			_, err := disk.OS{}.Lock(name)
+			if locked, is := errors.AsType[*disk.LockedError](err); !is || locked.Holder != holder {
+				t.Errorf("%s: got error %v, want the holder %q", what, err, holder)
+			}
+		}
+		second("held", fmt.Sprint(os.Getpid()))
+		if err := os.RemoveAll(name); err != nil {
+			t.Fatal(err)
+		}
+		second("removed", "")
+		if err := held.Close(); err != nil {
+			t.Fatal(err)
+		}
+		again, err := disk.OS{}.Lock(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := again.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

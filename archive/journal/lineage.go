@@ -2,8 +2,10 @@ package journal
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"time"
@@ -17,6 +19,7 @@ import (
 // belong then.
 type Lineage struct {
 	Store uuid.UUID // its segments belong
+	From  uint64    // older segments are no longer needed
 
 	// Known are the segments that the directory had at some time, oldest first; nil if that is
 	// unknown. Newer segments belong if they continue the last one.
@@ -93,7 +96,7 @@ func (l *Lineage) foreign(s segment, known map[segmentID]bool, last uint64, befo
 		return nil // is damaged
 	case s.store != l.Store && s.store != uuid.Nil && l.Store != uuid.Nil:
 		return fmt.Errorf("expected a segment of store %v, got one of %v", l.Store, s.store)
-	case l.Known == nil:
+	case l.Known == nil || s.number < l.From:
 		return nil
 	case s.store != l.Store || s.number <= last:
 		return errors.New("expected a segment that the manifest lists")
@@ -104,10 +107,10 @@ func (l *Lineage) foreign(s segment, known map[segmentID]bool, last uint64, befo
 	return nil
 }
 
-// missing returns the known segments from a number on that are not there.
-func (l *Lineage) missing(segments []segment, from uint64, dir string) (missing []*disk.MissingError) {
+// missing returns the known segments that are needed and not there.
+func (l *Lineage) missing(segments []segment, dir string) (missing []*disk.MissingError) {
 	for i, n := range l.Known {
-		if n.Number < from || slices.ContainsFunc(segments, func(s segment) bool { return s.segmentID == n.id() }) {
+		if n.Number < l.From || slices.ContainsFunc(segments, func(s segment) bool { return s.segmentID == n.id() }) {
 			continue
 		}
 		end := time.Time{}
@@ -122,9 +125,9 @@ func (l *Lineage) missing(segments []segment, from uint64, dir string) (missing 
 }
 
 // gaps returns the segments that others continue and that are neither there nor known.
-func (l *Lineage) gaps(segments []segment, from uint64, dir string) (missing []*disk.MissingError) {
+func (l *Lineage) gaps(segments []segment, dir string) (missing []*disk.MissingError) {
 	for i, s := range segments {
-		first := l.firstNumber(from)
+		first := l.firstNumber()
 		if s.err != nil || s.after.number == 0 || s.after.number < first || i > 0 && segments[i-1].number >= s.after.number {
 			continue
 		}
@@ -148,9 +151,42 @@ func (l *Lineage) gaps(segments []segment, from uint64, dir string) (missing []*
 }
 
 // firstNumber returns the number of the first segment that must be there.
-func (l *Lineage) firstNumber(from uint64) uint64 {
+func (l *Lineage) firstNumber() uint64 {
 	if len(l.Known) > 0 {
-		return cmp.Or(from, l.Known[0].Number)
+		return cmp.Or(l.From, l.Known[0].Number)
 	}
-	return from
+	return l.From
+}
+
+// StoreOf returns the store of the newest segment in a directory that names one, or zero.
+func StoreOf(ctx context.Context, fsys disk.FS, dir string) (uuid.UUID, error) {
+	segments, err := listIfExists(ctx, fsys, dir)
+	for _, s := range slices.Backward(segments) {
+		if s.err == nil && s.store != uuid.Nil {
+			return s.store, nil
+		}
+	}
+	return uuid.Nil, err
+}
+
+// List returns the names of the segments in a directory that belong to it, oldest first.
+func List(ctx context.Context, fsys disk.FS, dir string, l Lineage) ([]SegmentName, error) {
+	segments, err := listIfExists(ctx, fsys, dir)
+	segments, _ = l.divide(segments, dir)
+	var all []SegmentName
+	for _, s := range segments {
+		all = append(all, s.name())
+	}
+	return all, err
+}
+
+func listIfExists(ctx context.Context, fsys disk.FS, dir string) ([]segment, error) {
+	segments, err := list(ctx, fsys, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	return segments, nil
 }

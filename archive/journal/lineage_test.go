@@ -119,7 +119,7 @@ func TestMissingSegments(t *testing.T) {
 	f := func(name string, known, from int, remove []int, want int, records ...string) {
 		t.Run(name, func(t *testing.T) {
 			fsys, j := written(t, storeA, "one", "two", "three", "four")
-			l := Lineage{Store: storeA, Known: j.Names()[:known]}
+			l := Lineage{Store: storeA, From: uint64(from), Known: j.Names()[:known]}
 			for _, i := range remove {
 				ok(t, fsys.Remove(j.Segments()[i].Path))
 			}

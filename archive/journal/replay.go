@@ -47,9 +47,9 @@ type RecordFunc func(segment uint64, offset int64, record []byte) error
 // order and in bounded memory, and changes nothing. The error is that of f, of ctx, or of opening
 // the files; damage is in the report.
 func Read(ctx context.Context, fsys disk.FS, dir string, lineage Lineage, from uint64, f RecordFunc) (Report, error) {
-	segments, err := list(ctx, fsys, dir)
+	segments, err := listIfExists(ctx, fsys, dir)
 	if err != nil {
-		return Report{}, fmt.Errorf("journal: %w", err)
+		return Report{}, err
 	}
 	segments, foreign := lineage.divide(segments, dir)
 	report, _, err := read(ctx, fsys, dir, segments, &lineage, from, f)
@@ -132,7 +132,7 @@ type defect struct {
 }
 
 func read(ctx context.Context, fsys disk.FS, dir string, segments []segment, lineage *Lineage, from uint64, f RecordFunc) (Report, []defect, error) {
-	report := Report{Missing: append(lineage.missing(segments, from, dir), lineage.gaps(segments, from, dir)...)}
+	report := Report{Missing: append(lineage.missing(segments, dir), lineage.gaps(segments, dir)...)}
 	var defects []defect
 	for i, s := range segments {
 		if s.number < from {

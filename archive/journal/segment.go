@@ -23,6 +23,8 @@ const (
 	magic       = "RSJRNL\x00\x02" // the last byte is the version
 	headerSize  = 76
 	headerSize1 = 40 // in version 1; every version begins with the same fields
+	// HeaderBytes is the size of a segment without records.
+	HeaderBytes = headerSize
 	// maxSegmentBytes keeps the index of a record within its 32 bits.
 	maxSegmentBytes = 1 << 32
 	// maxNumber is the highest number of a segment that Open creates: names sort by their 12

@@ -86,6 +86,24 @@ func (j *Journal) syncFile() error {
 	return nil
 }
 
+// SyncName returns when the segments' names are on disk, even if the newest one is empty.
+func (j *Journal) SyncName() error {
+	j.syncing <- struct{}{}
+	defer func() { <-j.syncing }()
+	if err := j.syncFile(); err != nil || !j.nameUnsynced {
+		return err
+	}
+	err := j.file.Sync() // has written the header
+	if err == nil {
+		err = j.fs.SyncDir(j.dir)
+	}
+	if err != nil {
+		return j.fail(fmt.Errorf("syncing %s: %w", j.current.path(j.dir), err))
+	}
+	j.nameUnsynced = false
+	return nil
+}
+
 // fail makes the journal unavailable until run has recovered it. It returns the
 // *[UnavailableError].
 func (j *Journal) fail(err error) error {

@@ -96,19 +96,20 @@ empty checkpoint directory of its own imports by itself.`,
 func verifyCommand(std stdio) *ffcli.Command {
 	return newConfigCommand(std, "verify", "", "check all data on disk, change nothing", `
 Reads all files in the checkpoint directory and prints what is damaged, with
-the position. Exits with 1 if there is any damage. The server must be stopped.`,
+the position, what is missing, and what does not belong there. Exits with 1 if
+there is any of this. The server must be stopped.`,
 		func(ctx context.Context, cfg *configs.Config, _ []string) error {
 			v, err := archive.Verify(ctx, disk.OS{}, cfg.MetricStore.Checkpoints.Directory)
 			if err != nil {
 				return err
 			}
-			for _, d := range v.Damage {
+			for _, d := range v.Problems {
 				fmt.Fprintln(std.out, d)
 			}
 			fmt.Fprintf(std.out, "%d files with %d blocks and %d values, %d journal records, %d problems\n",
-				v.Files, v.Blocks, v.Values, v.Records, len(v.Damage))
-			if len(v.Damage) > 0 {
-				return fmt.Errorf("%d problems", len(v.Damage))
+				v.Files, v.Blocks, v.Values, v.Records, len(v.Problems))
+			if len(v.Problems) > 0 {
+				return fmt.Errorf("%d problems", len(v.Problems))
 			}
 			return nil
 		})
