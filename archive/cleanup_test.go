@@ -52,7 +52,7 @@ func (m *testArchive) start() {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	p, err := parquet.Open(disk.OS{}, filepath.Join(m.dir, "archive"))
+	p, err := parquet.Open(disk.OS{}, filepath.Join(m.dir, "archive"), parquet.Compatible)
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -132,7 +132,7 @@ func archiveChild(dir, to string) error {
 	if err != nil {
 		return err
 	}
-	p, err := parquet.Open(disk.OS{}, to)
+	p, err := parquet.Open(disk.OS{}, to, parquet.Compatible)
 	if err != nil {
 		return err
 	}

@@ -212,6 +212,10 @@ func (c checker) metricStore() {
 	}
 	cleanup := &c.config.MetricStore.Cleanup
 	cleanup.Mode = cmp.Or(cleanup.Mode, CleanupDelete)
+	cleanup.Encoding = cmp.Or(cleanup.Encoding, EncodingCompatible)
+	if cleanup.Encoding != EncodingCompatible && cleanup.Encoding != EncodingCompact {
+		c.fail("metric-store.cleanup.encoding", `expected "compatible" or "compact"; got %s`, quote(string(cleanup.Encoding)))
+	}
 	switch {
 	case cleanup.Mode != CleanupDelete && cleanup.Mode != CleanupArchive:
 		c.fail("metric-store.cleanup.mode", `expected "delete" or "archive"; got %s`, quote(string(cleanup.Mode)))

@@ -136,7 +136,17 @@ type Cleanup struct {
 	Mode CleanupMode `json:"mode"` // default CleanupDelete
 	// Directory is where CleanupArchive writes to. Required with CleanupArchive.
 	Directory string `json:"directory"`
+	// Encoding is that of the archive's files. Default EncodingCompatible.
+	Encoding ArchiveEncoding `json:"encoding"`
 }
+
+// ArchiveEncoding is how the pages of the archive's files are encoded.
+type ArchiveEncoding string
+
+const (
+	EncodingCompatible ArchiveEncoding = "compatible"
+	EncodingCompact    ArchiveEncoding = "compact"
+)
 
 // CleanupMode is what happens to data older than the retention.
 type CleanupMode string
@@ -321,7 +331,7 @@ func defaults() *Config {
 		MetricStore: MetricStore{
 			CheckpointInterval: 10 * time.Minute,
 			Checkpoints:        Checkpoints{Directory: "./var/checkpoints", Sync: "1s"},
-			Cleanup:            Cleanup{Mode: CleanupDelete},
+			Cleanup:            Cleanup{Mode: CleanupDelete, Encoding: EncodingCompatible},
 		},
 		Auth: Auth{
 			PollInterval: 5 * time.Minute,

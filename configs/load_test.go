@@ -230,7 +230,7 @@ func TestPeerConfigLoads(t *testing.T) {
 		MetricStore: configs.MetricStore{
 			RetentionInMemory: 48 * time.Hour, CheckpointInterval: 12 * time.Hour, MemoryCap: 100, NumWorkers: -1,
 			Checkpoints: configs.Checkpoints{Directory: "./var/cp", Sync: configs.SyncAlways},
-			Cleanup:     configs.Cleanup{Mode: configs.CleanupArchive, Directory: "./var/archive"},
+			Cleanup:     configs.Cleanup{Mode: configs.CleanupArchive, Directory: "./var/archive", Encoding: configs.EncodingCompatible},
 			Subscriptions: []configs.Subscription{
 				{SubscribeTo: "hpc-nats", ClusterTag: "fritz", Authorization: configs.AuthorizationHeader},
 				{SubscribeTo: "hpc-nats", ClusterTag: "alex", Authorization: configs.AuthorizationHeader},
@@ -250,7 +250,7 @@ func TestDefaults(t *testing.T) {
 	want := configs.MetricStore{
 		RetentionInMemory: 48 * time.Hour, CheckpointInterval: 10 * time.Minute,
 		Checkpoints: configs.Checkpoints{Directory: "./var/checkpoints", Sync: "1s"},
-		Cleanup:     configs.Cleanup{Mode: configs.CleanupDelete},
+		Cleanup:     configs.Cleanup{Mode: configs.CleanupDelete, Encoding: configs.EncodingCompatible},
 	}
 	if !reflect.DeepEqual(config.MetricStore, want) {
 		t.Errorf("\n got %+v\nwant %+v", config.MetricStore, want)
@@ -272,7 +272,7 @@ func TestAdditions(t *testing.T) {
 		MetricStore: configs.MetricStore{
 			RetentionInMemory: 90 * time.Minute, CheckpointInterval: 10 * time.Minute,
 			Checkpoints:   configs.Checkpoints{Directory: "./var/checkpoints", Sync: "1s"},
-			Cleanup:       configs.Cleanup{Mode: configs.CleanupDelete},
+			Cleanup:       configs.Cleanup{Mode: configs.CleanupDelete, Encoding: configs.EncodingCompatible},
 			Subscriptions: []configs.Subscription{{SubscribeTo: "a", Authorization: configs.AuthorizationConnection}},
 		},
 		NATS: configs.NATS{Embedded: &configs.EmbeddedNATS{Listen: "127.0.0.1:4222"}},

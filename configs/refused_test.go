@@ -200,6 +200,7 @@ func TestRefusedStore(t *testing.T) {
 	f(inStore(`"checkpoints": {"sync": "-1s"}`), `config.json: metric-store.checkpoints.sync: expected "always", "off" or a duration such as "1s"; got "-1s"`)
 	f(inStore(`"checkpoints": {"max-wal-size": -1}`), "config.json: metric-store.checkpoints.max-wal-size: expected 0 or a number of bytes; got -1")
 	f(inStore(`"cleanup": {"mode": "keep"}`), `config.json: metric-store.cleanup.mode: expected "delete" or "archive"; got "keep"`)
+	f(inStore(`"cleanup": {"encoding": "v2"}`), `config.json: metric-store.cleanup.encoding: expected "compatible" or "compact"; got "v2"`)
 	f(inStore(`"cleanup": {"mode": "archive"}`), `config.json: metric-store.cleanup.directory: missing: where mode "archive" writes`)
 	for _, limit := range []string{"body-bytes", "values-per-query", "hosts", "devices-per-host", "name-bytes"} {
 		f(minimal(`"limits": {"`+limit+`": 0}`), "config.json: limits."+limit+": expected at least 1; got 0")

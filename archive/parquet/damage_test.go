@@ -12,7 +12,7 @@ func publishedFile(t testing.TB) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	c := Column{Host: "a", Metric: "m", Scope: node, Frequency: 60, Times: []int64{0, 60}, Values: []float64{1, 2}}
-	_, err := writeFile(context.Background(), &b, description{cluster: "fritz", source: "blocks 1-7"}, func(yield func(Column, error) bool) { yield(c, nil) })
+	_, err := writeFile(context.Background(), &b, description{cluster: "fritz", source: "blocks 1-7"}, Compatible, func(yield func(Column, error) bool) { yield(c, nil) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,21 @@ import (
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 )
 
-// row is the schema of a file. It is never filled, because values are written column by column.
-type row struct {
+// compatibleRow is the schema of a file with the encoding [Compatible]. It is never filled, because
+// values are written column by column.
+type compatibleRow struct {
+	Cluster   string  `parquet:"cluster,dict"`
+	Hostname  string  `parquet:"hostname,dict"`
+	Metric    string  `parquet:"metric,dict"`
+	Scope     string  `parquet:"scope,dict"`
+	ScopeID   string  `parquet:"scope_id,dict"`
+	Timestamp int64   `parquet:"timestamp,dict"`
+	Frequency int64   `parquet:"frequency,dict"`
+	Value     float64 `parquet:"value"`
+}
+
+// compactRow is the schema of a file with the encoding [Compact].
+type compactRow struct {
 	Cluster   string  `parquet:"cluster,dict"`
 	Hostname  string  `parquet:"hostname,dict"`
 	Metric    string  `parquet:"metric,dict"`
@@ -50,8 +63,8 @@ type description struct {
 }
 
 // writeFile writes a Parquet file and returns how many rows it has.
-func writeFile(ctx context.Context, out io.Writer, d description, columns iter.Seq2[Column, error]) (rows int64, err error) {
-	w := newWriter(out, d)
+func writeFile(ctx context.Context, out io.Writer, d description, e Encoding, columns iter.Seq2[Column, error]) (rows int64, err error) {
+	w := newWriter(out, d, e)
 	var prev *Column
 	for c, err := range columns {
 		if err == nil {
@@ -80,7 +93,7 @@ func writeFile(ctx context.Context, out io.Writer, d description, columns iter.S
 
 // writer writes columns of samples as columns of Parquet, a chunk of rows at a time.
 type writer struct {
-	out     *pq.GenericWriter[row]
+	out     *pq.GenericWriter[any]
 	columns []*pq.ColumnWriter
 	cluster string
 	rows    int   // in the row group
@@ -91,8 +104,12 @@ type writer struct {
 // chunk is the maximum number of rows that are passed to the library at a time.
 const chunk = 1024
 
-func newWriter(out io.Writer, d description) *writer {
-	w := pq.NewGenericWriter[row](out,
+// pageBytes is the size of a page before compression. In larger pages zstd finds the times of one
+// series again in the next ones.
+const pageBytes = 1 << 20
+
+func newWriter(out io.Writer, d description, e Encoding) *writer {
+	options := []pq.WriterOption{
 		pq.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
 		pq.SortingWriterConfig(pq.SortingColumns(
 			pq.Ascending("cluster"), pq.Ascending("hostname"), pq.Ascending("metric"),
@@ -102,7 +119,13 @@ func newWriter(out io.Writer, d description) *writer {
 		pq.KeyValueMetadata(keyCluster, d.cluster),
 		pq.KeyValueMetadata(keyDay, d.day.String()),
 		pq.KeyValueMetadata(keySource, d.source),
-	)
+	}
+	row := pq.SchemaOf(compactRow{})
+	if e == Compatible {
+		row = pq.SchemaOf(compatibleRow{})
+		options = append(options, pq.DataPageVersion(1), pq.PageBufferSize(pageBytes))
+	}
+	w := pq.NewGenericWriter[any](out, append(options, pq.NewSchema("row", row))...)
 	return &writer{out: w, columns: w.ColumnWriters(), cluster: d.cluster, values: make([]pq.Value, chunk)}
 }
 

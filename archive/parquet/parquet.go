@@ -23,29 +23,41 @@ import (
 // Archive is a directory or an S3 prefix with Parquet files, which one process may write. Its
 // methods are safe for concurrent use. One file is written at a time, which bounds the memory used.
 type Archive struct {
-	files   destination
-	writing sync.Mutex
+	files    destination
+	encoding Encoding
+	writing  sync.Mutex
 }
 
-// Open returns the archive at a location: "s3://bucket", "s3://bucket/prefix", or a directory of
+// Encoding is how the pages of files are encoded. All are compressed with zstd.
+type Encoding uint8
+
+const (
+	// Compatible has data pages of version 1 with plain and dictionary encodings, which Spark 3.0,
+	// Polars and older versions of Arrow read.
+	Compatible Encoding = iota
+	// Compact has data pages of version 2, and times as differences.
+	Compact
+)
+
+// Open returns the archive at a location, which writes files of an encoding: "s3://bucket", "s3://bucket/prefix", or a directory of
 // fsys, which the first Write creates.
 //
 // For S3, credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
 // AWS_SESSION_TOKEN), from the credentials file and profile of the AWS command line, or from the
 // machine's role; the region from AWS_REGION or AWS_DEFAULT_REGION; and the server from
 // AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, by default Amazon's. Open does not contact the server.
-func Open(fsys disk.FS, location string) (*Archive, error) {
+func Open(fsys disk.FS, location string, encoding Encoding) (*Archive, error) {
 	if bucket, ok := strings.CutPrefix(location, s3Scheme); ok {
 		b, err := openBucket(bucket)
 		if err != nil {
 			return nil, fmt.Errorf("archive in S3: %w", err)
 		}
-		return &Archive{files: b}, nil
+		return &Archive{files: b, encoding: encoding}, nil
 	}
 	if location == "" {
 		return nil, errors.New("archive: expected a directory, got an empty one")
 	}
-	return &Archive{files: &directory{fs: fsys, root: location}}, nil
+	return &Archive{files: &directory{fs: fsys, root: location}, encoding: encoding}, nil
 }
 
 // Close closes idle connections. A second Close does nothing.
@@ -108,7 +120,7 @@ func (a *Archive) Write(ctx context.Context, cluster string, day Day, source str
 	file := File{Name: folder + "/" + name, Source: source}
 	err = a.files.publish(ctx, folder, name, func(w io.Writer) error {
 		out := byteCounter{Writer: w}
-		file.Rows, err = writeFile(ctx, &out, description{cluster, day, source}, columns)
+		file.Rows, err = writeFile(ctx, &out, description{cluster, day, source}, a.encoding, columns)
 		file.Bytes = out.bytes
 		if err == nil && file.Rows == 0 {
 			return errNoRows

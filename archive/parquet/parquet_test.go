@@ -83,7 +83,7 @@ func rowsOf(cluster string, columns ...parquet.Column) []row {
 
 func open(t *testing.T, fsys disk.FS, location string) *parquet.Archive {
 	t.Helper()
-	a, err := parquet.Open(fsys, location)
+	a, err := parquet.Open(fsys, location, parquet.Compatible)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -276,7 +276,7 @@ func TestLocations(t *testing.T) {
 	f := func(location, endpoint, want string) {
 		t.Helper()
 		t.Setenv("AWS_ENDPOINT_URL_S3", endpoint)
-		a, err := parquet.Open(nil, location)
+		a, err := parquet.Open(nil, location, parquet.Compatible)
 		switch {
 		case want == "" && err != nil:
 			t.Errorf("%q at %q: %v", location, endpoint, err)
@@ -311,7 +311,7 @@ func TestLocations(t *testing.T) {
 func TestOtherEndpointVariable(t *testing.T) {
 	t.Setenv("AWS_ENDPOINT_URL_S3", "")
 	t.Setenv("AWS_ENDPOINT_URL", "x")
-	if _, err := parquet.Open(nil, "s3://metrics"); err == nil || !strings.Contains(err.Error(), "AWS_ENDPOINT_URL: expected") {
+	if _, err := parquet.Open(nil, "s3://metrics", parquet.Compatible); err == nil || !strings.Contains(err.Error(), "AWS_ENDPOINT_URL: expected") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -27,8 +27,12 @@ func Archive(cfg *configs.Config, store *memstore.Store, observer journal.Observ
 		Observer:     observer,
 	}
 	if clean := cfg.MetricStore.Cleanup; clean.Mode == configs.CleanupArchive {
+		encoding := parquet.Compatible
+		if clean.Encoding == configs.EncodingCompact {
+			encoding = parquet.Compact
+		}
 		var err error
-		if o.Parquet, err = parquet.Open(disk.OS{}, clean.Directory); err != nil {
+		if o.Parquet, err = parquet.Open(disk.OS{}, clean.Directory, encoding); err != nil {
 			return nil, fmt.Errorf("metric-store.cleanup.directory: %w", err)
 		}
 	}
