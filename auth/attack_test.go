@@ -53,7 +53,7 @@ func publicForms(key crypto.PublicKey) map[string][]byte {
 }
 
 // No public key is accepted as a secret, for any issuer and in any encoding (RFC 8725 section 2.1).
-func TestPublicKeysAreNoSecrets(t *testing.T) {
+func TestPublicKeysAreNotSecrets(t *testing.T) {
 	c := newCentre(t)
 	now := c.clock.now()
 	for _, v := range []struct {
@@ -85,7 +85,7 @@ func TestPublicKeysAreNoSecrets(t *testing.T) {
 }
 
 // Nothing in a header leads to another key, another algorithm, a file or a host.
-func TestHeadersLeadNowhere(t *testing.T) {
+func TestHeadersWithKeysAreIgnored(t *testing.T) {
 	c := newCentre(t)
 	now := c.clock.now()
 	claims := authtest.KeycloakUser(now, realm, "jupyter", "alice", "hpc-admin")

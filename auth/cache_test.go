@@ -22,7 +22,7 @@ func (c *countingVerifier) authenticate(ctx context.Context, token string, known
 	return c.verifier.authenticate(ctx, token, known, at)
 }
 
-func TestCacheBelievesAVerdictOnlySoLong(t *testing.T) {
+func TestCachedVerdictsExpire(t *testing.T) {
 	key := newKey("cc-backend")
 	const plain = `{"sub":"alice"}`
 
@@ -66,7 +66,7 @@ func TestCacheBelievesAVerdictOnlySoLong(t *testing.T) {
 }
 
 // Similar tokens do not share a verdict.
-func TestCacheTellsTokensApart(t *testing.T) {
+func TestCacheDistinguishesTokens(t *testing.T) {
 	key := newKey("cc-backend")
 	cache := NewCache(newIssuer(t, trust{}, key), newClock().now)
 	good := sign(key, goodHeader, goodClaims)

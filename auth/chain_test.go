@@ -58,14 +58,14 @@ func TestTokensWithoutExpiry(t *testing.T) {
 	}
 	warnings(1)
 
-	// A forger can warn of nobody.
+	// Forged tokens cause no warning.
 	_, err := issuer.Authenticate(t.Context(), sign(newKey("wrong"), goodHeader, `{"sub":"mallory"}`))
 	if code(err) != BadSignature {
 		t.Error(err)
 	}
 	warnings(1)
 
-	// However many subjects there are, a bounded number is named, and one line says that this was the last.
+	// The number of named subjects is bounded, and the last line says so.
 	for i := range maxWarned + 10 {
 		issuer.warnOnce(&Principal{Issuer: jwtPublicKey, Subject: fmt.Sprint("s", i)})
 	}
@@ -120,8 +120,8 @@ func TestKeysAreCheckedAtConstruction(t *testing.T) {
 	f("the second is all zeros", "key 2: weak Ed25519 key: all zeros", key, make(ed25519.PublicKey, 32))
 }
 
-// The key of the documentation works, with a warning at every start.
-func TestPublishedKeyIsWarnedOf(t *testing.T) {
+// The published key works, with a warning at every start.
+func TestPublishedKeyCausesWarning(t *testing.T) {
 	key, _, err := ParsePublicKey([]byte("kzfYrYy+TzpanWZHJ5qSdMj5uKUWgq74BWhQG6copP0="))
 	if err != nil {
 		t.Fatal(err)
@@ -140,7 +140,7 @@ func TestPublishedKeyIsWarnedOf(t *testing.T) {
 	}
 }
 
-// Whoever holds the slice that the keys came in cannot change what is trusted.
+// Changing the slice that the keys came in does not change the trusted keys.
 func TestKeysAreCopied(t *testing.T) {
 	key := newKey("cc-backend")
 	public := bytes.Clone(publicKey(key))
@@ -154,7 +154,7 @@ func TestKeysAreCopied(t *testing.T) {
 	}
 }
 
-func TestWithAClockOfItsOwn(t *testing.T) {
+func TestDefaultClock(t *testing.T) {
 	other := authtest.NewIssuer("other")
 	c := trusting(other.PublicKey())
 	c.Now = nil

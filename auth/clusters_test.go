@@ -63,7 +63,7 @@ func TestClusters(t *testing.T) {
 	if got := code(Policy{}.DecideOn(mixed, Write, "alex")); got != OtherCluster {
 		t.Errorf("a write elsewhere: %s", got)
 	}
-	// With user, api does not widen what the person sees, not even on another cluster.
+	// Beside user, api does not widen the sight, not even on another cluster.
 	f("api, and user on fritz", &Principal{Roles: API | User, Limited: []MappedRole{{User, []string{"fritz"}}}}, Query, "")
 	f("user, and support on fritz", &Principal{Roles: Support | User, Limited: []MappedRole{{Support, []string{"fritz"}}}}, Query, "fritz")
 	// An issuer's restriction applies to every role.
@@ -76,7 +76,7 @@ func TestUnionOfRoles(t *testing.T) {
 		t.Helper()
 		var p Principal
 		p.Roles, p.Limited = union(granted)
-		if got := strings.TrimSpace(describe(&p)); got != want+" for ever" {
+		if got := strings.TrimSpace(describe(&p)); got != want+" never expires" {
 			t.Errorf("%v: %s, want %s", granted, got, want)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/ringstore/ringstore/auth/jwk"
 )
 
-// oracle is a key set that go-jose and we have alike.
+// oracle verifies tokens with one key, by our code and by go-jose.
 type oracle struct {
 	alg  string
 	set  *keySet
@@ -25,7 +25,7 @@ func newOracle(t testing.TB, alg string) oracle {
 	t.Helper()
 	var s *authtest.Signer
 	if alg[0] == 'R' || alg[0] == 'P' {
-		s = rsaSigners()[0].As(alg) // making one takes a while
+		s = rsaSigners()[0].As(alg) // generating one takes a while
 	} else {
 		s = authtest.NewSigner(alg, "")
 	}
@@ -43,12 +43,13 @@ func newOracle(t testing.TB, alg string) oracle {
 	return o
 }
 
-// ours and theirs say whether the token is signed; theirs knows the one algorithm.
+// ours reports whether our code accepts the signature.
 func (o oracle) ours(text string) bool {
 	t, _, err := readJWS(text)
 	return err == nil && t.alg == o.alg && o.set.verified(t)
 }
 
+// theirs reports whether go-jose accepts the signature.
 func (o oracle) theirs(text string) bool {
 	parsed, err := jose.ParseSignedCompact(text, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(o.alg)})
 	if err != nil {
@@ -58,7 +59,7 @@ func (o oracle) theirs(text string) bool {
 	return err == nil
 }
 
-// Whatever is done to a token, we accept nothing that go-jose refuses; and good ones both accept.
+// Both accept the good token, and we accept no changed token that go-jose refuses.
 func TestAgainstGoJose(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=.+/ \n"
@@ -98,7 +99,7 @@ func FuzzAgainstGoJose(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, o := range oracles {
 			if o.ours(text) && !o.theirs(text) {
-				t.Errorf("%s: %q is accepted, and not by go-jose", o.alg, text)
+				t.Errorf("%s: %q is accepted, but not by go-jose", o.alg, text)
 			}
 		}
 	})

@@ -8,7 +8,7 @@ import (
 	"github.com/ringstore/ringstore/auth/authtest"
 )
 
-// An explanation tells the checks as far as they came, and agrees with Authenticate.
+// An explanation lists the checks up to the first that failed, and agrees with Authenticate.
 func TestExplain(t *testing.T) {
 	c := newCentre(t)
 	now := c.clock.now()
@@ -35,9 +35,9 @@ func TestExplain(t *testing.T) {
 		if s := strings.Join(got, "; "); s != want {
 			t.Errorf("%s:\n got %s\nwant %s", name, s, want)
 		}
-		// Nothing of the signature, and no claim but those of the settings.
+		// It contains no part of the signature, and only the claims that the settings name.
 		if text := fmt.Sprintf("%+v", *e); strings.Contains(text, token[strings.LastIndexByte(token, '.')+1:]) && token != "" || strings.Contains(text, "192.0.2.7") {
-			t.Errorf("%s: too much is told: %s", name, text)
+			t.Errorf("%s: the explanation reveals too much: %s", name, text)
 		}
 		return e
 	}
@@ -53,12 +53,12 @@ func TestExplain(t *testing.T) {
 		t.Errorf("%+v, %v", verbose, err)
 	}
 	bot := f("bot", c.openMetadata.Token(authtest.OpenMetadataBot(now, "ingestion-bot")),
-		`openmetadata; RSA 2048 with the kid "Gb389a-9f76-gdjs-a92j-0242bk94356"; openmetadata ingestion-bot [api] @fritz for ever`)
+		`openmetadata; RSA 2048 with the kid "Gb389a-9f76-gdjs-a92j-0242bk94356"; openmetadata ingestion-bot [api] @fritz never expires`)
 	if got := fmt.Sprint(bot.May); !strings.Contains(got, "{write {false [fritz]}}") || strings.Contains(got, "metrics") {
 		t.Errorf("may %s", got)
 	}
 	f("a claim without a name", c.openMetadata.Token(with(authtest.OpenMetadataBot(now, "ingestion-bot"), map[string]any{"": "192.0.2.7"})),
-		`openmetadata; RSA 2048 with the kid "Gb389a-9f76-gdjs-a92j-0242bk94356"; openmetadata ingestion-bot [api] @fritz for ever`)
+		`openmetadata; RSA 2048 with the kid "Gb389a-9f76-gdjs-a92j-0242bk94356"; openmetadata ingestion-bot [api] @fritz never expires`)
 	f("nothing", "", "format: missing")
 	f("garbage", "a.b.garbage", "format: malformed")
 	f("unknown issuer", c.keycloak.Token(with(user, map[string]any{"iss": "x"})), "issuer: unknown_issuer")

@@ -13,7 +13,7 @@ import (
 	"github.com/ringstore/ringstore/auth/authtest"
 )
 
-// Only a token that the key has signed is accepted, and nothing makes the reader panic.
+// Only tokens signed with the key are accepted, and no input causes a panic.
 func FuzzAuthenticate(f *testing.F) {
 	key := newKey("cc-backend")
 	issuer := newIssuer(f, trust{}, key)
@@ -44,7 +44,7 @@ func FuzzAuthenticate(f *testing.F) {
 	})
 }
 
-// Whatever an issuer signs, a principal that comes of it is well formed.
+// Every principal is well-formed, whatever the issuer signs.
 func FuzzSignedClaims(f *testing.F) {
 	key := newKey("cc-backend")
 	issuer := newIssuer(f, trust{}, key)
@@ -70,7 +70,7 @@ func FuzzSignedClaims(f *testing.F) {
 			}
 		}
 		if !strings.Contains(claims, "sub") && !strings.Contains(claims, `\u`) {
-			t.Errorf("%q.%q: whence %q?", header, claims, p.Subject)
+			t.Errorf("%q.%q: the subject %q is not in the claims", header, claims, p.Subject)
 		}
 		if y := p.Expires.Year(); p.Roles >= 1<<len(roleNames) || y > 9999 || p.Issuer != jwtPublicKey || p.Clusters != nil {
 			t.Errorf("%q.%q: %+v", header, claims, p)
@@ -78,7 +78,7 @@ func FuzzSignedClaims(f *testing.F) {
 	})
 }
 
-// So it is with an issuer that makes use of every setting; and no claim gives a role that is not mapped.
+// As FuzzSignedClaims, for an issuer that uses every setting. No claim grants a role that is not mapped.
 func FuzzMappedClaims(f *testing.F) {
 	key := authtest.NewSigner("HS256", "")
 	chain := newChain(f, ChainConfig{Issuers: []Issuer{{
@@ -120,7 +120,7 @@ func FuzzMappedClaims(f *testing.F) {
 	})
 }
 
-// A key that is accepted has 32 bytes, survives a round trip, and no error quotes what may be a secret.
+// Accepted keys have 32 bytes and survive a round trip. No error quotes the input, which may be a secret.
 func FuzzParsePublicKey(f *testing.F) {
 	private := newKey("cc-backend")
 	key := publicKey(private)
@@ -150,7 +150,7 @@ func FuzzParsePublicKey(f *testing.F) {
 	})
 }
 
-// An event is one line that a terminal shows as it is, whatever is in it.
+// Every event is one line of printable characters, whatever its fields contain.
 func FuzzAuditLine(f *testing.F) {
 	f.Add("http", "192.0.2.1", "jwt-public-key", "alice", uint8(User), uint8(Write), "expired")
 	f.Add("a\r\nb", "\x1b]0;x\x07", "\xff\xfe", "\u202e\u2028\U0001f600\U000e0001", uint8(255), uint8(255), "\u009b")

@@ -77,8 +77,8 @@ func TestOverload(t *testing.T) {
 	}
 }
 
-// Who was good a moment ago goes before who came earlier, and whoever gives up takes nobody's turn.
-func TestTheOrderOfTurns(t *testing.T) {
+// Tokens that were good a moment ago are served first, and a token that gives up does not use a slot.
+func TestQueueOrder(t *testing.T) {
 	g := newGate(1)
 	empty := fill(t, g)
 	var order []string

@@ -13,7 +13,7 @@ import (
 	"github.com/ringstore/ringstore/auth/jwk"
 )
 
-// Every setting is checked at the start, and the error says which entry's which member is wrong.
+// Every setting is checked, and the error names the entry and the field.
 func TestSettings(t *testing.T) {
 	key := jwk.Key{ID: "k", Public: publicKey(newKey("k"))}
 	secret := must(NewSecret("", []byte("0123456789abcdef0123456789abcdef")))
@@ -86,7 +86,7 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// What is allowed and hardly meant is told of.
+// Valid settings that are probably mistakes cause a warning.
 func TestWarnings(t *testing.T) {
 	f := func(want string, i Issuer) {
 		t.Helper()
@@ -134,7 +134,7 @@ func TestSecrets(t *testing.T) {
 	f("all bytes are the same", bytes.Repeat([]byte("a"), 32))
 	f("at most", bytes.Repeat([]byte("ab"), 1<<20))
 
-	// It is never printed, and is not whose slice it came in.
+	// The secret is never printed, and does not share memory with the slice it was made from.
 	text := "s3cret-s3cret-s3cret-s3cret-s3cret"
 	raw := []byte(text)
 	secret, err := NewSecret("kid", raw)
@@ -154,7 +154,7 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// Each of the settings beside the claims is the entry's own.
+// Expiry, leeway and lifetime are settings of each issuer.
 func TestTimesPerIssuer(t *testing.T) {
 	key := authtest.NewSigner("EdDSA", "")
 	const hour = 3600

@@ -41,23 +41,23 @@ func TestWhichKeyIsTried(t *testing.T) {
 	}
 	k := edSigners("1", "2", "3", "4", "5", "6")
 	n := edSigners("", "", "", "")
-	f("its own", k, k[5], "")
-	f("the right key, called as another", k, k[0].Named("2"), BadSignature)
-	f("the right key, called as none there is", k, k[0].Named("7"), UnknownKey)
-	f("the right key, not called: the first", k, k[0].Named(""), "")
-	f("the right key, not called: the fourth", k, k[3].Named(""), "")
-	f("the right key, not called: the fifth is not tried", k, k[4].Named(""), BadSignature)
-	f("keys without a name", n, n[3], "")
-	f("keys without a name, called as any", n, n[3].Named("../x"), "")
+	f("its own key", k, k[5], "")
+	f("the right key, with the kid of another", k, k[0].Named("2"), BadSignature)
+	f("the right key, with an unknown kid", k, k[0].Named("7"), UnknownKey)
+	f("the first key, no kid", k, k[0].Named(""), "")
+	f("the fourth key, no kid", k, k[3].Named(""), "")
+	f("the fifth key, no kid: not tried", k, k[4].Named(""), BadSignature)
+	f("keys without a kid", n, n[3], "")
+	f("keys without a kid, a token with one", n, n[3].Named("../x"), "")
 	s := []*authtest.Signer{k[0].Named("s"), k[1].Named("s"), k[2].Named("s"), k[3].Named("s"), k[4].Named("s"), n[0]}
 	f("the first of several keys with one kid", s, s[0], "")
 	f("the fourth of several keys with one kid", s, s[3], "")
 	f("the fifth of several keys with one kid", s, s[4], BadSignature)
 	f("no key, although several have the kid", s, k[5].Named("s"), BadSignature)
 	f("a key without a kid, although several have the kid", s, n[0].Named("s"), BadSignature)
-	f("a key without a name beside one that is called so", append(k[:1:1], n[0]), n[0].Named("1"), BadSignature)
-	f("a key without a name beside others", append(k[:1:1], n[0]), n[0].Named("9"), "")
-	f("a key with a name beside one without", append(k[:1:1], n[0]), k[0].Named("9"), BadSignature)
+	f("a key without a kid beside one with that kid", append(k[:1:1], n[0]), n[0].Named("1"), BadSignature)
+	f("a key without a kid beside others", append(k[:1:1], n[0]), n[0].Named("9"), "")
+	f("a key with a kid beside one without", append(k[:1:1], n[0]), k[0].Named("9"), BadSignature)
 }
 
 // The alg of a JWK binds its key (RFC 7517 section 4.4).
@@ -69,7 +69,7 @@ func TestKeysBoundToAnAlgorithm(t *testing.T) {
 	}
 }
 
-// A key that comes from a file and from a JWK set is one key, and what one of them says of it holds.
+// A key from a file and a JWK set is one key. If one of them binds it to an algorithm, it is bound.
 func TestOneKeyFromSeveralSources(t *testing.T) {
 	public := rsaSigners()[0].Public()
 	f := func(want string, keys ...jwk.Key) {
@@ -97,8 +97,8 @@ func TestOneKeyFromSeveralSources(t *testing.T) {
 	f("k: k:", jwk.Key{ID: "k", Public: public}, jwk.Key{ID: "k", Public: mallory().Public()})
 }
 
-// How many signatures one forged token makes us check.
-func TestForgeriesCostFourChecksAtMost(t *testing.T) {
+// One forged token causes at most maxKeys signature checks.
+func TestChecksPerForgery(t *testing.T) {
 	set, err := newKeySet(trusted(edSigners("1", "2", "3", "4", "5", "6")...), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -147,7 +147,7 @@ func TestReplacingKeys(t *testing.T) {
 	set("<nil>", trusted(k[0], k[1])...)
 	show(k[0], "")
 	show(k[1], "")
-	// A bad set changes nothing.
+	// An unusable set changes nothing.
 	set(`issuer "op": no keys`)
 	set("key 2: weak Ed25519 key", jwk.Key{ID: "9", Public: k[2].Public()}, jwk.Key{ID: "8", Public: publicKey(make([]byte, 64))})
 	show(k[0], "")
@@ -156,12 +156,12 @@ func TestReplacingKeys(t *testing.T) {
 	show(k[0], "")
 	show(k[2].Named("1"), "")
 	show(mallory().Named("1"), BadAlgorithm)
-	// A withdrawn key's tokens are refused at once, cached as they are.
+	// Tokens of a withdrawn key are refused at once, although they are cached.
 	set("<nil>", trusted(k[1])...)
 	show(k[0], UnknownKey)
 	show(k[1], "")
 
-	// An issuer that has withdrawn all its keys has no key that could be waited for.
+	// If an issuer has withdrawn all its keys, its tokens are refused.
 	if err := chain.RemoveKeys("op"); err != nil {
 		t.Fatal(err)
 	}
@@ -174,13 +174,13 @@ func TestReplacingKeys(t *testing.T) {
 	show(k[1], "")
 
 	if err := chain.RemoveKeys("nobody"); err == nil {
-		t.Error("removed keys of nobody")
+		t.Error("removed keys of an unknown issuer")
 	}
 	if err := chain.SetKeys("nobody", trusted(k...)); err == nil {
-		t.Error("keys of nobody")
+		t.Error("set keys of an unknown issuer")
 	}
 	if err := chain.SetSecrets("op", []Secret{must(NewSecret("", []byte(publishedSecret)))}); err == nil {
-		t.Error("an issuer of public keys took a secret")
+		t.Error("an issuer of public keys accepted a secret")
 	}
 }
 
@@ -212,7 +212,7 @@ func TestReplacingSettings(t *testing.T) {
 	f("support")
 	for _, bad := range [][]Issuer{nil, {{}}, {{Name: "op", Issuer: "op", Algorithms: []string{"RS256"}, Keys: trusted(k...)}}} {
 		if err := chain.SetIssuers(bad); err == nil {
-			t.Errorf("%+v is taken", bad)
+			t.Errorf("%+v: accepted", bad)
 		}
 	}
 	f("support")
@@ -224,19 +224,19 @@ func TestReplacingSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	f("user")
-	if err := chain.SetIssuers(issuers(User)); err != nil { // nothing says that the key is to stay
+	if err := chain.SetIssuers(issuers(User)); err != nil { // keys that are not listed are dropped
 		t.Fatal(err)
 	}
 	f("no_keys")
 }
 
-// rotating is an issuer whose keys change, and those who ask for them.
+// rotating is an issuer whose keys change, and counts how often they are requested.
 type rotating struct {
 	*testing.T
 	clock  *clock
 	chain  *Chain
 	asked  int
-	answer bool // to the question whether it is being asked for
+	answer bool // the result of Refresh
 }
 
 func newRotating(t *testing.T, keys ...*authtest.Signer) *rotating {
@@ -255,7 +255,7 @@ func (r *rotating) show(s *authtest.Signer, want Reason, wantAsked int) {
 	}
 }
 
-// publish is the end of a question: these are the keys.
+// publish sets the keys and completes the request.
 func (r *rotating) publish(keys ...*authtest.Signer) {
 	r.Helper()
 	if err := r.chain.SetKeys("op", trusted(keys...)); err != nil {
@@ -264,49 +264,49 @@ func (r *rotating) publish(keys ...*authtest.Signer) {
 	r.chain.Refreshed("op")
 }
 
-// An unknown key makes the issuer be asked again, however many tokens come, at most once in refreshEvery.
+// An unknown key causes a request for keys, at most one in refreshEvery for any number of tokens.
 func TestRefreshing(t *testing.T) {
 	k := edSigners("1", "2")
 	r := newRotating(t, k[0])
 	bad := edSigners("1", "x", "y", "z", "silence")
 	r.show(k[0], "", 0)
-	r.show(bad[0], BadSignature, 0) // the key is there, and did not sign this
+	r.show(bad[0], BadSignature, 0) // the key is known, but did not sign this
 	r.show(bad[1], Refreshing, 1)
 	r.show(bad[2], Refreshing, 1)
 	r.show(k[0], "", 1)
-	if err := r.chain.SetKeys("op", trusted(k[0])); err != nil { // of one of its sources
+	if err := r.chain.SetKeys("op", trusted(k[0])); err != nil { // from one of its sources
 		t.Fatal(err)
 	}
 	r.show(bad[1], Refreshing, 1)
-	r.chain.Refreshed("op") // there is no such key
+	r.chain.Refreshed("op") // the key does not exist
 	r.show(bad[1], UnknownKey, 1)
 	r.chain.Refreshed("op")
 	r.clock.advance(refreshEvery - time.Second)
 	r.show(bad[1], UnknownKey, 1)
 	r.clock.advance(time.Second)
-	// Now the issuer has rotated. The flood has used nothing up: the next question is allowed as ever.
+	// The issuer has rotated its keys. The flood has not used up the next request.
 	r.show(k[1], Refreshing, 2)
 	r.publish(k...)
 	r.show(k[1], "", 2)
-	// No answer: tokens are not put off for ever.
+	// Without an answer, tokens are refused in the end.
 	r.clock.advance(refreshEvery)
 	r.show(bad[4], Refreshing, 3)
 	r.clock.advance(refreshEvery - time.Second)
 	r.show(bad[4], Refreshing, 3)
 	r.clock.advance(time.Second)
 	r.show(bad[4], UnknownKey, 4)
-	// Nobody is asked: as the keys have been fetched a moment ago.
+	// Refresh does not start a request, because the keys were just fetched.
 	r.clock.advance(refreshEvery)
 	r.answer = false
 	r.show(bad[3], UnknownKey, 5)
 	r.show(bad[3], UnknownKey, 5)
-	// A token that names no key may be of one that is not there yet.
+	// A token without a kid may be signed with a key that is not known yet.
 	r.clock.advance(refreshEvery)
 	r.answer = true
 	r.show(bad[1].Named(""), Refreshing, 6)
 	r.publish(k...)
 	r.show(bad[1].Named(""), BadSignature, 6)
-	// Who has waited meanwhile does not ask again, and a clock that is set back does not stop it.
+	// A caller that has waited meanwhile does not request again, and a clock that is set back does not block requests.
 	r.clock.advance(-time.Second)
 	r.show(bad[1], UnknownKey, 6)
 	r.clock.advance(-time.Hour)
@@ -357,7 +357,7 @@ func TestKIDsAreBounded(t *testing.T) {
 	for n := range 3 * maxKIDs {
 		r.request(at.Add(time.Second), fmt.Sprint(n))
 		if n%1000 == 0 && r.request(at.Add(time.Second), "stale") {
-			t.Fatalf("it was forgotten after %d others", n)
+			t.Fatalf("the kid was forgotten after %d others", n)
 		}
 	}
 	if n := r.firstSeen.Len(); n > maxKIDs {
@@ -366,11 +366,11 @@ func TestKIDsAreBounded(t *testing.T) {
 }
 
 // A token is not refused if its key arrives while it is being verified.
-func TestKeysThatHaveJustCome(t *testing.T) {
+func TestKeysArriveDuringVerification(t *testing.T) {
 	k := edSigners("1", "2")
 	r := newRotating(t, k[0])
 	r.show(k[1], Refreshing, 1)
-	r.chain.Refreshed("op") // in vain
+	r.chain.Refreshed("op") // without the key
 	v := verification{chain: r.chain, ctx: t.Context(), text: k[1].Token(with(opClaims, map[string]any{"exp": noon + 6000})), now: r.clock.now(), at: r.clock.now()}
 	if err := errors.Join(v.checkFormat(), v.checkIssuer()); err != nil {
 		t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 	"github.com/ringstore/ringstore/auth/jwk"
 )
 
-func TestAuthenticateAtHoldsTimesAgainstThatMoment(t *testing.T) {
+func TestAuthenticateAtComparesWithThatMoment(t *testing.T) {
 	key, other := newKey("past"), newKey("past other")
 	clock := newClock()
 	chain := must(NewChain(ChainConfig{
@@ -69,7 +69,7 @@ func accepted(chain *Chain) (total uint64) {
 	return total
 }
 
-func TestPastVerdictsAreBoundedAndFade(t *testing.T) {
+func TestPastVerdictsAreBoundedAndExpire(t *testing.T) {
 	key := newKey("past")
 	clock := newClock()
 	chain := must(NewChain(ChainConfig{Issuers: []Issuer{{Name: "a", Keys: []jwk.Key{{Public: publicKey(key)}}}}, Now: clock.now}))

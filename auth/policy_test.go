@@ -9,8 +9,8 @@ var allActions = []Action{
 	Query, Healthcheck, Write, Free, Debug, Status, Snapshot, Profile, Metrics, OpenAPI, Whoami, OwnJobs,
 }
 
-// The role table of DESIGN.md again, said in words rather than in cells: may is what a set of roles may do, and
-// needsJobs tells a query that waits for a job source from one that nothing could help.
+// naive implements the role table independently: may says whether the roles permit the action, and needsJobs whether they
+// would with a job source.
 func naive(roles []string, a Action) (may, needsJobs bool) {
 	has := func(names ...string) bool {
 		return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(roles, n) })
@@ -41,14 +41,14 @@ func TestRoleTable(t *testing.T) {
 			if set>>i&1 == 1 {
 				role, ok := ParseRole(name)
 				if !ok {
-					t.Fatalf("%s is no role", name)
+					t.Fatalf("%s is not a role", name)
 				}
 				roles |= role
 				held = append(held, name)
 			}
 		}
 		if !slices.Equal(roles.Names(), held) {
-			t.Errorf("%v are named %v", held, roles.Names())
+			t.Errorf("Names of %v: %v", held, roles.Names())
 		}
 		p := &Principal{Subject: "s", Roles: roles}
 		for _, a := range allActions {
@@ -71,7 +71,7 @@ func TestRoleTable(t *testing.T) {
 	}
 }
 
-// Cells that someone could get wrong in both the table and its naive twin.
+// Cells that could be wrong in both the table and naive.
 func TestRoleTableByHand(t *testing.T) {
 	f := func(roles Roles, a Action, want Reason) {
 		t.Helper()
@@ -104,7 +104,7 @@ func TestRoleTableByHand(t *testing.T) {
 	f(Support, Debug, InsufficientRole)
 }
 
-func TestNobodyAndNothingAreDenied(t *testing.T) {
+func TestNilPrincipalAndInvalidActions(t *testing.T) {
 	admin := &Principal{Roles: Admin | API | Support | Manager | User}
 	f := func(p *Principal, a Action) {
 		t.Helper()

@@ -63,12 +63,12 @@ func TestRevocation(t *testing.T) {
 	others := key.Token(map[string]any{"iss": "https://other", "sub": "alice", "iat": noon - 100, "exp": noon + 600})
 	hash := func(token string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(token))) }
 
-	// want tells which of the three are revoked.
+	// want lists which of the three tokens are revoked.
 	f := func(file, want string) {
 		t.Helper()
 		chain := newChain(t, ChainConfig{Issuers: issuers})
 		cache := NewCache(chain, newClock().now)
-		for _, token := range []string{token, undated, others} { // which are cached now
+		for _, token := range []string{token, undated, others} { // from now on they are cached
 			if _, err := cache.Authenticate(t.Context(), token); err != nil {
 				t.Fatal(err)
 			}
@@ -97,7 +97,7 @@ func TestRevocation(t *testing.T) {
 			t.Error(err)
 		}
 		if _, err := cache.Authenticate(t.Context(), token); err != nil {
-			t.Errorf("after the revocations are gone: %v", err)
+			t.Errorf("after the revocations were removed: %v", err)
 		}
 	}
 	f(`{}`, "")
@@ -116,12 +116,12 @@ func TestRevocation(t *testing.T) {
 	f(`{"subjects":[{"issuer":"sso","sub":"uuid","not-before":1799999900.5}]}`, "token undated")
 	f(`{"subjects":[{"issuer":"sso","sub":"uuid","not-before":"2027-01-15T07:58:21Z"}]}`, "token undated")
 	f(`{"subjects":[{"issuer":"sso","sub":"uuid","not-before":"2027-01-15T08:58:20+01:00"}]}`, "undated")
-	// Of two lines about one subject the stricter counts.
+	// Of two entries for one subject, the stricter one applies.
 	f(`{"subjects":[{"issuer":"sso","sub":"alice","not-before":1},{"issuer":"sso","sub":"alice"}]}`, "token")
 	f(`{"subjects":[{"issuer":"sso","sub":"alice"},{"issuer":"sso","sub":"alice","not-before":1}]}`, "token")
 	f(`{"subjects":[{"issuer":"sso","sub":"alice","not-before":1799999901},{"issuer":"sso","sub":"alice","not-before":1}]}`, "token")
 
-	// Nobody is thought revoked who is not: an issuer that is misspelt is told of, and nothing changes.
+	// An unknown issuer is an error, and then nothing changes.
 	chain := newChain(t, ChainConfig{Issuers: issuers})
 	if err := chain.SetRevocations(must(ParseRevocations([]byte(`{"tokens":["id"]}`)))); err != nil {
 		t.Fatal(err)
@@ -134,8 +134,8 @@ func TestRevocation(t *testing.T) {
 	}
 }
 
-// Who holds a revoked token that is signed with ECDSA can write its signature another way.
-func TestRevokedTokensHaveNoTwin(t *testing.T) {
+// The holder of a revoked token with an ECDSA signature can rewrite the signature; the rewritten token is revoked too.
+func TestRevokedECDSATokens(t *testing.T) {
 	for _, alg := range []string{"ES256", "ES384", "ES512", "EdDSA"} {
 		key := authtest.NewSigner(alg, "")
 		chain := newChain(t, ChainConfig{Issuers: []Issuer{{Name: "op", Issuer: "op", Keys: []jwk.Key{{Public: key.Public()}}}}})
@@ -146,12 +146,12 @@ func TestRevokedTokensHaveNoTwin(t *testing.T) {
 		}
 		twin, ok := parsed.twin()
 		if ok != (alg != "EdDSA") {
-			t.Fatalf("%s: a twin: %t", alg, ok)
+			t.Fatalf("%s: got a twin: %t", alg, ok)
 		}
 		tokens := []string{revoked}
 		if ok {
 			if _, err := chain.Authenticate(t.Context(), twin); err != nil || twin == revoked {
-				t.Fatalf("%s: the test's twin is none: %v", alg, err)
+				t.Fatalf("%s: the twin is not valid: %v", alg, err)
 			}
 			tokens = append(tokens, twin)
 		}

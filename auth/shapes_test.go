@@ -19,14 +19,14 @@ const (
 	appID   = "c4a2a7a0-0d1f-4e3b-9a53-000000000001"
 )
 
-// centre is the issuers of a centre, as the configuration of issue 5 has them, and a signer for each.
+// centre holds the issuers of a computing centre, and a signer for each.
 type centre struct {
 	chain                                                 *Chain
 	clock                                                 *clock
 	cc, keycloak, openMetadata, dataHub, entraV1, entraV2 *authtest.Signer
 }
 
-// issuers is the configuration; a test may change it before it makes a chain.
+// issuers returns the configuration. Tests may change it before they make a chain.
 func (c *centre) issuers() []Issuer {
 	trusted := func(s *authtest.Signer) []jwk.Key { return []jwk.Key{{ID: s.KID(), Public: s.Public()}} }
 	return []Issuer{
@@ -64,7 +64,7 @@ func (c *centre) issuers() []Issuer {
 	}
 }
 
-// rsaSigners are made once, which takes a second.
+// rsaSigners are generated once, because that takes a second.
 var rsaSigners = sync.OnceValue(func() (s [5]*authtest.Signer) {
 	for i := range s {
 		s[i] = authtest.NewSigner("RS256", "")
@@ -72,7 +72,7 @@ var rsaSigners = sync.OnceValue(func() (s [5]*authtest.Signer) {
 	return s
 })
 
-// mallory is nobody's.
+// mallory returns a signer that no issuer trusts.
 func mallory() *authtest.Signer { return rsaSigners()[4] }
 
 func newCentre(t testing.TB) *centre {
@@ -87,7 +87,7 @@ func newCentre(t testing.TB) *centre {
 	return c
 }
 
-// describe writes all of a principal that a test looks at.
+// describe returns the fields of a principal that the tests compare.
 func describe(p *Principal) string {
 	s := fmt.Sprintf("%s %s [%s]", p.Issuer, p.Subject, p.Roles)
 	if p.JobUser != "" {
@@ -103,12 +103,12 @@ func describe(p *Principal) string {
 		s += " @" + strings.Join(p.Clusters, ",")
 	}
 	if p.Expires.IsZero() {
-		s += " for ever"
+		s += " never expires"
 	}
 	return s
 }
 
-// with returns the claims with some changed; nil takes one away, and null is in its place what null is.
+// with returns the claims with changes: nil removes a claim, and null sets it to a JSON null.
 func with(claims map[string]any, changes map[string]any) map[string]any {
 	claims = maps.Clone(claims)
 	if claims == nil {
@@ -129,7 +129,7 @@ func with(claims map[string]any, changes map[string]any) map[string]any {
 
 const null = "\x00null"
 
-// Each issuer's tokens are accepted as what they are, and with one thing wrong are not.
+// The tokens of each issuer are accepted, and refused if one thing is wrong with them.
 func TestShapes(t *testing.T) {
 	c := newCentre(t)
 	now := c.clock.now()
@@ -150,7 +150,7 @@ func TestShapes(t *testing.T) {
 			t.Errorf("%s %v: %v, %v; want %q", name, changes, p, err, want)
 		}
 	}
-	// What is wrong with the times is wrong whoever says it.
+	// Wrong times are refused for every issuer.
 	times := func(name string, s *authtest.Signer, claims change) {
 		t.Helper()
 		bad(name, s, claims, change{"exp": now.Add(-time.Minute).Unix()}, Expired)
@@ -183,7 +183,7 @@ func TestShapes(t *testing.T) {
 
 	cc := authtest.CCBackend(now, "alice", "user")
 	good("cc-backend", c.cc, cc, "cc-backend alice [user] jobs:alice")
-	good("cc-backend, for ever", c.cc, with(cc, change{"exp": nil}), "cc-backend alice [user] jobs:alice for ever")
+	good("cc-backend, never expires", c.cc, with(cc, change{"exp": nil}), "cc-backend alice [user] jobs:alice never expires")
 	good("cc-backend, a manager", c.cc, with(cc, change{"roles": []string{"manager", "api"}, "projects": []string{"p"}}), "cc-backend alice [api,manager] jobs:alice projects:p")
 	times("cc-backend", c.cc, cc)
 	wrongKey("cc-backend", "EdDSA", "", cc, BadSignature)
@@ -193,17 +193,17 @@ func TestShapes(t *testing.T) {
 	bad("cc-backend", c.cc, cc, change{"roles": "admin"}, BadClaims)
 	bad("cc-backend", c.cc, cc, change{"projects": "p"}, BadClaims)
 	bad("cc-backend", c.cc, cc, change{"iss": "cc-backend"}, UnknownIssuer)
-	bad("cc-backend for another", c.cc, cc, change{"iss": realm, "aud": "metric-store", "azp": "jupyter", "typ": "Bearer"}, BadAlgorithm)
+	bad("cc-backend, with another iss", c.cc, cc, change{"iss": realm, "aud": "metric-store", "azp": "jupyter", "typ": "Bearer"}, BadAlgorithm)
 
 	om := authtest.OpenMetadataBot(now, "ingestion-bot")
-	good("OpenMetadata", c.openMetadata, om, "openmetadata ingestion-bot [api] @fritz for ever")
-	good("OpenMetadata, no exp", c.openMetadata, with(om, change{"exp": nil}), "openmetadata ingestion-bot [api] @fritz for ever")
+	good("OpenMetadata", c.openMetadata, om, "openmetadata ingestion-bot [api] @fritz never expires")
+	good("OpenMetadata, no exp", c.openMetadata, with(om, change{"exp": nil}), "openmetadata ingestion-bot [api] @fritz never expires")
 	good("OpenMetadata, an hour", c.openMetadata, with(om, change{"exp": now.Add(time.Hour).Unix()}), "openmetadata ingestion-bot [api] @fritz")
-	good("OpenMetadata, another bot", c.openMetadata, authtest.OpenMetadataBot(now, "lineage-bot"), "openmetadata lineage-bot [] @fritz for ever")
+	good("OpenMetadata, another bot", c.openMetadata, authtest.OpenMetadataBot(now, "lineage-bot"), "openmetadata lineage-bot [] @fritz never expires")
 	foreign("OpenMetadata", c.openMetadata, om)
 	wrongKey("OpenMetadata", "RS256", c.openMetadata.KID(), om, BadSignature)
 	wrongKey("OpenMetadata", "RS256", "another", om, UnknownKey)
-	wrongKey("OpenMetadata", "RS256", "", om, BadSignature) // a token that names no key is tried against all
+	wrongKey("OpenMetadata", "RS256", "", om, BadSignature) // without a kid, all keys are tried
 	bad("OpenMetadata", c.openMetadata, om, change{"sub": nil}, BadClaims)
 
 	user := authtest.KeycloakUser(now, realm, "jupyter", "alice", "student")
@@ -212,13 +212,13 @@ func TestShapes(t *testing.T) {
 	good("Keycloak, groups", c.keycloak, with(user, change{"groups": []string{"/p1", "/p2"}}), "hpc-sso alice [user] jobs:alice projects:/p1,/p2")
 	good("Keycloak, e-mail", c.keycloak, with(user, change{"preferred_username": nil}), "hpc-sso alice@example.org [user]")
 	good("Keycloak, e-mail not verified", c.keycloak, with(user, change{"preferred_username": nil, "email_verified": false}), "hpc-sso f8f2d3f4-6a3b-4a52-9c3e-1d2f3a4b5c6d [user]")
-	good("Keycloak, roles of ours that are not mapped", c.keycloak, with(user, change{"realm_access": change{"roles": []string{"admin", "api"}}}), "hpc-sso alice [] jobs:alice")
-	good("Keycloak, who is named as a role", c.keycloak, authtest.KeycloakUser(now, realm, "jupyter", "hpc-admin"), "hpc-sso hpc-admin [] jobs:hpc-admin")
-	good("Keycloak, roles outside of their path", c.keycloak, with(user, change{"roles": []string{"hpc-admin"}, "Realm_access": change{"roles": []string{"hpc-admin"}}}), "hpc-sso alice [user] jobs:alice")
+	good("Keycloak, our role names without a mapping", c.keycloak, with(user, change{"realm_access": change{"roles": []string{"admin", "api"}}}), "hpc-sso alice [] jobs:alice")
+	good("Keycloak, a user with the name of a role", c.keycloak, authtest.KeycloakUser(now, realm, "jupyter", "hpc-admin"), "hpc-sso hpc-admin [] jobs:hpc-admin")
+	good("Keycloak, roles in other claims", c.keycloak, with(user, change{"roles": []string{"hpc-admin"}, "Realm_access": change{"roles": []string{"hpc-admin"}}}), "hpc-sso alice [user] jobs:alice")
 	foreign("Keycloak", c.keycloak, user)
 	wrongKey("Keycloak", "RS256", "kc-1", user, BadSignature)
 	wrongKey("Keycloak", "RS256", "kc-2", user, UnknownKey)
-	wrongKey("Keycloak", "ES256", "kc-1", user, BadAlgorithm) // it may use that, and has no such key
+	wrongKey("Keycloak", "ES256", "kc-1", user, BadAlgorithm) // permitted, but no key is for it
 	bad("Keycloak", c.keycloak, user, change{"exp": nil}, NoExpiry)
 	bad("Keycloak", c.keycloak, user, change{"exp": null}, BadClaims)
 	bad("Keycloak", c.keycloak, user, change{"aud": "account"}, WrongAudience)
@@ -234,7 +234,7 @@ func TestShapes(t *testing.T) {
 	bad("Keycloak's refresh token", c.keycloak, user, change{"typ": "Refresh"}, WrongType)
 	bad("Keycloak's offline token", c.keycloak, user, change{"typ": "Offline"}, WrongType)
 	bad("Keycloak's ID token, untyped", c.keycloak, user, change{"typ": nil, "at_hash": "x"}, WrongType)
-	bad("an ID token of whoever does not type them", c.keycloak, user, change{"typ": nil, "scope": nil, "nonce": "n"}, WrongType)
+	bad("an ID token without typ", c.keycloak, user, change{"typ": nil, "scope": nil, "nonce": "n"}, WrongType)
 	good("Keycloak before version 25", c.keycloak, with(user, change{"nonce": "n"}), "hpc-sso alice [user] jobs:alice")
 	bad("Keycloak, bound to a key", c.keycloak, user, change{"cnf": change{"jkt": "x"}}, WrongType)
 	bad("Keycloak", c.keycloak, user, change{"typ": nil}, WrongClaim)
@@ -248,7 +248,7 @@ func TestShapes(t *testing.T) {
 	bad("Keycloak", c.keycloak, user, change{"groups": "p"}, BadClaims)
 	bad("Keycloak", c.keycloak, user, change{"preferred_username": nil, "email": nil, "sub": nil}, BadClaims)
 
-	// A service account is not the user of its name, and no user is a service account.
+	// A service account differs from a user with the same name, and no user is a service account.
 	account := authtest.KeycloakServiceAccount(now, realm, "ingest")
 	const ingest = "hpc-sso service-account-ingest [api] api@fritz"
 	good("service account", c.keycloak, account, ingest)
@@ -257,16 +257,16 @@ func TestShapes(t *testing.T) {
 	good("service account without its name", c.keycloak, with(account, change{"preferred_username": nil, "email": "alice@example.org", "email_verified": true}), ingest)
 	good("service account without its name", c.keycloak, with(account, change{"preferred_username": nil, "client_id": nil, "clientId": "ingest", "clientHost": nil}),
 		"hpc-sso 0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d []")
-	bad("another party's without its name", c.keycloak, account, change{"preferred_username": nil, "azp": "jupyter"}, BadClaims)
+	bad("of another party, without its name", c.keycloak, account, change{"preferred_username": nil, "azp": "jupyter"}, BadClaims)
 	foreign("service account", c.keycloak, account)
 	bad("a user of that name", c.keycloak, authtest.KeycloakUser(now, realm, "ingest", "service-account-ingest"), nil, BadClaims)
 	bad("a user of that name", c.keycloak, user, change{"preferred_username": "service-account-ingest"}, BadClaims)
 	bad("a user of that e-mail", c.keycloak, user, change{"preferred_username": nil, "email": "service-account-ingest"}, BadClaims)
-	bad("another client's", c.keycloak, account, change{"client_id": "jupyter", "azp": "jupyter"}, BadClaims)
-	bad("another party's", c.keycloak, account, change{"azp": "jupyter"}, BadClaims)
+	bad("of another client", c.keycloak, account, change{"client_id": "jupyter", "azp": "jupyter"}, BadClaims)
+	bad("of another party", c.keycloak, account, change{"azp": "jupyter"}, BadClaims)
 	bad("no client", c.keycloak, account, change{"client_id": nil}, BadClaims)
 	bad("client of a wrong type", c.keycloak, account, change{"client_id": []string{"ingest"}}, BadClaims)
-	bad("in other letters", c.keycloak, account, change{"preferred_username": "service-account-Ingest"}, BadClaims)
+	bad("in other case", c.keycloak, account, change{"preferred_username": "service-account-Ingest"}, BadClaims)
 
 	for _, kind := range []string{"PERSONAL", "SESSION"} {
 		dh := authtest.DataHub(now, kind, "alice")
@@ -294,7 +294,7 @@ func TestShapes(t *testing.T) {
 		claims := v.claims(now, tenant, object1, "Metrics.Read")
 		want := v.name + " " + tenant + "/" + object1 + " [" + v.role + "]"
 		good(v.name, v.signer, claims, want)
-		good(v.name+" of another e-mail", v.signer, with(claims, change{"email": "b@example.org", "preferred_username": "b@example.org", "upn": "b", "sub": "x"}), want)
+		good(v.name+", another e-mail", v.signer, with(claims, change{"email": "b@example.org", "preferred_username": "b@example.org", "upn": "b", "sub": "x"}), want)
 		foreign(v.name, v.signer, claims)
 		wrongKey(v.name, "RS256", v.signer.KID(), claims, BadSignature)
 		wrongKey(v.name, "RS256", "x", claims, UnknownKey)
@@ -311,8 +311,8 @@ func TestShapes(t *testing.T) {
 	bad("entra-v1 to another client", c.entraV1, authtest.EntraV1(now, tenant, object1), change{"appid": object1}, WrongParty)
 }
 
-// Whoever has one issuer's key cannot speak for another's.
-func TestOneIssuersKeyUnderAnothersName(t *testing.T) {
+// One issuer's key cannot sign tokens of another issuer.
+func TestKeysOfOtherIssuers(t *testing.T) {
 	c := newCentre(t)
 	now := c.clock.now()
 	signers := map[string]*authtest.Signer{
@@ -331,7 +331,7 @@ func TestOneIssuersKeyUnderAnothersName(t *testing.T) {
 			if own := owner == iss; (err == nil) != own {
 				t.Errorf("%q's key under %q: %v, %v", owner, iss, p, err)
 			}
-			// Nor by calling the key as the other's is called.
+			// A kid of the other issuer's key makes no difference.
 			for _, kid := range []string{"kc-1", "e1", "e2", c.openMetadata.KID()} {
 				alg := map[bool]string{true: "RS256", false: "EdDSA"}[signer != c.cc && signer != c.dataHub]
 				if signer == c.dataHub {

@@ -16,11 +16,11 @@ import (
 	"github.com/ringstore/ringstore/auth/jwk"
 )
 
-// forger makes other signatures of a good one, none of which may be accepted.
+// forger derives other signatures from a good one. None of them may be accepted.
 type forger struct {
 	t         *testing.T
 	chain     *Chain
-	text      string // that is signed
+	text      string // the signed part
 	signature []byte
 }
 
@@ -30,25 +30,25 @@ func newForger(t *testing.T, s *authtest.Signer, alg string) *forger {
 	token := s.As(alg).Token(opClaims)
 	dot := strings.LastIndexByte(token, '.')
 	f := &forger{t, chain, token[:dot], must(decodeSegment("signature", token[dot+1:]))}
-	if _, err := f.show(f.signature); err != nil {
+	if _, err := f.authenticate(f.signature); err != nil {
 		t.Fatalf("%s: a good token: %v", alg, err)
 	}
 	return f
 }
 
-func (f *forger) show(signature []byte) (*Principal, error) {
+func (f *forger) authenticate(signature []byte) (*Principal, error) {
 	return f.chain.Authenticate(f.t.Context(), f.text+"."+encodeSegment(signature))
 }
 
 func (f *forger) forge(name string, signature ...[]byte) {
 	f.t.Helper()
-	if p, err := f.show(slices.Concat(signature...)); code(err) != BadSignature {
+	if p, err := f.authenticate(slices.Concat(signature...)); code(err) != BadSignature {
 		f.t.Errorf("%s: %+v, %v", name, p, err)
 	}
 }
 
-// forms are those that any signature may not have.
-func (f *forger) forms() {
+// forgeAny tries changes that are wrong for every algorithm.
+func (f *forger) forgeAny() {
 	f.t.Helper()
 	size := len(f.signature)
 	zero, ones := make([]byte, size), bytes.Repeat([]byte{0xff}, size)
@@ -56,12 +56,12 @@ func (f *forger) forms() {
 	f.forge("a byte", zero[:1])
 	f.forge("zeros", zero)
 	f.forge("ones", ones)
-	f.forge("a byte less", f.signature[:size-1])
+	f.forge("one byte shorter", f.signature[:size-1])
 	f.forge("half", f.signature[:size/2])
-	f.forge("a zero before", zero[:1], f.signature)
-	f.forge("a zero behind", f.signature, zero[:1])
+	f.forge("a zero in front", zero[:1], f.signature)
+	f.forge("a zero at the end", f.signature, zero[:1])
 	f.forge("twice", f.signature, f.signature)
-	f.forge("halves exchanged", f.signature[size/2:], f.signature[:size/2])
+	f.forge("halves swapped", f.signature[size/2:], f.signature[:size/2])
 	f.forge("reversed", reversed(f.signature))
 	f.forge("encoded twice", []byte(encodeSegment(f.signature)))
 	f.forge("hexadecimal", []byte(hex.EncodeToString(f.signature)))
@@ -78,12 +78,12 @@ func reversed(b []byte) []byte {
 	return b
 }
 
-// An RSA signature s is that number and no other (RFC 8017, sections 8.1.2 and 8.2.2).
-func TestFormsOfRSA(t *testing.T) {
+// Only one number is the RSA signature of a token (RFC 8017 sections 8.1.2 and 8.2.2).
+func TestForgedRSASignatures(t *testing.T) {
 	for _, alg := range []string{"RS256", "PS256"} {
 		s := rsaSigners()[0]
 		f := newForger(t, s, alg)
-		f.forms()
+		f.forgeAny()
 		n, number, one := s.Public().(*rsa.PublicKey).N, new(big.Int).SetBytes(f.signature), big.NewInt(1)
 		size := len(f.signature)
 		f.forge("s+n", new(big.Int).Add(number, n).Bytes())
@@ -94,13 +94,13 @@ func TestFormsOfRSA(t *testing.T) {
 	}
 }
 
-// An ECDSA signature is r and s as long as the curve's order, both of 1 to n-1 (RFC 7518, section 3.4); of zeros is
-// CVE-2022-21449. (r, n-s) is good as well, which revocation knows: see TestRevokedTokensHaveNoTwin.
-func TestFormsOfECDSA(t *testing.T) {
+// An ECDSA signature consists of r and s, both from 1 to n-1 and as long as the curve's order n (RFC 7518 section 3.4). Zeros
+// are CVE-2022-21449. (r, n-s) is valid too; TestRevokedECDSATokens covers it.
+func TestForgedECDSASignatures(t *testing.T) {
 	for _, alg := range []string{"ES256", "ES384", "ES512"} {
 		s := authtest.NewSigner(alg, "")
 		f := newForger(t, s, alg)
-		f.forms()
+		f.forgeAny()
 		curve := s.Public().(*ecdsa.PublicKey).Params()
 		size := len(f.signature) / 2
 		r, ss := new(big.Int).SetBytes(f.signature[:size]), new(big.Int).SetBytes(f.signature[size:])
@@ -126,11 +126,11 @@ func TestFormsOfECDSA(t *testing.T) {
 	}
 }
 
-// Of an EdDSA signature S is less than the group's order L (RFC 8032, section 5.1.7), though S+L verifies the same
-// equation, and R is no point of low order.
-func TestFormsOfEdDSA(t *testing.T) {
+// In an EdDSA signature, S is less than the group's order L (RFC 8032 section 5.1.7), although S+L satisfies the same
+// equation, and R is not a point of low order.
+func TestForgedEdDSASignatures(t *testing.T) {
 	f := newForger(t, authtest.NewSigner("EdDSA", ""), "EdDSA")
-	f.forms()
+	f.forgeAny()
 	order, _ := new(big.Int).SetString("1000000000000000000000000000000014def9dea2f79cd65812631a5cf5d3ed", 16)
 	r, s := f.signature[:32], new(big.Int).SetBytes(reversed(f.signature[32:]))
 	little := func(n *big.Int) []byte { return reversed(n.FillBytes(make([]byte, 32))) }

@@ -76,8 +76,8 @@ func TestBadTokensAreRefused(t *testing.T) {
 	// Shape.
 	f("none", "", Missing)
 	f("garbage", "garbage", Malformed)
-	f("a space", " ", Malformed)
-	f("three dots and nothing", "..", Malformed)
+	f("one space", " ", Malformed)
+	f("two dots only", "..", Malformed)
 	f("not ASCII", "ä.ö.ü", Malformed)
 	f("100 kB", strings.Repeat("A", 100_000), TooLarge)
 	f("100 kB, signed", sign(key, goodHeader, `{"sub":"alice","x":"`+strings.Repeat("A", 100_000)+`"}`), TooLarge)
@@ -131,7 +131,7 @@ func TestBadTokensAreRefused(t *testing.T) {
 	header("alg twice", `{"alg":"none","alg":"EdDSA"}`, Malformed)
 	header("alg twice, once escaped", `{"alg":"EdDSA","\u0061lg":"none"}`, Malformed)
 	header("duplicate inside jwk", `{"alg":"EdDSA","jwk":{"kty":"OKP","kty":"oct"}}`, Malformed)
-	header("something after it", `{"alg":"EdDSA"}{}`, Malformed)
+	header("data after it", `{"alg":"EdDSA"}{}`, Malformed)
 	header("byte order mark", "\ufeff"+`{"alg":"EdDSA"}`, Malformed)
 	header("not UTF-8", "{\"alg\":\"EdDSA\",\"kid\":\"\xff\"}", Malformed)
 	header("crit unknown", `{"alg":"EdDSA","crit":["x"],"x":1}`, UnsupportedCrit)
@@ -172,7 +172,7 @@ func TestBadTokensAreRefused(t *testing.T) {
 	claims("a number beyond float64", `{"sub":"alice","exp":1e400}`, BadClaims)
 	claims("a duplicate behind a string with quotes and colons", `{"sub":"alice","x":"\":\\","y":{"z":1,"z":1}}`, Malformed)
 
-	// Who.
+	// Subject, roles, projects and token id.
 	claims("no claims", `{}`, BadClaims)
 	claims("cc-metric-store's demo token has no sub", `{"user":"admin","roles":["ROLE_ADMIN"]}`, BadClaims)
 	claims("sub empty", `{"sub":"","roles":["admin"]}`, BadClaims)
@@ -203,7 +203,7 @@ func TestBadTokensAreRefused(t *testing.T) {
 	claims("jti null", `{"sub":"alice","jti":null}`, BadClaims)
 	claims("jti long", `{"sub":"alice","jti":"`+strings.Repeat("a", 257)+`"}`, BadClaims)
 
-	// When; it is 1800000000 here, with 30 s of leeway.
+	// Times. Now is 1800000000, and the leeway 30 s.
 	for _, claim := range []string{"exp", "nbf", "iat"} {
 		for _, value := range []string{
 			`"1800000600"`, `""`, `null`, `true`, `[]`, `{}`, `-1`, `-0`, `-0.0`, `-1e-300`, `1e300`, `253402300800`,
@@ -224,10 +224,10 @@ func TestBadTokensAreRefused(t *testing.T) {
 	date("nbf", `253402300799`, NotYetValid)
 	date("iat", `1800000031`, IssuedInFuture)
 	date("iat", `253402300799`, IssuedInFuture)
-	claims("expired, and wrongly signed: the time is looked at first", `{"sub":"alice","exp":1}`, Expired)
+	claims("expired", `{"sub":"alice","exp":1}`, Expired)
 }
 
-// nextLetter changes the lowest of a base64 letter's bits, which are padding at the end of a 64-byte signature.
+// nextLetter flips the lowest bit of a base64 letter, which is padding at the end of a 64-byte signature.
 func nextLetter(c byte) byte {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	return alphabet[strings.IndexByte(alphabet, c)^1]
@@ -235,7 +235,7 @@ func nextLetter(c byte) byte {
 
 func TestGoodTokensAreAccepted(t *testing.T) {
 	key := newKey("cc-backend")
-	issuer := newIssuer(t, trust{}, newKey("the key before"), key)
+	issuer := newIssuer(t, trust{}, newKey("the previous key"), key)
 
 	f := func(header, claims, want string) {
 		t.Helper()
@@ -263,7 +263,7 @@ func TestGoodTokensAreAccepted(t *testing.T) {
 	f(goodHeader, `{"sub":"Jürgen Groß","aud":7,"name":{"values":["x"]}}`, `jwt-public-key Jürgen Groß "Jürgen Groß" "" [] [] never`)
 	f(goodHeader, `{"sub":"`+strings.Repeat("a", 256)+`"}`, `jwt-public-key `+strings.Repeat("a", 256)+` "`+strings.Repeat("a", 256)+`" "" [] [] never`)
 
-	// Roles: exact names of exactly that claim; others are another program's.
+	// Roles are case-sensitive, as are claim names; unknown roles are ignored.
 	f(goodHeader, `{"sub":"a","roles":["admin","admin","root",""]}`, `jwt-public-key a "a" "" [admin] [] never`)
 	f(goodHeader, `{"sub":"a","roles":["Admin","ADMIN","admin ","\u0430dmin","admın"]}`, `jwt-public-key a "a" "" [] [] never`)
 	f(goodHeader, `{"sub":"a","Roles":["admin"],"ROLES":["admin"],"roleſ":["admin"],"ｒoles":["admin"]}`, `jwt-public-key a "a" "" [] [] never`)
@@ -271,14 +271,14 @@ func TestGoodTokensAreAccepted(t *testing.T) {
 	f(goodHeader, `{"Sub":"root","sub":"a","SUB":"root"}`, `jwt-public-key a "a" "" [] [] never`)
 	f(goodHeader, `{"sub":"a","Exp":1,"EXP":1,"Nbf":9999999999}`, `jwt-public-key a "a" "" [] [] never`)
 
-	// Headers that issuers send and that choose nothing.
+	// Headers that issuers send and that have no effect.
 	f(`{"alg":"Ed25519"}`, `{"sub":"a"}`, `jwt-public-key a "a" "" [] [] never`) // RFC 9864
 	f(`{"alg":"EdDSA"}`, `{"sub":"a"}`, `jwt-public-key a "a" "" [] [] never`)
 	f(`{"alg":"EdDSA","typ":"at+jwt","kid":"../../etc/passwd"}`, `{"sub":"a"}`, `jwt-public-key a "a" "" [] [] never`)
 	f(`{"alg":"EdDSA","jku":"http://evil/","x5u":"http://evil/","x5c":["MII"],"jwk":{"kty":"oct","k":"AA"}}`, `{"sub":"a"}`, `jwt-public-key a "a" "" [] [] never`)
 	f(`{"alg":"EdDSA","cty":"text/plain"}`, `{"sub":"a"}`, `jwt-public-key a "a" "" [] [] never`)
 
-	// Times at the edge of the leeway, and as RFC 7519 allows to write them.
+	// Times at the limit of the leeway, and every notation that RFC 7519 permits.
 	f(goodHeader, `{"sub":"a","exp":1799999971}`, `jwt-public-key a "a" "" [] [] 1799999971`)
 	f(goodHeader, `{"sub":"a","exp":1799999970.5}`, `jwt-public-key a "a" "" [] [] 1799999970`)
 	f(goodHeader, `{"sub":"a","exp":1.8000006e9}`, `jwt-public-key a "a" "" [] [] 1800000600`)
@@ -287,16 +287,16 @@ func TestGoodTokensAreAccepted(t *testing.T) {
 	f(goodHeader, `{"sub":"a","nbf":0,"iat":0}`, `jwt-public-key a "a" "" [] [] never`)
 }
 
-// The largest token that is looked at, and the deepest.
+// A token of the maximum length and depth is accepted.
 func TestLimitsAreInclusive(t *testing.T) {
 	key := newKey("cc-backend")
 	issuer := newIssuer(t, trust{}, key)
 	claims := `{"sub":"a","x":` + strings.Repeat("[", object.MaxDepth-1) + strings.Repeat("]", object.MaxDepth-1) + `,"y":""}`
-	room := maxToken - len(sign(key, goodHeader, claims))
-	claims = strings.Replace(claims, `"y":""`, `"y":"`+strings.Repeat("a", room/4*3)+`"`, 1)
+	available := maxToken - len(sign(key, goodHeader, claims))
+	claims = strings.Replace(claims, `"y":""`, `"y":"`+strings.Repeat("a", available/4*3)+`"`, 1)
 	token := sign(key, goodHeader, claims)
 	if len(token) < maxToken-4 || len(token) > maxToken {
-		t.Fatalf("the test made a token of %d bytes", len(token))
+		t.Fatalf("the token has %d bytes", len(token))
 	}
 	if _, err := issuer.Authenticate(t.Context(), token); err != nil {
 		t.Error(err)

@@ -12,7 +12,7 @@ import (
 	"github.com/ringstore/ringstore/auth/jwk"
 )
 
-// readVectors reads a file of Wycheproof's (C2SP). They lie beside the project, not in it.
+// readVectors reads a file of the Wycheproof project (C2SP), which is not part of this repository.
 func readVectors(t *testing.T, name string, into any) {
 	t.Helper()
 	dir := os.Getenv("RINGSTORE_DATA")
@@ -91,7 +91,7 @@ func TestWycheproofEd25519(t *testing.T) {
 	}
 }
 
-// verified is what checkKey and checkSignature do, below the claims.
+// verified does what checkKey and checkSignature do.
 func (s *keySet) verified(t *token) bool {
 	candidates, _ := s.candidates(t)
 	for _, c := range candidates {
@@ -113,7 +113,7 @@ type jwsGroup struct {
 	}
 }
 
-// keySet reads the group's key, or set of keys, as an issuer's document: the public half, where it is given.
+// keySet reads the group's key or key set: the public one, if there is one.
 func (g jwsGroup) keySet() (*keySet, error) {
 	data := g.Public
 	if len(data) == 0 {
@@ -126,7 +126,7 @@ func (g jwsGroup) keySet() (*keySet, error) {
 	return newKeySet(set.Keys, nil)
 }
 
-// keySetOrSecret has a symmetric key as a configured secret, which is the only way that one gets in here.
+// keySetOrSecret is keySet, but takes a symmetric key as a configured secret: no other way to set one exists.
 func (g jwsGroup) keySetOrSecret() (*keySet, error) {
 	var key struct{ Kty, Kid, K string }
 	if err := json.Unmarshal(g.Private, &key); err != nil {
@@ -139,10 +139,10 @@ func (g jwsGroup) keySetOrSecret() (*keySet, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newKeySet(nil, []Secret{{key.Kid, secret}}) // not by NewSecret, which refuses the vectors' key of zeros
+	return newKeySet(nil, []Secret{{key.Kid, secret}}) // NewSecret would refuse the vectors' key of zeros
 }
 
-// runJWS counts a vector as accepted when its key is, and the token's header and signature are.
+// runJWS counts a vector as accepted if its key, header and signature are.
 func runJWS(t *testing.T, file string, keySet func(jwsGroup) (*keySet, error), mismatches map[int]string) {
 	var vectors struct {
 		NumberOfTests int
@@ -174,10 +174,10 @@ func runJWS(t *testing.T, file string, keySet func(jwsGroup) (*keySet, error), m
 
 func TestWycheproofJWS(t *testing.T) {
 	const (
-		otherAlg = "marked valid, and the key's own alg is not the token's: the algorithm is bound to the key"
-		noES521  = "marked valid, and the key's own alg is ES521, which is no algorithm (RFC 7518 section 3.4)"
-		question = "marked valid, and there is a ? in it, which is not in the alphabet of base64url"
-		same     = "marked invalid, and it is byte for byte the valid 357"
+		otherAlg = "marked valid, but the key's alg is not the token's: the algorithm is bound to the key"
+		noES521  = "marked valid, but the key's alg is ES521, which does not exist (RFC 7518 section 3.4)"
+		question = "marked valid, but contains a ?, which base64url does not"
+		same     = "marked invalid, but identical to the valid 357"
 	)
 	runJWS(t, "json_web_signature_test.json", jwsGroup.keySetOrSecret, map[int]string{
 		346: otherAlg, 347: noES521, 350: otherAlg, 351: noES521,
@@ -186,7 +186,7 @@ func TestWycheproofJWS(t *testing.T) {
 }
 
 func TestWycheproofJWK(t *testing.T) {
-	const symmetric = "marked valid, and the key is symmetric: secrets are configured, they do not come in documents"
+	const symmetric = "marked valid, but the key is symmetric: secrets come from the configuration only"
 	runJWS(t, "json_web_key_test.json", jwsGroup.keySet, map[int]string{
 		2: symmetric, 13: symmetric, 14: symmetric, 15: symmetric,
 	})

@@ -38,11 +38,11 @@ func must[T any](v T, err error) T {
 }
 
 func TestParse(t *testing.T) {
-	// With this seed the key has both a + and a / in base64.
+	// With this seed, the key has both a + and a / in base64.
 	key := publicKey(newKey("cc-backend 0"))
 	std := base64.StdEncoding.EncodeToString(key)
 	if !strings.Contains(std, "+") || !strings.Contains(std, "/") {
-		t.Fatalf("%s does not tell the alphabets apart", std)
+		t.Fatalf("%s has not both + and /", std)
 	}
 	der := must(x509.MarshalPKIXPublicKey(key))
 	f := func(format string, data []byte) {
@@ -54,7 +54,7 @@ func TestParse(t *testing.T) {
 		}
 	}
 	f("PEM", pemBlock("PUBLIC KEY", der))
-	f("PEM", append([]byte("cc-backend's key of 2026\n"), pemBlock("PUBLIC KEY", der)...))
+	f("PEM", append([]byte("a comment\n"), pemBlock("PUBLIC KEY", der)...))
 	f("PEM", bytes.ReplaceAll(pemBlock("PUBLIC KEY", der), []byte("\n"), []byte("\r\n")))
 	f("DER", der)
 	f("base64", []byte(std))
@@ -66,7 +66,7 @@ func TestParse(t *testing.T) {
 	f("raw", key)
 }
 
-func TestWhatIsNoPublicKey(t *testing.T) {
+func TestInputsWithoutAPublicKey(t *testing.T) {
 	private := newKey("cc-backend")
 	public := publicKey(private)
 	spki := must(x509.MarshalPKIXPublicKey(public))
@@ -87,7 +87,7 @@ func TestWhatIsNoPublicKey(t *testing.T) {
 			t.Errorf("%s: got %v, %q, %v; want an error with %q", name, set, format, err, want)
 			return
 		}
-		// Nothing of the input is in the error, in whichever form.
+		// The error quotes no form of the input.
 		for _, secret := range []string{string(data), std(data), std(private), std(private.Seed()), hex.EncodeToString(private.Seed())} {
 			if len(secret) > 8 && strings.Contains(err.Error(), secret) {
 				t.Errorf("%s: the error quotes the input: %v", name, err)
@@ -131,13 +131,13 @@ func TestWhatIsNoPublicKey(t *testing.T) {
 	f("a certificate", pemBlock("CERTIFICATE", certificate), "a certificate")
 	f("PEM of another name", pemBlock("KEY", spki), "not named PUBLIC KEY")
 	f("two keys", append(pemBlock("PUBLIC KEY", spki), pemBlock("PUBLIC KEY", spki)...), "more than one PEM block")
-	f("something after it", append(pemBlock("PUBLIC KEY", spki), "x"...), "data after it")
+	f("data after it", append(pemBlock("PUBLIC KEY", spki), "x"...), "data after it")
 	f("damaged PEM", []byte("-----BEGIN PUBLIC KEY-----\nAAAA\n"), "damaged PEM")
 	f("PEM of garbage", pemBlock("PUBLIC KEY", []byte("garbage")), "not a public key")
 }
 
 // The encodings of the eight points of small order, canonical or not, from "Taming the many EdDSAs" (Chalkias,
-// Garillot, Nikolaenko; SSR 2020), and their neighbours. Under each a signature can be made without a private key.
+// Garillot, Nikolaenko; SSR 2020), and similar ones. For each, a signature can be forged without a private key.
 func TestWeakKeys(t *testing.T) {
 	f := func(name, key, want string) {
 		t.Helper()
@@ -165,14 +165,14 @@ func TestWeakKeys(t *testing.T) {
 	f("y = 2^255-1", "ff"+ff30+"7f", "not the canonical encoding")
 	f("all ones", "ff"+ff30+"ff", "not the canonical encoding")
 	f("y = 3+p", "f0"+ff30+"7f", "not the canonical encoding")
-	f("y = 2, which is on no point", "02"+zero30+"00", "not a point")
+	f("y = 2, no point of the curve", "02"+zero30+"00", "not a point")
 	f("empty", "", "not 0")
 	f("31 bytes", zero30+"01", "not 31")
 	f("33 bytes", zero30+"010203", "not 33")
 }
 
-// What was thought a weak key verifies a signature that nobody made, so the test above is about something.
-func TestSmallOrderKeysVerifyAnything(t *testing.T) {
+// A weak key verifies a forged signature, so TestWeakKeys tests a real threat.
+func TestSmallOrderKeysVerifyForgeries(t *testing.T) {
 	identity := make(ed25519.PublicKey, 32)
 	identity[0] = 1
 	signature := make([]byte, 64)

@@ -21,7 +21,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// rsaKey is made once, which takes a while.
+// rsaKey is generated once, because that takes a while.
 var rsaKey = sync.OnceValue(func() *rsa.PublicKey { return &must(rsa.GenerateKey(rand.Reader, 2048)).PublicKey })
 
 func b64(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }
@@ -147,7 +147,7 @@ func TestLeadingZeros(t *testing.T) {
 		` ECDSA P-256 ["ES256"]`, 31, 32)
 }
 
-// Keys for other purposes are passed over in silence.
+// Keys for other purposes are ignored silently.
 func TestKeysForOtherPurposes(t *testing.T) {
 	x25519 := members{"kty": "OKP", "crv": "X25519", "x": b64(make([]byte, 32))}
 	for name, other := range map[string]members{
@@ -293,7 +293,7 @@ func TestParseOfJSON(t *testing.T) {
 	f(setOf(edJWK(), ecJWK()), "JWK set", 2)
 	for _, bad := range []string{`{}`, `{"keys":[]}`, `{"kty":"oct","k":"AA"}`, `{"kty":"AKP"}`, `{"kty":"OKP"`} {
 		if _, _, err := Parse([]byte(bad)); err == nil {
-			t.Errorf("%s is a key", bad)
+			t.Errorf("%s: accepted", bad)
 		}
 	}
 }
@@ -319,7 +319,7 @@ func FuzzParseSet(f *testing.F) {
 		}
 		for _, key := range keys {
 			if err := Check(key.Public); err != nil && !errors.Is(err, ErrPublished) || len(key.Algorithms()) == 0 {
-				t.Errorf("%q: %v is read: %v", data, key, err)
+				t.Errorf("%q: the unusable key %v is accepted: %v", data, key, err)
 			}
 		}
 		var raw struct{ Keys []json.RawMessage }
@@ -369,7 +369,7 @@ func fingerprint(key crypto.PublicKey) string {
 	return fmt.Sprintf("%T %v", key, key)
 }
 
-// Keys as go-jose writes them are read as they were.
+// Keys written by go-jose are read unchanged.
 func TestKeysOfGoJose(t *testing.T) {
 	for _, public := range []crypto.PublicKey{
 		rsaKey(), publicKey(newKey("jose")), &must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)).PublicKey,

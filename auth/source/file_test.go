@@ -26,7 +26,7 @@ func write(t *testing.T, path, text string) {
 	must(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
-func TestOpenNeedsItsFiles(t *testing.T) {
+func TestOpenFailsWithoutFiles(t *testing.T) {
 	dir := t.TempDir()
 	f := func(path, want string) {
 		t.Helper()
@@ -48,7 +48,7 @@ func TestOpenNeedsItsFiles(t *testing.T) {
 	f(pipe, "not a regular file")
 }
 
-// Each way to replace a file is seen; each file that cannot be used is not.
+// Every way of replacing a file is noticed. Unusable content is not applied.
 func TestFileChanges(t *testing.T) {
 	f := func(name string, change func(t *testing.T, path string)) {
 		t.Run(name, func(t *testing.T) {
@@ -83,7 +83,7 @@ func TestFileChanges(t *testing.T) {
 	})
 }
 
-func TestBadFileKeepsTheLastGood(t *testing.T) {
+func TestUnusableFileKeepsPreviousData(t *testing.T) {
 	var r receiver
 	var log lines
 	path := filepath.Join(t.TempDir(), "key.pem")
@@ -160,14 +160,14 @@ func TestKubernetesMount(t *testing.T) {
 	revoked.want(t, "{}")
 }
 
-// A change that nobody tells of is seen at the next look.
-func TestFileIsLookedAtAnyway(t *testing.T) {
+// A change without a notification is noticed at the next read.
+func TestFileIsReadWithoutNotification(t *testing.T) {
 	var r receiver
 	dir := filepath.Join(t.TempDir(), "keys")
 	path := filepath.Join(dir, "key.pem")
 	write(t, path, "one")
 	open(t, source.Options{FileInterval: 20 * time.Millisecond}, source.File(path, r.apply))
-	must(t, os.RemoveAll(dir)) // and with it what tells of changes in it
+	must(t, os.RemoveAll(dir)) // which also ends its notifications
 	time.Sleep(2 * 100 * time.Millisecond)
 	write(t, path, "two")
 	r.eventually(t, "one,two")
@@ -175,7 +175,7 @@ func TestFileIsLookedAtAnyway(t *testing.T) {
 	r.eventually(t, "one,two,three")
 }
 
-// Where a link leads outside of its directory, the directory there is watched as well.
+// If a link leads to another directory, that directory is watched too.
 func TestLinkedFile(t *testing.T) {
 	var r receiver
 	dir, elsewhere := t.TempDir(), t.TempDir()

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Whatever a discovery document holds, the keys' URL is one that nobody on the way can change the answer of.
+// The keys' URL is secure, whatever the discovery document contains.
 func FuzzKeysURL(f *testing.F) {
 	const issuer = "https://sso.example.org"
 	for _, seed := range []string{

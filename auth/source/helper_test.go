@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// receiver keeps what was applied. What begins with "bad" it refuses.
+// receiver records the data that was applied. It refuses data that begins with "bad".
 type receiver struct {
 	mu  sync.Mutex
 	got []string
@@ -29,7 +29,7 @@ func (r *receiver) apply(data []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if bytes.HasPrefix(data, []byte("bad")) {
-		clear(data) // they are ours
+		clear(data) // Apply owns the data
 		return errors.New("no key in it")
 	}
 	r.got = append(r.got, string(data))
@@ -37,7 +37,7 @@ func (r *receiver) apply(data []byte) error {
 	return nil
 }
 
-// all is what was applied, in order, with commas between.
+// all returns the data that was applied, in order, joined by commas.
 func (r *receiver) all() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -51,7 +51,7 @@ func (r *receiver) want(t *testing.T, want string) {
 	}
 }
 
-// eventually waits for a change that the real world makes.
+// eventually waits for data to be applied.
 func (r *receiver) eventually(t *testing.T, want string) {
 	t.Helper()
 	for range 1000 {
@@ -63,7 +63,7 @@ func (r *receiver) eventually(t *testing.T, want string) {
 	t.Fatalf("applied %q, want %q", r.all(), want)
 }
 
-// web answers requests by URL without a network, so that a test's clock may be a false one.
+// web answers requests by URL without a network, so that tests can use an artificial clock.
 type web struct {
 	mu      sync.Mutex
 	pages   map[string]page
@@ -88,7 +88,7 @@ func (w *web) put(url string, p page) {
 	w.pages[url] = p
 }
 
-// requests is how many there were since the last call.
+// requests returns the number of requests since the last call.
 func (w *web) requests() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -126,7 +126,7 @@ func (w *web) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// lines are what was logged.
+// lines collects log lines.
 type lines struct {
 	mu  sync.Mutex
 	all []string
@@ -157,7 +157,7 @@ func (l *lines) count(part string) (n int) {
 	return n
 }
 
-// eventually waits for a line that the real world causes.
+// eventually waits for a line.
 func (l *lines) eventually(t *testing.T, part string) {
 	t.Helper()
 	for range 1000 {

@@ -14,7 +14,7 @@ import (
 	"github.com/ringstore/ringstore/auth/source/sourcetest"
 )
 
-// keyIDs keeps the kids of every JWK set that was applied.
+// keyIDs records the kids of every JWK set that was applied.
 type keyIDs struct {
 	mu   sync.Mutex
 	sets [][]string
@@ -49,7 +49,7 @@ func (k *keyIDs) last() []string {
 	return k.sets[len(k.sets)-1]
 }
 
-// generation are the kids of these generations of a provider's keys.
+// generation returns the kids of the given generations of a provider's keys.
 func generation(generations ...int) (kids []string) {
 	for _, g := range generations {
 		for _, alg := range sourcetest.Algorithms() {
@@ -60,15 +60,15 @@ func generation(generations ...int) (kids []string) {
 	return kids
 }
 
-// The keys of a real provider are found, its rotation is seen within two looks, and while it is down the last good
-// set stays.
+// The keys of a real provider are found, a rotation is noticed within two reads, and the previous set stays active while the
+// provider is down.
 func TestProvider(t *testing.T) {
 	provider := sourcetest.Start(t, nil)
 	var discovered, direct keyIDs
 	var log lines
 	byDiscovery := source.Discovery(provider.Issuer, discovered.apply)
 	byURL := source.URL(provider.Issuer+"/jwks", direct.apply)
-	// Nothing is polled by itself during the test: every look is asked for.
+	// The test does not poll: it requests every read.
 	open(t, source.Options{PollInterval: time.Hour, MinRefresh: time.Millisecond, Log: log.logger()}, byDiscovery, byURL)
 	looks := func(n int) {
 		for range n {
@@ -101,7 +101,7 @@ func TestProvider(t *testing.T) {
 	has(generation(3))
 }
 
-// Left to itself, too, the watcher sees a rotation.
+// A rotation is also noticed by polling.
 func TestProviderIsPolled(t *testing.T) {
 	provider := sourcetest.Start(t, nil)
 	var kids keyIDs
@@ -116,7 +116,7 @@ func TestProviderIsPolled(t *testing.T) {
 	t.Errorf("keys %q, want %q", kids.last(), generation(2))
 }
 
-// The tests' provider is what they take it for: JWT access tokens of each algorithm, signed by its first generation.
+// The test provider issues JWT access tokens of each algorithm, signed with its first generation of keys.
 func TestProviderTokens(t *testing.T) {
 	provider := sourcetest.Start(t, map[string]any{"roles": []string{"api"}})
 	for _, generations := range [][]int{{1, 2}, {2, 1}} {

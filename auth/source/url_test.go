@@ -21,7 +21,7 @@ const (
 	config = issuer + "/.well-known/openid-configuration"
 )
 
-// watching opens a watcher of one URL in a bubble with a clock of its own, and calls then.
+// watching opens a watcher of one URL in a synctest bubble, and calls then.
 func watching(t *testing.T, first page, then func(t *testing.T, w *web, s *source.Source, r *receiver, log *lines)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -35,14 +35,14 @@ func watching(t *testing.T, first page, then func(t *testing.T, w *web, s *sourc
 	})
 }
 
-// pass lets the clock run.
+// pass advances the clock.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// Whatever an answer is worth nothing for leaves the last good data, and is tried again soon.
-func TestLastGoodIsKept(t *testing.T) {
+// After an unusable response the previous data stays active, and the URL is read again soon.
+func TestUnusableResponseKeepsPreviousData(t *testing.T) {
 	f := func(name string, failing page, reported string) {
 		t.Run(name, func(t *testing.T) {
 			watching(t, page{body: "one"}, func(t *testing.T, w *web, _ *source.Source, r *receiver, log *lines) {
@@ -83,7 +83,7 @@ func TestRedirectToHTTPSIsFollowed(t *testing.T) {
 	})
 }
 
-// A URL that is down does not keep the program from starting: it is tried again, ever more slowly.
+// Open succeeds if a URL is down. It is read again, with growing delays.
 func TestOpensWithoutURL(t *testing.T) {
 	watching(t, page{err: errors.New("connection refused")}, func(t *testing.T, w *web, _ *source.Source, r *receiver, _ *lines) {
 		r.want(t, "")
@@ -102,7 +102,7 @@ func TestOpensWithoutURL(t *testing.T) {
 	})
 }
 
-// A change is seen within one interval, and what did not change is applied once.
+// A change is noticed within one interval. Unchanged data is applied once.
 func TestPolls(t *testing.T) {
 	watching(t, page{body: "one"}, func(t *testing.T, w *web, _ *source.Source, r *receiver, _ *lines) {
 		w.requests()
@@ -190,7 +190,7 @@ func TestETag(t *testing.T) {
 	})
 }
 
-// How long an answer is fresh makes looks more frequent, within the limit, and never rarer.
+// Cache-Control can make reads more frequent, up to the limit, but never less frequent.
 func TestCacheControl(t *testing.T) {
 	f := func(header map[string]string, least, most int) {
 		t.Helper()
@@ -217,7 +217,7 @@ func TestCacheControl(t *testing.T) {
 	f(control("s-maxage=1, max-age"), 10, 12)
 }
 
-// However many ask, and however often, there is one look in MinRefresh, and none who asks in vain.
+// Any number of requests causes one read per MinRefresh, and each request is followed by a read.
 func TestRefreshIsLimited(t *testing.T) {
 	watching(t, page{body: "one"}, func(t *testing.T, w *web, s *source.Source, r *receiver, _ *lines) {
 		pass(time.Second)
@@ -245,7 +245,7 @@ func TestRefreshIsLimited(t *testing.T) {
 	})
 }
 
-// Who waits is let go by a failure as by a success, and when there will be no look any more.
+// Waiting callers continue after a successful or failed read, and after Close.
 func TestRefreshNeverHangs(t *testing.T) {
 	watching(t, page{body: "one"}, func(t *testing.T, w *web, s *source.Source, _ *receiver, _ *lines) {
 		w.put(jwks, page{slow: time.Hour})
@@ -267,8 +267,8 @@ func TestRefreshNeverHangs(t *testing.T) {
 	})
 }
 
-// Close breaks off a look and waits for it; nothing is applied after it.
-func TestCloseBreaksOff(t *testing.T) {
+// Close cancels a read and waits for it. Nothing is applied afterwards.
+func TestCloseCancelsReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w web
 		var r receiver
@@ -284,7 +284,7 @@ func TestCloseBreaksOff(t *testing.T) {
 	})
 }
 
-func TestInsecureURLsAreNotAsked(t *testing.T) {
+func TestInsecureURLsAreNotRequested(t *testing.T) {
 	f := func(url string) {
 		t.Helper()
 		var w web
@@ -359,7 +359,7 @@ func TestDiscoveryRefuses(t *testing.T) {
 	f(metadata(own, `"https://gone.example.org/jwks"`), "key set of the discovery document: status 404")
 }
 
-// A vault that is down at start is an error that names the reference; later the last good value stays.
+// If a reference cannot be read, Open fails and names it. Later, the previous value stays active.
 func TestReference(t *testing.T) {
 	type answer struct {
 		value string
@@ -392,10 +392,10 @@ func TestReference(t *testing.T) {
 	}
 }
 
-// The receivers of one watcher need no lock against each other.
+// The sources of one watcher call Apply one at a time.
 func TestAppliesOneAtATime(t *testing.T) {
 	var w web
-	inside := 0 // the race detector watches it as well
+	inside := 0 // not atomic, so that the race detector checks it too
 	var sources []*source.Source
 	for i := range 20 {
 		url := jwks + strings.Repeat("/x", i)
@@ -416,7 +416,7 @@ func TestAppliesOneAtATime(t *testing.T) {
 	}
 }
 
-func TestOpenIsBrokenOff(t *testing.T) {
+func TestOpenIsCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w web
 		w.put(jwks, page{slow: time.Hour})
