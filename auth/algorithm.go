@@ -10,7 +10,8 @@ import (
 // algorithm is a signature algorithm that an issuer can be configured for. There is no "none".
 type algorithm struct {
 	method jwt.SigningMethod
-	// minSecret is the minimum length of a shared secret in bytes (RFC 7518 section 3.2); 0 for public-key algorithms.
+	// minSecret is the minimum length of a shared secret in bytes (RFC 7518 section 3.2); 0 for
+	// public-key algorithms.
 	minSecret int
 	// curve is set for ECDSA, whose signatures are malleable: if (r, s) verifies, so does (r, n-s).
 	curve elliptic.Curve
@@ -33,7 +34,8 @@ var algorithms = map[string]algorithm{
 	"HS512": {method: jwt.SigningMethodHS512, minSecret: 64},
 }
 
-// strictPSS requires a salt as long as the hash (RFC 7518 section 3.5). golang-jwt accepts any when it verifies.
+// strictPSS requires a salt as long as the hash (RFC 7518 section 3.5). golang-jwt accepts any when
+// it verifies.
 func strictPSS(m *jwt.SigningMethodRSAPSS) jwt.SigningMethod {
 	return &jwt.SigningMethodRSAPSS{
 		SigningMethodRSA: m.SigningMethodRSA,
@@ -42,7 +44,8 @@ func strictPSS(m *jwt.SigningMethodRSAPSS) jwt.SigningMethod {
 	}
 }
 
-// algorithmName normalizes the name of an algorithm: RFC 9864 calls EdDSA over edwards25519 "Ed25519".
+// algorithmName normalizes the name of an algorithm: RFC 9864 calls EdDSA over edwards25519
+// "Ed25519".
 func algorithmName(alg string) string {
 	if alg == "Ed25519" {
 		return "EdDSA"

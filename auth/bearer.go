@@ -2,12 +2,12 @@ package auth
 
 import "strings"
 
-// BearerToken returns the token in a request's Authorization and X-Auth-Token headers. Callers pass all values that
-// they received. The scheme is "Bearer" in upper or lower case (RFC 6750, RFC 9110 section 11.1); X-Auth-Token holds
-// the bare token, as in cc-backend. Empty values count as absent.
+// BearerToken returns the token in a request's Authorization and X-Auth-Token headers. Callers pass
+// all values that they received. The scheme is "Bearer" in upper or lower case (RFC 6750, RFC 9110
+// section 11.1); X-Auth-Token holds the bare token, as in cc-backend. Empty values count as absent.
 //
-// The *Refusal is Missing without a token, UnsupportedScheme if any Authorization value has another scheme, and
-// ConflictingTokens if there are several different tokens. The token is not validated.
+// The *Refusal is Missing without a token, UnsupportedScheme if any Authorization value has another
+// scheme, and ConflictingTokens if there are several different tokens. The token is not validated.
 func BearerToken(authorization, xAuthToken []string) (string, error) {
 	var found string
 	add := func(token string) error {

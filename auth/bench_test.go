@@ -38,8 +38,8 @@ func BenchmarkCachedToken(b *testing.B) {
 	}
 }
 
-// The 99th percentile of a cached token's time, with and without 2,000 forgeries and 8,000 other bad tokens per second.
-// Run it with -benchtime 5s.
+// The 99th percentile of a cached token's time, with and without 2,000 forgeries and 8,000 other
+// bad tokens per second. Run it with -benchtime 5s.
 func BenchmarkCachedTokenInAFlood(b *testing.B) {
 	c := newCentre(b)
 	now := c.clock.now()

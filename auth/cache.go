@@ -16,14 +16,16 @@ const (
 	cacheAge = time.Minute
 )
 
-// A Cache remembers the tokens that a Chain has accepted, by their SHA-256: verifying a token takes tens of
-// microseconds, and a collector sends the same one every few seconds. A verdict holds for at most a minute, not beyond
-// the token's exp, and not before the moment it was reached, should the clock be set back (the token's nbf and iat were
-// checked at that moment). Refusals are not remembered, so a flood of bad tokens displaces nothing.
+// A Cache remembers the tokens that a Chain has accepted, by their SHA-256: verifying a token takes
+// tens of microseconds, and a collector sends the same one every few seconds. A verdict holds for
+// at most a minute, not beyond the token's exp, and not before the moment it was reached, should
+// the clock be set back (the token's nbf and iat were checked at that moment). Refusals are not
+// remembered, so a flood of bad tokens displaces nothing.
 //
-// Its methods are safe for concurrent use. A hit takes a read lock only. That is why the recent verdicts are two
-// generations of ours and not a golang-lru: its Get takes a write lock, which makes a hit slower with two readers on
-// two cores, by 26 % in the best and 9 % in the median of 40 runs.
+// Its methods are safe for concurrent use. A hit takes a read lock only. That is why the recent
+// verdicts are two generations of ours and not a golang-lru: its Get takes a write lock, which
+// makes a hit slower with two readers on two cores, by 26 % in the best and 9 % in the median of 40
+// runs.
 type Cache struct {
 	next verifier
 	now  func() time.Time
@@ -65,8 +67,8 @@ func newCache(next verifier, now func() time.Time) *Cache {
 	return &Cache{next: next, now: now, past: newLRU[digest, pastVerdict](cacheSize)}
 }
 
-// newLRU returns a cache of at most size entries, which must be positive. It starts no goroutine, unlike golang-lru's
-// expirable package.
+// newLRU returns a cache of at most size entries, which must be positive. It starts no goroutine,
+// unlike golang-lru's expirable package.
 func newLRU[K comparable, V any](size int) *lru.Cache[K, V] {
 	cache, err := lru.New[K, V](size)
 	if err != nil {
@@ -106,7 +108,8 @@ func (c *Cache) Authenticate(ctx context.Context, token string) (*Principal, err
 // Generation is the Chain's.
 func (c *Cache) Generation() uint64 { return c.next.Generation() }
 
-// lookup returns the token's principal, nil if no verdict holds; known says that there was a verdict.
+// lookup returns the token's principal, nil if no verdict holds; known says that there was a
+// verdict.
 func (c *Cache) lookup(key digest, now time.Time, generation uint64) (p *Principal, known bool) {
 	c.mu.RLock()
 	v, young := c.young[key]
@@ -123,8 +126,8 @@ func (c *Cache) lookup(key digest, now time.Time, generation uint64) (p *Princip
 	return v.principal, true
 }
 
-// store puts the verdict among the young ones. When those are many, or a minute old, they become the old ones, and
-// what was old and has not been used since is forgotten.
+// store puts the verdict among the young ones. When those are many, or a minute old, they become
+// the old ones, and what was old and has not been used since is forgotten.
 func (c *Cache) store(key digest, v verdict, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

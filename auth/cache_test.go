@@ -26,8 +26,8 @@ func TestCachedVerdictsExpire(t *testing.T) {
 	key := newKey("cc-backend")
 	const plain = `{"sub":"alice"}`
 
-	// Each step sets the clock to noon plus at seconds and authenticates the token. behind says whether the verifier is
-	// called.
+	// Each step sets the clock to noon plus at seconds and authenticates the token. behind says
+	// whether the verifier is called.
 	type step struct {
 		at     int64
 		behind bool
@@ -176,7 +176,8 @@ func (v *scriptedVerifier) authenticate(ctx context.Context, _ string, _ bool, _
 	}
 }
 
-// Concurrent requests with one token share a verification. One that is cancelled does not affect the others.
+// Concurrent requests with one token share a verification. One that is cancelled does not affect
+// the others.
 func TestCacheSharesVerifications(t *testing.T) {
 	f := func(name string, answer error, want Reason) {
 		t.Helper()

@@ -18,8 +18,8 @@ const maxWarned = 1024
 
 // ChainConfig configures a Chain.
 type ChainConfig struct {
-	// Issuers are the trusted issuers, at least one. Names and iss are unique, so at most one issuer is for tokens
-	// without iss. The Chain takes ownership of their slices and maps.
+	// Issuers are the trusted issuers, at least one. Names and iss are unique, so at most one
+	// issuer is for tokens without iss. The Chain takes ownership of their slices and maps.
 	Issuers []Issuer
 	// Parallel is the maximum number of signatures verified at the same time; 0 means one per core.
 	Parallel int
@@ -29,10 +29,10 @@ type ChainConfig struct {
 	Log *slog.Logger
 }
 
-// A Chain authenticates the tokens of all issuers. The token's iss, still unverified, selects exactly one issuer, and
-// only that one's keys, algorithms, audience and mapping are used. The token's kid selects among those keys; its alg is
-// only compared with the configured ones. Keys, revocations and settings can be replaced at any time. Its methods are
-// safe for concurrent use.
+// A Chain authenticates the tokens of all issuers. The token's iss, still unverified, selects
+// exactly one issuer, and only that one's keys, algorithms, audience and mapping are used. The
+// token's kid selects among those keys; its alg is only compared with the configured ones. Keys,
+// revocations and settings can be replaced at any time. Its methods are safe for concurrent use.
 type Chain struct {
 	now  func() time.Time
 	log  *slog.Logger
@@ -55,8 +55,8 @@ type issuerTable struct {
 	byName map[string]*issuer
 }
 
-// NewChain checks all settings. Errors name the entry and its field as in the configuration, and a key by its position.
-// Keys are copied.
+// NewChain checks all settings. Errors name the entry and its field as in the configuration, and a
+// key by its position. Keys are copied.
 func NewChain(c ChainConfig) (*Chain, error) {
 	chain := &Chain{now: c.Now, log: c.Log, warned: make(map[issuerSubject]struct{})}
 	if chain.now == nil {
@@ -103,14 +103,15 @@ func newIssuerTable(issuers []Issuer, log *slog.Logger) (*issuerTable, error) {
 	return t, nil
 }
 
-// Authenticate verifies a token. It returns an *Overloaded if that is impossible at the moment, and ctx's cause if ctx
-// ends while the token waits for a core.
+// Authenticate verifies a token. It returns an *Overloaded if that is impossible at the moment, and
+// ctx's cause if ctx ends while the token waits for a core.
 func (c *Chain) Authenticate(ctx context.Context, token string) (*Principal, error) {
 	return c.authenticate(ctx, token, false, c.now())
 }
 
-// AuthenticateAt verifies a token as of another moment, such as when the message that carried it was queued: exp, nbf
-// and iat are compared with that moment. Keys and revocations are the current ones.
+// AuthenticateAt verifies a token as of another moment, such as when the message that carried it
+// was queued: exp, nbf and iat are compared with that moment. Keys and revocations are the current
+// ones.
 func (c *Chain) AuthenticateAt(ctx context.Context, token string, at time.Time) (*Principal, error) {
 	return c.authenticate(ctx, token, false, at)
 }
@@ -129,12 +130,12 @@ func (c *Chain) authenticate(ctx context.Context, token string, known bool, at t
 	return v.principal, nil
 }
 
-// Generation changes whenever a token that was accepted before may no longer be. A verdict belongs to the generation
-// that was read before the token was verified.
+// Generation changes whenever a token that was accepted before may no longer be. A verdict belongs
+// to the generation that was read before the token was verified.
 func (c *Chain) Generation() uint64 { return c.generation.Load() }
 
-// SetKeys replaces all public keys of the named issuer, atomically; on an error, which names the bad key or is
-// ErrNoFittingKey, the previous keys stay active. Identical keys change nothing.
+// SetKeys replaces all public keys of the named issuer, atomically; on an error, which names the
+// bad key or is ErrNoFittingKey, the previous keys stay active. Identical keys change nothing.
 func (c *Chain) SetKeys(issuer string, keys []jwk.Key) error { return c.setKeys(issuer, keys, nil) }
 
 // SetSecrets is SetKeys for an issuer with shared secrets.
@@ -142,8 +143,8 @@ func (c *Chain) SetSecrets(issuer string, secrets []Secret) error {
 	return c.setKeys(issuer, nil, secrets)
 }
 
-// RemoveKeys removes all keys of the named issuer, because it has withdrawn them: its tokens are refused with UnknownKey
-// until SetKeys or SetSecrets is called.
+// RemoveKeys removes all keys of the named issuer, because it has withdrawn them: its tokens are
+// refused with UnknownKey until SetKeys or SetSecrets is called.
 func (c *Chain) RemoveKeys(issuer string) error {
 	c.replacing.Lock()
 	defer c.replacing.Unlock()
@@ -158,7 +159,8 @@ func (c *Chain) RemoveKeys(issuer string) error {
 	return nil
 }
 
-// Refreshed reports that the fetch that the issuer's Refresh requested is done. Set new keys before.
+// Refreshed reports that the fetch that the issuer's Refresh requested is done. Set new keys
+// before.
 func (c *Chain) Refreshed(issuer string) {
 	if i := c.issuers.Load().byName[issuer]; i != nil {
 		i.refresh.done()
@@ -188,8 +190,8 @@ func (c *Chain) setKeys(name string, public []jwk.Key, secrets []Secret) error {
 	return nil
 }
 
-// SetIssuers replaces all issuers with their settings and keys, atomically; on an error, as from NewChain, the previous
-// ones stay active. Keys that are not listed again are no longer trusted.
+// SetIssuers replaces all issuers with their settings and keys, atomically; on an error, as from
+// NewChain, the previous ones stay active. Keys that are not listed again are no longer trusted.
 func (c *Chain) SetIssuers(issuers []Issuer) error {
 	c.replacing.Lock()
 	defer c.replacing.Unlock()
@@ -202,8 +204,8 @@ func (c *Chain) SetIssuers(issuers []Issuer) error {
 	return nil
 }
 
-// SetRevocations replaces the revocations; nil revokes nothing. A subject of an unknown issuer is an error, and then
-// nothing changes.
+// SetRevocations replaces the revocations; nil revokes nothing. A subject of an unknown issuer is
+// an error, and then nothing changes.
 func (c *Chain) SetRevocations(r *Revocations) error {
 	c.replacing.Lock()
 	defer c.replacing.Unlock()

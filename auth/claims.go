@@ -13,10 +13,12 @@ import (
 // maxName is the maximum length of a subject, project or token id, in bytes.
 const maxName = 256
 
-// maxDate is the last second of the year 9999. Later dates are mistakes, such as milliseconds, or attacks.
+// maxDate is the last second of the year 9999. Later dates are mistakes, such as milliseconds, or
+// attacks.
 const maxDate = 253402300799
 
-// validity is a token's time range. A zero time stands for an absent claim; an exp of 0 is not absent but 1970.
+// validity is a token's time range. A zero time stands for an absent claim; an exp of 0 is not
+// absent but 1970.
 type validity struct{ expires, notBefore, issued time.Time }
 
 // readValidity reads exp, nbf and iat. With nullExpiry, an exp of null counts as absent.
@@ -51,7 +53,8 @@ func readDate(claims map[string]any, name string) (time.Time, error) {
 	return time.Unix(int64(whole), int64(fraction*1e9)).UTC(), nil
 }
 
-// float parses a number. Long ones are refused: parsing them can take as long as verifying a signature.
+// float parses a number. Long ones are refused: parsing them can take as long as verifying a
+// signature.
 func float(number json.Number) (float64, error) {
 	if len(number) > 64 {
 		return 0, strconv.ErrRange
@@ -73,8 +76,8 @@ func (v validity) check(now time.Time, leeway time.Duration, requireExpiry bool)
 	return nil
 }
 
-// checkLifetime refuses a token whose lifetime exceeds limit; 0 means no limit. The lifetime begins at iat, at nbf if
-// there is no iat, or else now. check is responsible for tokens without exp.
+// checkLifetime refuses a token whose lifetime exceeds limit; 0 means no limit. The lifetime begins
+// at iat, at nbf if there is no iat, or else now. check is responsible for tokens without exp.
 func (v validity) checkLifetime(now time.Time, limit time.Duration) error {
 	if limit == 0 || v.expires.IsZero() {
 		return nil
@@ -92,8 +95,9 @@ func (v validity) checkLifetime(now time.Time, limit time.Duration) error {
 	return nil
 }
 
-// IsName reports whether s is safe to compare with other names and to log: not empty, at most 256 bytes, printable,
-// without space around it, and without U+FFFD, to which the JSON decoder maps every broken escape alike.
+// IsName reports whether s is safe to compare with other names and to log: not empty, at most 256
+// bytes, printable, without space around it, and without U+FFFD, to which the JSON decoder maps
+// every broken escape alike.
 func IsName(s string) bool {
 	return s != "" && len(s) <= maxName && s == strings.TrimSpace(s) && !strings.ContainsFunc(s, func(r rune) bool {
 		return r == utf8.RuneError || !unicode.IsPrint(r)

@@ -14,8 +14,8 @@ const (
 	publicNotValid = "the token is not valid yet"
 )
 
-// A client learns that its token has expired or is not valid yet only if nothing else is wrong with the token. Every other
-// refusal looks the same.
+// A client learns that its token has expired or is not valid yet only if nothing else is wrong with
+// the token. Every other refusal looks the same.
 func TestWhatA401Discloses(t *testing.T) {
 	k := edSigners("1", "withdrawn", "forged")
 	rs := rsaSigners()[0].Named("r")

@@ -7,8 +7,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// entraTenant returns the tenant in an issuer of Microsoft Entra ID, for versions 1 and 2 of its tokens in all of its
-// clouds; "" for other issuers.
+// entraTenant returns the tenant in an issuer of Microsoft Entra ID, for versions 1 and 2 of its
+// tokens in all of its clouds; "" for other issuers.
 func entraTenant(iss string) (string, error) {
 	for _, form := range [][2]string{
 		{"https://sts.windows.net/", "/"},
@@ -30,8 +30,8 @@ func entraTenant(iss string) (string, error) {
 	return "", nil
 }
 
-// entraSubject returns tid/oid, which together identify one person or application permanently. Other claims differ by
-// application (sub) or can be changed (e-mail, upn, preferred_username).
+// entraSubject returns tid/oid, which together identify one person or application permanently.
+// Other claims differ by application (sub) or can be changed (e-mail, upn, preferred_username).
 func entraSubject(claims map[string]any, tenant string) (string, error) {
 	tid, ok := claims["tid"].(string)
 	if !ok {
@@ -47,8 +47,8 @@ func entraSubject(claims map[string]any, tenant string) (string, error) {
 	return tid + "/" + oid, nil
 }
 
-// isEntraAccess reports whether this is an access token, which names its client in azp (version 2) or appid (version 1),
-// and not an ID token, which does not.
+// isEntraAccess reports whether this is an access token, which names its client in azp (version 2)
+// or appid (version 1), and not an ID token, which does not.
 func isEntraAccess(claims map[string]any) bool {
 	azp, v2 := claims["azp"].(string)
 	appid, v1 := claims["appid"].(string)

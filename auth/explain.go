@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// Explanation is the result of each check of a token. It contains no signature. Unless Accepted, nothing in it is
-// verified.
+// Explanation is the result of each check of a token. It contains no signature. Unless Accepted,
+// nothing in it is verified.
 type Explanation struct {
 	Accepted  bool
 	Issuer    string        // the configured name; empty if the token matches no issuer
@@ -16,12 +16,13 @@ type Explanation struct {
 	Key       string        // the one that made the signature; empty if none did
 	Checks    []CheckResult // in order, up to the first that failed
 	Principal *Principal    // nil if a check failed before it was read
-	// Fits lists the keys of any issuer that made the signature of a token that is refused, such as one for another
-	// issuer.
+	// Fits lists the keys of any issuer that made the signature of a token that is refused, such as
+	// one for another issuer.
 	Fits []FittingKey
 	// May lists what the principal may do and where, ordered by action; nothing, unless Accepted.
 	May []Permission
-	// Claims are those that the issuer's settings name, and iss, exp, nbf, iat and jti; with verbose all of them.
+	// Claims are those that the issuer's settings name, and iss, exp, nbf, iat and jti; with
+	// verbose all of them.
 	Claims map[string]any
 }
 
@@ -35,14 +36,15 @@ type CheckResult struct {
 // FittingKey is a key that made a signature, and its issuer's configured name.
 type FittingKey struct{ Issuer, Key string }
 
-// Permission is an action and the clusters it is permitted on; all clusters, for an action that concerns none.
+// Permission is an action and the clusters it is permitted on; all clusters, for an action that
+// concerns none.
 type Permission struct {
 	Action   Action
 	Clusters ClusterSet
 }
 
-// Explain verifies a token as Authenticate does, with the same error, and reports each check. With verbose, the
-// Explanation contains all claims.
+// Explain verifies a token as Authenticate does, with the same error, and reports each check. With
+// verbose, the Explanation contains all claims.
 func (c *Chain) Explain(ctx context.Context, token string, policy Policy, verbose bool) (*Explanation, error) {
 	now := c.now()
 	v := verification{chain: c, ctx: ctx, text: token, now: now, at: now}

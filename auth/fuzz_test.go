@@ -78,7 +78,8 @@ func FuzzSignedClaims(f *testing.F) {
 	})
 }
 
-// As FuzzSignedClaims, for an issuer that uses every setting. No claim grants a role that is not mapped.
+// As FuzzSignedClaims, for an issuer that uses every setting. No claim grants a role that is not
+// mapped.
 func FuzzMappedClaims(f *testing.F) {
 	key := authtest.NewSigner("HS256", "")
 	chain := newChain(f, ChainConfig{Issuers: []Issuer{{
@@ -120,7 +121,8 @@ func FuzzMappedClaims(f *testing.F) {
 	})
 }
 
-// Accepted keys have 32 bytes and survive a round trip. No error quotes the input, which may be a secret.
+// Accepted keys have 32 bytes and survive a round trip. No error quotes the input, which may be a
+// secret.
 func FuzzParsePublicKey(f *testing.F) {
 	private := newKey("cc-backend")
 	key := publicKey(private)

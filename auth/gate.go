@@ -19,9 +19,10 @@ const (
 	retryAfter = time.Second
 )
 
-// gate limits the signature checks that run at the same time. A few more tokens wait; further ones are refused as Busy,
-// so that a flood of forgeries costs neither memory nor the time of requests that need no check. Tokens that were good
-// a moment ago have a queue of their own, which no forgery enters and which is served first.
+// gate limits the signature checks that run at the same time. A few more tokens wait; further ones
+// are refused as Busy, so that a flood of forgeries costs neither memory nor the time of requests
+// that need no check. Tokens that were good a moment ago have a queue of their own, which no
+// forgery enters and which is served first.
 type gate struct {
 	mu      sync.Mutex
 	free    int // slots
@@ -44,8 +45,8 @@ func newGate(slots int) *gate {
 	}
 }
 
-// enter waits for a slot, which leave must free. known says that the token was good a moment ago. Without a slot in time
-// the error is an *Overloaded or ctx's cause.
+// enter waits for a slot, which leave must free. known says that the token was good a moment ago.
+// Without a slot in time the error is an *Overloaded or ctx's cause.
 func (g *gate) enter(ctx context.Context, known bool) error {
 	q := &g.unknown
 	if known {

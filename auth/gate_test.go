@@ -29,7 +29,8 @@ func fill(t *testing.T, g *gate) (empty func()) {
 	}
 }
 
-// While every core is busy, tokens that need no signature check are answered, and the others get Busy.
+// While every core is busy, tokens that need no signature check are answered, and the others get
+// Busy.
 func TestOverload(t *testing.T) {
 	c := newCentre(t)
 	now := c.clock.now()
@@ -77,7 +78,8 @@ func TestOverload(t *testing.T) {
 	}
 }
 
-// Tokens that were good a moment ago are served first, and a token that gives up does not use a slot.
+// Tokens that were good a moment ago are served first, and a token that gives up does not use a
+// slot.
 func TestQueueOrder(t *testing.T) {
 	g := newGate(1)
 	empty := fill(t, g)

@@ -68,7 +68,8 @@ type trust struct {
 	log           *slog.Logger
 }
 
-// newIssuer returns a chain of one issuer with the keys. Its clock is at noon unless configured otherwise.
+// newIssuer returns a chain of one issuer with the keys. Its clock is at noon unless configured
+// otherwise.
 func newIssuer(t testing.TB, c trust, keys ...ed25519.PrivateKey) *Chain {
 	t.Helper()
 	i := Issuer{Name: jwtPublicKey, RequireExpiry: &c.requireExpiry, Leeway: c.leeway}

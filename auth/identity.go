@@ -15,8 +15,8 @@ type identity struct {
 // serviceAccountPrefix precedes the client's id in the name of a client's own account at Keycloak.
 const serviceAccountPrefix = "service-account-"
 
-// selfChosenClaims are claims that users can set for themselves, at least at some issuers. If a role depended on one,
-// users could obtain it by renaming themselves.
+// selfChosenClaims are claims that users can set for themselves, at least at some issuers. If a
+// role depended on one, users could obtain it by renaming themselves.
 var selfChosenClaims = []string{
 	"preferred_username", "username", "email", "upn", "unique_name", "name", "nickname", "given_name", "family_name",
 }
@@ -63,8 +63,8 @@ func (i *issuer) subject(claims map[string]any) (claim, value string, err error)
 	return "", "", refuse(BadClaims, "none of the principal claims is present")
 }
 
-// isUnverified reports whether the claim is an e-mail address that the issuer has not verified (OpenID Connect Core
-// section 5.1): users can enter someone else's.
+// isUnverified reports whether the claim is an e-mail address that the issuer has not verified
+// (OpenID Connect Core section 5.1): users can enter someone else's.
 func isUnverified(claims map[string]any, claim string) bool {
 	verified, present := claims["email_verified"]
 	return claim == "email" && present && verified != true && verified != "true"
@@ -76,9 +76,10 @@ func isSelfChosen(claim string) bool {
 
 var errNoServiceAccount = refuse(BadClaims, "has a service account's name but not its claims")
 
-// serviceAccountName returns the name of the service account if the token is one's, "" for others. In tokens of service
-// accounts, and not of users with such a name, Keycloak includes the client's id (client_id, before version 20 clientId)
-// and address. The client's scopes decide whether the name is included.
+// serviceAccountName returns the name of the service account if the token is one's, "" for others.
+// In tokens of service accounts, and not of users with such a name, Keycloak includes the client's
+// id (client_id, before version 20 clientId) and address. The client's scopes decide whether the
+// name is included.
 func serviceAccountName(claims map[string]any) (string, error) {
 	client, ok := claims["client_id"].(string)
 	if !ok {

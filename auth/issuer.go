@@ -20,65 +20,71 @@ const (
 	maxNames = 256
 )
 
-// Issuer configures an issuer whose tokens are accepted, and what their claims mean. For nil lists, the fields' comments
-// give the default; [Issuer.PrincipalClaims] explains how claims are named.
+// Issuer configures an issuer whose tokens are accepted, and what their claims mean. For nil lists,
+// the fields' comments give the default; [Issuer.PrincipalClaims] explains how claims are named.
 type Issuer struct {
 	// Name is the issuer's name in logs, in the audit and in Principal.Issuer.
 	Name string
 	// Issuer is the iss of its tokens, compared exactly. Empty: tokens without iss.
 	Issuer string
 
-	// Keys and Secrets are the initial keys, of one kind only. Without any, tokens get *Overloaded until SetKeys or
-	// SetSecrets is called.
+	// Keys and Secrets are the initial keys, of one kind only. Without any, tokens get *Overloaded
+	// until SetKeys or SetSecrets is called.
 	Keys    []jwk.Key
 	Secrets []Secret
-	// Algorithms are the permitted ones. Nil: all those of its public keys. With Secrets, at least one of HS256, HS384
-	// and HS512 is required; without Secrets none is permitted.
+	// Algorithms are the permitted ones. Nil: all those of its public keys. With Secrets, at least
+	// one of HS256, HS384 and HS512 is required; without Secrets none is permitted.
 	Algorithms []string
-	// Refresh starts fetching the keys again, because a token names an unknown key, and reports whether it did. Until
-	// Refreshed is called, or for 5 s, tokens whose kid was first seen before that get *Overloaded. It is called at most
-	// once in 5 s, on a request's goroutine, and must return at once. Nil: keys are not refreshed on request.
+	// Refresh starts fetching the keys again, because a token names an unknown key, and reports
+	// whether it did. Until Refreshed is called, or for 5 s, tokens whose kid was first seen before
+	// that get *Overloaded. It is called at most once in 5 s, on a request's goroutine, and must
+	// return at once. Nil: keys are not refreshed on request.
 	Refresh func() bool
 
 	// Audience lists the accepted audiences: aud must contain one of them. Nil: aud is not checked.
 	Audience []string
-	// AuthorizedParties lists the clients whose tokens are accepted: the first of azp, client_id and appid that is
-	// present must be one of them. Nil: all clients.
+	// AuthorizedParties lists the clients whose tokens are accepted: the first of azp, client_id
+	// and appid that is present must be one of them. Nil: all clients.
 	AuthorizedParties []string
-	// RequireClaims maps claims to accepted values. Each claim must have one of its values, or be an array with one.
+	// RequireClaims maps claims to accepted values. Each claim must have one of its values, or be
+	// an array with one.
 	RequireClaims map[string][]string
 
-	// PrincipalClaims lists claims; the first one that is present becomes the subject. Nil: sub. A claim's name is taken
-	// literally first. If no member has that name, the part before a dot names an object, and the rest a member of it
-	// ("realm_access.roles"); the longest object name is tried first. An e-mail address that the issuer marks as
-	// unverified is skipped. Entra ID's issuers ignore this list: the subject is tid, a slash and oid.
+	// PrincipalClaims lists claims; the first one that is present becomes the subject. Nil: sub. A
+	// claim's name is taken literally first. If no member has that name, the part before a dot
+	// names an object, and the rest a member of it ("realm_access.roles"); the longest object name
+	// is tried first. An e-mail address that the issuer marks as unverified is skipped. Entra ID's
+	// issuers ignore this list: the subject is tid, a slash and oid.
 	PrincipalClaims []string
-	// JobUserClaim names the claim with the cluster user whose jobs are the principal's own. Empty: none, or sub for
-	// tokens without iss.
+	// JobUserClaim names the claim with the cluster user whose jobs are the principal's own. Empty:
+	// none, or sub for tokens without iss.
 	JobUserClaim string
-	// ProjectsClaims lists claims with arrays of the projects whose jobs a manager sees. Nil: none, or projects for
-	// tokens without iss.
+	// ProjectsClaims lists claims with arrays of the projects whose jobs a manager sees. Nil: none,
+	// or projects for tokens without iss.
 	ProjectsClaims []string
-	// ResourcesClaim names the claim with the hosts that a principal may also query ([Resource]). Empty: none.
+	// ResourcesClaim names the claim with the hosts that a principal may also query ([Resource]).
+	// Empty: none.
 	ResourcesClaim string
-	// RolesClaims lists claims with arrays of roles (scope and scp: a string with spaces). Nil: none, or roles for
-	// tokens without iss.
+	// RolesClaims lists claims with arrays of roles (scope and scp: a string with spaces). Nil:
+	// none, or roles for tokens without iss.
 	RolesClaims []string
-	// RoleMap maps values of RolesClaims to our roles. It also maps the subject, unless a user may have chosen it: a
-	// preferred_username, e-mail address or the like that is not a service account's. Nil: values equal to the names of
-	// our roles are those roles.
+	// RoleMap maps values of RolesClaims to our roles. It also maps the subject, unless a user may
+	// have chosen it: a preferred_username, e-mail address or the like that is not a service
+	// account's. Nil: values equal to the names of our roles are those roles.
 	RoleMap map[string]MappedRole
 	// DefaultRoles are granted to all its principals.
 	DefaultRoles Roles
 	// Clusters restricts all its principals to these clusters. Nil: no restriction.
 	Clusters []string
 
-	// RequireExpiry refuses tokens without exp. Nil: true, or false for tokens without iss. If it is explicitly false
-	// and Issuer is set, "exp": null is accepted too, as OpenMetadata writes it.
+	// RequireExpiry refuses tokens without exp. Nil: true, or false for tokens without iss. If it
+	// is explicitly false and Issuer is set, "exp": null is accepted too, as OpenMetadata writes
+	// it.
 	RequireExpiry *bool
 	// MaxLifetime is the maximum time from iat (or nbf, or now) to exp. Zero: no limit.
 	MaxLifetime time.Duration
-	// Leeway is the tolerance for exp, nbf and iat, for clocks that differ. Zero: 30 s; negative: none.
+	// Leeway is the tolerance for exp, nbf and iat, for clocks that differ. Zero: 30 s; negative:
+	// none.
 	Leeway time.Duration
 }
 
@@ -199,7 +205,8 @@ func (i *issuer) checkNames() error {
 	return nil
 }
 
-// checkList refuses an empty list, which could be mistaken for no restriction, and names that cannot match anything.
+// checkList refuses an empty list, which could be mistaken for no restriction, and names that
+// cannot match anything.
 func checkList(names []string) error {
 	if names != nil && len(names) == 0 {
 		return errors.New("empty list: remove it or add an entry")
@@ -322,7 +329,8 @@ func (i *issuer) allows(alg string) bool {
 	return ok && known.minSecret == 0
 }
 
-// warnOfKeys warns of keys that are published although they are private or secret, and of keys that are never used.
+// warnOfKeys warns of keys that are published although they are private or secret, and of keys that
+// are never used.
 func (i *issuer) warnOfKeys(log *slog.Logger) {
 	keys := i.keys.Load()
 	if keys.excess > 0 {

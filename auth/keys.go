@@ -8,13 +8,13 @@ import (
 	"github.com/ringstore/ringstore/auth/jwk"
 )
 
-// ErrPublishedKey is CheckKey's error for the key pair in the documentation of cc-backend and cc-metric-store. The key is
-// cryptographically sound, so callers may warn instead of refusing it.
+// ErrPublishedKey is CheckKey's error for the key pair in the documentation of cc-backend and
+// cc-metric-store. The key is cryptographically sound, so callers may warn instead of refusing it.
 var ErrPublishedKey = jwk.ErrPublished
 
-// ParsePublicKey reads the Ed25519 public key of main.jwt-public-key in any format that jwk.Parse supports, and returns
-// the format's name. Errors name unsupported key types and contain nothing of the input. Use CheckKey to refuse weak
-// keys.
+// ParsePublicKey reads the Ed25519 public key of main.jwt-public-key in any format that jwk.Parse
+// supports, and returns the format's name. Errors name unsupported key types and contain nothing of
+// the input. Use CheckKey to refuse weak keys.
 func ParsePublicKey(data []byte) (key ed25519.PublicKey, format string, err error) {
 	set, format, err := jwk.Parse(data)
 	if errors.Is(err, jwk.ErrUnknown) {

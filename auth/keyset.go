@@ -18,8 +18,8 @@ const (
 	maxKeySet = 64
 )
 
-// keySet holds one issuer's current keys. It is replaced, never changed. Public keys and secrets are in separate lists,
-// and an algorithm uses only one of them.
+// keySet holds one issuer's current keys. It is replaced, never changed. Public keys and secrets
+// are in separate lists, and an algorithm uses only one of them.
 type keySet struct {
 	public  []jwk.Key
 	secrets []Secret
@@ -72,8 +72,9 @@ func newKeySet(public []jwk.Key, secrets []Secret) (*keySet, error) {
 	return set, nil
 }
 
-// add adds a public key. A key that is listed with and without an algorithm, under one kid, is bound to the algorithm.
-// Different keys may have one kid, such as Keycloak's for different algorithms.
+// add adds a public key. A key that is listed with and without an algorithm, under one kid, is
+// bound to the algorithm. Different keys may have one kid, such as Keycloak's for different
+// algorithms.
 func (s *keySet) add(key jwk.Key) {
 	for i := range s.public {
 		known := &s.public[i]
@@ -98,8 +99,8 @@ func (s *keySet) add(key jwk.Key) {
 	s.public = append(s.public, key)
 }
 
-// untried returns how many keys are never tried, because more than maxKeys have the same kid, or none, and an algorithm in
-// common.
+// untried returns how many keys are never tried, because more than maxKeys have the same kid, or
+// none, and an algorithm in common.
 func (s *keySet) untried() (n int) {
 	before := make(map[[2]string]int)
 	for _, key := range s.public {
@@ -138,8 +139,8 @@ func (s *keySet) supporting(name string) []candidate {
 	return s.fittingKeys(name, algorithms[name])
 }
 
-// candidates lists the keys to try, at most maxKeys. If keys for the token's algorithm have its kid, these are the only
-// ones, and named is true; otherwise keys without a kid are tried.
+// candidates lists the keys to try, at most maxKeys. If keys for the token's algorithm have its
+// kid, these are the only ones, and named is true; otherwise keys without a kid are tried.
 func (s *keySet) candidates(t *token) (found []candidate, named bool) {
 	all := s.supporting(t.alg)
 	if t.hasKID {
@@ -174,7 +175,8 @@ func (s *keySet) fittingKeys(name string, alg algorithm) (list []candidate) {
 	return list
 }
 
-// plausible reports whether the signature's length fits the key, which is cheaper than checking the signature.
+// plausible reports whether the signature's length fits the key, which is cheaper than checking the
+// signature.
 func plausible(alg algorithm, key jwk.Key, signature []byte) bool {
 	switch public := key.Public.(type) {
 	case ed25519.PublicKey:

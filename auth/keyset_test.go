@@ -306,7 +306,8 @@ func TestRefreshing(t *testing.T) {
 	r.show(bad[1].Named(""), Refreshing, 6)
 	r.publish(k...)
 	r.show(bad[1].Named(""), BadSignature, 6)
-	// A caller that has waited meanwhile does not request again, and a clock that is set back does not block requests.
+	// A caller that has waited meanwhile does not request again, and a clock that is set back does
+	// not block requests.
 	r.clock.advance(-time.Second)
 	r.show(bad[1], UnknownKey, 6)
 	r.clock.advance(-time.Hour)
@@ -315,8 +316,8 @@ func TestRefreshing(t *testing.T) {
 	r.show(bad[1], UnknownKey, 7)
 }
 
-// An attacker's unknown kids cannot cause the refusal of a new key's token, and a kid that does not exist is refused even
-// if it comes rarely.
+// An attacker's unknown kids cannot cause the refusal of a new key's token, and a kid that does not
+// exist is refused even if it comes rarely.
 func TestRotationBesideAnAttacker(t *testing.T) {
 	k := edSigners("1", "2", "withdrawn")
 	r := newRotating(t, k[0])
@@ -381,8 +382,8 @@ func TestKeysArriveDuringVerification(t *testing.T) {
 	}
 }
 
-// Keys are replaced while tokens are verified: valid tokens are never refused, and those of withdrawn keys are no longer
-// accepted.
+// Keys are replaced while tokens are verified: valid tokens are never refused, and those of
+// withdrawn keys are no longer accepted.
 func TestRotationUnderLoad(t *testing.T) {
 	clock := newClock()
 	k := edSigners("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")

@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// pastVerdict remembers a token that was good at some moment, because a backlog of messages brings the same few tokens
-// again and again. It holds for every moment between from and the token's exp, since only exp can refuse a token at a
-// later moment; and, as every verdict, for cacheAge and under one generation.
+// pastVerdict remembers a token that was good at some moment, because a backlog of messages brings
+// the same few tokens again and again. It holds for every moment between from and the token's exp,
+// since only exp can refuse a token at a later moment; and, as every verdict, for cacheAge and
+// under one generation.
 type pastVerdict struct {
 	principal  *Principal
 	from       time.Time

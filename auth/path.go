@@ -2,9 +2,10 @@ package auth
 
 import "strings"
 
-// lookup finds a claim by its configured name. The member of exactly that name comes first, with or without dots (Auth0
-// names claims by URLs). Otherwise the part before a dot names an object, in which the rest is looked up. Of several
-// dots, the last one with such a member counts; if that member is not an object, the claims are refused.
+// lookup finds a claim by its configured name. The member of exactly that name comes first, with or
+// without dots (Auth0 names claims by URLs). Otherwise the part before a dot names an object, in
+// which the rest is looked up. Of several dots, the last one with such a member counts; if that
+// member is not an object, the claims are refused.
 func lookup(object map[string]any, name string) (value any, found bool, err error) {
 	for {
 		if value, found = object[name]; found {

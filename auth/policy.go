@@ -2,7 +2,8 @@ package auth
 
 import "slices"
 
-// Action is an operation that needs permission. The zero Action is invalid and is denied to everyone.
+// Action is an operation that needs permission. The zero Action is invalid and is denied to
+// everyone.
 type Action uint8
 
 // The actions.
@@ -43,8 +44,8 @@ const (
 	yes
 )
 
-// table is the role table. Its first columns are in the order of the role bits; the last one applies to every token, also
-// without roles.
+// table is the role table. Its first columns are in the order of the role bits; the last one
+// applies to every token, also without roles.
 var table = [...][len(roleNames) + 1]grant{
 	//            admin, api, support, manager, user, none
 	Query:       {yes, yes, yes, jobs, jobs, no},
@@ -61,12 +62,13 @@ var table = [...][len(roleNames) + 1]grant{
 	OwnJobs:     {yes, yes, yes, yes, yes, yes},
 }
 
-// Policy decides what a principal may do. No code outside this file decides by roles. The zero Policy is the strictest.
+// Policy decides what a principal may do. No code outside this file decides by roles. The zero
+// Policy is the strictest.
 type Policy struct {
 	// UsersReadAll lets users and managers query everything.
 	UsersReadAll bool
-	// JobSource says that a job source is configured, so users and managers may query within the limits of Sight.
-	// Without one, their queries are denied, unless their token lists resources.
+	// JobSource says that a job source is configured, so users and managers may query within the
+	// limits of Sight. Without one, their queries are denied, unless their token lists resources.
 	JobSource bool
 }
 
@@ -104,8 +106,8 @@ func (policy Policy) Sight(p *Principal, cluster string) Sight {
 	}
 }
 
-// Sights returns p's sight of all clusters: others is the general one, and named holds the clusters of p's restrictions
-// whose sight differs from it.
+// Sights returns p's sight of all clusters: others is the general one, and named holds the clusters
+// of p's restrictions whose sight differs from it.
 func (policy Policy) Sights(p *Principal) (named map[string]Sight, others Sight) {
 	others = policy.Sight(p, "") // no cluster has an empty name
 	named = make(map[string]Sight)
@@ -127,8 +129,8 @@ const (
 	reportJobs     = Admin           // report what runs where, beside the configured publishers
 )
 
-// DecideOthersJobs returns nil if p may list the jobs of other users on at least one cluster, and a *Denied otherwise.
-// Callers must also ask SeesOthersJobs for each cluster.
+// DecideOthersJobs returns nil if p may list the jobs of other users on at least one cluster, and a
+// *Denied otherwise. Callers must also ask SeesOthersJobs for each cluster.
 func (Policy) DecideOthersJobs(p *Principal) error {
 	if p == nil || p.Roles&seeOthersJobs == 0 {
 		return &Denied{Action: OwnJobs, Code: InsufficientRole}
@@ -154,7 +156,8 @@ func (Policy) ReportsJobsOn(p *Principal, cluster string) bool {
 	return p.RolesOn(cluster)&reportJobs != 0
 }
 
-// Unauthenticated returns the principal of every caller while authentication is disabled. It may do everything.
+// Unauthenticated returns the principal of every caller while authentication is disabled. It may do
+// everything.
 func Unauthenticated() *Principal { return &Principal{Roles: Admin} }
 
 // scope is the part of the store that an action reads or changes.
@@ -172,8 +175,9 @@ var scopes = [...]scope{
 	OpenAPI: noneOfStore, Whoami: noneOfStore, OwnJobs: oneCluster,
 }
 
-// Decide returns nil if p may do a on at least one cluster, and a *Denied otherwise. A nil principal may do nothing. For
-// an action that concerns one cluster, callers must also call DecideOn.
+// Decide returns nil if p may do a on at least one cluster, and a *Denied otherwise. A nil
+// principal may do nothing. For an action that concerns one cluster, callers must also call
+// DecideOn.
 func (policy Policy) Decide(p *Principal, a Action) error {
 	if p == nil || int(a) >= len(scopes) {
 		return &Denied{Action: a, Code: InsufficientRole}
@@ -188,8 +192,9 @@ func (policy Policy) Decide(p *Principal, a Action) error {
 	}
 }
 
-// DecideOn returns nil if p may do a on the cluster, and a *Denied otherwise, with OtherCluster if p may do it elsewhere.
-// On OtherCluster, APIs answer a query as if the cluster had no data, and refuse a line.
+// DecideOn returns nil if p may do a on the cluster, and a *Denied otherwise, with OtherCluster if
+// p may do it elsewhere. On OtherCluster, APIs answer a query as if the cluster had no data, and
+// refuse a line.
 func (policy Policy) DecideOn(p *Principal, a Action, cluster string) error {
 	if err := policy.Decide(p, a); err != nil || scopes[a] != oneCluster {
 		return err
@@ -197,7 +202,8 @@ func (policy Policy) DecideOn(p *Principal, a Action, cluster string) error {
 	return policy.decide(p, a, p.RolesOn(cluster))
 }
 
-// Clusters returns the clusters on which p may do a: all, for an action that concerns no single cluster.
+// Clusters returns the clusters on which p may do a: all, for an action that concerns no single
+// cluster.
 func (policy Policy) Clusters(p *Principal, a Action) ClusterSet {
 	switch {
 	case policy.Decide(p, a) != nil:
@@ -255,9 +261,9 @@ func (policy Policy) decide(p *Principal, a Action, roles Roles) error {
 	}
 }
 
-// widest returns the widest grant of roles to a principal whose roles on any cluster are all. For a query, api counts
-// only as the sole role (cc-backend's rule): it must not widen what a user or manager sees, and admin and support see
-// everything anyway.
+// widest returns the widest grant of roles to a principal whose roles on any cluster are all. For a
+// query, api counts only as the sole role (cc-backend's rule): it must not widen what a user or
+// manager sees, and admin and support see everything anyway.
 func widest(all, roles Roles, a Action) grant {
 	if int(a) >= len(table) {
 		return no

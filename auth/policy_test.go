@@ -9,8 +9,8 @@ var allActions = []Action{
 	Query, Healthcheck, Write, Free, Debug, Status, Snapshot, Profile, Metrics, OpenAPI, Whoami, OwnJobs,
 }
 
-// naive implements the role table independently: may says whether the roles permit the action, and needsJobs whether they
-// would with a job source.
+// naive implements the role table independently: may says whether the roles permit the action, and
+// needsJobs whether they would with a job source.
 func naive(roles []string, a Action) (may, needsJobs bool) {
 	has := func(names ...string) bool {
 		return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(roles, n) })
@@ -144,7 +144,8 @@ func TestRoleNamesAreExact(t *testing.T) {
 	}
 }
 
-// Clients cannot tell refusals apart by their message, nor denials, unless the message helps the token's holder.
+// Clients cannot tell refusals apart by their message, nor denials, unless the message helps the
+// token's holder.
 func TestPublicMessages(t *testing.T) {
 	if a, b := (&Refusal{Code: Expired, Detail: "x"}).Public(), (&Refusal{Code: Missing}).Public(); a != b || a == "" {
 		t.Errorf("%q and %q", a, b)

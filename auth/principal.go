@@ -1,8 +1,10 @@
-// Package auth authenticates and authorizes: it verifies tokens that others issued and maps them to a Principal, decides
-// by one role table what a principal may do, and writes the audit of refused requests.
+// Package auth authenticates and authorizes: it verifies tokens that others issued and maps them to
+// a Principal, decides by one role table what a principal may do, and writes the audit of refused
+// requests.
 //
-// Nothing in it can sign. It does not depend on HTTP, NATS or the configuration file: the transports pass strings, cmd
-// passes keys and durations. It logs only through an injected *slog.Logger.
+// Nothing in it can sign. It does not depend on HTTP, NATS or the configuration file: the
+// transports pass strings, cmd passes keys and durations. It logs only through an injected
+// *slog.Logger.
 package auth
 
 import (
@@ -12,13 +14,15 @@ import (
 	"time"
 )
 
-// An Authenticator verifies a token and returns its Principal. The error is a *Refusal if the token is not acceptable;
-// any other error is ours and says nothing about the token. Implementations are safe for concurrent use.
+// An Authenticator verifies a token and returns its Principal. The error is a *Refusal if the token
+// is not acceptable; any other error is ours and says nothing about the token. Implementations are
+// safe for concurrent use.
 type Authenticator interface {
 	Authenticate(ctx context.Context, token string) (*Principal, error)
 }
 
-// A Principal is the person or service that a verified token identifies. Requests share it: it must not be changed.
+// A Principal is the person or service that a verified token identifies. Requests share it: it must
+// not be changed.
 type Principal struct {
 	Issuer    string       // the issuer's configured name, not the token's iss
 	Subject   string       // unique within the issuer; never empty, printable, at most 256 bytes
@@ -87,8 +91,8 @@ const (
 // roleNames holds the name of 1<<i at i.
 var roleNames = [...]string{"admin", "api", "support", "manager", "user"}
 
-// ParseRole returns the role with exactly that name; case matters. It returns false, not an error, for other names:
-// issuers also have roles that mean nothing here.
+// ParseRole returns the role with exactly that name; case matters. It returns false, not an error,
+// for other names: issuers also have roles that mean nothing here.
 func ParseRole(name string) (Roles, bool) {
 	for i, n := range roleNames {
 		if n == name {

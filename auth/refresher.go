@@ -9,17 +9,19 @@ import (
 )
 
 const (
-	// refreshEvery is the minimum time between two requests for an issuer's keys because of unknown ones.
+	// refreshEvery is the minimum time between two requests for an issuer's keys because of unknown
+	// ones.
 	refreshEvery = 5 * time.Second
 	// maxKIDs is how many unknown kids are remembered per issuer, the most recent ones.
 	maxKIDs = 1 << 15
 )
 
-// refresher requests an issuer's keys when a token names an unknown one. A token is refused once the keys were
-// requested after its kid had first been seen, and the answer did not include it; until then the client is asked to
-// retry. So tokens with unknown kids cannot exhaust anything: a new key is fetched at most refreshEvery after it was
-// published, and no token of it is refused before that. A token without a kid does not say which key is missing: the
-// client is asked to retry while an answer is pending.
+// refresher requests an issuer's keys when a token names an unknown one. A token is refused once
+// the keys were requested after its kid had first been seen, and the answer did not include it;
+// until then the client is asked to retry. So tokens with unknown kids cannot exhaust anything: a
+// new key is fetched at most refreshEvery after it was published, and no token of it is refused
+// before that. A token without a kid does not say which key is missing: the client is asked to
+// retry while an answer is pending.
 type refresher struct {
 	ask func() bool // nil: keys are never requested
 
@@ -37,8 +39,8 @@ func newRefresher(ask func() bool) *refresher {
 	return &refresher{ask: ask, firstSeen: newLRU[kidHash, time.Time](maxKIDs)}
 }
 
-// request asks for a refresh because the key named kid is missing; kid is empty if the token does not name one. It
-// reports whether such a key may still come.
+// request asks for a refresh because the key named kid is missing; kid is empty if the token does
+// not name one. It reports whether such a key may still come.
 func (r *refresher) request(now time.Time, kid string) bool {
 	if r.ask == nil {
 		return false

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Reason is a short, stable code for why a request was refused, for the audit and for metrics. The constants below are
-// the complete list.
+// Reason is a short, stable code for why a request was refused, for the audit and for metrics. The
+// constants below are the complete list.
 type Reason string
 
 // Reasons to refuse a token, or the way in which a request carries one.
@@ -45,7 +45,8 @@ const (
 // A Refusal is the error for a token that is not accepted (HTTP 401).
 type Refusal struct {
 	Code Reason
-	// Detail explains the code, in fixed words and names from the configuration. It contains nothing of the token.
+	// Detail explains the code, in fixed words and names from the configuration. It contains
+	// nothing of the token.
 	Detail string
 
 	description string
@@ -65,11 +66,13 @@ func (r *Refusal) Error() string {
 	return "token refused: " + string(r.Code) + ": " + r.Detail
 }
 
-// Public returns the message for clients: the Description, or else one that is the same for every code.
+// Public returns the message for clients: the Description, or else one that is the same for every
+// code.
 func (r *Refusal) Public() string { return cmp.Or(r.description, "a valid bearer token is required") }
 
-// Description returns the error_description for clients (RFC 6750 section 3), usually empty. It says that a token has
-// expired or is not valid yet, if the token passed all other checks, so that only its holder learns that.
+// Description returns the error_description for clients (RFC 6750 section 3), usually empty. It
+// says that a token has expired or is not valid yet, if the token passed all other checks, so that
+// only its holder learns that.
 func (r *Refusal) Description() string { return r.description }
 
 // Denied is the error for a valid token whose principal may not do the action (HTTP 403).
@@ -96,8 +99,8 @@ const (
 	Refreshing Reason = "refreshing_keys" // the issuer's keys are being fetched, the token's may be among them
 )
 
-// Overloaded is the error for a token that was not verified. It may be valid, and the client should retry (HTTP 503 with
-// Retry-After).
+// Overloaded is the error for a token that was not verified. It may be valid, and the client should
+// retry (HTTP 503 with Retry-After).
 type Overloaded struct {
 	Code       Reason
 	RetryAfter time.Duration

@@ -5,14 +5,16 @@ import (
 	"math"
 )
 
-// Resource is a set of hosts of one cluster, and the time range in which a token's principal may query them.
+// Resource is a set of hosts of one cluster, and the time range in which a token's principal may
+// query them.
 type Resource struct {
 	Cluster  string
 	Hosts    []string
 	From, To int64 // Unix seconds, [From, To)
 }
 
-// maxResources and maxResourceHosts limit a resources claim; the hosts of all its resources count together.
+// maxResources and maxResourceHosts limit a resources claim; the hosts of all its resources count
+// together.
 const maxResources, maxResourceHosts = 256, 4096
 
 // resources reads the resources claim, if one is configured:

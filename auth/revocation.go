@@ -12,7 +12,8 @@ import (
 	"github.com/ringstore/ringstore/auth/internal/object"
 )
 
-// MaxRevocations is the maximum size of a revocations file in bytes, enough for some 100,000 hashes of tokens.
+// MaxRevocations is the maximum size of a revocations file in bytes, enough for some 100,000 hashes
+// of tokens.
 const MaxRevocations = 8 << 20
 
 const maxRevocationItems = 1 << 18
@@ -31,9 +32,10 @@ type issuerSubject struct{ issuer, subject string }
 //	{"tokens": ["<jti>", "<SHA-256 of a token in hexadecimal>"],
 //	 "subjects": [{"issuer": "<name or iss>", "sub": "<sub or subject>", "not-before": <time>}]}
 //
-// A subject's tokens with an iat before not-before are revoked, and those without iat; a time is a NumericDate or an RFC
-// 3339 string. Without not-before, all of the subject's tokens are. The two lists and not-before are optional, unknown
-// members are errors, and an error names the item. Memory is bounded by the file's 8 MiB.
+// A subject's tokens with an iat before not-before are revoked, and those without iat; a time is a
+// NumericDate or an RFC 3339 string. Without not-before, all of the subject's tokens are. The two
+// lists and not-before are optional, unknown members are errors, and an error names the item.
+// Memory is bounded by the file's 8 MiB.
 func ParseRevocations(data []byte) (*Revocations, error) {
 	if len(data) > MaxRevocations {
 		return nil, fmt.Errorf("longer than %d bytes", MaxRevocations)
@@ -185,8 +187,8 @@ func (r *Revocations) subjectRevoked(i *issuer, claims map[string]any, p *Princi
 	return false
 }
 
-// twin returns the other valid form of a token that is signed with ECDSA. If (r, s) verifies, so does (r, n-s), so anyone
-// who holds a token can make a second one from it, with another hash.
+// twin returns the other valid form of a token that is signed with ECDSA. If (r, s) verifies, so
+// does (r, n-s), so anyone who holds a token can make a second one from it, with another hash.
 func (t *token) twin() (string, bool) {
 	curve := algorithms[t.alg].curve
 	if curve == nil || len(t.signature) != 2*((curve.Params().BitSize+7)/8) {

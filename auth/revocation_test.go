@@ -134,7 +134,8 @@ func TestRevocation(t *testing.T) {
 	}
 }
 
-// The holder of a revoked token with an ECDSA signature can rewrite the signature; the rewritten token is revoked too.
+// The holder of a revoked token with an ECDSA signature can rewrite the signature; the rewritten
+// token is revoked too.
 func TestRevokedECDSATokens(t *testing.T) {
 	for _, alg := range []string{"ES256", "ES384", "ES512", "EdDSA"} {
 		key := authtest.NewSigner(alg, "")

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// mapRoles sets the principal's roles: from its roles claims, from its subject, and the default roles.
+// mapRoles sets the principal's roles: from its roles claims, from its subject, and the default
+// roles.
 func (i *issuer) mapRoles(p *Principal, claims map[string]any, id identity) error {
 	granted := []MappedRole{{Role: i.DefaultRoles}}
 	for _, claim := range i.RolesClaims {
@@ -33,7 +34,8 @@ func (i *issuer) mapRole(value string) MappedRole {
 	return i.RoleMap[value]
 }
 
-// lookupRoles is lookupStrings, except that scope and scp are strings of words (RFC 8693 section 4.2).
+// lookupRoles is lookupStrings, except that scope and scp are strings of words (RFC 8693 section
+// 4.2).
 func lookupRoles(claims map[string]any, claim string) ([]string, error) {
 	if claim == "scope" || claim == "scp" {
 		if words, ok := claims[claim].(string); ok {

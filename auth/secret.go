@@ -14,15 +14,16 @@ const minSecret = 32
 // publishedSecret is the signing key in DataHub's documentation and Compose files.
 const publishedSecret = "WnEdIeTG/VVCLQqGwC/BAkqyY0k+H8NEAtWGejrBI94="
 
-// A Secret is shared with an issuer that signs with HMAC: whoever can verify its tokens can also make them. The separate
-// type ensures that a public key is never used as a secret. Formatting it never reveals the bytes.
+// A Secret is shared with an issuer that signs with HMAC: whoever can verify its tokens can also
+// make them. The separate type ensures that a public key is never used as a secret. Formatting it
+// never reveals the bytes.
 type Secret struct {
 	id    string
 	bytes []byte
 }
 
-// NewSecret returns a Secret of 32 bytes to 16 KiB that are not all the same. id is the kid of its tokens, empty if they
-// have none. The bytes are copied, and no error contains them.
+// NewSecret returns a Secret of 32 bytes to 16 KiB that are not all the same. id is the kid of its
+// tokens, empty if they have none. The bytes are copied, and no error contains them.
 func NewSecret(id string, secret []byte) (Secret, error) {
 	switch {
 	case len(secret) < minSecret:

@@ -94,8 +94,9 @@ func TestForgedRSASignatures(t *testing.T) {
 	}
 }
 
-// An ECDSA signature consists of r and s, both from 1 to n-1 and as long as the curve's order n (RFC 7518 section 3.4). Zeros
-// are CVE-2022-21449. (r, n-s) is valid too; TestRevokedECDSATokens covers it.
+// An ECDSA signature consists of r and s, both from 1 to n-1 and as long as the curve's order n
+// (RFC 7518 section 3.4). Zeros are CVE-2022-21449. (r, n-s) is valid too; TestRevokedECDSATokens
+// covers it.
 func TestForgedECDSASignatures(t *testing.T) {
 	for _, alg := range []string{"ES256", "ES384", "ES512"} {
 		s := authtest.NewSigner(alg, "")
@@ -126,8 +127,8 @@ func TestForgedECDSASignatures(t *testing.T) {
 	}
 }
 
-// In an EdDSA signature, S is less than the group's order L (RFC 8032 section 5.1.7), although S+L satisfies the same
-// equation, and R is not a point of low order.
+// In an EdDSA signature, S is less than the group's order L (RFC 8032 section 5.1.7), although S+L
+// satisfies the same equation, and R is not a point of low order.
 func TestForgedEdDSASignatures(t *testing.T) {
 	f := newForger(t, authtest.NewSigner("EdDSA", ""), "EdDSA")
 	f.forgeAny()

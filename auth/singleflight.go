@@ -6,19 +6,21 @@ import (
 	"sync"
 )
 
-// singleflight lets callers with the same token at the same time share one verification: after a start, a thousand
-// collectors send one token before there is any verdict.
+// singleflight lets callers with the same token at the same time share one verification: after a
+// start, a thousand collectors send one token before there is any verdict.
 //
-// It is not golang.org/x/sync/singleflight, which cannot do all of this: a waiter whose context ends leaves at once (Do
-// makes it wait for the leader: 1 s in a test with a leader that took 1 s), no goroutine is started that nobody owns
-// (DoChan starts one per call and takes 2.1 µs where this takes 0.9), and a panic in the verification stays in the
-// request that caused it (with DoChan it ends the process, whatever its callers recover).
+// It is not golang.org/x/sync/singleflight, which cannot do all of this: a waiter whose context
+// ends leaves at once (Do makes it wait for the leader: 1 s in a test with a leader that took 1 s),
+// no goroutine is started that nobody owns (DoChan starts one per call and takes 2.1 µs where this
+// takes 0.9), and a panic in the verification stays in the request that caused it (with DoChan it
+// ends the process, whatever its callers recover).
 type singleflight struct {
 	mu    sync.Mutex
 	calls map[flightKey]*call
 }
 
-// flightKey includes the generation, so that a caller after a revocation never gets a verdict from before it.
+// flightKey includes the generation, so that a caller after a revocation never gets a verdict from
+// before it.
 type flightKey struct {
 	token      digest
 	generation uint64
@@ -31,8 +33,8 @@ type call struct {
 	err  error
 }
 
-// do calls verify, or waits for the caller that already does so for the key. If that one's verification was cancelled or
-// panicked, do tries again.
+// do calls verify, or waits for the caller that already does so for the key. If that one's
+// verification was cancelled or panicked, do tries again.
 func (s *singleflight) do(ctx context.Context, key flightKey, verify func() (*Principal, error)) (*Principal, error) {
 	for {
 		c, leader := s.join(key)

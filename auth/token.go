@@ -7,17 +7,20 @@ import (
 	"github.com/ringstore/ringstore/auth/internal/object"
 )
 
-// maxToken is the maximum length of a token, in bytes. Keycloak's tokens with many groups reach a few KiB.
+// maxToken is the maximum length of a token, in bytes. Keycloak's tokens with many groups reach a
+// few KiB.
 const maxToken = 16 << 10
 
-// maxValues limits the cost of decoding a token whose signature has not been checked to a few signature checks.
+// maxValues limits the cost of decoding a token whose signature has not been checked to a few
+// signature checks.
 const maxValues = 1024
 
-// A token is a decoded JWT in the compact serialization (RFC 7515 section 7.1). It is well-formed but not verified:
-// nothing in it can be trusted.
+// A token is a decoded JWT in the compact serialization (RFC 7515 section 7.1). It is well-formed
+// but not verified: nothing in it can be trusted.
 //
-// It is parsed here, strictly and once, because golang-jwt's parser ignores line breaks inside the token, duplicate
-// members and crit, and because parsing must cost less than the signature check that follows.
+// It is parsed here, strictly and once, because golang-jwt's parser ignores line breaks inside the
+// token, duplicate members and crit, and because parsing must cost less than the signature check
+// that follows.
 type token struct {
 	raw       string // as received
 	signed    string // the part that the signature covers: header and payload as received, with the dot between them
@@ -71,16 +74,18 @@ func readJWS(s string) (t *token, payload []byte, err error) {
 	return t, payload, nil
 }
 
-// compact reports whether s is three parts joined by dots, without line breaks: the base64url decoder would skip those,
-// and refuses all other foreign characters. An encrypted token (JWE) has four dots.
+// compact reports whether s is three parts joined by dots, without line breaks: the base64url
+// decoder would skip those, and refuses all other foreign characters. An encrypted token (JWE) has
+// four dots.
 func compact(s string) bool {
 	return strings.Count(s, ".") == 2 && strings.IndexByte(s, '\n') < 0 && strings.IndexByte(s, '\r') < 0
 }
 
-// readHeader reads alg and kid, which are only compared with the configuration. jku, jwk, x5u and x5c are ignored.
+// readHeader reads alg and kid, which are only compared with the configuration. jku, jwk, x5u and
+// x5c are ignored.
 func (t *token) readHeader(header map[string]any) error {
-	// RFC 7515 section 4.1.11: extensions listed as critical must be supported, and we support none. RFC 7797 section 7
-	// forbids b64 in a JWT's header.
+	// RFC 7515 section 4.1.11: extensions listed as critical must be supported, and we support
+	// none. RFC 7797 section 7 forbids b64 in a JWT's header.
 	for _, name := range []string{"crit", "b64"} {
 		if _, ok := header[name]; ok {
 			return refuse(UnsupportedCrit, "header: "+name)
@@ -114,8 +119,9 @@ func (t *token) readHeader(header map[string]any) error {
 	return nil
 }
 
-// isTokenType reports whether a header's typ is possible for an access token: "JWT" (RFC 7519 section 5.1) or "at+jwt"
-// (RFC 9068 section 2.1). Other types mark tokens for other purposes (RFC 8725 section 3.11).
+// isTokenType reports whether a header's typ is possible for an access token: "JWT" (RFC 7519
+// section 5.1) or "at+jwt" (RFC 9068 section 2.1). Other types mark tokens for other purposes (RFC
+// 8725 section 3.11).
 func isTokenType(typ string) bool {
 	switch strings.TrimPrefix(strings.ToLower(typ), "application/") {
 	case "jwt", "at+jwt":
@@ -132,7 +138,8 @@ func readObject(part string, data []byte) (map[string]any, error) {
 	return members, nil
 }
 
-// decodeSegment decodes base64url. Padding and stray bits at the end are errors, so that a token has only one valid form.
+// decodeSegment decodes base64url. Padding and stray bits at the end are errors, so that a token
+// has only one valid form.
 func decodeSegment(part, segment string) ([]byte, error) {
 	data, err := base64.RawURLEncoding.Strict().DecodeString(segment)
 	if err != nil {

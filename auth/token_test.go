@@ -16,7 +16,8 @@ import (
 	"github.com/ringstore/ringstore/auth/internal/object"
 )
 
-// hs256 signs with HMAC, the public key being the "secret": the algorithm confusion of RFC 8725 section 2.1.
+// hs256 signs with HMAC, the public key being the "secret": the algorithm confusion of RFC 8725
+// section 2.1.
 func hs256(secret []byte) string {
 	text := b64(`{"alg":"HS256","typ":"JWT"}`) + "." + b64(goodClaims)
 	mac := hmac.New(sha256.New, secret)
@@ -227,7 +228,8 @@ func TestBadTokensAreRefused(t *testing.T) {
 	claims("expired", `{"sub":"alice","exp":1}`, Expired)
 }
 
-// nextLetter flips the lowest bit of a base64 letter, which is padding at the end of a 64-byte signature.
+// nextLetter flips the lowest bit of a base64 letter, which is padding at the end of a 64-byte
+// signature.
 func nextLetter(c byte) byte {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	return alphabet[strings.IndexByte(alphabet, c)^1]

@@ -11,7 +11,8 @@ import (
 // Accepted stands in for a Reason when accepted tokens are counted.
 const Accepted Reason = "accepted"
 
-// verificationCounts counts verifications by result. There is at most one entry per configured issuer and reason.
+// verificationCounts counts verifications by result. There is at most one entry per configured
+// issuer and reason.
 type verificationCounts struct {
 	mu     sync.Mutex
 	counts map[issuerReason]uint64
@@ -39,10 +40,11 @@ func (v *verificationCounts) count(issuer string, err error) {
 	v.counts[issuerReason{issuer, code}]++
 }
 
-// Verifications calls f for each issuer and reason, in that order, with the number of tokens verified since the chain
-// was made; tokens that a Cache answers are not among them. The issuer is the configured name, empty for tokens that
-// match none; the reason is Accepted, or that of the *Refusal or *Overloaded. Issuers stay listed after they were
-// removed from the configuration. f is called outside the lock.
+// Verifications calls f for each issuer and reason, in that order, with the number of tokens
+// verified since the chain was made; tokens that a Cache answers are not among them. The issuer is
+// the configured name, empty for tokens that match none; the reason is Accepted, or that of the
+// *Refusal or *Overloaded. Issuers stay listed after they were removed from the configuration. f is
+// called outside the lock.
 func (c *Chain) Verifications(f func(issuer string, code Reason, n uint64)) {
 	c.verifications.mu.Lock()
 	counts := maps.Clone(c.verifications.counts)

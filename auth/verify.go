@@ -33,8 +33,9 @@ type check struct {
 	run  func(*verification) error
 }
 
-// checks are the checks that a token must pass, in this order. The cheap ones come first, and only the last needs
-// cryptography; so a forgery may be refused for any of these reasons. Authenticate and Explain both use this list.
+// checks are the checks that a token must pass, in this order. The cheap ones come first, and only
+// the last needs cryptography; so a forgery may be refused for any of these reasons. Authenticate
+// and Explain both use this list.
 var checks = [...]check{
 	{"format", (*verification).checkFormat},
 	{"issuer", (*verification).checkIssuer},
@@ -61,8 +62,8 @@ func (v *verification) run() error {
 	return nil
 }
 
-// describe adds the Description to an error, if the token passes the remaining checks. These neither wait nor request
-// keys: an expired token must cost no more than a forged one.
+// describe adds the Description to an error, if the token passes the remaining checks. These
+// neither wait nor request keys: an expired token must cost no more than a forged one.
 func (v *verification) describe(err error, remaining []check) error {
 	refusal, ok := err.(*Refusal)
 	if !ok || descriptions[refusal.Code] == "" {
@@ -90,8 +91,8 @@ func (v *verification) checkFormat() (err error) {
 	return err
 }
 
-// checkIssuer selects the issuer by the token's unverified iss: only that issuer's keys, algorithms, audience and mapping
-// will be used.
+// checkIssuer selects the issuer by the token's unverified iss: only that issuer's keys,
+// algorithms, audience and mapping will be used.
 func (v *verification) checkIssuer() error {
 	iss := ""
 	if value, ok := v.token.claims["iss"]; ok {
@@ -116,8 +117,9 @@ func (v *verification) checkAlgorithm() error {
 	return nil
 }
 
-// checkType refuses tokens that are not meant for a resource server: ID tokens (OpenID Connect Core sections 2 and
-// 3.1.3.6), refresh and logout tokens, and tokens bound to a key (RFC 7800), whose possession we do not check.
+// checkType refuses tokens that are not meant for a resource server: ID tokens (OpenID Connect Core
+// sections 2 and 3.1.3.6), refresh and logout tokens, and tokens bound to a key (RFC 7800), whose
+// possession we do not check.
 func (v *verification) checkType() error {
 	claims := v.token.claims
 	for _, name := range []string{"at_hash", "c_hash", "events", "cnf"} {
@@ -205,7 +207,8 @@ func (v *verification) checkRequired() error {
 	return nil
 }
 
-// oneOrMore reads a claim that is a string or an array of strings, as aud is (RFC 7519 section 4.1.3).
+// oneOrMore reads a claim that is a string or an array of strings, as aud is (RFC 7519 section
+// 4.1.3).
 func oneOrMore(claims map[string]any, name string) ([]string, error) {
 	value, found, err := lookup(claims, name)
 	if err != nil || !found {
@@ -269,7 +272,8 @@ func (v *verification) checkSignature() error {
 	}
 }
 
-// signer waits for a slot of the gate and returns the index of the candidate that signed the token, -1 for none.
+// signer waits for a slot of the gate and returns the index of the candidate that signed the token,
+// -1 for none.
 func (v *verification) signer() (int, error) {
 	if v.refused {
 		if !v.chain.gate.tryEnter() {
@@ -282,8 +286,8 @@ func (v *verification) signer() (int, error) {
 	return slices.IndexFunc(v.candidates, func(c candidate) bool { return c.verify(v.token) }), nil
 }
 
-// missing returns the error for a token whose key is not among the issuer's: *Overloaded if newer keys may include it,
-// otherwise a *Refusal with the code.
+// missing returns the error for a token whose key is not among the issuer's: *Overloaded if newer
+// keys may include it, otherwise a *Refusal with the code.
 func (v *verification) missing(code Reason) error {
 	if v.refused {
 		return refuse(code, "")

@@ -126,7 +126,8 @@ func (g jwsGroup) keySet() (*keySet, error) {
 	return newKeySet(set.Keys, nil)
 }
 
-// keySetOrSecret is keySet, but takes a symmetric key as a configured secret: no other way to set one exists.
+// keySetOrSecret is keySet, but takes a symmetric key as a configured secret: no other way to set
+// one exists.
 func (g jwsGroup) keySetOrSecret() (*keySet, error) {
 	var key struct{ Kty, Kid, K string }
 	if err := json.Unmarshal(g.Private, &key); err != nil {

@@ -1,4 +1,5 @@
-// Package authtest issues tokens for tests. Only _test files may import it: the program itself never signs.
+// Package authtest issues tokens for tests. Only _test files may import it: the program itself
+// never signs.
 package authtest
 
 import (

@@ -11,8 +11,8 @@ var secretForms = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+` + // JSON Web Tokens (R
 	`|PRIVATE KEY-----` + // PEM
 	`|(?i:bearer|token) +[\w.~+/-]{16,}`) // the Authorization header
 
-// SecretsIn returns everything in a log that looks like a token or a key, and those of the known passwords and opaque
-// tokens that occur in it.
+// SecretsIn returns everything in a log that looks like a token or a key, and those of the known
+// passwords and opaque tokens that occur in it.
 func SecretsIn(log string, known ...string) []string {
 	found := secretForms.FindAllString(log, -1)
 	for _, s := range known {

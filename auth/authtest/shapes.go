@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// The functions return the claims of access tokens as the real issuers make them, valid for ten minutes from now. The
-// caller may change the result.
+// The functions return the claims of access tokens as the real issuers make them, valid for ten
+// minutes from now. The caller may change the result.
 
 // CCBackend returns the claims of cc-backend's tokens: no iss, no kid, signed with EdDSA.
 func CCBackend(now time.Time, user string, roles ...string) map[string]any {
@@ -16,7 +16,8 @@ func CCBackend(now time.Time, user string, roles ...string) map[string]any {
 	}
 }
 
-// OpenMetadataBot returns the claims of an OpenMetadata 1.5 bot whose token never expires: exp is null. RS256 with a kid.
+// OpenMetadataBot returns the claims of an OpenMetadata 1.5 bot whose token never expires: exp is
+// null. RS256 with a kid.
 func OpenMetadataBot(now time.Time, bot string) map[string]any {
 	return map[string]any{
 		"iss": "open-metadata.org", "sub": bot, "roles": []any{nil}, "email": bot + "@open-metadata.org",
@@ -25,7 +26,8 @@ func OpenMetadataBot(now time.Time, bot string) map[string]any {
 	}
 }
 
-// KeycloakUser returns the claims of the token that Keycloak 26 gives a client for a user. RS256 with a kid.
+// KeycloakUser returns the claims of the token that Keycloak 26 gives a client for a user. RS256
+// with a kid.
 func KeycloakUser(now time.Time, realm, client, user string, roles ...string) map[string]any {
 	return map[string]any{
 		"exp": now.Add(10 * time.Minute).Unix(), "iat": now.Unix(), "auth_time": now.Unix(),
@@ -52,7 +54,8 @@ func KeycloakServiceAccount(now time.Time, realm, client string, roles ...string
 	}
 }
 
-// DataHub returns the claims of DataHub's metadata service; kind is "PERSONAL" or "SESSION". HS256 without a kid.
+// DataHub returns the claims of DataHub's metadata service; kind is "PERSONAL" or "SESSION". HS256
+// without a kid.
 func DataHub(now time.Time, kind, actor string) map[string]any {
 	version := "2"
 	if kind == "SESSION" {

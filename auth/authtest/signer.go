@@ -19,8 +19,8 @@ type Signer struct {
 	key      any
 }
 
-// NewSigner generates a key for the algorithm (EdDSA, RS256 to PS512, ES256 to ES512, HS256 to HS512). If kid is empty,
-// the tokens have none. It panics on an unknown algorithm.
+// NewSigner generates a key for the algorithm (EdDSA, RS256 to PS512, ES256 to ES512, HS256 to
+// HS512). If kid is empty, the tokens have none. It panics on an unknown algorithm.
 func NewSigner(alg, kid string) *Signer {
 	s := &Signer{alg: alg, kid: kid, method: jwt.GetSigningMethod(alg)}
 	var err error

@@ -8,8 +8,8 @@ import (
 	"filippo.io/edwards25519"
 )
 
-// checkPoint refuses keys that crypto/ed25519 verifies with although no signer makes them: encodings other than the
-// one that RFC 8032 section 5.1.3 defines, and points of small order.
+// checkPoint refuses keys that crypto/ed25519 verifies with although no signer makes them:
+// encodings other than the one that RFC 8032 section 5.1.3 defines, and points of small order.
 func checkPoint(key ed25519.PublicKey) error {
 	point, err := new(edwards25519.Point).SetBytes(key)
 	switch {

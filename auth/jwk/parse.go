@@ -31,8 +31,9 @@ var errPrivate = errors.New("this is a PRIVATE key: keep it where tokens are sig
 //	"JWK"            one JSON object (RFC 7517); sets ID and Algorithm
 //	"JWK set"        as for ParseSet; the only format for several keys, and for Set.Unusable
 //
-// White space around text is ignored. For private keys, certificates and unsupported key types, the error says so; no
-// error quotes the input. Only the keys of a JWK or a set have been checked: call Check for the others.
+// White space around text is ignored. For private keys, certificates and unsupported key types, the
+// error says so; no error quotes the input. Only the keys of a JWK or a set have been checked: call
+// Check for the others.
 func Parse(data []byte) (set Set, format string, err error) {
 	if len(data) > maxKeyFile {
 		return Set{}, "", fmt.Errorf("longer than %d bytes: %w", maxKeyFile, ErrUnknown)
@@ -74,7 +75,8 @@ func isRaw(data []byte) bool {
 	return len(data) == ed25519.PublicKeySize && !isText(bytes.TrimSpace(data))
 }
 
-// isText reports whether s is all printable ASCII. The probability of that is below 10^-13 for 32 random bytes.
+// isText reports whether s is all printable ASCII. The probability of that is below 10^-13 for 32
+// random bytes.
 func isText(s []byte) bool {
 	return !bytes.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }

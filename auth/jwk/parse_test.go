@@ -136,8 +136,9 @@ func TestInputsWithoutAPublicKey(t *testing.T) {
 	f("PEM of garbage", pemBlock("PUBLIC KEY", []byte("garbage")), "not a public key")
 }
 
-// The encodings of the eight points of small order, canonical or not, from "Taming the many EdDSAs" (Chalkias,
-// Garillot, Nikolaenko; SSR 2020), and similar ones. For each, a signature can be forged without a private key.
+// The encodings of the eight points of small order, canonical or not, from "Taming the many EdDSAs"
+// (Chalkias, Garillot, Nikolaenko; SSR 2020), and similar ones. For each, a signature can be forged
+// without a private key.
 func TestWeakKeys(t *testing.T) {
 	f := func(name, key, want string) {
 		t.Helper()

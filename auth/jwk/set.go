@@ -25,8 +25,8 @@ const (
 	maxID     = 256 // bytes
 )
 
-// ErrNoKeys is the error for a well-formed JWK set in which no key can verify tokens. Its publisher trusts none of the keys
-// that were in the set before.
+// ErrNoKeys is the error for a well-formed JWK set in which no key can verify tokens. Its publisher
+// trusts none of the keys that were in the set before.
 var ErrNoKeys = errors.New("keys: none can verify tokens")
 
 // errOtherPurpose is for a key that serves another purpose, which is not a mistake.
@@ -38,21 +38,23 @@ var errSymmetric = errors.New("kty: a symmetric key is not permitted among publi
 // Set is the content of a JWK set.
 type Set struct {
 	Keys []Key
-	// Unusable names each entry that was passed over although it seems meant for verifying, and why. No text quotes the
-	// input.
+	// Unusable names each entry that was passed over although it seems meant for verifying, and
+	// why. No text quotes the input.
 	Unusable []string
 }
 
-// ParseSet reads a JWK set (RFC 7517 section 5). Entries that cannot be used are passed over, so that one of them does not
-// disable the others: keys for another purpose (an unknown kty or crv, a use other than "sig", key_ops without "verify", or
-// an unsupported alg), weak keys (Check), and malformed entries. Set.Unusable lists the latter two. Several keys may have
-// the same kid.
+// ParseSet reads a JWK set (RFC 7517 section 5). Entries that cannot be used are passed over, so
+// that one of them does not disable the others: keys for another purpose (an unknown kty or crv, a
+// use other than "sig", key_ops without "verify", or an unsupported alg), weak keys (Check), and
+// malformed entries. Set.Unusable lists the latter two. Several keys may have the same kid.
 //
-// A private or symmetric key is an error, wherever it is in the set: what else its publisher says is not to be trusted. A
-// set without any usable key is ErrNoKeys. Errors name the member and do not quote the input.
+// A private or symmetric key is an error, wherever it is in the set: what else its publisher says
+// is not to be trusted. A set without any usable key is ErrNoKeys. Errors name the member and do
+// not quote the input.
 //
-// Members that are null or "" count as absent. Base64url may be padded, and numbers and coordinates may have too many or
-// too few leading zeros, as Java's BigInteger writes them. ErrPublished is not an error here: see Check.
+// Members that are null or "" count as absent. Base64url may be padded, and numbers and coordinates
+// may have too many or too few leading zeros, as Java's BigInteger writes them. ErrPublished is not
+// an error here: see Check.
 func ParseSet(data []byte) (Set, error) {
 	if len(data) > maxSet {
 		return Set{}, fmt.Errorf("longer than %d bytes", maxSet)
@@ -161,7 +163,8 @@ func readKey(m map[string]any) (Key, error) {
 	return key, nil
 }
 
-// checkPurpose returns errOtherPurpose unless the key is for verifying signatures (RFC 7517 sections 4.2 and 4.3).
+// checkPurpose returns errOtherPurpose unless the key is for verifying signatures (RFC 7517
+// sections 4.2 and 4.3).
 func checkPurpose(m map[string]any) error {
 	use, err := optionalString(m, "use")
 	if err != nil {
@@ -269,8 +272,9 @@ func readOKP(m map[string]any) (crypto.PublicKey, error) {
 	return ed25519.PublicKey(x), err
 }
 
-// readNumber reads a big-endian number with any number of leading zeros. RFC 7518 says how many an RSA key's numbers
-// (section 2) and a coordinate (section 6.2.1.2) have, but Java's BigInteger.toByteArray writes one more or fewer.
+// readNumber reads a big-endian number with any number of leading zeros. RFC 7518 says how many an
+// RSA key's numbers (section 2) and a coordinate (section 6.2.1.2) have, but Java's
+// BigInteger.toByteArray writes one more or fewer.
 func readNumber(m map[string]any, name string) (*big.Int, error) {
 	data, err := readBytes(m, name)
 	if err != nil {

@@ -262,7 +262,8 @@ func TestInvalidSets(t *testing.T) {
 	f("keys: not an array", []byte(`{"Keys":[]}`))
 	f("keys: none can verify", []byte(`{"keys":[]}`))
 
-	// A private or symmetric key is refused together with the sound keys and unusable entries around it.
+	// A private or symmetric key is refused together with the sound keys and unusable entries
+	// around it.
 	secret := func(want string, key members) {
 		t.Helper()
 		f("keys[2]: "+want, setOf(edJWK(), members{}, key, rsaJWK()))
@@ -298,7 +299,8 @@ func TestParseOfJSON(t *testing.T) {
 	}
 }
 
-// A key that ParseSet accepts, go-jose reads as the same key, once its numbers have the length that RFC 7518 requires.
+// A key that ParseSet accepts, go-jose reads as the same key, once its numbers have the length that
+// RFC 7518 requires.
 func FuzzParseSet(f *testing.F) {
 	f.Add(setOf(rsaJWK(), ecJWK(), edJWK()))
 	f.Add(setOf(members{"kty": "oct", "k": "AA"}))
@@ -341,7 +343,8 @@ func FuzzParseSet(f *testing.F) {
 	})
 }
 
-// normalized returns a JWK whose coordinates have the length of their curve, and whose other numbers have no leading zeros.
+// normalized returns a JWK whose coordinates have the length of their curve, and whose other
+// numbers have no leading zeros.
 func normalized(text []byte) []byte {
 	var m members
 	if err := json.Unmarshal(text, &m); err != nil {

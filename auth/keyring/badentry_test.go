@@ -72,7 +72,8 @@ var unusableEntries = map[string]string{
 	"not an object":     `"r1"`,
 }
 
-// TestUnusableEntries: they are passed over and logged once, and the other keys are used (RFC 7517 section 5).
+// TestUnusableEntries: they are passed over and logged once, and the other keys are used (RFC 7517
+// section 5).
 func TestUnusableEntries(t *testing.T) {
 	for name, entry := range unusableEntries {
 		t.Run(name, func(t *testing.T) {
@@ -135,7 +136,8 @@ func TestWithdrawnKeys(t *testing.T) {
 	f("beside many keys without a kid", setWith(t, many, second), "unknown_key")
 }
 
-// TestSecretsInASet: a set with a private or symmetric key is refused as a whole, and the previous keys stay.
+// TestSecretsInASet: a set with a private or symmetric key is refused as a whole, and the previous
+// keys stay.
 func TestSecretsInASet(t *testing.T) {
 	for name, entry := range map[string]string{
 		"symmetric": `{"kty":"oct","kid":"s","k":"AAAA"}`,
@@ -164,8 +166,8 @@ func TestSecretsInASet(t *testing.T) {
 	}
 }
 
-// TestKeysWithTheSameKID: Keycloak lists a key once for each of its algorithms, under one kid, and other issuers use one
-// kid for keys of different types.
+// TestKeysWithTheSameKID: Keycloak lists a key once for each of its algorithms, under one kid, and
+// other issuers use one kid for keys of different types.
 func TestKeysWithTheSameKID(t *testing.T) {
 	const kid = "RId+oQm2IhmkUI1wTQUBPQm7jXY="
 	rs256 := rsaSigner().Named(kid)
@@ -193,7 +195,8 @@ func TestKeysWithTheSameKID(t *testing.T) {
 	}
 }
 
-// TestReloadAfterWithdrawal: a new configuration does not take over keys that their set no longer holds.
+// TestReloadAfterWithdrawal: a new configuration does not take over keys that their set no longer
+// holds.
 func TestReloadAfterWithdrawal(t *testing.T) {
 	var empty atomic.Bool
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -140,8 +140,9 @@ func (g *generation) keepFrom(old *generation) {
 	}
 }
 
-// replace sets the content of one of an issuer's sources. If the chain rejects it, the previous content stays, with one
-// exception: if no source has a key for the issuer's algorithms any more, its previous keys are withdrawn.
+// replace sets the content of one of an issuer's sources. If the chain rejects it, the previous
+// content stays, with one exception: if no source has a key for the issuer's algorithms any more,
+// its previous keys are withdrawn.
 func (g *generation) replace(e *entry, n int, now part) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -66,8 +66,8 @@ func (a adder) add(i Issuer) error {
 	return errors.Join(append(errs, a.value(i.SharedSecret, parseSecret))...)
 }
 
-// part adds an empty part, and returns the function that sets its content. A JWK set without a usable key is refused, and
-// its previous keys are dropped: their issuer has withdrawn them.
+// part adds an empty part, and returns the function that sets its content. A JWK set without a
+// usable key is refused, and its previous keys are dropped: their issuer has withdrawn them.
 func (a adder) part(from string, parse parser) source.Apply {
 	e, n := a.entry, len(a.entry.parts)
 	e.parts = append(e.parts, part{from: from})

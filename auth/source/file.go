@@ -8,12 +8,12 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// settleTime is the time between the first event in a directory and reading its files: files are changed in several
-// steps.
+// settleTime is the time between the first event in a directory and reading its files: files are
+// changed in several steps.
 const settleTime = 100 * time.Millisecond
 
-// watchFiles requests a read of the file sources when something changes in their directories. If the system cannot notify
-// us, they are only read every FileInterval.
+// watchFiles requests a read of the file sources when something changes in their directories. If
+// the system cannot notify us, they are only read every FileInterval.
 func (w *Watcher) watchFiles(ctx context.Context) {
 	var files []*Source
 	for _, s := range w.sources {
@@ -71,8 +71,8 @@ func (w *Watcher) followEvents(ctx context.Context, events *fsnotify.Watcher, fi
 	}
 }
 
-// addDirectories watches the directories of the files and of the targets of links. Adding a watched directory again has
-// no effect; a missing one is added at a later call.
+// addDirectories watches the directories of the files and of the targets of links. Adding a watched
+// directory again has no effect; a missing one is added at a later call.
 func (w *Watcher) addDirectories(events *fsnotify.Watcher, files []*Source) {
 	for _, s := range files {
 		_ = events.Add(filepath.Dir(s.file))

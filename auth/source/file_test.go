@@ -105,7 +105,8 @@ func TestUnusableFileKeepsPreviousData(t *testing.T) {
 	}
 }
 
-// A broken file is logged once, however often its directory changes: here the log itself is in that directory.
+// A broken file is logged once, however often its directory changes: here the log itself is in that
+// directory.
 func TestBrokenFileInABusyDirectory(t *testing.T) {
 	var r receiver
 	var log lines
@@ -133,8 +134,8 @@ func TestBrokenFileInABusyDirectory(t *testing.T) {
 	r.want(t, "one")
 }
 
-// A secret that Kubernetes mounts is replaced by swapping a link to the directory that all its files link into:
-// https://pkg.go.dev/k8s.io/kubernetes/pkg/volume/util, AtomicWriter.
+// A secret that Kubernetes mounts is replaced by swapping a link to the directory that all its
+// files link into: https://pkg.go.dev/k8s.io/kubernetes/pkg/volume/util, AtomicWriter.
 func TestKubernetesMount(t *testing.T) {
 	var keys, revoked receiver
 	mount := t.TempDir()

@@ -17,7 +17,8 @@ import (
 
 const maxRedirects = 3
 
-// newClient returns a client that follows at most maxRedirects redirects, only to URLs that are permitted themselves.
+// newClient returns a client that follows at most maxRedirects redirects, only to URLs that are
+// permitted themselves.
 func newClient(o Options, w *Watcher) *http.Client {
 	transport := o.Transport
 	if transport == nil {
@@ -40,7 +41,8 @@ func newClient(o Options, w *Watcher) *http.Client {
 	}
 }
 
-// secure says what is wrong with a URL that keys are to come from: nobody on the way may change them.
+// secure says what is wrong with a URL that keys are to come from: nobody on the way may change
+// them.
 func secure(u *url.URL) error {
 	if !secureurl.IsSecure(u) {
 		return errors.New("the URL must be https, or http on loopback")
@@ -95,7 +97,8 @@ func (d *document) get(ctx context.Context, client *http.Client) (*http.Response
 	return response, err
 }
 
-// freshness returns Cache-Control's max-age minus Age (RFC 9111, sections 4.2 and 5.2.2.1); 0 if absent or expired.
+// freshness returns Cache-Control's max-age minus Age (RFC 9111, sections 4.2 and 5.2.2.1); 0 if
+// absent or expired.
 func freshness(header http.Header) time.Duration {
 	for directive := range strings.SplitSeq(header.Get("Cache-Control"), ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
@@ -119,7 +122,8 @@ type discovery struct {
 	keys     document
 }
 
-// wellKnown returns the URL of an issuer's discovery document (OpenID Connect Discovery 1.0, section 4.1).
+// wellKnown returns the URL of an issuer's discovery document (OpenID Connect Discovery 1.0,
+// section 4.1).
 func wellKnown(issuer string) string {
 	return strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
 }

@@ -60,8 +60,8 @@ func generation(generations ...int) (kids []string) {
 	return kids
 }
 
-// The keys of a real provider are found, a rotation is noticed within two reads, and the previous set stays active while the
-// provider is down.
+// The keys of a real provider are found, a rotation is noticed within two reads, and the previous
+// set stays active while the provider is down.
 func TestProvider(t *testing.T) {
 	provider := sourcetest.Start(t, nil)
 	var discovered, direct keyIDs
@@ -116,7 +116,8 @@ func TestProviderIsPolled(t *testing.T) {
 	t.Errorf("keys %q, want %q", kids.last(), generation(2))
 }
 
-// The test provider issues JWT access tokens of each algorithm, signed with its first generation of keys.
+// The test provider issues JWT access tokens of each algorithm, signed with its first generation of
+// keys.
 func TestProviderTokens(t *testing.T) {
 	provider := sourcetest.Start(t, map[string]any{"roles": []string{"api"}})
 	for _, generations := range [][]int{{1, 2}, {2, 1}} {

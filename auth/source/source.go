@@ -1,9 +1,10 @@
-// Package source watches data that changes while the program runs, such as issuers' keys: in files, at URLs, through
-// OpenID Connect discovery documents, and behind references that the caller resolves.
+// Package source watches data that changes while the program runs, such as issuers' keys: in files,
+// at URLs, through OpenID Connect discovery documents, and behind references that the caller
+// resolves.
 //
-// It passes the bytes to a callback whenever they have changed, in the background and never during a request. It does
-// not interpret them: the callback accepts or refuses them, and refused data leaves the previous data active. Empty
-// data is always refused.
+// It passes the bytes to a callback whenever they have changed, in the background and never during
+// a request. It does not interpret them: the callback accepts or refuses them, and refused data
+// leaves the previous data active. Empty data is always refused.
 package source
 
 import (
@@ -20,13 +21,14 @@ import (
 // MaxBytes is the maximum size of a [File] or of an HTTP response.
 const MaxBytes = 1 << 20
 
-// Apply receives a source's data when it is first read and after every change. It owns data. If it returns an error, the
-// previous data stays active unless the error wraps [ErrDropped], and data is passed again after the next read. The error is
-// logged at once, and again after growing pauses. The sources of one [Watcher] call Apply one at a time.
+// Apply receives a source's data when it is first read and after every change. It owns data. If it
+// returns an error, the previous data stays active unless the error wraps [ErrDropped], and data is
+// passed again after the next read. The error is logged at once, and again after growing pauses.
+// The sources of one [Watcher] call Apply one at a time.
 type Apply func(data []byte) error
 
-// ErrDropped is wrapped by an error of Apply after which the previous data is no longer active, although the new data was
-// refused.
+// ErrDropped is wrapped by an error of Apply after which the previous data is no longer active,
+// although the new data was refused.
 var ErrDropped = errors.New("the previous data is no longer active")
 
 // Source is one watched location. It belongs to exactly one [Watcher].
@@ -68,9 +70,9 @@ func newSource(name string, fetch fetcher, apply Apply) *Source {
 	return &Source{name: name, apply: apply, fetch: fetch, refresh: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
 }
 
-// File is a regular file of at most [MaxBytes], or a symbolic link to one. It is read again shortly after a change in its
-// directory, including the swaps of links by which Kubernetes updates mounted secrets, and also every FileInterval. Open
-// fails if it cannot be read.
+// File is a regular file of at most [MaxBytes], or a symbolic link to one. It is read again shortly
+// after a change in its directory, including the swaps of links by which Kubernetes updates mounted
+// secrets, and also every FileInterval. Open fails if it cannot be read.
 func File(path string, apply Apply) *Source { return FileUpTo(MaxBytes, path, apply) }
 
 // FileUpTo is [File] with a maximum size of maxBytes.
@@ -78,21 +80,23 @@ func FileUpTo(maxBytes int64, path string, apply Apply) *Source {
 	return Reference(path, path, func(context.Context) ([]byte, error) { return smallfile.ReadRegular(path, maxBytes) }, apply)
 }
 
-// URL is the response of an https URL, or an http one on loopback, such as a JWK set. Open succeeds without it.
+// URL is the response of an https URL, or an http one on loopback, such as a JWK set. Open succeeds
+// without it.
 func URL(url string, apply Apply) *Source {
 	return newSource(url, &document{url: url}, apply)
 }
 
 // Discovery is the JWK set of an OpenID provider, found through its discovery document:
-// https://openid.net/specs/openid-connect-discovery-1_0.html, section 4. The issuer is an https URL or an http one on
-// loopback, and the document must contain exactly the same. Open succeeds without it.
+// https://openid.net/specs/openid-connect-discovery-1_0.html, section 4. The issuer is an https URL
+// or an http one on loopback, and the document must contain exactly the same. Open succeeds without
+// it.
 func Discovery(issuer string, apply Apply) *Source {
 	return newSource(issuer, &discovery{issuer: issuer, metadata: document{url: wellKnown(issuer)}}, apply)
 }
 
-// Reference is the data that read returns, such as a secret in a vault. Messages call it name. If the data is in a file,
-// file is its path and is watched as by [File]; otherwise file is empty, and the source is read at every PollInterval.
-// Open fails if it cannot be read.
+// Reference is the data that read returns, such as a secret in a vault. Messages call it name. If
+// the data is in a file, file is its path and is watched as by [File]; otherwise file is empty, and
+// the source is read at every PollInterval. Open fails if it cannot be read.
 func Reference(name, file string, read func(context.Context) ([]byte, error), apply Apply) *Source {
 	s := newSource(name, fetchFunc(read), apply)
 	s.required, s.file = true, file
@@ -102,10 +106,10 @@ func Reference(name, file string, read func(context.Context) ([]byte, error), ap
 // String returns the source's name in messages: its path, URL, issuer or name.
 func (s *Source) String() string { return s.name }
 
-// Refresh requests an early read of the source, such as for an unknown key. It does not block: the returned channel is
-// closed after the next read that begins, successful or not. Requested reads are at least Options.MinRefresh apart, and
-// all requests in between share the next one, so more requests do not cause more reads. After Close, the channel is
-// already closed.
+// Refresh requests an early read of the source, such as for an unknown key. It does not block: the
+// returned channel is closed after the next read that begins, successful or not. Requested reads
+// are at least Options.MinRefresh apart, and all requests in between share the next one, so more
+// requests do not cause more reads. After Close, the channel is already closed.
 func (s *Source) Refresh() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()

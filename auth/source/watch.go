@@ -14,12 +14,14 @@ import (
 
 // Options configures a Watcher. A zero field means its default.
 type Options struct {
-	// PollInterval is the maximum time between two reads of a source that is not a file. Default 5 minutes.
+	// PollInterval is the maximum time between two reads of a source that is not a file. Default 5
+	// minutes.
 	PollInterval time.Duration
-	// FileInterval is the maximum time between two reads of a file, for changes without a notification as on a network
-	// file system. Default 30 s.
+	// FileInterval is the maximum time between two reads of a file, for changes without a
+	// notification as on a network file system. Default 30 s.
 	FileInterval time.Duration
-	// MinRefresh is the minimum time between two requested reads. Default 10 s, at most PollInterval.
+	// MinRefresh is the minimum time between two requested reads. Default 10 s, at most
+	// PollInterval.
 	MinRefresh time.Duration
 	// Timeout limits one read. Default 10 s.
 	Timeout time.Duration
@@ -44,10 +46,11 @@ type Watcher struct {
 	transport *http.Transport // the Watcher's own; nil with Options.Transport
 }
 
-// Open reads all sources once, in parallel, and then watches them. It fails, and watches nothing, if a file or a
-// reference cannot be read or its Apply refuses it. For URLs and discovery, such failures are only logged and retried:
-// an identity provider that is down must not keep the users of others out. Open takes at most Options.Timeout. The end
-// of ctx cancels Open, but does not stop the returned Watcher.
+// Open reads all sources once, in parallel, and then watches them. It fails, and watches nothing,
+// if a file or a reference cannot be read or its Apply refuses it. For URLs and discovery, such
+// failures are only logged and retried: an identity provider that is down must not keep the users
+// of others out. Open takes at most Options.Timeout. The end of ctx cancels Open, but does not stop
+// the returned Watcher.
 func Open(ctx context.Context, o Options, sources ...*Source) (*Watcher, error) {
 	o.PollInterval = cmp.Or(o.PollInterval, 5*time.Minute)
 	o.FileInterval = cmp.Or(o.FileInterval, 30*time.Second)
@@ -82,8 +85,8 @@ func Open(ctx context.Context, o Options, sources ...*Source) (*Watcher, error) 
 	return w, nil
 }
 
-// Close cancels all reads and stops watching. It waits until no Apply is running; none is called afterwards. Closing
-// twice is safe.
+// Close cancels all reads and stops watching. It waits until no Apply is running; none is called
+// afterwards. Closing twice is safe.
 func (w *Watcher) Close() error {
 	w.cancel()
 	w.running.Wait()
@@ -96,7 +99,8 @@ func (w *Watcher) Close() error {
 	return nil
 }
 
-// watch reads a source until ctx ends: on time, when its file has changed, and on request once MinRefresh has passed.
+// watch reads a source until ctx ends: on time, when its file has changed, and on request once
+// MinRefresh has passed.
 func (w *Watcher) watch(ctx context.Context, s *Source, st *state) {
 	next := w.after(s, st, 0)
 	timer := time.NewTimer(time.Until(next))
@@ -127,7 +131,8 @@ func (w *Watcher) watch(ctx context.Context, s *Source, st *state) {
 	}
 }
 
-// read reads a source once and applies its data if it has changed. fresh is how long the data counts as current.
+// read reads a source once and applies its data if it has changed. fresh is how long the data
+// counts as current.
 func (w *Watcher) read(ctx context.Context, s *Source, st *state) (fresh time.Duration, err error) {
 	st.began = time.Now()
 	ctx, cancel := context.WithTimeout(ctx, w.options.Timeout)
@@ -181,8 +186,9 @@ func (w *Watcher) report(s *Source, st *state, err error) {
 	w.options.Log.Warn(what, "source", s.String(), "error", err)
 }
 
-// after returns the time of the next read: after the interval, or earlier if the data is fresh for less; after failures,
-// with delays that double up to the interval. A random tenth less spreads the reads of many instances.
+// after returns the time of the next read: after the interval, or earlier if the data is fresh for
+// less; after failures, with delays that double up to the interval. A random tenth less spreads the
+// reads of many instances.
 func (w *Watcher) after(s *Source, st *state, fresh time.Duration) time.Time {
 	interval := w.options.PollInterval
 	if s.file != "" {

@@ -1,5 +1,5 @@
-// Package object reads untrusted JSON: exactly one object, within bounds, and without duplicate member names. It does
-// not interpret the members.
+// Package object reads untrusted JSON: exactly one object, within bounds, and without duplicate
+// member names. It does not interpret the members.
 package object
 
 import (
@@ -12,7 +12,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// MaxDepth is how deep objects and arrays may be nested, including the outermost. Keycloak's claims reach 4.
+// MaxDepth is how deep objects and arrays may be nested, including the outermost. Keycloak's claims
+// reach 4.
 const MaxDepth = 16
 
 // The texts are fixed: none quotes the input.
@@ -24,22 +25,24 @@ var (
 	errDuplicate = errors.New("duplicate member name")
 )
 
-// Read reads exactly one JSON object (RFC 8259) of at most maxValues values. The result is that of encoding/json with
-// UseNumber: a number is a json.Number, whose value may be out of every range. All values count, nested ones too;
-// objects and arrays count twice. Member names are unique at every depth (RFC 7519 section 4 lets a reader refuse
-// duplicates) and case-sensitive: "Roles" is not "roles". Reading stops at the first violation, and no error quotes
-// the input. The result shares no memory with data.
+// Read reads exactly one JSON object (RFC 8259) of at most maxValues values. The result is that of
+// encoding/json with UseNumber: a number is a json.Number, whose value may be out of every range.
+// All values count, nested ones too; objects and arrays count twice. Member names are unique at
+// every depth (RFC 7519 section 4 lets a reader refuse duplicates) and case-sensitive: "Roles" is
+// not "roles". Reading stops at the first violation, and no error quotes the input. The result
+// shares no memory with data.
 //
-// Anyone who can send a token makes us run this before the signature is checked, so its cost bounds a flood of bad
-// tokens. Keycloak's claims take 9 µs, an Ed25519 signature check 80 µs, encoding/json 26 µs for the same claims while
-// accepting duplicates (BenchmarkRead, auth.BenchmarkVerify).
+// Anyone who can send a token makes us run this before the signature is checked, so its cost bounds
+// a flood of bad tokens. Keycloak's claims take 9 µs, an Ed25519 signature check 80 µs,
+// encoding/json 26 µs for the same claims while accepting duplicates (BenchmarkRead,
+// auth.BenchmarkVerify).
 func Read(data []byte, maxValues int) (map[string]any, error) {
 	if !utf8.Valid(data) {
 		return nil, errUTF8
 	}
 	r := reader{values: maxValues, outerSize: min(len(data)/32, 64)}
-	// The reader finds duplicates itself, which is cheaper. With invalid UTF-8 allowed, half of a surrogate pair in an
-	// escape becomes U+FFFD, as in encoding/json.
+	// The reader finds duplicates itself, which is cheaper. With invalid UTF-8 allowed, half of a
+	// surrogate pair in an escape becomes U+FFFD, as in encoding/json.
 	r.Reset(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if r.PeekKind() != jsontext.KindBeginObject {
 		return nil, errNotObject

@@ -50,8 +50,8 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// Read accepts the objects that encoding/json accepts, with the same result, except for those out of bounds and those
-// with duplicate names.
+// Read accepts the objects that encoding/json accepts, with the same result, except for those out
+// of bounds and those with duplicate names.
 func FuzzRead(f *testing.F) {
 	for _, s := range []string{
 		`{"a":1,"a":2}`, `{"a":{"b":[{"c":1,"c":1}]}}`, `{"\u0061":1,"a":2}`, `{":":",","[":"{"}`, `{"a":"\\","b":"\""}`, `{"a":1}x`,
@@ -125,7 +125,8 @@ func findDuplicate(t *testing.T, d *json.Decoder) (string, bool) {
 	return "", false
 }
 
-// The cost of claims like Keycloak's, beside that of encoding/json, which does not find duplicate names.
+// The cost of claims like Keycloak's, beside that of encoding/json, which does not find duplicate
+// names.
 func BenchmarkRead(b *testing.B) {
 	claims := []byte(`{"exp":1800000000,"iat":1799999700,"jti":"9d5d3e3c-6a6b-4f0e-8f6b-5e0c6f4b7a11","iss":"https://sso.example.org/realms/data-sec",` +
 		`"aud":["metric-store","account"],"sub":"f1b0c1d2-0e3f-4a5b-8c6d-7e8f9a0b1c2d","typ":"Bearer","azp":"jupyter","sid":"0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9",` +

@@ -1,5 +1,6 @@
-// Package sourcetest runs a real OpenID Connect provider, npm's oidc-provider, on loopback for tests. It needs Node.js
-// and the packages that "npm ci --prefix auth/source/testdata/provider" installs; without them, tests are skipped.
+// Package sourcetest runs a real OpenID Connect provider, npm's oidc-provider, on loopback for
+// tests. It needs Node.js and the packages that "npm ci --prefix auth/source/testdata/provider"
+// installs; without them, tests are skipped.
 package sourcetest
 
 import (
@@ -29,8 +30,8 @@ const (
 // Algorithms lists the algorithms that the provider signs with.
 func Algorithms() []string { return []string{"RS256", "ES256", "EdDSA"} }
 
-// Provider is an OpenID Connect provider that a test starts, stops and restarts. Only [Provider.Token] is safe for
-// concurrent use.
+// Provider is an OpenID Connect provider that a test starts, stops and restarts. Only
+// [Provider.Token] is safe for concurrent use.
 type Provider struct {
 	// Issuer is its URL, which stays the same across restarts.
 	Issuer string
@@ -64,8 +65,8 @@ type ready struct {
 	Keys   []json.RawMessage `json:"keys"`
 }
 
-// Start runs a provider with the keys of generation 1 until the test ends. Its access tokens also contain claims, which
-// may be nil.
+// Start runs a provider with the keys of generation 1 until the test ends. Its access tokens also
+// contain claims, which may be nil.
 func Start(t testing.TB, claims map[string]any) *Provider {
 	t.Helper()
 	if _, err := exec.LookPath("node"); err != nil {
@@ -92,8 +93,8 @@ func script() string {
 // KeyID returns the "kid" of a generation's key.
 func KeyID(alg string, generation int) string { return fmt.Sprintf("%s-%d", alg, generation) }
 
-// Restart starts the provider, after stopping a running one, with the keys of these generations: the first one signs, all
-// are published. New generations are generated.
+// Restart starts the provider, after stopping a running one, with the keys of these generations:
+// the first one signs, all are published. New generations are generated.
 func (p *Provider) Restart(generations ...int) {
 	p.t.Helper()
 	p.Stop()
