@@ -45,7 +45,7 @@ func TestSettings(t *testing.T) {
 	one(second+"authorized-parties: empty list", func(i *Issuer) { i.AuthorizedParties = []string{} })
 	one(second+"principal-claims: empty list", func(i *Issuer) { i.PrincipalClaims = []string{} })
 	one(second+"projects-claims: ", func(i *Issuer) { i.ProjectsClaims = []string{" "} })
-	one(second+"roles-claims: 257 entries", func(i *Issuer) { i.RolesClaims = make([]string, 257) })
+	one(second+"roles-claims: expected at most 256 entries, got 257", func(i *Issuer) { i.RolesClaims = make([]string, 257) })
 	one(second+"clusters: empty list", func(i *Issuer) { i.Clusters = []string{} })
 	one(second+"job-user-claim: ", func(i *Issuer) { i.JobUserClaim = " sub" })
 	one(second+`require-claims: "typ": no value`, func(i *Issuer) { i.RequireClaims = map[string][]string{"typ": nil} })
