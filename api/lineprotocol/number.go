@@ -87,7 +87,7 @@ func parseTimestamp(b []byte) (t int64, ok bool) {
 func (d Dialect) milliseconds(t int64) (ms int64, ok bool) {
 	switch {
 	case d.Unit == 0:
-		return milliseconds(t), true
+		return Milliseconds(t), true
 	case d.Unit < time.Millisecond:
 		return unixtime.FloorDiv(t, int64(time.Millisecond/d.Unit)), true
 	}
@@ -96,9 +96,10 @@ func (d Dialect) milliseconds(t int64) (ms int64, ok bool) {
 	return ms, ms/factor == t
 }
 
-// milliseconds converts a Unix time whose unit follows from its absolute value: below endSeconds it
-// is in seconds, below endMilliseconds in milliseconds, and so on.
-func milliseconds(t int64) int64 {
+// Milliseconds converts a Unix time whose unit follows from its absolute value: below 1e11 it is in
+// seconds, below 1e14 in milliseconds, below 1e17 in microseconds, and otherwise in nanoseconds.
+// Finer units are rounded down.
+func Milliseconds(t int64) int64 {
 	switch {
 	case -endSeconds < t && t < endSeconds:
 		return t * 1e3

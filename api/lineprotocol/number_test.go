@@ -105,7 +105,7 @@ func FuzzFloat(f *testing.F) {
 func TestUnitOfATimestamp(t *testing.T) {
 	for _, limit := range []int64{0, endSeconds, endMilliseconds, endMicroseconds, math.MaxInt64 - 1} {
 		for _, stamp := range []int64{limit - 1, limit, limit + 1, -limit - 1, -limit, -limit + 1} {
-			want := milliseconds(stamp)
+			want := Milliseconds(stamp)
 			got, ok := Dialect{Unit: Dialect{}.unit(stamp)}.milliseconds(stamp)
 			if !ok || got != want {
 				t.Errorf("%d in %v is %d ms, but was read as %d ms", stamp, Dialect{}.unit(stamp), got, want)

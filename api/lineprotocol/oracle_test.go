@@ -246,8 +246,8 @@ func compareAccepted(t *testing.T, line []byte, l Line, e *entry) {
 	}
 	if l.HasTime {
 		n, _ := strconv.ParseInt(e.time, 10, 64) // readEntry checked it
-		if l.Time != milliseconds(n) {
-			t.Fatalf("%q: got time %d, want %d", line, l.Time, milliseconds(n))
+		if l.Time != Milliseconds(n) {
+			t.Fatalf("%q: got time %d, want %d", line, l.Time, Milliseconds(n))
 		}
 	}
 }

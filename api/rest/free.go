@@ -9,7 +9,9 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/ringstore/ringstore/api/lineprotocol"
 	"github.com/ringstore/ringstore/auth"
+	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
 const (
@@ -73,8 +75,8 @@ func within(selectors []selector, set auth.ClusterSet) ([]selector, error) {
 	return narrowed, nil
 }
 
-// free answers /api/free: it deletes the slots at or before ?to= (Unix seconds) in the subtrees at
-// a list of selectors.
+// free answers /api/free: it deletes the slots at or before ?to= in the subtrees at a list of
+// selectors. The unit of this Unix time follows from its size, as that of a sample does.
 func (h *Handler) free(w http.ResponseWriter, r *http.Request) error {
 	raw := r.URL.Query().Get("to")
 	if raw == "" {
@@ -82,8 +84,9 @@ func (h *Handler) free(w http.ResponseWriter, r *http.Request) error {
 	}
 	to, err := strconv.ParseInt(raw, 10, 64)
 	if err != nil {
-		return badRequest("'to' is not a number of seconds")
+		return badRequest("'to' is not a Unix time, a whole number of seconds, milliseconds, microseconds or nanoseconds")
 	}
+	to = unixtime.FloorDiv(lineprotocol.Milliseconds(to), 1000)
 	var selectors []selector
 	if err := h.decodeBody(w, r, &selectors, false, nil); err != nil && !errors.Is(err, io.EOF) {
 		return err

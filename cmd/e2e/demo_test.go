@@ -154,24 +154,37 @@ func checkDemoLines(t *testing.T, banner string) {
 	}
 }
 
-// TestDemoKeepsItsDirectory: a directory given with -dir stays; ports in use are replaced by free
-// ones.
+// TestDemoKeepsItsDirectory: a directory given with -dir stays.
 func TestDemoKeepsItsDirectory(t *testing.T) {
-	first := serve(t, newSettings(t))
 	directory := t.TempDir()
-	args := []string{
-		"demo", "-dir", directory, "-loglevel", "info",
-		"-addr", strings.TrimPrefix(first.url, "http://"), "-nats", strings.TrimPrefix(first.nats, "nats://"),
-	}
 	for range 2 {
-		p := launch(t, nil, args...)
+		p := launch(t, nil, "demo", "-dir", directory, "-loglevel", "info", "-addr", "127.0.0.1:0", "-nats", "127.0.0.1:0")
 		p.ready(t)
-		if p.url == first.url || p.nats == first.nats {
-			t.Error("a port in use was not replaced")
-		}
 		p.stopWell(t)
 	}
 	if entries(t, directory) == 0 {
 		t.Error("the directory is empty")
 	}
+}
+
+// TestDemoNeedsItsPorts: a port in use is an error that names the flag, for both ports at once, and
+// no other port is taken.
+func TestDemoNeedsItsPorts(t *testing.T) {
+	first := serve(t, newSettings(t))
+	http, nats := strings.TrimPrefix(first.url, "http://"), strings.TrimPrefix(first.nats, "nats://")
+	inUse := func(flag, addr string) string {
+		return "demo: " + flag + " " + addr + ": the port is in use; choose another one with " + flag + ", or port 0 for any free one\n"
+	}
+	f := func(addr, natsAddr, stderr string) {
+		t.Helper()
+		directory := t.TempDir()
+		got := runCommand(t, nil, "demo", "-dir", directory, "-addr", addr, "-nats", natsAddr)
+		if got.code != exitFailure || got.stdout != "" || got.stderr != "ringstore: "+stderr || entries(t, directory) != 0 {
+			t.Errorf("%s %s: exit code %d, %s%s", addr, natsAddr, got.code, got.stdout, got.stderr)
+		}
+	}
+	f(http, "127.0.0.1:0", inUse("-addr", http))
+	f("127.0.0.1:0", nats, inUse("-nats", nats))
+	f(http, nats, inUse("-addr", http)+inUse("-nats", nats))
+	f("nowhere", "127.0.0.1:0", "demo: -addr: listen tcp: address nowhere: missing port in address\n")
 }

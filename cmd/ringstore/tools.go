@@ -195,8 +195,8 @@ copy. Needs no files and no configuration; Ctrl-C stops it.`,
 			o.Log = log
 			return demo.Run(ctx, o)
 		})
-	c.FlagSet.StringVar(&o.Addr, "addr", "127.0.0.1:8082", "`address` of the HTTP server; if its port is in use, a free one is taken")
-	c.FlagSet.StringVar(&o.NATSAddr, "nats", "127.0.0.1:4222", "`address` of the NATS server; likewise")
+	c.FlagSet.StringVar(&o.Addr, "addr", "127.0.0.1:8082", "`address` of the HTTP server; port 0 is any free one")
+	c.FlagSet.StringVar(&o.NATSAddr, "nats", "127.0.0.1:4222", "`address` of the NATS server; port 0 is any free one")
 	c.FlagSet.StringVar(&o.Dir, "dir", "", "data `directory` (default a temporary one that is removed at the end)")
 	level = c.FlagSet.String("loglevel", "err", "minimum `level` to log: debug, info, warn, err or crit")
 	return c

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"text/template"
 	"time"
 
@@ -26,8 +27,8 @@ import (
 
 // Options say where the demo runs. All but Dir are required.
 type Options struct {
-	Addr     string // of the HTTP server; another port is used if this one is in use
-	NATSAddr string // of the NATS server; likewise
+	Addr     string // of the HTTP server
+	NATSAddr string // of the NATS server
 	Dir      string // for data; empty: a temporary one, removed at the end
 
 	Log     *slog.Logger
@@ -38,28 +39,29 @@ type Options struct {
 
 // Run runs the demo until ctx ends.
 func Run(ctx context.Context, o Options) (err error) {
+	if err := errors.Join(checkFree("-addr", o.Addr), checkFree("-nats", o.NATSAddr)); err != nil {
+		return err
+	}
 	if o.Dir == "" {
 		if o.Dir, err = os.MkdirTemp("", "ringstore-demo-"); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(o.Dir)) }()
 	}
-	o.Addr, o.NATSAddr = freeAddr(o.Addr), freeAddr(o.NATSAddr)
 	return run(ctx, o)
 }
 
-// freeAddr returns addr, with port 0 if its port is in use.
-func freeAddr(addr string) string {
+// checkFree returns an error that names the flag if its address cannot be listened on. Another
+// program that already listens there would answer the commands that the demo prints.
+func checkFree(flag, addr string) error {
 	l, err := net.Listen("tcp", addr)
 	if err == nil {
-		l.Close()
-		return addr
+		return l.Close()
 	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return addr // the server's start says what is wrong with it
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("demo: %s %s: the port is in use; choose another one with %s, or port 0 for any free one", flag, addr, flag)
 	}
-	return net.JoinHostPort(host, "0")
+	return fmt.Errorf("demo: %s: %w", flag, err)
 }
 
 func run(ctx context.Context, o Options) (err error) {
