@@ -40,7 +40,7 @@ func gzipped(t testing.TB, data []byte) string {
 // the next one.
 func TestHostileRequests(t *testing.T) {
 	s := newSettings(t)
-	s["limits"] = map[string]any{"body-bytes": 1 << 20, "hosts": 20, "devices-per-host": 10, "name-bytes": 64}
+	s["limits"] = map[string]any{"body-bytes": 1 << 20, "hosts": 20, "devices-per-host": 10, "name-bytes": 64, "values-per-query": 20_000_000}
 	p := serve(t, s)
 	line := func(key string) string { return key + " value=1" }
 	many := func(n int, format string) string {
