@@ -68,16 +68,17 @@ type Archive struct {
 	records sync.Pool     // of *memstore.Record
 	healthy chan struct{} // signals that the journal accepts records again
 
-	cleanupMu    sync.Mutex // held during a cleanup; locked before checkpointMu
-	checkpointMu sync.Mutex // held during a checkpoint; guards the fields below
+	cleanupMu    sync.Mutex        // held during a cleanup; locked before checkpointMu
+	logged       map[string]string // last errors of cleanups, by what they are about
+	checkpointMu sync.Mutex        // held during a checkpoint; guards the fields below
 	catalog      catalog
-	run          uint64           // of the newest file
-	storeID      uuid.UUID        // of the directory; zero until Restore has read it
-	generation   uint64           // of the newest manifest
-	windows      []manifestFile   // the newest files, newest first
-	replayFrom   uint64           // the first journal segment that is not in the newest windows file
-	journalFrom  uint64           // and in the one before; older segments are not needed
-	movedUntil   map[string]int64 // by cluster: earlier samples are in Parquet files; Unix seconds
+	run          uint64         // of the newest file
+	storeID      uuid.UUID      // of the directory; zero until Restore has read it
+	generation   uint64         // of the newest manifest
+	windows      []manifestFile // the newest files, newest first
+	replayFrom   uint64         // the first journal segment that is not in the newest windows file
+	journalFrom  uint64         // and in the one before; older segments are not needed
+	restoredRun  uint64         // the newest run that Restore found
 
 	marks  marks
 	stored atomic.Uint64 // the newest run of which everything is on disk
@@ -99,13 +100,14 @@ type Archive struct {
 // error names it. Open restores nothing; see [Archive.Restore].
 func Open(o Options) (*Archive, error) {
 	a := &Archive{
-		Options:    o.orDefaults(),
-		dir:        filepath.Join(o.Dir, subdir),
-		records:    sync.Pool{New: func() any { return new(memstore.Record) }},
-		healthy:    make(chan struct{}, 1),
-		catalog:    newCatalog(),
-		movedUntil: make(map[string]int64),
+		Options: o.orDefaults(),
+		dir:     filepath.Join(o.Dir, subdir),
+		records: sync.Pool{New: func() any { return new(memstore.Record) }},
+		healthy: make(chan struct{}, 1),
+		catalog: newCatalog(),
+		logged:  make(map[string]string),
 	}
+	a.catalog.archived = a.movedPartly
 	if err := a.FS.MkdirAll(a.dir, 0o750); err != nil {
 		return nil, fmt.Errorf("checkpoint directory: %w", err)
 	}
@@ -306,9 +308,7 @@ func (a *Archive) runCleanups(ctx context.Context, due <-chan struct{}) {
 		case <-ctx.Done():
 			return
 		case <-due:
-			if err := a.Cleanup(ctx, false); err != nil && ctx.Err() == nil {
-				a.Logger.Error("cleanup failed; it is retried after the next checkpoint", "error", err)
-			}
+			_ = a.Cleanup(ctx, false) // logs its errors
 		}
 	}
 }

@@ -11,6 +11,9 @@ import (
 type catalog struct {
 	files map[*file]struct{}
 	lanes map[laneKey][]*entry // live ones, unordered
+
+	// archived reports whether samples of an entry are in Parquet files; nil: of none.
+	archived func(*entry) bool
 }
 
 // file is a block file.
@@ -18,7 +21,7 @@ type file struct {
 	path    string
 	cluster string
 	run     uint64
-	live    int // entries that are not superseded
+	live    int // entries that are not superseded, or are bases
 	listed  manifestFile
 }
 
@@ -36,6 +39,10 @@ type entry struct {
 	hostIndex  int // in the file
 	laneIndex  int // in the host
 	window     blockfile.WindowIndex
+
+	// bases are superseded entries of which samples are in Parquet files: what they hold must not be
+	// archived again.
+	bases []*entry
 }
 
 func newCatalog() catalog {
@@ -69,7 +76,13 @@ func (c *catalog) put(e *entry) {
 		// A freed range goes only if e covers all of it: older files may hold the rest.
 		superseded = superseded && (!o.freed || e.begin <= o.begin && o.end <= e.end)
 		if superseded {
-			o.file.live--
+			e.bases = append(e.bases, o.bases...)
+			o.bases = nil
+			if !o.freed && c.archived != nil && c.archived(o) {
+				e.bases = append(e.bases, o)
+			} else {
+				o.file.live--
+			}
 		}
 		return superseded
 	})
@@ -93,6 +106,9 @@ func (c *catalog) drop(expired func(*entry) bool) {
 				return false
 			}
 			e.file.live--
+			for _, b := range e.bases {
+				b.file.live--
+			}
 			return true
 		})
 		if len(all) == 0 {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"path"
 	"path/filepath"
 	"slices"
@@ -314,8 +315,18 @@ func list(fsys disk.FS, dir, prefix, suffix string) (paths []string, runs []uint
 
 // expired reports whether an entry has left the retention and is archived, if it has to be.
 func (a *Archive) expired(e *entry) bool {
-	unarchived := a.Parquet != nil && !e.freed && e.end > a.movedUntil[e.lane.cluster]*1000
-	return !unarchived && e.end < a.Store.Oldest(e.lane.cluster, e.lane.host)
+	if e.end >= a.Store.Oldest(e.lane.cluster, e.lane.host) {
+		return false
+	}
+	if a.Parquet == nil || e.freed {
+		return true
+	}
+	for day := range e.days() {
+		if !a.movedAll(e, day, math.MaxInt64) {
+			return false
+		}
+	}
+	return true
 }
 
 // removeWindows removes the windows files that the manifest does not list.

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,8 +25,11 @@ import (
 // part of the current day that has left the retention. One cleanup runs at a time. An interrupted
 // cleanup is continued by the next.
 //
-// No sample older than what was moved can be written any more. The end of a Parquet file's time
-// range, stored as its source, therefore says completely what has been moved.
+// A day is moved when everything of it is in block files. The time and the run up to which it was
+// moved are stored as the source of the Parquet file, and in the marks, which count even if the file
+// is gone. What arrives later is in files of later runs, and goes to another Parquet file.
+//
+// A cluster that cannot be archived does not stop the others. Each error is logged once.
 func (a *Archive) Cleanup(ctx context.Context, unfinished bool) error {
 	a.cleanupMu.Lock()
 	defer a.cleanupMu.Unlock()
@@ -37,19 +41,46 @@ func (a *Archive) Cleanup(ctx context.Context, unfinished bool) error {
 
 // cleanup returns how many bytes of Parquet files it wrote.
 func (a *Archive) cleanup(ctx context.Context, unfinished bool) (moved int64, err error) {
+	var errs []error
 	if a.Parquet != nil {
 		limit := a.Now().Add(-a.Store.Retention()).Unix()
+		errs = append(errs, a.logOnce(ctx, "checkpoint", a.storeUntil(limit, unfinished)))
 		for _, cluster := range a.clusters() {
 			n, err := a.moveCluster(ctx, cluster, limit, unfinished)
 			moved += n
 			if err != nil {
-				return moved, fmt.Errorf("archiving cluster %s: %w", cluster, err)
+				err = fmt.Errorf("archiving cluster %.100s: %w", cluster, err)
 			}
+			errs = append(errs, a.logOnce(ctx, "cluster "+cluster, err))
 		}
 	}
 	a.checkpointMu.Lock()
 	defer a.checkpointMu.Unlock()
-	return moved, a.removeBlocks()
+	return moved, errors.Join(append(errs, a.logOnce(ctx, "removal", a.removeBlocks()))...)
+}
+
+// logOnce logs an error about something unless the previous one was the same, and returns it.
+func (a *Archive) logOnce(ctx context.Context, about string, err error) error {
+	switch {
+	case err == nil:
+		delete(a.logged, about)
+	case ctx.Err() == nil && a.logged[about] != err.Error():
+		a.logged[about] = err.Error()
+		a.Logger.Error("cleanup is incomplete; it is retried after the next checkpoint", "error", err)
+	}
+	return err
+}
+
+// storeUntil writes a checkpoint if samples before limit (Unix seconds) are only in memory or in the
+// journal.
+func (a *Archive) storeUntil(limit int64, unfinished bool) error {
+	a.Store.Seal(limit*1000, unfinished)
+	for _, cluster := range a.Store.Clusters() {
+		if a.Store.Unstored(cluster) < limit*1000 {
+			return a.Checkpoint()
+		}
+	}
+	return nil
 }
 
 func (a *Archive) clusters() []string {
@@ -68,21 +99,16 @@ func (a *Archive) moveCluster(ctx context.Context, cluster string, limit int64, 
 	if err := a.Parquet.Clean(ctx, cluster); err != nil {
 		return 0, err
 	}
-	begin, ok := a.oldestUnmoved(cluster)
-	for ; ok && begin < limit; begin, ok = a.oldestUnmoved(cluster) {
-		day := parquet.DayOf(begin)
+	for _, day := range a.unmovedDays(cluster, limit) {
 		end := (int64(day) + 1) * unixtime.SecondsPerDay
 		if end > limit && !unfinished {
-			return moved, nil
+			continue
 		}
-		n, err := a.moveDay(ctx, cluster, day, min(end, limit))
+		n, err := a.moveDay(ctx, clusterDay{cluster, day}, min(end, limit), unfinished)
 		moved += n
 		if err != nil {
 			return moved, err
 		}
-		a.checkpointMu.Lock()
-		a.movedUntil[cluster] = min(end, limit)
-		a.checkpointMu.Unlock()
 	}
 	return moved, nil
 }
@@ -91,72 +117,128 @@ func (a *Archive) moveCluster(ctx context.Context, cluster string, limit int64, 
 // samples of a series may be half a slot ahead of the grid.
 func (e *entry) earliest() int64 { return e.begin - e.lane.frequency/2 }
 
-// oldestUnmoved returns the start of a cluster's oldest data that has not been moved, in Unix
-// seconds.
-func (a *Archive) oldestUnmoved(cluster string) (begin int64, ok bool) {
+// days iterates over the days of an entry's samples.
+func (e *entry) days() iter.Seq[parquet.Day] {
+	return func(yield func(parquet.Day) bool) {
+		last := parquet.DayOf(unixtime.FloorDiv(e.end-1, 1000))
+		for d := parquet.DayOf(unixtime.FloorDiv(e.earliest(), 1000)); d <= last; d++ {
+			if !yield(d) {
+				return
+			}
+		}
+	}
+}
+
+// movedAll reports whether all samples of an entry on a day that are older than limit (Unix seconds)
+// are in Parquet files.
+func (a *Archive) movedAll(e *entry, day parquet.Day, limit int64) bool {
+	moved := a.marks.day(clusterDay{e.lane.cluster, day})
+	end := min(limit, (int64(day)+1)*unixtime.SecondsPerDay, unixtime.FloorDiv(e.end+999, 1000))
+	return e.file.run <= moved.Run && end <= moved.Until
+}
+
+// movedPartly reports whether samples of an entry are in Parquet files.
+func (a *Archive) movedPartly(e *entry) bool {
+	for day := range e.days() {
+		if a.marks.day(clusterDay{e.lane.cluster, day}).holds(e.file.run, e.earliest()) {
+			return true
+		}
+	}
+	return false
+}
+
+// unmovedDays returns the days of a cluster with data before limit (Unix seconds) that has not been
+// moved, in order.
+func (a *Archive) unmovedDays(cluster string, limit int64) []parquet.Day {
 	a.checkpointMu.Lock()
 	defer a.checkpointMu.Unlock()
-	begin = math.MaxInt64
+	days := make(map[parquet.Day]struct{})
 	for lane, entries := range a.catalog.lanes {
 		if lane.cluster != cluster {
 			continue
 		}
 		for _, e := range entries {
-			if from := max(unixtime.FloorDiv(e.earliest(), 1000), a.movedUntil[cluster]); !e.freed && from < unixtime.FloorDiv(e.end, 1000) {
-				begin = min(begin, from)
+			if e.freed || e.earliest() >= limit*1000 {
+				continue
+			}
+			for day := range e.days() {
+				if _, known := days[day]; !known && int64(day)*unixtime.SecondsPerDay < limit && !a.movedAll(e, day, limit) {
+					days[day] = struct{}{}
+				}
 			}
 		}
 	}
-	return begin, begin < math.MaxInt64
+	return slices.Sorted(maps.Keys(days))
 }
 
-// moveDay writes a day's samples between the last move and until (Unix seconds) to a Parquet file,
-// and returns its size in bytes.
-func (a *Archive) moveDay(ctx context.Context, cluster string, day parquet.Day, until int64) (int64, error) {
-	files, err := a.Parquet.Files(ctx, cluster, day)
+// moveDay writes a day's samples before until (Unix seconds) that have not been moved to a Parquet
+// file, and returns its size in bytes. If later parts of the day are not in block files yet, it moves
+// nothing, or with unfinished what is before them.
+func (a *Archive) moveDay(ctx context.Context, at clusterDay, until int64, unfinished bool) (int64, error) {
+	files, err := a.Parquet.Files(ctx, at.cluster, at.day)
 	if err != nil {
 		return 0, err
 	}
-	from := int64(day) * unixtime.SecondsPerDay
 	for _, f := range files {
-		if moved, ok := parseSource(f.Source); ok {
-			from = max(from, moved)
+		if f.Damage != nil {
+			_ = a.logOnce(ctx, "file "+f.Name, fmt.Errorf("a file of the archive is left alone: %w", f.Damage))
+		}
+		if moved, ok := a.parseSource(f.Source); ok {
+			a.marks.addArchived(at, moved)
 		}
 	}
-	source := sourceUntil(until)
-	if from >= until { // an earlier run was interrupted before it removed what it had moved
-		_, err := a.Parquet.Has(ctx, cluster, day, source)
-		return 0, err
-	}
 	begin := time.Now()
-	r := dayReader{
-		archive: a,
-		from:    from * 1000,
-		until:   until * 1000,
-		hosts:   a.entriesOf(cluster, from*1000, until*1000),
-		reader:  newBlockReader(a.FS, &a.marks),
-	}
+	r := dayReader{archive: a, from: int64(at.day) * unixtime.SecondsPerDay * 1000, reader: newBlockReader(a.FS, &a.marks)}
 	defer r.close()
-	written, err := a.Parquet.Write(ctx, cluster, day, source, r.columns(ctx))
+	moved, ok := r.prepare(at, until, unfinished)
+	if !ok {
+		return 0, nil
+	}
+	written, err := a.Parquet.Write(ctx, at.cluster, at.day, source(moved), r.columns(ctx))
 	if err != nil {
 		return 0, err
 	}
-	a.Logger.Info("samples archived", "cluster", cluster, "day", day, "file", written.Name, "rows", written.Rows, "bytes", written.Bytes, "took", time.Since(begin))
-	return written.Bytes, nil
+	if written.Rows > 0 {
+		a.Logger.Info("samples archived", "cluster", at.cluster, "day", at.day, "file", written.Name, "rows", written.Rows, "bytes", written.Bytes, "took", time.Since(begin))
+	}
+	a.marks.addArchived(at, moved)
+	a.checkpointMu.Lock()
+	defer a.checkpointMu.Unlock()
+	return written.Bytes, a.publishMarks()
 }
 
-func sourceUntil(until int64) string { return fmt.Sprintf("until %d", until) }
+// prepare lists the blocks of a day, and returns what of the day will be archived.
+func (r *dayReader) prepare(at clusterDay, until int64, unfinished bool) (moved archivedDay, ok bool) {
+	a := r.archive
+	a.checkpointMu.Lock() // so that no run lies between the three
+	defer a.checkpointMu.Unlock()
+	stored := unixtime.FloorDiv(a.Store.Unstored(at.cluster), 1000)
+	if stored < until && (!unfinished || stored*1000 <= r.from) {
+		return archivedDay{}, false
+	}
+	until = min(until, stored)
+	r.until = until * 1000
+	r.moved = a.marks.day(at)
+	r.hosts = a.entriesOf(at.cluster, r.from, r.until)
+	return archivedDay{until, a.run}, true
+}
 
-func parseSource(source string) (until int64, ok bool) {
-	n, err := fmt.Sscanf(source, "until %d", &until)
-	return until, n == 1 && err == nil
+func source(d archivedDay) string { return fmt.Sprintf("until %d run %d", d.Until, d.Run) }
+
+// parseSource is the inverse of source. Version 0.9.0 wrote no run: everything in files that existed
+// at the start counts as archived.
+func (a *Archive) parseSource(s string) (d archivedDay, ok bool) {
+	if n, err := fmt.Sscanf(s, "until %d run %d", &d.Until, &d.Run); n == 2 && err == nil {
+		return d, true
+	}
+	n, err := fmt.Sscanf(s, "until %d", &d.Until)
+	d.Run = a.restoredRun
+	return d, n == 1 && err == nil
 }
 
 // entriesOf returns the blocks of a cluster that may hold samples of a time range (Unix
-// milliseconds), by host.
+// milliseconds), by host. checkpointMu is held.
 func (a *Archive) entriesOf(cluster string, from, until int64) map[string][]*entry {
-	a.checkpointMu.Lock()
-	defer a.checkpointMu.Unlock()
 	hosts := make(map[string][]*entry)
 	for lane, entries := range a.catalog.lanes {
 		if lane.cluster != cluster {
@@ -175,10 +257,25 @@ func (a *Archive) entriesOf(cluster string, from, until int64) map[string][]*ent
 type dayReader struct {
 	archive     *Archive
 	from, until int64 // Unix milliseconds
+	moved       archivedDay
 	hosts       map[string][]*entry
 	reader      *blockReader
 	decoder     codec.Decoder
 	values      []float64
+	samples     []archivedSample
+}
+
+// archivedSample is a sample of a series.
+type archivedSample struct {
+	slot  slotKey
+	time  int64 // Unix milliseconds
+	value float64
+}
+
+// slotKey identifies a slot of a series.
+type slotKey struct {
+	frequency int64 // milliseconds
+	time      int64 // of the slot, Unix milliseconds
 }
 
 func (r *dayReader) close() { r.reader.close() }
@@ -216,6 +313,8 @@ type piece struct {
 	block          *block.Block
 	index          int
 	offset         int64
+	run            uint64
+	base           bool // see entry.bases
 }
 
 func (p piece) compareSeries(o piece) int { return p.Column.Compare(o.Column) }
@@ -223,7 +322,12 @@ func (p piece) compareSeries(o piece) int { return p.Column.Compare(o.Column) }
 // pieces returns the columns of a host's blocks, sorted by series and time.
 func (r *dayReader) pieces(host string) ([]piece, error) {
 	var all []piece
-	for _, e := range r.hosts[host] {
+	entries := r.hosts[host]
+	n := len(entries)
+	for _, e := range entries {
+		entries = append(entries, e.bases...)
+	}
+	for k, e := range entries {
 		state, err := r.reader.read(e)
 		if _, damaged := errors.AsType[*disk.DamageError](err); damaged && !errors.Is(err, syscall.EIO) {
 			r.archive.Logger.Error("a damaged block is not archived", "error", err)
@@ -249,7 +353,7 @@ func (r *dayReader) pieces(host string) ([]piece, error) {
 			scope, id := parquet.Scope(s.Device)
 			all = append(all, piece{
 				Column: parquet.Column{Host: host, Metric: s.Metric, Scope: scope, ScopeID: id, Frequency: b.Frequency / 1000},
-				block:  b, index: i, offset: s.Offset,
+				block:  b, index: i, offset: s.Offset, run: e.file.run, base: k >= n,
 			})
 		}
 	}
@@ -265,25 +369,46 @@ func (r *dayReader) pieces(host string) ([]piece, error) {
 // begin returns the time of the first slot, in Unix milliseconds.
 func (p piece) begin() int64 { return p.block.Grid + p.block.First*p.block.Frequency + p.offset }
 
-// yieldSeries yields the samples of one series that are in the reader's time range.
+// yieldSeries yields the samples of one series that are in the reader's time range and have not been
+// archived.
 func (r *dayReader) yieldSeries(pieces []piece, yield func(parquet.Column, error) bool) bool {
-	last := int64(math.MinInt64)
+	r.samples = r.samples[:0]
+	archived := make(map[slotKey]struct{})
 	for _, p := range pieces {
 		r.values = slices.Grow(r.values[:0], p.block.Slots)[:p.block.Slots]
 		if err := p.block.Decode(&r.decoder, r.values, p.index, 0); err != nil {
 			return yield(parquet.Column{}, err)
 		}
-		c := p.Column
 		for i, v := range r.values {
-			t := p.begin() + int64(i)*p.block.Frequency
-			if v == v && t >= r.from && t < r.until && t > last {
-				c.Times, c.Values = append(c.Times, unixtime.FloorDiv(t, 1000)), append(c.Values, v)
-				last = t
+			if v != v {
+				continue
+			}
+			slot := slotKey{p.block.Frequency, p.begin() - p.offset + int64(i)*p.block.Frequency}
+			t := slot.time + p.offset
+			switch {
+			case t < r.from || t >= r.until:
+			case r.moved.holds(p.run, t):
+				archived[slot] = struct{}{}
+			case !p.base:
+				r.samples = append(r.samples, archivedSample{slot, t, v})
 			}
 		}
-		if len(c.Times) > 0 && !yield(c, nil) {
-			return false
-		}
 	}
-	return true
+	slices.SortStableFunc(r.samples, func(a, b archivedSample) int { return cmp.Compare(a.time, b.time) })
+	last := int64(math.MinInt64)
+	c := pieces[0].Column
+	for _, x := range r.samples {
+		if _, done := archived[x.slot]; done || x.time <= last {
+			continue
+		}
+		last = x.time
+		if seconds := x.slot.frequency / 1000; seconds != c.Frequency {
+			if len(c.Times) > 0 && !yield(c, nil) {
+				return false
+			}
+			c.Frequency, c.Times, c.Values = seconds, nil, nil
+		}
+		c.Times, c.Values = append(c.Times, unixtime.FloorDiv(x.time, 1000)), append(c.Values, x.value)
+	}
+	return len(c.Times) == 0 || yield(c, nil)
 }

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"sync"
 
 	"github.com/ringstore/ringstore/archive/disk"
+	"github.com/ringstore/ringstore/archive/parquet"
 	"github.com/ringstore/ringstore/memstore"
 	"github.com/ringstore/ringstore/memstore/binfmt"
 )
@@ -29,12 +31,66 @@ const (
 type marks struct {
 	mu        sync.Mutex
 	freed     []memstore.Tombstone
+	archived  map[clusterDay]archivedDay
 	published []byte // the contents of the file; nil if there is none
+}
+
+// clusterDay is a day of a cluster.
+type clusterDay struct {
+	cluster string
+	day     parquet.Day
+}
+
+// archivedDay says which samples of a day are in Parquet files: those before a time that are in
+// block files up to a run.
+type archivedDay struct {
+	Until int64  `json:"until"` // Unix seconds
+	Run   uint64 `json:"run"`
+}
+
+// holds reports whether a sample in a file of a run, at a time in Unix milliseconds, is archived.
+func (d archivedDay) holds(run uint64, t int64) bool { return run <= d.Run && t < d.Until*1000 }
+
+// maxArchivedDays is how many days are remembered.
+const maxArchivedDays = 100_000
+
+// day returns what of a day is archived.
+func (m *marks) day(at clusterDay) archivedDay {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.archived[at]
+}
+
+// addArchived adds what of a day has been archived.
+func (m *marks) addArchived(at clusterDay, d archivedDay) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.archived == nil {
+		m.archived = make(map[clusterDay]archivedDay)
+	}
+	known := m.archived[at]
+	m.archived[at] = archivedDay{max(d.Until, known.Until), max(d.Run, known.Run)}
+	for len(m.archived) > maxArchivedDays {
+		oldest := at
+		for o := range m.archived {
+			if o.day < oldest.day {
+				oldest = o
+			}
+		}
+		delete(m.archived, oldest)
+	}
 }
 
 // storedMarks is the JSON object in the file.
 type storedMarks struct {
-	Freed []storedTombstone `json:"freed,omitempty"`
+	Freed    []storedTombstone `json:"freed,omitempty"`
+	Archived []storedDay       `json:"archived,omitempty"`
+}
+
+type storedDay struct {
+	Cluster string `json:"cluster"`
+	Day     int64  `json:"day"` // since 1970-01-01
+	archivedDay
 }
 
 type storedTombstone struct {
@@ -49,6 +105,17 @@ type storedLane struct {
 	Host      string `json:"host"`
 	Frequency int64  `json:"frequency"` // milliseconds
 	Before    int64  `json:"before"`    // Unix milliseconds
+
+	Series []storedSeries `json:"series,omitempty"` // for which it is another time
+}
+
+type storedSeries struct {
+	Metric    string `json:"metric"`
+	Type      string `json:"type,omitempty"`
+	TypeID    string `json:"type-id,omitempty"`
+	Subtype   string `json:"stype,omitempty"`
+	SubtypeID string `json:"stype-id,omitempty"`
+	Before    int64  `json:"before"`
 }
 
 // addFreed adds what a call of free deleted, once.
@@ -99,10 +166,28 @@ func (m *marks) encode() ([]byte, error) {
 	for _, t := range m.freed {
 		s := storedTombstone{Run: t.Run, Path: t.Path, To: t.To}
 		for l, before := range t.Lanes {
-			s.Lanes = append(s.Lanes, storedLane{l.Cluster, l.Host, l.Frequency, before})
+			lane := storedLane{l.Cluster, l.Host, l.Frequency, before.Usual, nil}
+			for sr, end := range before.Series {
+				d := sr.Device
+				lane.Series = append(lane.Series, storedSeries{sr.Metric, d.Type, d.TypeID, d.Subtype, d.SubtypeID, end})
+			}
+			slices.SortFunc(lane.Series, func(a, b storedSeries) int {
+				return cmp.Or(cmp.Compare(a.Metric, b.Metric), cmp.Compare(a.Type, b.Type), cmp.Compare(a.TypeID, b.TypeID),
+					cmp.Compare(a.Subtype, b.Subtype), cmp.Compare(a.SubtypeID, b.SubtypeID))
+			})
+			s.Lanes = append(s.Lanes, lane)
 		}
+		slices.SortFunc(s.Lanes, func(a, b storedLane) int {
+			return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Host, b.Host), cmp.Compare(a.Frequency, b.Frequency))
+		})
 		stored.Freed = append(stored.Freed, s)
 	}
+	for at, d := range m.archived {
+		stored.Archived = append(stored.Archived, storedDay{at.cluster, int64(at.day), d})
+	}
+	slices.SortFunc(stored.Archived, func(a, b storedDay) int {
+		return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Day, b.Day))
+	})
 	content, err := json.Marshal(stored)
 	if err != nil {
 		return nil, err
@@ -122,10 +207,21 @@ func (m *marks) decode(b []byte) error {
 	if err := json.Unmarshal(b[marksHead:], &stored); err != nil {
 		return err
 	}
+	for _, d := range stored.Archived {
+		m.addArchived(clusterDay{d.Cluster, parquet.Day(d.Day)}, d.archivedDay)
+	}
 	for _, s := range stored.Freed {
-		t := memstore.Tombstone{Run: s.Run, Path: s.Path, To: s.To, Lanes: make(map[memstore.LaneName]int64)}
+		t := memstore.Tombstone{Run: s.Run, Path: s.Path, To: s.To, Lanes: make(map[memstore.LaneName]memstore.TombstoneLane)}
 		for _, l := range s.Lanes {
-			t.Lanes[memstore.LaneName{Cluster: l.Cluster, Host: l.Host, Frequency: l.Frequency}] = l.Before
+			lane := memstore.TombstoneLane{Usual: l.Before}
+			for _, x := range l.Series {
+				if lane.Series == nil {
+					lane.Series = make(map[memstore.SeriesName]int64)
+				}
+				d := memstore.Device{Type: x.Type, TypeID: x.TypeID, Subtype: x.Subtype, SubtypeID: x.SubtypeID}
+				lane.Series[memstore.SeriesName{Metric: x.Metric, Device: d}] = x.Before
+			}
+			t.Lanes[memstore.LaneName{Cluster: l.Cluster, Host: l.Host, Frequency: l.Frequency}] = lane
 		}
 		m.addFreed(t)
 	}

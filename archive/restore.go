@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -41,6 +42,8 @@ type restorer struct {
 	total   Restored
 	logged  time.Time // when progress was last logged
 	lostRun uint64    // the newest run of which a block file is damaged, missing or foreign
+
+	fetched *blockReader // for the journal
 }
 
 // Restore restores the contents of the checkpoints and the journal, newest first, as far as they
@@ -100,6 +103,7 @@ func (r *restorer) restore() (*journal.Journal, error) {
 		return nil, err
 	}
 	r.stored.Store(r.run)
+	r.restoredRun = r.run
 	if err := r.restoreWindows(windows); err != nil {
 		return nil, err
 	}
@@ -487,6 +491,33 @@ func (r *restorer) restoreBlocks() error {
 	return nil
 }
 
+// takeTombstones adds what the journal freed to the marks. It holds for all files that exist: what
+// they have of later samples is in the journal too, behind the call of free.
+func (r *restorer) takeTombstones() {
+	for _, t := range r.store.Tombstones {
+		t.Run = r.run
+		r.marks.addFreed(t)
+	}
+	r.store.Tombstones = nil
+}
+
+// fetch returns the blocks on disk of a lane that overlap a time range.
+func (r *restorer) fetch(lane memstore.LaneName, begin, end int64) (states []memstore.HostState, err error) {
+	r.takeTombstones()
+	for _, e := range r.catalog.lanes[laneKey{lane.Cluster, lane.Host, lane.Frequency}] {
+		if e.freed || !e.overlaps(begin, end) {
+			continue
+		}
+		state, readErr := r.fetched.read(e)
+		if readErr != nil {
+			err = errors.Join(err, readErr)
+			continue
+		}
+		states = append(states, state)
+	}
+	return states, err
+}
+
 // progressDue reports whether progress is to be logged, at most once every progressEvery.
 func (r *restorer) progressDue() bool {
 	if time.Since(r.logged) <= progressEvery {
@@ -531,6 +562,9 @@ func (r *restorer) replay(d *directory) (_ *journal.Journal, err error) {
 	if err := j.Drop(r.journalFrom); err != nil {
 		r.Logger.Error("journal segments that are no longer needed could not be removed", "error", err)
 	}
+	r.fetched = newBlockReader(r.disk, &r.marks)
+	defer r.fetched.close()
+	r.store.Fetch = r.fetch
 	size, done := j.SizeFrom(r.replayFrom), int64(0)
 	r.total.Journal, err = j.Replay(r.ctx, r.replayFrom, func(segment uint64, offset int64, record []byte) error {
 		done += int64(len(record))
@@ -538,6 +572,11 @@ func (r *restorer) replay(d *directory) (_ *journal.Journal, err error) {
 			r.Logger.Info("replaying the journal", "bytes", done, "of", size)
 		}
 		err := r.store.Record(record)
+		if e := r.store.FetchError; e != nil {
+			if damage, ok := errors.AsType[*disk.DamageError](e); !ok || errors.Is(damage, syscall.EIO) {
+				return e // what the record changes would hide what cannot be read
+			}
+		}
 		if errors.Is(err, memstore.ErrMemory) {
 			r.total.Skipped++
 			return nil
@@ -551,9 +590,7 @@ func (r *restorer) replay(d *directory) (_ *journal.Journal, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range r.store.Tombstones {
-		r.marks.addFreed(t)
-	}
+	r.takeTombstones()
 	for _, d := range r.total.Journal.Damage {
 		r.Logger.Error("the journal is damaged; its undamaged records are replayed, and the segment is kept", "error", d)
 	}
@@ -568,6 +605,10 @@ func (r *restorer) replay(d *directory) (_ *journal.Journal, err error) {
 		r.reportMissing(m)
 	}
 	r.total.Damaged += r.total.Journal.DamageTotal
+	if err := r.store.FetchError; err != nil {
+		r.total.Damaged++
+		r.Logger.Error("blocks that journal records belong to could not be read", "error", err)
+	}
 	if n := r.store.Dropped; n > 0 {
 		r.Logger.Error("samples on disk could not be stored and are not restored", "samples", n)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ringstore/ringstore/archive/disk/disktest"
 	"github.com/ringstore/ringstore/archive/journal"
+	"github.com/ringstore/ringstore/archive/parquet"
 	"github.com/ringstore/ringstore/memstore"
 )
 
@@ -43,6 +44,8 @@ type sender struct {
 	metrics  []memstore.Metric
 	limit    int64 // of memory
 	needed   func(cluster, host string) int64
+	kept     time.Duration // the retention
+	parquet  bool          // samples that leave the retention go to /parquet
 	log      slog.Handler
 	store    *memstore.Store
 	archive  *Archive
@@ -61,7 +64,7 @@ type sender struct {
 
 func newSender(t *testing.T, seed uint64, mode journal.SyncMode) *sender {
 	return &sender{
-		t: t, fsys: disktest.New(seed), mode: mode, places: make(map[place][]event),
+		t: t, fsys: disktest.New(seed), mode: mode, kept: retention, places: make(map[place][]event),
 		metrics: []memstore.Metric{{Name: "load", Frequency: time.Minute}, {Name: "power", Frequency: 10 * time.Second}},
 	}
 }
@@ -74,14 +77,20 @@ func (s *sender) open() error {
 	s.starting.Store(true)
 	defer s.starting.Store(false)
 	var err error
-	s.store, err = memstore.New(memstore.Options{Metrics: s.metrics, Retention: retention, MemoryLimit: s.limit, Needed: s.needed})
+	s.store, err = memstore.New(memstore.Options{Metrics: s.metrics, Retention: s.kept, MemoryLimit: s.limit, Needed: s.needed, KeepUnstored: s.parquet})
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	if s.log == nil {
 		s.log = slog.DiscardHandler
 	}
-	s.archive, err = Open(Options{Dir: "/var/lib", Store: s.store, Sync: s.mode, FS: s.fsys, Logger: slog.New(s.log)})
+	o := Options{Dir: "/var/lib", Store: s.store, Sync: s.mode, FS: s.fsys, Logger: slog.New(s.log)}
+	if s.parquet {
+		if o.Parquet, err = parquet.Open(s.fsys, "/parquet", parquet.Compatible); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	s.archive, err = Open(o)
 	if err != nil {
 		return err
 	}

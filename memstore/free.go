@@ -28,7 +28,7 @@ func (s *Store) FreeRecord(path [][]string, to int64, run uint64, keep func(*Rec
 	s.memory.evicting.Lock()
 	defer s.memory.evicting.Unlock()
 	// Extreme times must not overflow below.
-	p := freePlan{Tombstone: Tombstone{Run: run, Path: path, To: min(max(to, -maxTime), maxTime), Lanes: make(map[LaneName]int64)}}
+	p := freePlan{Tombstone: Tombstone{Run: run, Path: path, To: min(max(to, -maxTime), maxTime), Lanes: make(map[LaneName]TombstoneLane)}}
 	for _, h := range s.allHosts() {
 		if p.coversHost(h.cluster, h.name) {
 			n += p.addHost(h)
@@ -55,12 +55,12 @@ type freePlan struct {
 	lanes []freedLane
 }
 
-// freedLane is what a call of Free deletes of a lane: of each series the slots before one of them.
+// freedLane is what a call of Free deletes of a lane in memory: of each series the slots before one of
+// them.
 type freedLane struct {
 	host   *host
 	lane   *lane
 	before map[uint32]int64 // by column
-	other  int64            // Unix milliseconds, for covered series that before does not contain
 }
 
 // limit returns the time after the last deleted sample, in Unix milliseconds.
@@ -82,14 +82,47 @@ func (p *freePlan) addHost(h *host) (n int) {
 		before[sr.lane][sr.column] = slot
 	})
 	for _, l := range h.lanes {
-		stored := p.limit()
-		if len(l.segments) > 0 {
-			stored = min(stored, l.time(l.oldest()))
-		}
-		p.Lanes[LaneName{h.cluster, h.name, l.frequency}] = stored
-		p.lanes = append(p.lanes, freedLane{h, l, before[l], stored})
+		p.Lanes[LaneName{h.cluster, h.name, l.frequency}] = p.lane(l, before[l])
+		p.lanes = append(p.lanes, freedLane{h, l, before[l]})
 	}
 	return n
+}
+
+// lane returns what is deleted of a lane: before has the first slot that stays of those series that
+// lose samples in memory. All series lose what is not in memory and lies before the limit.
+func (p *freePlan) lane(l *lane, before map[uint32]int64) TombstoneLane {
+	other := p.limit()
+	if len(l.segments) > 0 {
+		other = min(other, l.time(l.oldest()))
+	}
+	// Most series have the same end.
+	counts := make(map[int64]int)
+	usual, most := other, 0
+	for _, slot := range before {
+		end := max(other, l.time(slot))
+		counts[end]++
+		if n := counts[end]; n > most || n == most && end < usual {
+			usual, most = end, n
+		}
+	}
+	t := TombstoneLane{Usual: usual}
+	for _, sr := range l.columns {
+		if sr == nil || !p.CoversDevice(sr.level.device) {
+			continue
+		}
+		end := other
+		if slot, ok := before[sr.column]; ok {
+			end = max(other, l.time(slot))
+		}
+		if end == usual {
+			continue
+		}
+		if t.Series == nil {
+			t.Series = make(map[SeriesName]int64)
+		}
+		t.Series[SeriesName{sr.metric.Name, sr.level.device}] = end
+	}
+	return t
 }
 
 // freeable returns the end of those windows of a series that end before a time (Unix milliseconds),

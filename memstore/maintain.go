@@ -82,6 +82,64 @@ func (h *host) closeQuiet(l *lane, now int64) {
 	}
 }
 
+// Seal seals the open windows that end before a time (Unix milliseconds), and with begun also those
+// that begin before it.
+func (s *Store) Seal(before int64, begun bool) {
+	for _, h := range s.allHosts() {
+		h.mu.Lock()
+		for _, l := range h.lanes {
+			for _, g := range slices.Clone(l.segments) {
+				end := l.time(g.end()) + l.frequency/2
+				if begun {
+					end = l.time(g.first) - l.frequency/2
+				}
+				if g.open() && end < before {
+					h.close(l, g)
+				}
+			}
+		}
+		jobs := h.takeSealing()
+		h.mu.Unlock()
+		s.seal(h, jobs)
+	}
+}
+
+// Unstored returns a lower bound for the times (Unix milliseconds) of a cluster's samples that no
+// committed snapshot holds, and of those whose deletion no committed snapshot holds;
+// [math.MaxInt64] if there are none.
+func (s *Store) Unstored(cluster string) int64 {
+	oldest := s.freed.oldest(cluster)
+	for _, name := range s.Hosts(cluster) {
+		h := s.host(cluster, name)
+		if h == nil {
+			continue
+		}
+		h.mu.RLock()
+		for _, l := range h.lanes {
+			for _, g := range l.segments {
+				if first, ok := g.firstUnstored(); ok {
+					oldest = min(oldest, l.time(first)-l.frequency/2)
+					break
+				}
+			}
+		}
+		h.mu.RUnlock()
+	}
+	return oldest
+}
+
+// firstUnstored returns the first slot that may have a sample which no committed snapshot holds.
+func (g *segment) firstUnstored() (slot int64, ok bool) {
+	switch {
+	case g.stored:
+		return 0, false
+	case g.sealed == nil && !g.reopened:
+		i := slices.IndexFunc(g.rows, func(row []float64) bool { return row != nil })
+		return g.first + int64(i), i >= 0
+	}
+	return g.first, true
+}
+
 func (h *host) takeSealing() []sealing {
 	jobs := h.sealing
 	h.sealing = nil

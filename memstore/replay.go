@@ -83,7 +83,8 @@ func (r *Restorer) entry(entry uint64, x uint32, p *parser, at *run) error {
 		}
 		if to := p.Varint(math.MinInt64, math.MaxInt64, "time"); p.Err() == nil {
 			r.applyAllExtents()
-			r.store.Free(path, to)
+			_, t, _ := r.store.FreeRecord(path, to, 0, func(*Record) error { return nil })
+			r.Tombstones = append(r.Tombstones, t)
 		}
 	case entryOther:
 		err = r.otherEntry(x, p)
@@ -96,32 +97,13 @@ func (r *Restorer) entry(entry uint64, x uint32, p *parser, at *run) error {
 	return err
 }
 
-// freedCall is a call of free, of which several records may hold the lanes.
-type freedCall struct {
-	Tombstone
-	ends map[LaneName]freedEnds
-}
-
-// freedEnds are the times before which the slots of a lane's series are deleted, in Unix
-// milliseconds.
-type freedEnds struct {
-	usual  int64
-	series map[seriesName]int64
-}
-
-type seriesName struct {
-	metric string
-	device Device
-}
-
 // otherEntry reads an entry that is neither a sample nor a place.
 func (r *Restorer) otherEntry(x uint32, p *parser) error {
 	switch {
 	case x == otherAfresh:
 		r.before, r.spacing = SeriesState{}, spacing{}
 	case x == otherFree:
-		c := &freedCall{ends: make(map[LaneName]freedEnds)}
-		c.Lanes = make(map[LaneName]int64)
+		c := &Tombstone{Lanes: make(map[LaneName]TombstoneLane)}
 		for n := p.Count(1, "elements of a path"); n > 0 && p.Err() == nil; n-- {
 			c.Path = append(c.Path, p.element())
 		}
@@ -129,13 +111,13 @@ func (r *Restorer) otherEntry(x uint32, p *parser) error {
 		c.Run = p.Uvarint(0, math.MaxUint64, "run")
 		r.freeing = c
 	case x == otherFreeLane && r.freeing != nil:
-		r.freeing.lane(p)
+		r.freeing.readLane(p)
 	case x == otherFreeEnd && r.freeing != nil:
 		c := r.freeing
 		r.freeing = nil
 		// Without some of its lanes it would delete too much.
-		if lanes := p.Uvarint(0, math.MaxInt32, "freed lanes"); p.Err() == nil && int(lanes) != len(c.ends) {
-			return fmt.Errorf("a call of free: expected %d lanes, got %d", lanes, len(c.ends))
+		if lanes := p.Uvarint(0, math.MaxInt32, "freed lanes"); p.Err() == nil && int(lanes) != len(c.Lanes) {
+			return fmt.Errorf("a call of free: expected %d lanes, got %d", lanes, len(c.Lanes))
 		}
 		if p.Err() == nil {
 			r.freeAgain(c)
@@ -146,29 +128,27 @@ func (r *Restorer) otherEntry(x uint32, p *parser) error {
 	return nil
 }
 
-// lane reads a lane of a call of free.
-func (c *freedCall) lane(p *parser) {
+// readLane reads a lane of a call of free.
+func (t *Tombstone) readLane(p *parser) {
 	name := LaneName{Cluster: p.name("cluster"), Host: p.name("host"), Frequency: p.frequency()}
-	limit := c.limit()
-	stored := limit + p.Varint(minTime, 0, "freed time")
-	ends := freedEnds{usual: limit + p.Varint(minTime, -minTime, "freed time")}
+	l := TombstoneLane{Usual: t.limit() + p.Varint(minTime, -minTime, "freed time")}
 	n := p.Count(6, "freed series")
 	if n > 0 {
-		ends.series = make(map[seriesName]int64)
+		l.Series = make(map[SeriesName]int64)
 	}
 	for ; n > 0 && p.Err() == nil; n-- {
-		sr := seriesName{metric: p.name("metric")}
-		sr.device = Device{Type: p.name("type"), TypeID: p.name("type id"), Subtype: p.name("subtype"), SubtypeID: p.name("subtype id")}
-		ends.series[sr] = limit + p.Varint(minTime, -minTime, "freed time")
+		sr := SeriesName{Metric: p.name("metric")}
+		sr.Device = Device{Type: p.name("type"), TypeID: p.name("type id"), Subtype: p.name("subtype"), SubtypeID: p.name("subtype id")}
+		l.Series[sr] = t.limit() + p.Varint(minTime, -minTime, "freed time")
 	}
 	if p.Err() == nil {
-		c.Lanes[name], c.ends[name] = stored, ends
+		t.Lanes[name] = l
 	}
 }
 
 // freeAgain deletes what a call of free deleted.
-func (r *Restorer) freeAgain(c *freedCall) {
-	r.Tombstones = append(r.Tombstones, c.Tombstone)
+func (r *Restorer) freeAgain(c *Tombstone) {
+	r.Tombstones = append(r.Tombstones, *c)
 	for _, h := range r.store.allHosts() {
 		if !c.coversHost(h.cluster, h.name) {
 			continue
@@ -180,13 +160,8 @@ func (r *Restorer) freeAgain(c *freedCall) {
 			before[l] = make(map[uint32]int64)
 		}
 		h.tree.visit(c.devices(), func(sr *Series) {
-			l, end := sr.lane, c.limit()
-			if ends, ok := c.ends[LaneName{h.cluster, h.name, l.frequency}]; ok {
-				end = ends.usual
-				if e, ok := ends.series[seriesName{sr.metric.Name, sr.level.device}]; ok {
-					end = e
-				}
-			}
+			l := sr.lane
+			end := c.end(LaneName{h.cluster, h.name, l.frequency}, SeriesName{sr.metric.Name, sr.level.device})
 			before[l][sr.column] = slotAt(l.grid, l.frequency, end)
 		})
 		for _, l := range h.lanes {
@@ -343,7 +318,7 @@ func (r *Restorer) flush(at run) error {
 	}
 	// A sample may be up to half a slot later than its slot.
 	old := l.time(at.slot)+l.frequency/2 < min(r.now-s.retention, h.needed)
-	if at.slot < l.evictedBefore || old && !s.keep {
+	if at.slot < l.evictedBefore && r.Fetch == nil || old && !s.keep {
 		r.OldSamples += n
 		return nil
 	}
@@ -376,6 +351,7 @@ type recordedSample struct {
 // assign stores the samples of the run.
 func (r *Restorer) assign(at run, l *lane) {
 	s, h := r.store, at.host
+	r.fetch(h, l, at.slot)
 	g, err := s.lockWritable(h, l, at.slot, r.now)
 	if err != nil { // a damaged block
 		r.Lost += len(r.columns)

@@ -15,6 +15,12 @@ import (
 // Restorer fills an empty store: first with the states of hosts, then with the records that follow
 // them. One goroutine uses it, before anyone else writes to the store.
 type Restorer struct {
+	// Fetch returns the states with the blocks on disk of a lane and a time range, in Unix
+	// milliseconds, newest first. Records may need windows that [Restorer.State] did not get, because
+	// they are old or do not fit into memory. nil: there are none. The error says that blocks cannot
+	// be read.
+	Fetch func(lane LaneName, begin, end int64) ([]HostState, error)
+
 	store       *Store
 	now         int64
 	hosts       map[uint32]*host // by their numbers in records
@@ -27,8 +33,9 @@ type Restorer struct {
 	gaps   int // unused columns that records have skipped
 
 	Restored
-	Tombstones []Tombstone // of the calls of free in records
-	freeing    *freedCall  // the one that is being read
+	FetchError error       // of Fetch and its blocks
+	Tombstones []Tombstone // of the calls of free in records; the caller may take them
+	freeing    *Tombstone  // the one that is being read
 
 	before  SeriesState // the place before the next one of the record
 	spacing spacing     // of that place
@@ -96,6 +103,12 @@ func (s *Store) Restore() *Restorer {
 // [ErrMemory] if the next block does not fit, and nothing of that block is stored then; or it
 // reports a damaged block.
 func (r *Restorer) State(state HostState, recorded bool) error {
+	return r.state(state, recorded, false)
+}
+
+// state is State; fetched says that a record needs the windows, however old they are and however
+// little memory is left.
+func (r *Restorer) state(state HostState, recorded, fetched bool) error {
 	s := r.store
 	if err := s.checkNames(Key{Cluster: state.Cluster, Host: state.Host}); err != nil {
 		return err
@@ -105,7 +118,7 @@ func (r *Restorer) State(state HostState, recorded bool) error {
 	h.setNeeded(needed)
 	var errs []error
 	for _, ls := range state.Lanes {
-		p := laneRestorer{Restorer: r, host: h, state: ls, recorded: recorded, oldest: min(r.now-s.retention, needed)}
+		p := laneRestorer{Restorer: r, host: h, state: ls, recorded: recorded, fetched: fetched, oldest: min(r.now-s.retention, needed)}
 		if err := p.restore(); err != nil {
 			errs = append(errs, fmt.Errorf("%s/%s: %w", state.Cluster, state.Host, err))
 		}
@@ -175,6 +188,7 @@ type laneRestorer struct {
 	lane     *lane
 	state    LaneState
 	recorded bool
+	fetched  bool
 	oldest   int64
 }
 
@@ -242,11 +256,11 @@ func (p *laneRestorer) series(ss SeriesState) *Series {
 func (p *laneRestorer) window(w WindowState) error {
 	s, b := p.store, w.Block
 	old := b.Grid+(b.First+int64(b.Slots))*b.Frequency < p.oldest
-	if old && !(w.Open && s.keep) {
+	if old && !(w.Open && s.keep) && !p.fetched {
 		p.Old++
 		return nil
 	}
-	if s.Full() {
+	if s.Full() && !p.fetched {
 		return ErrMemory
 	}
 	displaced, overlap := p.insert(w)
@@ -337,6 +351,26 @@ func (p *laneRestorer) extend(sr *Series, ss SeriesState, b *block.Block) {
 	sr.first = min(sr.first, max(ss.First, b.First))
 	sr.last = max(sr.last, min(ss.Last, b.First+int64(b.Slots)-1))
 	p.lane.newest = max(p.lane.newest, sr.last)
+}
+
+// fetch adds the blocks on disk that overlap the window of a slot, if the slot is in no segment.
+func (r *Restorer) fetch(h *host, l *lane, slot int64) {
+	if r.Fetch == nil {
+		return
+	}
+	h.mu.RLock()
+	_, found := l.find(slot)
+	first := l.windowOf(slot)
+	begin, end := l.time(first), l.time(first+l.window)
+	h.mu.RUnlock()
+	if found {
+		return
+	}
+	states, err := r.Fetch(LaneName{h.cluster, h.name, l.frequency}, begin, end)
+	for _, state := range states {
+		err = errors.Join(err, r.state(state, false, true))
+	}
+	r.FetchError = errors.Join(r.FetchError, err, r.storeUnplaced())
 }
 
 // unplacedBlock is a block with columns that have another place in the store, or whose time other

@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"sync"
 
@@ -169,6 +170,19 @@ func (f *freed) byHost() (map[hostName][]freedWindow, int) {
 		hosts[w.name] = append(hosts[w.name], w)
 	}
 	return hosts, len(f.all)
+}
+
+// oldest returns the begin of a cluster's oldest window, in Unix milliseconds.
+func (f *freed) oldest(cluster string) int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	oldest := int64(math.MaxInt64)
+	for _, w := range f.all {
+		if w.name.cluster == cluster {
+			oldest = min(oldest, w.grid+w.slots.First*w.frequency-w.frequency/2)
+		}
+	}
+	return oldest
 }
 
 // forget removes the first n windows.

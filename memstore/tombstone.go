@@ -7,19 +7,44 @@ import (
 )
 
 // Tombstone says which samples in files a call of [Store.Free] deleted: those of the series that the
-// path names, up to a time. Of lanes in memory only windows that were not in memory are affected; a
-// later run has the others again.
+// path names, up to a time, which depends on the series.
 type Tombstone struct {
 	Run   uint64 // files of later runs are not affected
 	Path  [][]string
-	To    int64              // Unix seconds
-	Lanes map[LaneName]int64 // slots from this time on are not affected; Unix milliseconds
+	To    int64 // Unix seconds
+	Lanes map[LaneName]TombstoneLane
 }
 
 // LaneName names a lane.
 type LaneName struct {
 	Cluster, Host string
 	Frequency     int64 // milliseconds
+}
+
+// SeriesName names a series of a host.
+type SeriesName struct {
+	Metric string
+	Device Device
+}
+
+// TombstoneLane has the times (Unix milliseconds) before which slots of a lane are deleted. Of lanes
+// that a tombstone does not contain, everything up to To is deleted.
+type TombstoneLane struct {
+	Usual  int64
+	Series map[SeriesName]int64 // for which it is another
+}
+
+// end returns the time (Unix milliseconds) before which the slots of a series that the path names are
+// deleted.
+func (t *Tombstone) end(lane LaneName, sr SeriesName) int64 {
+	l, ok := t.Lanes[lane]
+	if !ok {
+		return t.limit()
+	}
+	if end, ok := l.Series[sr]; ok {
+		return end
+	}
+	return l.Usual
 }
 
 // covers reports whether an element of the path contains a name. Elements that are missing contain
@@ -59,31 +84,19 @@ func (t *Tombstone) CoversDevice(d Device) bool {
 	return true
 }
 
-// before returns the time (Unix milliseconds) before which slots of the covered devices of a lane
-// are deleted, and whether the path names the host.
-func (t *Tombstone) before(name LaneName) (before int64, ok bool) {
-	if !t.coversHost(name.Cluster, name.Host) {
-		return 0, false
-	}
-	if before, ok := t.Lanes[name]; ok {
-		return min(before, t.limit()), true
-	}
-	return t.limit(), true
-}
-
 // slotAt returns the first slot at or after a time.
 func slotAt(grid, frequency, t int64) int64 { return -unixtime.FloorDiv(grid-t, frequency) }
 
 // Cut deletes from the windows of a lane's state what the tombstone covers.
 func (t *Tombstone) Cut(cluster, host string, l *LaneState) error {
-	before, ok := t.before(LaneName{cluster, host, l.Frequency})
-	if !ok {
+	if !t.coversHost(cluster, host) {
 		return nil
 	}
 	slots := make(map[uint32]int64)
 	for _, ss := range l.Series {
 		if t.CoversDevice(ss.Device) {
-			slots[ss.Column] = slotAt(l.Grid, l.Frequency, before)
+			end := t.end(LaneName{cluster, host, l.Frequency}, SeriesName{ss.Metric, ss.Device})
+			slots[ss.Column] = slotAt(l.Grid, l.Frequency, end)
 		}
 	}
 	return cutWindows(l, slots)
@@ -105,8 +118,8 @@ func (p *freePlan) record(r *Record, keep func(*Record) error) error {
 	}
 	r.bytes = binary.AppendVarint(r.bytes, p.To)
 	r.bytes = binary.AppendUvarint(r.bytes, p.Run)
-	for _, l := range p.lanes {
-		p.recordLane(r, l)
+	for name, l := range p.Lanes {
+		p.recordLane(r, name, l)
 		if len(r.bytes) >= maxFreeRecord {
 			if err := keep(r); err != nil {
 				return err
@@ -115,53 +128,22 @@ func (p *freePlan) record(r *Record, keep func(*Record) error) error {
 		}
 	}
 	r.entry(otherFreeEnd, entryOther)
-	r.bytes = binary.AppendUvarint(r.bytes, uint64(len(p.lanes)))
+	r.bytes = binary.AppendUvarint(r.bytes, uint64(len(p.Lanes)))
 	return keep(r)
 }
 
-func (p *freePlan) recordLane(r *Record, l freedLane) {
-	h := l.host
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	// Most series have the same end, which is written once.
-	ends := make(map[int64]int)
-	usual, most := int64(0), 0
-	for _, slot := range l.before {
-		ends[slot]++
-		if n := ends[slot]; n > most || n == most && slot < usual {
-			usual, most = slot, n
-		}
-	}
-	rest := l.other
-	if most > 0 {
-		rest = max(rest, l.lane.time(usual))
-	}
+func (p *freePlan) recordLane(r *Record, name LaneName, l TombstoneLane) {
 	r.entry(otherFreeLane, entryOther)
-	r.bytes = appendString(r.bytes, h.cluster)
-	r.bytes = appendString(r.bytes, h.name)
-	r.bytes = binary.AppendUvarint(r.bytes, uint64(l.lane.frequency/1000))
-	r.bytes = binary.AppendVarint(r.bytes, l.other-p.limit())
-	r.bytes = binary.AppendVarint(r.bytes, rest-p.limit())
-	var exceptions []byte
-	n := 0
-	for _, sr := range l.lane.columns {
-		if sr == nil || !p.CoversDevice(sr.level.device) {
-			continue
+	r.bytes = appendString(r.bytes, name.Cluster)
+	r.bytes = appendString(r.bytes, name.Host)
+	r.bytes = binary.AppendUvarint(r.bytes, uint64(name.Frequency/1000))
+	r.bytes = binary.AppendVarint(r.bytes, l.Usual-p.limit())
+	r.bytes = binary.AppendUvarint(r.bytes, uint64(len(l.Series)))
+	for sr, end := range l.Series {
+		d := sr.Device
+		for _, name := range [...]string{sr.Metric, d.Type, d.TypeID, d.Subtype, d.SubtypeID} {
+			r.bytes = appendString(r.bytes, name)
 		}
-		before := l.other
-		if slot, ok := l.before[sr.column]; ok {
-			before = max(before, l.lane.time(slot))
-		}
-		if before == rest {
-			continue
-		}
-		n++
-		d := sr.level.device
-		for _, name := range [...]string{sr.metric.Name, d.Type, d.TypeID, d.Subtype, d.SubtypeID} {
-			exceptions = appendString(exceptions, name)
-		}
-		exceptions = binary.AppendVarint(exceptions, before-p.limit())
+		r.bytes = binary.AppendVarint(r.bytes, end-p.limit())
 	}
-	r.bytes = binary.AppendUvarint(r.bytes, uint64(n))
-	r.bytes = append(r.bytes, exceptions...)
 }

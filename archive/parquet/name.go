@@ -1,7 +1,7 @@
 package parquet
 
 import (
-	"errors"
+	"crypto/sha256"
 	"fmt"
 	"strconv"
 	"strings"
@@ -58,14 +58,12 @@ func isFileName(name string) bool {
 // maxFolder is the maximum length of a folder's name in bytes; file systems allow 255.
 const maxFolder = 240
 
-// ErrCluster is the error for a cluster whose name cannot become that of a folder.
-var ErrCluster = errors.New("the cluster's name cannot be used for a folder of the archive")
-
 // folderName returns the name of a cluster's folder. It is the cluster's name if that has only
 // ASCII letters, digits, "-", "_" and ".", and does not begin with a ".". Any other byte becomes
 // "%" and two hexadecimal digits, so that no two clusters share a folder, no folder is outside the
-// archive, and none contains a glob pattern.
-func folderName(cluster string) (string, error) {
+// archive, and none contains a glob pattern. A name that would be too long is cut, and ends in "%-"
+// and a hash of the cluster's name.
+func folderName(cluster string) string {
 	var b strings.Builder
 	for i := range len(cluster) {
 		c := cluster[i]
@@ -75,12 +73,20 @@ func folderName(cluster string) (string, error) {
 		default:
 			fmt.Fprintf(&b, "%%%02X", c)
 		}
-		if b.Len() > maxFolder {
-			return "", fmt.Errorf("%w: expected at most %d bytes, got more for %.40q...", ErrCluster, maxFolder, cluster)
-		}
 	}
-	if b.Len() == 0 {
-		return "", fmt.Errorf("%w: the name is empty", ErrCluster)
+	name := b.String()
+	if name == "" {
+		return "%-"
 	}
-	return b.String(), nil
+	if len(name) <= maxFolder {
+		return name
+	}
+	hash := sha256.Sum256([]byte(cluster))
+	end := fmt.Sprintf("%%-%x", hash[:16])
+	name = name[:maxFolder-len(end)]
+	// An escaped byte is not cut in two.
+	if i := strings.LastIndexByte(name, '%'); i > len(name)-3 {
+		name = name[:i]
+	}
+	return name + end
 }

@@ -86,6 +86,7 @@ type File struct {
 	Rows   int64
 	Bytes  int64
 	Source string // as passed to [Archive.Write]; "" if another program wrote the file
+	Damage error  // why the file is unreadable; then Rows and Source are zero
 }
 
 // Write publishes the columns of a cluster and day as a file. The columns must be in the order of
@@ -100,10 +101,7 @@ type File struct {
 // Without rows nothing is published, and File is zero. After an error nothing is published, with
 // one exception: if the server or the directory fails at the very end, the file may exist.
 func (a *Archive) Write(ctx context.Context, cluster string, day Day, source string, columns iter.Seq2[Column, error]) (File, error) {
-	folder, err := folderName(cluster)
-	if err != nil {
-		return File{}, err
-	}
+	folder := folderName(cluster)
 	if source == "" || !utf8.ValidString(source) {
 		return File{}, fmt.Errorf("archive of %s, %s: expected UTF-8 as source, got %q", cluster, day, source)
 	}
@@ -162,14 +160,10 @@ func indexSource(files []File, source string) int {
 	return slices.IndexFunc(files, func(f File) bool { return f.Source == source && source != "" })
 }
 
-// Files returns the published files of a cluster's day, oldest first. An unreadable file is an
-// error, because it is unknown which rows it holds.
+// Files returns the published files of a cluster's day, oldest first. The error is one of the
+// directory or the server; damaged files are in the list.
 func (a *Archive) Files(ctx context.Context, cluster string, day Day) ([]File, error) {
-	folder, err := folderName(cluster)
-	if err != nil {
-		return nil, err
-	}
-	files, _, err := a.day(ctx, folder, day)
+	files, _, err := a.day(ctx, folderName(cluster), day)
 	return files, err
 }
 
@@ -189,8 +183,12 @@ func (a *Archive) day(ctx context.Context, folder string, day Day) (files []File
 			return err
 		})
 		if err != nil {
-			return nil, 0, fmt.Errorf("archive file %s: %w", file.Name, err)
+			err = fmt.Errorf("archive file %s: %w", file.Name, err)
 		}
+		if err != nil && !errors.Is(err, errNotParquet) {
+			return nil, 0, err
+		}
+		file.Damage = err
 		files = append(files, file)
 		last = fileNumber(day, name)
 	}
@@ -200,10 +198,7 @@ func (a *Archive) day(ctx context.Context, folder string, day Day) (files []File
 // Clean removes the remains of interrupted calls of Write from a cluster's folder: temporary files,
 // and uploads that were neither completed nor aborted.
 func (a *Archive) Clean(ctx context.Context, cluster string) error {
-	folder, err := folderName(cluster)
-	if err != nil {
-		return err
-	}
+	folder := folderName(cluster)
 	a.writing.Lock()
 	defer a.writing.Unlock()
 	if err := a.files.clean(ctx, folder); err != nil {

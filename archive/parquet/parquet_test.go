@@ -377,20 +377,27 @@ func TestContext(t *testing.T) {
 	})
 }
 
-func TestAPublishedFileThatIsDamagedIsAnError(t *testing.T) {
+// A damaged file of the day, or one that is no Parquet file, is reported and left alone; the rows go
+// to another file.
+func TestDamagedFilesAreLeftAlone(t *testing.T) {
 	f := func(content string) {
 		t.Helper()
 		eachDestination(t, func(t *testing.T, d testDestination) {
 			d.put("fritz/2023-11-14.parquet", []byte(content))
-			_, err := d.Write(t.Context(), "fritz", day, "x", sequence(samples("a", "m", 1)))
-			if err == nil || !strings.Contains(err.Error(), "archive file fritz/2023-11-14.parquet: not a Parquet file, or damaged") {
-				t.Errorf("%.20q: %v", content, err)
+			got, err := d.Write(t.Context(), "fritz", day, "x", sequence(samples("a", "m", 1)))
+			if err != nil || got.Name != "fritz/2023-11-14-2.parquet" {
+				t.Errorf("%.20q: %q, %v", content, got.Name, err)
 			}
-			if got := d.list("fritz"); len(got) != 1 {
-				t.Errorf("there are %q", got)
+			files, err := d.Files(t.Context(), "fritz", day)
+			if err != nil || len(files) != 2 || files[0].Damage == nil || files[1].Damage != nil {
+				t.Errorf("%.20q: files %+v, %v", content, files, err)
+				return
 			}
-			if _, err := d.Has(t.Context(), "fritz", day, "x"); err == nil {
-				t.Error("Has returned no error")
+			if want := "archive file fritz/2023-11-14.parquet: not a Parquet file, or damaged"; !strings.Contains(files[0].Damage.Error(), want) {
+				t.Errorf("%.20q: %v", content, files[0].Damage)
+			}
+			if has, err := d.Has(t.Context(), "fritz", day, "x"); !has || err != nil {
+				t.Errorf("Has: %v, %v", has, err)
 			}
 		})
 	}
