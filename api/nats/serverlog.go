@@ -48,10 +48,13 @@ func (l *serverLog) Noticef(format string, v ...any) {
 
 func (l *serverLog) Warnf(format string, v ...any) { l.warnings.add(1, "message", redact(format, v)) }
 
-// Errorf also receives the violations of permissions, which the server reports nowhere else.
+// Errorf also receives the mistakes of clients, which are no errors of the server: a wrong password,
+// and the violations of permissions, which the server reports nowhere else.
 func (l *serverLog) Errorf(format string, v ...any) {
 	if host, id, ok := parseViolation(format); ok {
 		l.violation(host, id)
+	}
+	if _, _, ok := parseClient(format); ok {
 		l.warnings.add(1, "message", redact(format, v))
 		return
 	}
@@ -79,13 +82,18 @@ func redact(format string, v []any) string {
 	return truncated(text)
 }
 
-// parseViolation returns the client's host and connection number from the server's format string
-// for a violation, "127.0.0.1:1234 - cid:5 - ... - Publish Violation - ...". The parts in between
-// may come from the client.
+// parseViolation is [parseClient] for format strings about violations of permissions only.
 func parseViolation(format string) (host string, id uint64, ok bool) {
 	if !strings.Contains(format, " - Publish Violation - ") && !strings.Contains(format, " - Subscription Violation - ") {
 		return "", 0, false
 	}
+	return parseClient(format)
+}
+
+// parseClient returns the client's host and connection number from a format string of the server
+// that is about a client, such as "127.0.0.1:1234 - cid:5 - ... - Publish Violation - ...". The
+// parts behind the number may come from the client.
+func parseClient(format string) (host string, id uint64, ok bool) {
 	address, rest, _ := strings.Cut(format, " - cid:")
 	digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
 	id, err := strconv.ParseUint(digits, 10, 64)

@@ -408,3 +408,20 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 	f("counters registered twice", func(o *rest.Options) { o.Registry = used })
 }
+
+// The documents tell clients to poll /-/ready: that it is not ready is not logged as a warning.
+func TestPollingIsNoWarning(t *testing.T) {
+	d := open(t, func(o *rest.Options) { o.Ready = func() error { return errors.New("restoring") } })
+	for _, path := range []string{"/-/ready", "/-/ready/", "/health"} {
+		if got := d.send(t, "GET", path, "", "Authorization", ""); got.status != 503 {
+			t.Errorf("%s: %d", path, got.status)
+		}
+	}
+	if log := d.log.String(); strings.Contains(log, "level=WARN") {
+		t.Errorf("%s", log)
+	}
+	d.send(t, "GET", "/api/query", "")
+	if log := d.log.String(); !strings.Contains(log, "level=WARN") {
+		t.Errorf("another request is not logged: %s", log)
+	}
+}

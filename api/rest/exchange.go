@@ -158,7 +158,7 @@ func (h *Handler) record(r *http.Request, x *exchange, aborted bool) {
 	canceled := x.status == statusGone || aborted && r.Context().Err() != nil
 	h.counters.count(x, canceled, aborted, took)
 	level := slog.LevelDebug
-	if x.status >= http.StatusInternalServerError && !isOverload(x.err) {
+	if x.status >= http.StatusInternalServerError && !isOverload(x.err) && !isPolled(r) {
 		level = slog.LevelWarn
 	}
 	ctx := context.WithoutCancel(r.Context())

@@ -26,7 +26,10 @@ type route struct {
 	serve   func(w http.ResponseWriter, r *http.Request) error
 }
 
-const healthyPath = "/-/healthy"
+const (
+	healthyPath = "/-/healthy"
+	readyPath   = "/-/ready"
+)
 
 // routes returns the table of all routes. The first match answers, so a path below a prefix stands
 // before that prefix. The busiest routes stand first because matching is linear.
@@ -51,7 +54,7 @@ func (h *Handler) routes() []route {
 		{name: "ping", path: pingPath, methods: get, serve: ping},
 		{name: "health", path: influxHealthPath, methods: get, serve: h.influxHealth},
 		{name: "healthy", path: healthyPath, methods: get, serve: healthy},
-		{name: "ready", path: "/-/ready", methods: get, serve: h.ready},
+		{name: "ready", path: readyPath, methods: get, serve: h.ready},
 		{name: "pprof", path: "/debug/pprof/cmdline", methods: get, action: auth.Profile, serve: wrapHandler(pprof.Cmdline)},
 		{name: "pprof", path: "/debug/pprof/profile", methods: get, action: auth.Profile, serve: wrapHandler(pprof.Profile)},
 		{name: "pprof", path: "/debug/pprof/symbol", methods: ask, action: auth.Profile, serve: wrapHandler(pprof.Symbol)},
@@ -144,6 +147,12 @@ func healthy(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, err := io.WriteString(w, "ok\n")
 	return err
+}
+
+// isPolled reports whether a request is for a path that is polled until it answers 200. Its failures
+// are no news.
+func isPolled(r *http.Request) bool {
+	return strings.TrimSuffix(r.URL.EscapedPath(), "/") == readyPath || isProbe(r)
 }
 
 // isProbe reports whether a request is for a path that answers before the store is ready. The path

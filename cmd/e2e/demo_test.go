@@ -134,8 +134,8 @@ func checkDemoLines(t *testing.T, banner string) {
 		values(2, 60),
 		contains("200\n"),
 		values(1, 1),
-		contains(`"status":"Forbidden"`),
-		contains(`"status":"Unauthorized"`),
+		contains(`"status":"Forbidden"`, "403\n"),
+		contains(`"status":"Unauthorized"`, "401\n"),
 		contains(`"node01":{"State":"full"`, `"node02":{"State":"full"`),
 		contains("ringstore_store_hosts 5\n", `ringstore_ingest_samples_total{transport="nats"}`),
 	}

@@ -63,7 +63,7 @@ func newConfigCommand(std stdio, name, operands, short, long string,
 		}
 		return exec(ctx, cfg, operands)
 	})
-	file = c.FlagSet.String("config", "./config.json", "configuration `file`")
+	file = c.FlagSet.String("config", defaultConfig, "configuration `file`")
 	return c
 }
 

@@ -62,12 +62,17 @@ func TestWrongCalls(t *testing.T) {
 	f("see ringstore key -h", "key", "-nope")
 }
 
-// TestMissingConfig: the error for a missing configuration says what to do.
+// TestMissingConfig: without a configuration the error says what to do. A wrong path is only named.
 func TestMissingConfig(t *testing.T) {
+	t.Chdir(t.TempDir())
 	missing := filepath.Join(t.TempDir(), "none.json")
 	for _, args := range [][]string{{}, {"check-config"}, {"estimate", "-hosts", "1"}, {"verify"}} {
 		got := runCommand(t, append(args, "-config", missing)...)
-		want := missing + ": no such file or directory\n" +
+		if want := missing + ": no such file or directory\n"; got.code != exitBadUsage || got.stderr != want || got.stdout != "" {
+			t.Errorf("%q -config: %+v", args, got)
+		}
+		got = runCommand(t, args...)
+		want := "./config.json: no such file or directory\n" +
 			"To try RingStore without a configuration, run: ringstore demo\n" +
 			"To write a configuration, see docs/install.md\n"
 		if got.code != exitBadUsage || got.stderr != want || got.stdout != "" {

@@ -38,7 +38,7 @@ func serverCommand(std stdio) *ffcli.Command {
 		return f.run(ctx, std)
 	}
 	flags := root.FlagSet
-	flags.StringVar(&f.config, "config", "./config.json", "configuration `file`")
+	flags.StringVar(&f.config, "config", defaultConfig, "configuration `file`")
 	flags.StringVar(&f.level, "loglevel", "info", "minimum `level` to log: debug, info, warn, err or crit")
 	flags.StringVar(&f.format, "logformat", "", "`format` of log lines: text or json (default text on a terminal, else json)")
 	flags.BoolVar(&f.date, "logdate", false, "add the date and time to text log lines")
@@ -100,10 +100,13 @@ func newLogger(std stdio, level, format string, date bool) (*slog.Logger, error)
 	return log, nil
 }
 
-// loadConfig is [setup.Load] with advice for who has no configuration yet.
+// defaultConfig is the configuration file that is read without -config.
+const defaultConfig = "./config.json"
+
+// loadConfig is [setup.Load] with advice for who has no configuration yet and names none.
 func loadConfig(file string) (*configs.Config, error) {
 	cfg, err := setup.Load(file)
-	if _, missing := os.Stat(file); err != nil && errors.Is(missing, fs.ErrNotExist) {
+	if _, missing := os.Stat(file); file == defaultConfig && errors.Is(missing, fs.ErrNotExist) {
 		err = setup.ConfigError{Err: fmt.Errorf(
 			"%w\nTo try RingStore without a configuration, run: ringstore demo\nTo write a configuration, see docs/install.md", err)}
 	}

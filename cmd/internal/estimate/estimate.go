@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/ringstore/ringstore/cmd/internal/pacing"
 	"github.com/ringstore/ringstore/configs"
@@ -68,7 +70,7 @@ func Run(ctx context.Context, cfg *configs.Config, o Options, stdin io.Reader, s
 	if err != nil {
 		return err
 	}
-	return o.print(stdout, cfg, []column{{"all digits", lossless}, {named, rounded}}, assumptions)
+	return o.print(stdout, cfg, []column{{"lossless", lossless}, {named, rounded}}, assumptions)
 }
 
 // series returns the series of one host, from a sample or made up, and what is assumed about them.
@@ -96,7 +98,7 @@ func precisionOf(cfg *configs.Config) (bits func(metric string) int, name string
 			return cfg.Precision, "as configured"
 		}
 	}
-	return func(string) int { return defaultPrecision }, fmt.Sprintf(`"precision": %d`, defaultPrecision)
+	return func(string) int { return defaultPrecision }, fmt.Sprintf(`with "precision": %d`, defaultPrecision)
 }
 
 // mb formats bytes as MB, with decimals below 10.
@@ -105,6 +107,18 @@ func mb(bytes float64) string {
 		return fmt.Sprintf("%.2f", bytes/1e6)
 	}
 	return fmt.Sprintf("%.0f", bytes/1e6)
+}
+
+// duration formats a duration as the configuration has it: 48h, not 48h0m0s.
+func duration(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 // column is a column of the table: what one host needs.
@@ -156,9 +170,10 @@ func (o Options) print(w io.Writer, cfg *configs.Config, columns []column, assum
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	assumptions = append(assumptions, `column "lossless" keeps every digit; the other one rounds values to the significant bits that the key "precision" sets`)
 	assumptions = append(assumptions,
 		fmt.Sprintf("%d hosts alike, every series at its metric's frequency without gaps", o.Hosts),
-		fmt.Sprintf("samples are kept for %v, and until their whole window is older than that", cfg.MetricStore.RetentionInMemory),
+		fmt.Sprintf("samples are kept for %s, and until their whole window is older than that", duration(cfg.MetricStore.RetentionInMemory)),
 		fmt.Sprintf("the process needs %.0f MB, %d bytes a series and %d %% beside its samples; requests need more while they run",
 			processBytes/1e6, seenSeriesBytes, pacing.GCPercent),
 		"on disk, checkpoints hold all samples of the retention")

@@ -171,9 +171,25 @@ func TestEstimateSaysWhatItAssumes(t *testing.T) {
 	f("3 hosts alike", Options{Sample: sample})
 	f("the 1 series of "+sample, Options{Sample: sample})
 	f("1 lines of metrics that are not configured", Options{Sample: sample})
-	f(`"precision": 24`, Options{Sample: sample})
+	f(`with "precision": 24`, Options{Sample: sample})
+	f(`column "lossless" keeps every digit`, Options{Sample: sample})
 	f("5 x hwthread:", Options{Threads: 5, Sockets: 2})
 	f("0 x accelerator: acc_ecc_errors", Options{Threads: 5, Sockets: 2})
+}
+
+func TestDuration(t *testing.T) {
+	f := func(d time.Duration, want string) {
+		t.Helper()
+		if got := duration(d); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	f(48*time.Hour, "48h")
+	f(90*time.Minute, "1h30m")
+	f(10*time.Hour+10*time.Minute, "10h10m")
+	f(100*time.Second, "1m40s")
+	f(40*time.Second, "40s")
+	f(0, "0s")
 }
 
 // TestCheck: limits of the numbers.

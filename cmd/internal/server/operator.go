@@ -32,7 +32,7 @@ type operator struct {
 
 func newOperator(s *Server) operator {
 	limit, _ := configs.MemoryCap(s.cfg.MetricStore.MemoryCap)
-	return operator{store: s.store, archive: s.archive, counters: s.registry, notes: s.jobs.notes, cap: limit, started: time.Now(), version: s.version}
+	return operator{store: s.store, archive: s.archive, counters: s.registry, notes: s.notes, cap: limit, started: time.Now(), version: s.version}
 }
 
 // Snapshot implements [rest.Operator].

@@ -260,7 +260,7 @@ func (s *Server) serve(background context.Context) error {
 		Audit:         s.audit,
 		AuthDisabled:  s.cfg.Auth.Disabled,
 		Jobs:          s.jobs.index(),
-		Notes:         s.jobs.notes,
+		Notes:         s.notes,
 
 		SharedNodeMetrics: s.cfg.Auth.Jobs.SharedNodeMetrics,
 		Ready: func() error {
@@ -290,6 +290,15 @@ func (s *Server) serve(background context.Context) error {
 		s.log.Info("metrics are shown without a token", "addr", s.metrics.listener.Addr().String())
 	}
 	return nil
+}
+
+// notes returns one sentence for each source of samples or jobs that is silent. The server is ready.
+func (s *Server) notes() []string {
+	notes := s.jobs.notes()
+	if s.nats != nil && !s.nats.Connected() {
+		notes = append(notes, "nats: the server is not connected: no samples or events arrive from it")
+	}
+	return notes
 }
 
 // serveMetrics logs if the metrics listener fails; the server goes on without it.
