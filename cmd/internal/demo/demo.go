@@ -149,6 +149,9 @@ func newBanner(s *server.Server, cfg *configs.Config, issuer issuer) (banner, er
 	return b, errors.Join(errs[:]...)
 }
 
+// Before returns the Unix time some seconds before the demo began.
+func (b banner) Before(seconds int64) int64 { return b.Now.Unix() - seconds }
+
 var bannerText = template.Must(template.New("demo").Parse(`
 RingStore demo: 4 synthetic nodes write a sample of each metric every second, over HTTP and NATS.
 They begin with an hour of history.
@@ -168,14 +171,14 @@ Commands to copy, for bash. The last 90 seconds of one node's load:
 
 curl -s -H 'Authorization: Bearer {{.User}}' -d '{"cluster":"demo","from":'$(($(date +%s) - 90))',"to":'$(date +%s)',"queries":[{"metric":"cpu_load","host":"node01"}]}' {{.URL}}/api/query/
 
-The power of two nodes over the last hour, summed over its sockets, one value a minute:
+The power of two nodes in the hour before the demo began, summed over its sockets, one value a minute:
 
-curl -s -H 'Authorization: Bearer {{.User}}' -d '{"cluster":"demo","from":'$(($(date +%s) - 3600))',"to":'$(date +%s)',"queries":[{"metric":"cpu_power","host":"node01","resolution":60},{"metric":"cpu_power","host":"node02","resolution":60}]}' {{.URL}}/api/query/
+curl -s -H 'Authorization: Bearer {{.User}}' -d '{"cluster":"demo","from":{{.Before 3600}},"to":{{.Before 0}},"queries":[{"metric":"cpu_power","host":"node01","resolution":60},{"metric":"cpu_power","host":"node02","resolution":60}]}' {{.URL}}/api/query/
 
 Write a sample of your own, and query it:
 
 curl -s -w '%{http_code}\n' -H 'Authorization: Bearer {{.API}}' --data-binary 'cpu_load,cluster=demo,hostname=laptop,type=node value=0.5' {{.URL}}/api/write/
-curl -s -H 'Authorization: Bearer {{.User}}' -d '{"cluster":"demo","from":'$(($(date +%s) - 60))',"to":'$(($(date +%s) + 1))',"queries":[{"metric":"cpu_load","host":"laptop"}]}' {{.URL}}/api/query/
+curl -s -H 'Authorization: Bearer {{.User}}' -d '{"cluster":"demo","from":'$(($(date +%s) - 60))',"to":'$(($(date +%s) + 2))',"queries":[{"metric":"cpu_load","host":"laptop"}]}' {{.URL}}/api/query/
 
 Role user may not write (403), and every request needs a token (401):
 
