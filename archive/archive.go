@@ -252,7 +252,8 @@ func (a *Archive) journalHealth(err error) {
 }
 
 // Run maintains the store and writes checkpoints until ctx ends: at the interval, when the journal
-// has grown past its limit, and after the disk has recovered. A checkpoint pauses for three
+// has grown past its limit, when windows must be stored before they can be evicted, and after the disk
+// has recovered. A checkpoint pauses for three
 // quarters of its time, so as not to delay writers. One that fails is logged; the next is due after
 // the interval.
 func (a *Archive) Run(ctx context.Context) {
@@ -276,7 +277,8 @@ func (a *Archive) Run(ctx context.Context) {
 		case <-maintenance.C:
 			evicted = a.maintain(evicted)
 		case <-journalCheck.C:
-			checkpoint = a.journalSize() > a.JournalBytes && time.Since(lastFailure) > a.Interval/10
+			due := a.journalSize() > a.JournalBytes || a.Store.StoreFirst()
+			checkpoint = due && time.Since(lastFailure) > a.Interval/10
 		case <-a.healthy:
 			checkpoint = true
 		case <-interval.C:
@@ -321,7 +323,7 @@ func (a *Archive) maintain(evicted int64) int64 {
 	}
 	now := a.Store.Evicted()
 	if n := now - evicted; n > 0 {
-		a.Logger.Warn("the memory limit is reached: the oldest windows were evicted before their retention ended", "windows", n, "since_start", now)
+		a.Logger.Warn("the memory limit is reached: the oldest windows were evicted before their retention ended; they stay on disk", "windows", n, "since_start", now)
 	}
 	return now
 }

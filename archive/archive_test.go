@@ -188,6 +188,9 @@ func TestEvictionsAreLogged(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(1, 7))
 	for ; s.Evicted() == 0; clock += 60 {
+		if s.StoreFirst() {
+			ok(t, a.Checkpoint())
+		}
 		sr, err := s.Series(memstore.Key{Cluster: "alpha", Host: "n1", Metric: "load"})
 		if err != nil {
 			t.Fatal(err)

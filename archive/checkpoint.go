@@ -72,6 +72,22 @@ func (a *Archive) checkpoint(begin time.Time, p *pace) (int64, error) {
 	return c.bytes, nil
 }
 
+// spill writes the blocks that no file holds, without a windows file: the journal before it stays
+// necessary. checkpointMu is held.
+func (a *Archive) spill() error {
+	c := checkpoint{archive: a, snapshot: a.Store.UnstoredBlocks(), pace: new(pace), head: blockfile.Head{Run: a.nextRun(), Journal: 1, Store: a.storeID}}
+	for _, cluster := range c.snapshot.Clusters() {
+		if err := c.writeCluster(cluster); err != nil {
+			return fmt.Errorf("storing windows before they are evicted: %w", errors.Join(err, c.undo()))
+		}
+	}
+	c.snapshot.Commit()
+	c.addToCatalog()
+	a.stored.Store(c.head.Run)
+	a.Logger.Info("windows stored before they are evicted", "run", c.head.Run, "blocks", c.blocks, "bytes", c.bytes)
+	return nil
+}
+
 // beginCheckpoint starts a journal segment and returns its number, with a snapshot of everything
 // that older segments hold.
 func (a *Archive) beginCheckpoint() (*memstore.Snapshot, uint64, error) {
@@ -229,12 +245,17 @@ func (c *checkpoint) writeCluster(name string) error {
 			c.hosts++
 			c.blocks += n
 			defer c.pace.rest()
-			index, err := c.windows.Add(open)
-			c.listed.extend(index)
-			if err != nil || n == 0 {
-				return err
+			if c.windows != nil {
+				index, err := c.windows.Add(open)
+				c.listed.extend(index)
+				if err != nil {
+					return err
+				}
 			}
-			index, err = blocks.Add(sealed)
+			if n == 0 {
+				return nil
+			}
+			index, err := blocks.Add(sealed)
 			hosts = append(hosts, index)
 			return err
 		})

@@ -56,6 +56,10 @@ func (a *Archive) Restore(ctx context.Context) (Restored, error) {
 	defer a.checkpointMu.Unlock()
 	r := restorer{Archive: a, disk: disk.Retrying(a.FS), ctx: ctx, store: a.Store.Restore(), logged: time.Now()}
 	defer r.store.Done()
+	a.Store.KeepOnDisk()
+	r.fetched = newBlockReader(r.disk, &r.marks)
+	defer r.fetched.close()
+	r.store.Fetch, r.store.Spill = r.fetch, r.spill
 	j, err := r.restore()
 	r.total.Restored = r.store.Restored
 	if err != nil {
@@ -115,6 +119,7 @@ func (r *restorer) restore() (*journal.Journal, error) {
 			return nil, err
 		}
 	}
+	r.relieve()
 	if err := r.store.StatesDone(); err != nil {
 		r.Logger.Error("some blocks could not be restored completely", "error", err)
 	}
@@ -393,6 +398,7 @@ func (r *restorer) restoreWindows(w windowsFiles) error {
 				damaged[key] = true
 				r.reportDamage(w.paths[i], err)
 			}
+			r.relieve()
 		}
 		if i == 0 && len(f.Damage) > 0 { // hosts may be missing
 			for _, later := range w.files[1:] {
@@ -491,6 +497,13 @@ func (r *restorer) restoreBlocks() error {
 	return nil
 }
 
+// relieve makes room in memory. If the disk refuses it, the restore goes on: nothing is dropped.
+func (r *restorer) relieve() {
+	if err := r.store.Relieve(); err != nil {
+		r.Logger.Error("memory is full, and the disk does not take what must be stored before it is evicted", "error", err)
+	}
+}
+
 // takeTombstones adds what the journal freed to the marks. It holds for all files that exist: what
 // they have of later samples is in the journal too, behind the call of free.
 func (r *restorer) takeTombstones() {
@@ -530,7 +543,7 @@ func (r *restorer) progressDue() bool {
 // skipBlocks tells the store which blocks stay on disk.
 func (r *restorer) skipBlocks(entries []*entry) {
 	for _, e := range entries {
-		r.Store.Skip(e.lane.cluster, e.lane.host, e.lane.frequency, e.end)
+		r.Store.Skip(e.lane.cluster, e.lane.host, e.lane.frequency, e.window.Grid, e.end)
 	}
 	r.total.Skipped = len(entries)
 	r.Logger.Warn("the memory limit is reached: the oldest windows stay on disk", "windows", len(entries))
@@ -562,9 +575,6 @@ func (r *restorer) replay(d *directory) (_ *journal.Journal, err error) {
 	if err := j.Drop(r.journalFrom); err != nil {
 		r.Logger.Error("journal segments that are no longer needed could not be removed", "error", err)
 	}
-	r.fetched = newBlockReader(r.disk, &r.marks)
-	defer r.fetched.close()
-	r.store.Fetch = r.fetch
 	size, done := j.SizeFrom(r.replayFrom), int64(0)
 	r.total.Journal, err = j.Replay(r.ctx, r.replayFrom, func(segment uint64, offset int64, record []byte) error {
 		done += int64(len(record))
@@ -577,10 +587,8 @@ func (r *restorer) replay(d *directory) (_ *journal.Journal, err error) {
 				return e // what the record changes would hide what cannot be read
 			}
 		}
-		if errors.Is(err, memstore.ErrMemory) {
-			r.total.Skipped++
-			return nil
-		}
+		r.takeTombstones()
+		r.relieve()
 		if err != nil {
 			r.total.Damaged++
 			r.Logger.Error("a journal record is invalid and is skipped", "segment", segment, "offset", offset, "error", err)

@@ -251,7 +251,7 @@ func (s *sender) contents() map[place]float64 {
 		if d.Subtype != "" {
 			sel.SubtypeIDs = []string{d.SubtypeID}
 		}
-		got, err := s.store.Read(context.Background(), sel, memstore.Range{From: now - 3*int64(retention/time.Second), To: now + 120, Pad: memstore.PadBoth})
+		got, err := s.store.Read(context.Background(), sel, memstore.Range{From: now - max(3*int64(retention/time.Second), int64(s.kept/time.Second)), To: now + 120, Pad: memstore.PadBoth})
 		if errors.Is(err, memstore.ErrNotFound) || errors.Is(err, memstore.ErrUnknownMetric) {
 			continue
 		}

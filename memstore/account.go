@@ -18,6 +18,9 @@ type memAccount struct {
 	evicted atomic.Int64 // windows
 	limit   int64        // 0: none
 
+	stored     atomic.Bool // only windows that a committed snapshot holds may be evicted
+	storeFirst atomic.Bool // the last eviction had to stop at windows that no committed snapshot holds
+
 	evicting  sync.Mutex
 	exhausted atomic.Bool // the last eviction found no window left to evict
 }
@@ -50,9 +53,14 @@ func (a *memAccount) full() bool { return a.limit > 0 && a.used.Load() > a.limit
 // Full reports whether the memory is too full to restore more.
 func (s *Store) Full() bool { return s.memory.above(evictDownTo) }
 
-// ensureMemory evicts windows if the limit is near. The error is [ErrMemory].
+// StoreFirst reports whether writes will soon fail because windows must be stored before they can be
+// evicted.
+func (s *Store) StoreFirst() bool { return s.memory.storeFirst.Load() && s.memory.above(evictAbove) }
+
+// ensureMemory evicts windows if the limit is near. The error is [ErrMemory]. During a restore, it is
+// [Restorer.Relieve] that evicts.
 func (s *Store) ensureMemory() error {
-	if !s.memory.above(evictAbove) {
+	if !s.memory.above(evictAbove) || s.restoring.Load() && s.memory.stored.Load() {
 		return nil
 	}
 	if !s.memory.exhausted.Load() {
@@ -74,7 +82,8 @@ type victim struct {
 }
 
 // evict drops the oldest windows of all hosts until enough memory is free. Windows that running
-// jobs need are evicted last, open windows never. One goroutine evicts at a time; the others
+// jobs need are evicted last, open windows never; if the store is kept on disk, neither are windows
+// that are not there, and later ones of their lanes. One goroutine evicts at a time; the others
 // continue without waiting for it.
 func (s *Store) evict() {
 	if !s.memory.above(evictAbove) || !s.memory.evicting.TryLock() {
@@ -87,7 +96,8 @@ func (s *Store) evict() {
 			break
 		}
 		v.host.mu.Lock()
-		if i, ok := v.lane.find(v.segment.first); ok && v.lane.segments[i] == v.segment && v.segment.sealed != nil {
+		if i, ok := v.lane.find(v.segment.first); ok && v.lane.segments[i] == v.segment && v.segment.sealed != nil &&
+			(v.segment.stored || !s.memory.stored.Load()) {
 			v.lane.evictedBefore = max(v.lane.evictedBefore, v.segment.end())
 			s.drop(v.lane, v.segment)
 			s.memory.evicted.Add(1)
@@ -101,7 +111,9 @@ func (s *Store) evict() {
 		h.mu.Unlock()
 		s.removeIfEmpty(h)
 	}
-	s.memory.exhausted.Store(s.memory.above(evictAbove))
+	above := s.memory.above(evictAbove)
+	s.memory.exhausted.Store(above)
+	s.memory.storeFirst.Store(above && s.memory.stored.Load())
 }
 
 // victims returns the sealed windows in the order in which they are evicted.
@@ -111,6 +123,9 @@ func (s *Store) victims() []victim {
 		h.mu.RLock()
 		for _, l := range h.lanes {
 			for _, g := range l.segments {
+				if g.sealed != nil && !g.stored && s.memory.stored.Load() {
+					break
+				}
 				if g.sealed != nil {
 					end := l.time(g.end())
 					all = append(all, victim{h, l, g, end, end > h.needed})

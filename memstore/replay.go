@@ -267,7 +267,7 @@ func (r *Restorer) series(h *host, ss SeriesState, at spacing) (err error) {
 	}
 	if l.grid != grid {
 		r.applyExtents(l)
-		moved = r.takeProvisional(l.columns)
+		moved = r.takeSamples(l.columns)
 		r.store.clearLane(h, l)
 		l.grid = grid
 	}
@@ -283,7 +283,7 @@ func (r *Restorer) series(h *host, ss SeriesState, at spacing) (err error) {
 	if sr == nil {
 		r.applyExtents(l)
 		conflicts := l.conflicting(ss)
-		moved = append(moved, r.takeProvisional(conflicts)...)
+		moved = append(moved, r.takeSamples(conflicts)...)
 		r.store.removeSeries(h, l, conflicts)
 		sr = q.series(ss)
 	}
@@ -464,7 +464,7 @@ func (r *Restorer) storeDisplaced(at run, samples []recordedSample) error {
 		}
 		batch = append(batch, Sample{Series: sr, Time: to.grid + at.slot*at.frequency + to.offset, Value: x.value})
 	}
-	refused, err := r.store.write(batch, period{min(r.now-r.store.retention, at.host.needed), r.now}, nil)
+	refused, err := r.write(batch, min(r.now-r.store.retention, at.host.needed))
 	r.Moved += len(batch) - len(refused)
 	return err
 }
@@ -518,12 +518,12 @@ func (s *Store) removeSeries(h *host, l *lane, series []*Series) {
 	}
 }
 
-// takeProvisional returns the samples of the series with provisional columns: these series move to
-// another column, and must keep their samples. The host is locked.
-func (r *Restorer) takeProvisional(all []*Series) (samples []Sample) {
+// takeSamples returns the samples of series that move to another column: they had left memory, but not
+// the disk, when their columns were given away. The host is locked.
+func (r *Restorer) takeSamples(all []*Series) (samples []Sample) {
 	var d codec.Decoder
 	for _, sr := range all {
-		if sr == nil || !r.provisional[sr] {
+		if sr == nil {
 			continue
 		}
 		delete(r.provisional, sr)
@@ -557,7 +557,7 @@ func (g *segment) decode(d *codec.Decoder, dst []float64, column uint32) error {
 	return nil
 }
 
-// storeAgain stores the samples that takeProvisional returned.
+// storeAgain stores the samples that takeSamples returned.
 func (r *Restorer) storeAgain(h *host, samples []Sample) error {
 	if len(samples) == 0 {
 		return nil
@@ -570,7 +570,7 @@ func (r *Restorer) storeAgain(h *host, samples []Sample) error {
 		}
 		samples[i].Series = sr
 	}
-	_, err := r.store.write(samples, period{min(r.now-r.store.retention, h.needed), r.now}, nil)
+	_, err := r.write(samples, min(r.now-r.store.retention, h.needed))
 	return err
 }
 

@@ -3,6 +3,7 @@ package memstore
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -19,7 +20,14 @@ type Restorer struct {
 	// milliseconds, newest first. Records may need windows that [Restorer.State] did not get, because
 	// they are old or do not fit into memory. nil: there are none. The error says that blocks cannot
 	// be read.
-	Fetch func(lane LaneName, begin, end int64) ([]HostState, error)
+	Fetch    func(lane LaneName, begin, end int64) ([]HostState, error)
+	fetching bool
+
+	// Spill stores the blocks of [Store.UnstoredBlocks] and commits them. With it, all that records
+	// hold is restored even if it does not fit into memory: [Restorer.Relieve] must be called now and
+	// then.
+	Spill    func() error
+	relieved int64 // bytes in memory after a relief that was of little use
 
 	store       *Store
 	now         int64
@@ -74,6 +82,10 @@ type place struct {
 	offset int64
 }
 
+// KeepOnDisk says that the store is kept on disk: only windows that a committed snapshot holds are
+// evicted.
+func (s *Store) KeepOnDisk() { s.memory.stored.Store(true) }
+
 // Restore starts to restore an empty store. [Restorer.Done] ends it.
 func (s *Store) Restore() *Restorer {
 	s.restoring.Store(true)
@@ -127,8 +139,8 @@ func (r *Restorer) state(state HostState, recorded, fetched bool) error {
 }
 
 // Skip reports that blocks of a state stay on disk because memory is full. The store then refuses
-// samples of their time, which would hide those on disk. end is in Unix milliseconds.
-func (s *Store) Skip(cluster, hostname string, frequency, end int64) {
+// samples of their time, which would hide those on disk. grid and end are in Unix milliseconds.
+func (s *Store) Skip(cluster, hostname string, frequency, grid, end int64) {
 	s.mu.Lock()
 	h := s.clusters[cluster][hostname]
 	if h == nil {
@@ -138,7 +150,39 @@ func (s *Store) Skip(cluster, hostname string, frequency, end int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l := h.lane(frequency, s.retention)
+	if !l.hasGrid {
+		l.hasGrid, l.grid = true, grid
+	}
 	l.evictedBefore = max(l.evictedBefore, unixtime.FloorDiv(end-l.grid+frequency-1, frequency))
+}
+
+// Relieve evicts windows if memory is short, and stores them before that if necessary. If that is
+// not enough, it seals the open windows.
+func (r *Restorer) Relieve() error {
+	s := r.store
+	if r.Spill == nil || !s.memory.above(evictAbove) || s.memory.used.Load() < r.relieved+r.relieved/16 {
+		return nil
+	}
+	s.evict()
+	for _, seal := range []bool{false, true} {
+		if !s.memory.above(evictAbove) {
+			break
+		}
+		r.applyAllExtents()
+		if seal {
+			s.Seal(math.MaxInt64, true)
+		}
+		if err := r.Spill(); err != nil {
+			r.relieved = s.memory.used.Load()
+			return err
+		}
+		s.evict()
+	}
+	r.relieved = 0
+	if s.memory.above(evictAbove) {
+		r.relieved = s.memory.used.Load()
+	}
+	return nil
 }
 
 // StatesDone says that all states were added; records follow. The error reports damaged blocks, or
@@ -260,7 +304,7 @@ func (p *laneRestorer) window(w WindowState) error {
 		p.Old++
 		return nil
 	}
-	if s.Full() && !p.fetched {
+	if s.Full() && !p.fetched && !(w.Open && s.memory.stored.Load()) {
 		return ErrMemory
 	}
 	displaced, overlap := p.insert(w)
@@ -355,7 +399,7 @@ func (p *laneRestorer) extend(sr *Series, ss SeriesState, b *block.Block) {
 
 // fetch adds the blocks on disk that overlap the window of a slot, if the slot is in no segment.
 func (r *Restorer) fetch(h *host, l *lane, slot int64) {
-	if r.Fetch == nil {
+	if r.Fetch == nil || r.fetching {
 		return
 	}
 	h.mu.RLock()
@@ -366,6 +410,8 @@ func (r *Restorer) fetch(h *host, l *lane, slot int64) {
 	if found {
 		return
 	}
+	r.fetching = true
+	defer func() { r.fetching = false }()
 	states, err := r.Fetch(LaneName{h.cluster, h.name, l.frequency}, begin, end)
 	for _, state := range states {
 		err = errors.Join(err, r.state(state, false, true))
@@ -415,7 +461,7 @@ func (r *Restorer) storeBlock(u unplacedBlock) error {
 			continue
 		}
 		batch := sr.missing(values, b.Grid+b.First*b.Frequency+ss.Offset, b.Frequency)
-		refused, err := r.store.write(batch, period{u.oldest, r.now}, nil)
+		refused, err := r.write(batch, u.oldest)
 		if err != nil {
 			errs = append(errs, err)
 			r.Dropped += len(batch)
@@ -454,6 +500,20 @@ func (r *Restorer) provisionalSeries(key Key, frequency int64) (*Series, error) 
 	sr := h.addSeries(s, m, key.Device, lane, lane.freeColumn(s.epoch.Load()))
 	r.provisional[sr] = true
 	return sr, nil
+}
+
+// write stores samples in windows that may be on disk.
+func (r *Restorer) write(batch []Sample, oldest int64) ([]Refusal, error) {
+	for _, x := range batch {
+		l := x.Series.lane
+		l.host.mu.RLock()
+		hasGrid, slot := l.hasGrid, l.nearest(x.Time, x.Series.phase.offset)
+		l.host.mu.RUnlock()
+		if hasGrid && x.Time >= oldest {
+			r.fetch(l.host, l, slot)
+		}
+	}
+	return r.store.write(batch, period{oldest, r.now}, nil)
 }
 
 // missing returns those values as samples whose slots are empty.

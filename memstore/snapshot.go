@@ -16,7 +16,8 @@ import (
 type Snapshot struct {
 	store     *Store
 	freed     map[hostName][]freedWindow
-	count     int // of freed windows
+	count     int  // of freed windows
+	blocks    bool // only sealed windows
 	handedOut []handedOut
 }
 
@@ -35,6 +36,10 @@ func (s *Store) Snapshot() *Snapshot {
 	n.freed, n.count = s.freed.byHost()
 	return n
 }
+
+// UnstoredBlocks is a snapshot of the blocks that are in no committed snapshot, without open windows
+// and freed ones. It is committed like a snapshot, so that the blocks can be evicted.
+func (s *Store) UnstoredBlocks() *Snapshot { return &Snapshot{store: s, blocks: true} }
 
 // Clusters returns the names of the clusters with a host in the snapshot, sorted.
 func (n *Snapshot) Clusters() []string {
@@ -81,6 +86,8 @@ func (n *Snapshot) Commit() {
 	}
 	n.handedOut = nil
 	n.store.freed.forget(n.count)
+	n.store.memory.exhausted.Store(false)
+	n.store.memory.storeFirst.Store(false)
 }
 
 // take adds the series and windows of a host to a state. It encodes open windows without the lock.
@@ -93,6 +100,7 @@ func (n *Snapshot) take(h *host, state *HostState) {
 		ls := LaneState{Frequency: l.frequency, Grid: l.grid, Series: l.places()}
 		for _, g := range l.segments {
 			switch {
+			case g.sealed == nil && n.blocks:
 			case g.sealed == nil:
 				open, lanes = append(open, l.sealing(g, g.share())), append(lanes, i)
 			case !g.stored:

@@ -154,7 +154,7 @@ func (s *Store) store(h *host, x Sample, p period, r *Record, c *cursor) (Refusa
 	newest := sr.empty() || x.Time > sr.newestTime()
 	before := sr.phase
 	slot := sr.phase.place(l, x.Time, newest)
-	if slot < l.evictedBefore {
+	if slot < l.evictedBefore && !s.restoring.Load() {
 		sr.phase = before
 		return RefusedEvicted, nil
 	}
