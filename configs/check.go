@@ -224,11 +224,19 @@ func (c checker) metricStore() {
 	}
 }
 
+// exampleValuesPerQuery is the limit in the example configuration of 0.9.0. There it was the default
+// too, and aggregates counted as one series.
+const exampleValuesPerQuery = 20_000_000
+
 func (c checker) limits() {
 	l := c.config.Limits
 	valuesPerQuery := int64(1)
 	if l.ValuesPerQuery != nil {
 		valuesPerQuery = *l.ValuesPerQuery
+	}
+	if valuesPerQuery == exampleValuesPerQuery {
+		c.warn("limits.values-per-query", "20000000, as in the example of 0.9.0, now also limits cc-backend, which then cannot archive "+
+			"the footprints of large jobs: remove the key")
 	}
 	for _, limit := range []struct {
 		key        string

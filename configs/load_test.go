@@ -163,6 +163,9 @@ func TestWarnings(t *testing.T) {
 	f(minimal(`"metrcs": {"a": 1}`), `config.json: metrcs: unknown section, ignored; did you mean "metrics"?`)
 	f(minimal(`"cron": {}, "ui-file": "no such file"`), "config.json: cron: unknown section, ignored", "config.json: ui-file: unknown section, ignored")
 	f(minimal(`"auth": {"disabled": true}`), noToken)
+	f(minimal(`"limits": {"values-per-query": 20000000}`), "config.json: limits.values-per-query: 20000000, as in the example of 0.9.0, now also limits "+
+		"cc-backend, which then cannot archive the footprints of large jobs: remove the key")
+	f(minimal(`"limits": {"values-per-query": 20000001}`))
 	f(minimal(`"main": {"addr": ":1"}`, `"auth": {"disabled": true}`), noToken)
 	f(minimal(`"auth": {"users-read": "all"}`), "config.json: auth.users-read: the roles user and manager may query every job's data")
 	f(minimal(`"main": {"addr": ":1", "jwt-public-key": "kzfYrYy+TzpanWZHJ5qSdMj5uKUWgq74BWhQG6copP0="}`),

@@ -194,7 +194,7 @@ func checkDefault(t *testing.T, row documentedKey, value reflect.Value) {
 	switch v := value.Interface().(type) {
 	case time.Duration:
 		want = fmt.Sprintf("`\"%s\"`", shortDuration(v))
-	case string, configs.Sync, configs.CleanupMode:
+	case string, configs.Sync, configs.CleanupMode, configs.ArchiveEncoding:
 		want = fmt.Sprintf("`\"%v\"`", v)
 	}
 	if row.key != "auth.disabled" && !strings.HasPrefix(row.fallback, want) { // set by the minimal configuration
