@@ -85,7 +85,8 @@ type Archive struct {
 
 	checkpoints, cleanups runs
 
-	importFailed atomic.Bool // the store holds an incomplete import
+	unreadable   atomic.Int64 // parts of files that Restore could not read
+	importFailed atomic.Bool  // the store holds an incomplete import
 
 	gate sync.RWMutex // shared by writers; a checkpoint locks it to begin
 

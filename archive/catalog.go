@@ -23,6 +23,8 @@ type file struct {
 	run     uint64
 	live    int // entries that are not superseded, or are bases
 	listed  manifestFile
+	// unreadable says that a part could not be read at the start. The file stays until it can.
+	unreadable bool
 }
 
 type laneKey struct {

@@ -365,7 +365,7 @@ func (a *Archive) removeWindows() error {
 // publishes a manifest without them, so that they are not missing at the next start.
 func (a *Archive) removeBlocks() (err error) {
 	a.catalog.drop(a.expired)
-	removable := func(f *file) bool { return f.live == 0 }
+	removable := func(f *file) bool { return f.live == 0 && !f.unreadable }
 	files := slices.Collect(maps.Keys(a.catalog.files))
 	files = slices.DeleteFunc(files, func(f *file) bool { return !removable(f) })
 	if len(files) == 0 {

@@ -25,8 +25,11 @@ type Restored struct {
 	Damaged int // damaged places in files; each is logged
 	Foreign int // files that do not belong to the directory; each is logged
 	Missing int // files; each is logged
-	Skipped int // blocks and records that did not fit into memory
-	Journal journal.Report
+	// Unreadable counts the parts of files that could not be read, although they may be undamaged. The
+	// files stay; each part is logged.
+	Unreadable int
+	Skipped    int // blocks and records that did not fit into memory
+	Journal    journal.Report
 	memstore.Restored
 }
 
@@ -36,12 +39,13 @@ const progressEvery = 5 * time.Second
 // restorer restores a store.
 type restorer struct {
 	*Archive
-	disk    disk.FS // the archive's, with retries
-	ctx     context.Context
-	store   *memstore.Restorer
-	total   Restored
-	logged  time.Time // when progress was last logged
-	lostRun uint64    // the newest run of which a block file is damaged, missing or foreign
+	disk             disk.FS // the archive's, with retries
+	ctx              context.Context
+	store            *memstore.Restorer
+	total            Restored
+	logged           time.Time // when progress was last logged
+	unreadableBlocks []*entry
+	lostRun          uint64 // the newest run of which a block file is damaged, missing or foreign
 
 	fetched *blockReader // for the journal
 }
@@ -62,6 +66,9 @@ func (a *Archive) Restore(ctx context.Context) (Restored, error) {
 	r.store.Fetch, r.store.Spill = r.fetch, r.spill
 	j, err := r.restore()
 	r.total.Restored = r.store.Restored
+	for _, e := range r.unreadableBlocks { // newer samples of their time would hide them
+		r.Store.Skip(e.lane.cluster, e.lane.host, e.lane.frequency, e.window.Grid, e.end)
+	}
 	if err != nil {
 		return r.total, fmt.Errorf("restore: %w", err)
 	}
@@ -199,9 +206,14 @@ func (w *windowsFiles) journal(d *directory) uint64 {
 // the place of the newer one if that is damaged.
 func (r *restorer) openWindows(d *directory) (windowsFiles, error) {
 	var all windowsFiles
+	var unreadable []error
 	for _, at := range d.windows {
 		r.run = max(r.run, at.run)
+		before := r.total.Unreadable
 		f, err := r.open(at.path)
+		if r.total.Unreadable > before {
+			unreadable = append(unreadable, fmt.Errorf("%s", at.path))
+		}
 		if err != nil {
 			return all, err
 		}
@@ -223,6 +235,9 @@ func (r *restorer) openWindows(d *directory) (windowsFiles, error) {
 		if err := r.chooseWindows(&all, f, at); err != nil {
 			return all, err
 		}
+	}
+	if len(unreadable) > 0 && (len(all.files) == 0 || d.manifest == nil) {
+		return all, fmt.Errorf("no windows file can be read: %w", errors.Join(unreadable...))
 	}
 	if len(all.files) > 0 {
 		r.checkpoints.setLastDone(time.UnixMilli(int64(all.files[0].Run)))
@@ -311,18 +326,37 @@ func (r *restorer) open(path string) (*blockfile.File, error) {
 	if damage, ok := errors.AsType[*disk.DamageError](err); ok {
 		return nil, r.setAsideDamaged(damage)
 	}
+	if err != nil && !errors.Is(err, blockfile.ErrVersion) && r.ctx.Err() == nil {
+		r.reportUnreadable(err)
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	r.total.Files++
+	for _, u := range f.Unreadable {
+		r.reportUnreadable(u)
+	}
 	for _, d := range f.Damage {
 		r.reportDamage(path, d)
 	}
 	return f, nil
 }
 
-// reportDamage logs damage and gives the file a second name, which no cleanup removes.
+// reportUnreadable logs that a part of a file cannot be read. The file stays as it is.
+func (r *restorer) reportUnreadable(err error) {
+	r.total.Unreadable++
+	r.unreadable.Add(1)
+	r.Logger.Error("a file cannot be read; its samples are missing until a start can read it, and it is kept", "error", err)
+}
+
+// reportDamage logs damage and gives the file a second name, which no cleanup removes. Errors of
+// reading are no damage.
 func (r *restorer) reportDamage(path string, damage error) {
+	if _, ok := errors.AsType[*disk.ReadError](damage); ok {
+		r.reportUnreadable(damage)
+		return
+	}
 	r.total.Damaged++
 	r.Logger.Error("a file is damaged; its undamaged part is restored, and the file is kept", "as", path+damagedSuffix, "error", damage)
 	if err := r.FS.Link(path, path+damagedSuffix); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -361,22 +395,36 @@ func (r *restorer) findBlocks(d *directory) error {
 		}
 		if f == nil {
 			r.lostRun = max(r.lostRun, at.run)
+			r.keepUnreadable(at)
 			continue
 		}
-		if len(f.Damage) > 0 {
+		if len(f.Damage)+len(f.Unreadable) > 0 {
 			r.lostRun = max(r.lostRun, at.run)
 		}
 		if foreign, ok := errors.AsType[*disk.ForeignError](d.check(f, at, blockfile.Blocks)); ok {
 			r.lostRun = max(r.lostRun, at.run)
 			err = r.setAsideForeign(foreign)
 		} else {
-			r.catalog.add(&file{path: at.path, cluster: at.cluster, run: at.run, listed: asListed(at.name, f)}, f.Hosts)
+			r.catalog.add(&file{path: at.path, cluster: at.cluster, run: at.run, listed: asListed(at.name, f), unreadable: len(f.Unreadable) > 0}, f.Hosts)
 		}
 		if err := errors.Join(err, f.Close(), r.ctx.Err()); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// keepUnreadable adds a file that could not be opened to the catalog, so that it stays and is
+// listed; one that was set aside no longer exists.
+func (r *restorer) keepUnreadable(at foundFile) {
+	if _, err := r.disk.Stat(at.path); errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	listed := manifestFile{Name: at.name}
+	if at.listed != nil {
+		listed = *at.listed
+	}
+	r.catalog.add(&file{path: at.path, cluster: at.cluster, run: at.run, listed: listed, unreadable: true}, nil)
 }
 
 // restoreWindows restores all series, and the open windows unless a later, unfinished run has
@@ -489,6 +537,10 @@ func (r *restorer) restoreBlocks() error {
 		if err != nil {
 			r.lostRun = max(r.lostRun, e.file.run)
 			r.reportDamage(e.file.path, err)
+			if _, ok := errors.AsType[*disk.ReadError](err); ok {
+				e.file.unreadable = true
+				r.unreadableBlocks = append(r.unreadableBlocks, e)
+			}
 		}
 		if r.progressDue() {
 			r.Logger.Info("restoring", "blocks", i, "of", len(entries))

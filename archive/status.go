@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -33,6 +34,14 @@ func (a *Archive) Status() Status {
 		s.Journal = j.Status()
 	}
 	return s
+}
+
+// Notes returns what an operator should know, such as files that cannot be read.
+func (a *Archive) Notes() []string {
+	if n := a.unreadable.Load(); n > 0 {
+		return []string{fmt.Sprintf("%d parts of files in the checkpoint directory cannot be read; their samples are missing until a restart can read them", n)}
+	}
+	return nil
 }
 
 // runs guards [Runs].

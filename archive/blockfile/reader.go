@@ -42,7 +42,7 @@ type File struct {
 func Open(fsys disk.FS, path string) (*File, error) {
 	file, err := fsys.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {
-		return nil, fmt.Errorf("block file: %w", err)
+		return nil, &disk.ReadError{Path: path, Err: err}
 	}
 	f := &File{path: path, file: file, close: sync.OnceValue(file.Close)}
 	if err := f.open(); err != nil {

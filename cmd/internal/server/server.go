@@ -292,9 +292,10 @@ func (s *Server) serve(background context.Context) error {
 	return nil
 }
 
-// notes returns one sentence for each source of samples or jobs that is silent. The server is ready.
+// notes returns one sentence for each source of samples or jobs that is silent, and for files that
+// cannot be read. The server is ready.
 func (s *Server) notes() []string {
-	notes := s.jobs.notes()
+	notes := append(s.jobs.notes(), s.archive.Notes()...)
 	if s.nats != nil && !s.nats.Connected() {
 		notes = append(notes, "nats: the server is not connected: no samples or events arrive from it")
 	}

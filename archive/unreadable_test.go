@@ -1,0 +1,100 @@
+package archive
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ringstore/ringstore/archive/disk/disktest"
+	"github.com/ringstore/ringstore/archive/journal"
+)
+
+// An error of reading a file at the start is no damage: for some seconds the start tries again, and
+// after that the file stays, also through a checkpoint, and a later start restores it.
+func TestUnreadableFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSender(t, 1, journal.SyncMode(time.Second))
+		files, of := s.runs()
+		blocks, windows := of(blocksSuffix), of(windowsSuffix)
+		f := func(name, path string, errno syscall.Errno, kinds []disktest.Kind, passes time.Duration, starts, whole bool) {
+			name = fmt.Sprint(name, ", ", errno, ", ", kinds, ", ", passes)
+			s.load(files)
+			var out bytes.Buffer
+			s.log = slog.NewTextHandler(&out, nil)
+			begin := time.Now()
+			s.fsys.Inject(func(op disktest.Op) error {
+				if op.Path == path && slices.Contains(kinds, op.Kind) && time.Since(begin) < passes {
+					return errno
+				}
+				return nil
+			})
+			err := s.open()
+			if (err == nil) != starts {
+				t.Fatalf("%s: got error %v", name, err)
+			}
+			if err == nil {
+				r := s.restored
+				if r.Damaged > 0 || (r.Unreadable > 0) != (passes > time.Minute) || (r.Unreadable > 0) != (len(s.archive.Notes()) > 0) {
+					t.Errorf("%s: restored %+v, notes %v", name, r, s.archive.Notes())
+				}
+				if lost := s.lost(); (lost == 0) != whole {
+					t.Errorf("%s: %d samples are missing", name, lost)
+				}
+				if !strings.Contains(out.String(), path) && r.Unreadable > 0 {
+					t.Errorf("%s: log %s", name, &out)
+				}
+				ok(t, s.checkpoint())
+				ok(t, s.checkpoint())
+				s.end(false)
+			}
+			s.fsys.Inject(nil)
+			for path := range s.image() {
+				if strings.HasSuffix(path, damagedSuffix) || strings.HasSuffix(path, ".foreign") {
+					t.Errorf("%s: there is %s", name, path)
+				}
+			}
+			if _, there := s.image()[blocks[0]]; !there {
+				t.Errorf("%s: the block file is gone", name)
+			}
+			ok(t, s.open())
+			if r := s.restored; r.Damaged+r.Missing+r.Foreign+r.Unreadable > 0 {
+				t.Errorf("%s: the next start counts %+v", name, r)
+			}
+			if lost := s.lost(); lost > 0 {
+				t.Errorf("%s: after the next start %d samples are missing", name, lost)
+			}
+			s.end(false)
+		}
+		opening, reading := []disktest.Kind{disktest.Open}, []disktest.Kind{disktest.Read}
+		for _, errno := range []syscall.Errno{syscall.EIO, syscall.EMFILE, syscall.ESTALE} {
+			for _, path := range slices.Sorted(maps.Keys(files)) {
+				if !strings.HasSuffix(path, lockName) {
+					f("for a moment", path, errno, opening, 4*time.Second, true, true)
+					f("for a moment", path, errno, reading, 4*time.Second, true, true)
+				}
+			}
+			for _, kinds := range [][]disktest.Kind{opening, reading} {
+				f("an old block file", blocks[0], errno, kinds, time.Hour, true, false)
+				f("the newest windows file", windows[1], errno, kinds, time.Hour, true, true)
+			}
+		}
+	})
+}
+
+// lost returns how many samples within the retention are not in the store.
+func (s *sender) lost() (n int) {
+	got := s.contents()
+	for p := range s.places {
+		if _, there := got[p]; !there && p.second > time.Now().Add(-retention+2*time.Minute).Unix() {
+			n++
+		}
+	}
+	return n
+}
