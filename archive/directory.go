@@ -9,7 +9,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -314,9 +313,4 @@ func asListed(name string, f *blockfile.File) manifestFile {
 		m.Journal = f.Journal
 	}
 	return m
-}
-
-// isSetAside reports whether an earlier start has set a file aside.
-func isSetAside(name string) bool {
-	return strings.HasSuffix(name, damagedSuffix) || strings.HasSuffix(name, disk.ForeignSuffix)
 }

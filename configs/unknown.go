@@ -35,20 +35,27 @@ func suggestion(path, key string, known []string) string {
 
 // didYouMean suggests the known key that is most similar to key, if one is similar enough.
 func didYouMean(key string, known []string) string {
-	if len(key) > maxQuoted {
+	nearest := Nearest(key, known)
+	if nearest == "" {
 		return ""
 	}
-	written := spelling(key)
-	nearest, minDistance := "", 2+len(key)/4
+	return "; did you mean " + quote(nearest) + "?"
+}
+
+// Nearest returns the known name that is most similar to a mistyped one, or "" if none is similar
+// enough. It ignores letter case and how words are joined.
+func Nearest(name string, known []string) string {
+	if len(name) > maxQuoted {
+		return ""
+	}
+	written := spelling(name)
+	nearest, minDistance := "", 2+len(name)/4
 	for _, k := range known {
 		if d := distance(written, spelling(k)); d < minDistance || d == minDistance && k < nearest {
 			nearest, minDistance = k, d
 		}
 	}
-	if nearest == "" {
-		return ""
-	}
-	return "; did you mean " + quote(nearest) + "?"
+	return nearest
 }
 
 // spelling removes differences that do not matter: letter case, and how words are joined.

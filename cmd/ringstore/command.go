@@ -138,36 +138,13 @@ func calledName(root *ffcli.Command) string {
 }
 
 func unknownCommand(root *ffcli.Command, name string) error {
-	const maxTypos = 2
-	nearest, distance := "", maxTypos+1
+	var names []string
 	for _, c := range root.Subcommands {
-		if d := editDistance(strings.ToLower(name), c.Name); d < distance {
-			nearest, distance = c.Name, d
-		}
+		names = append(names, c.Name)
 	}
+	nearest := configs.Nearest(name, names)
 	if nearest == "" {
 		return usageError{fmt.Errorf("ringstore: unknown command %q; see ringstore help", name)}
 	}
 	return usageError{fmt.Errorf("ringstore: unknown command %q; did you mean %q?", name, nearest)}
-}
-
-// editDistance returns how many bytes must be inserted, deleted or replaced to make b of a.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1) // distances of a[:i] to every prefix of b
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

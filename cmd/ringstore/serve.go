@@ -28,8 +28,7 @@ type serverFlags struct {
 // serverCommand is the root command, which runs the server.
 func serverCommand(std stdio) *ffcli.Command {
 	var f serverFlags
-	var root *ffcli.Command
-	root = newCommand(std, "", "", "run the server", "", nil)
+	root := newCommand(std, "", "", "run the server", "", nil)
 	root.ShortUsage, root.UsageFunc = "ringstore [flags]", rootHelp
 	root.Exec = func(ctx context.Context, args []string) error {
 		if len(args) > 0 {
