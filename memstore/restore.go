@@ -380,7 +380,7 @@ func (p *laneRestorer) insert(w WindowState) (displaced []SeriesState, over over
 	}
 	kept := b.Without(func(id uint32) bool { return !placed[id] })
 	if kept == nil {
-		s.freed.put(freedWindow{hostName{p.host.cluster, p.host.name}, b.Frequency, b.Grid, SlotRange{b.First, b.Slots}})
+		s.freed.put(p.host, freedWindow{b.Frequency, b.Grid, SlotRange{b.First, b.Slots}})
 		return displaced, none
 	}
 	i, _ := l.find(b.First)

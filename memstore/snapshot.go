@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -15,9 +16,8 @@ import (
 // what is recorded later. It is for one goroutine.
 type Snapshot struct {
 	store     *Store
-	freed     map[hostName][]freedWindow
-	count     int  // of freed windows
-	blocks    bool // only sealed windows
+	freed     map[hostName]int // how many freed windows the states contain
+	blocks    bool             // only sealed windows
 	handedOut []handedOut
 }
 
@@ -32,19 +32,18 @@ type handedOut struct {
 // exist at a time; it ends with Commit, or when the caller abandons it.
 func (s *Store) Snapshot() *Snapshot {
 	s.epoch.Add(1)
-	n := &Snapshot{store: s}
-	n.freed, n.count = s.freed.byHost()
-	return n
+	return &Snapshot{store: s, freed: make(map[hostName]int)}
 }
 
 // UnstoredBlocks is a snapshot of the blocks that are in no committed snapshot, without open windows
-// and freed ones. It is committed like a snapshot, so that the blocks can be evicted.
+// and freed ones, and without blocks that a freed window overlaps. It is committed like a snapshot, so
+// that the blocks can be evicted.
 func (s *Store) UnstoredBlocks() *Snapshot { return &Snapshot{store: s, blocks: true} }
 
 // Clusters returns the names of the clusters with a host in the snapshot, sorted.
 func (n *Snapshot) Clusters() []string {
 	names := n.store.Clusters()
-	for name := range n.freed {
+	for _, name := range n.store.freed.hosts() {
 		names = append(names, name.cluster)
 	}
 	slices.Sort(names)
@@ -56,7 +55,7 @@ func (n *Snapshot) Clusters() []string {
 // state.
 func (n *Snapshot) Hosts(cluster string, f func(HostState) error) error {
 	names := n.store.Hosts(cluster)
-	for name := range n.freed {
+	for _, name := range n.store.freed.hosts() {
 		if name.cluster == cluster {
 			names = append(names, name.host)
 		}
@@ -66,9 +65,8 @@ func (n *Snapshot) Hosts(cluster string, f func(HostState) error) error {
 		state := HostState{Cluster: cluster, Host: name}
 		if h := n.store.host(cluster, name); h != nil {
 			n.take(h, &state)
-		}
-		for _, w := range n.freed[hostName{cluster, name}] {
-			w.addTo(&state)
+		} else {
+			n.takeFreed(&state)
 		}
 		if err := f(state); err != nil {
 			return err
@@ -85,9 +83,28 @@ func (n *Snapshot) Commit() {
 		t.host.mu.Unlock()
 	}
 	n.handedOut = nil
-	n.store.freed.forget(n.count)
+	for name, count := range n.freed {
+		n.store.freed.forget(name, count)
+	}
+	clear(n.freed)
 	n.store.memory.exhausted.Store(false)
 	n.store.memory.storeFirst.Store(false)
+}
+
+// takeFreed adds the freed windows of a host to a state. A later block of the same time must not be
+// in an earlier snapshot than they are, which would delete it: both are taken under the host's lock.
+func (n *Snapshot) takeFreed(state *HostState) {
+	if n.blocks {
+		return
+	}
+	name := hostName{state.Cluster, state.Host}
+	windows := n.store.freed.of(name)
+	for _, w := range windows {
+		w.addTo(state)
+	}
+	if len(windows) > 0 {
+		n.freed[name] = len(windows)
+	}
 }
 
 // take adds the series and windows of a host to a state. It encodes open windows without the lock.
@@ -96,11 +113,15 @@ func (n *Snapshot) take(h *host, state *HostState) {
 	var lanes []int // of open
 	h.mu.Lock()
 	state.Number = h.number
+	var freed []freedWindow
+	if n.blocks {
+		freed = n.store.freed.of(hostName{h.cluster, h.name})
+	}
 	for i, l := range h.lanes {
 		ls := LaneState{Frequency: l.frequency, Grid: l.grid, Series: l.places()}
 		for _, g := range l.segments {
 			switch {
-			case g.sealed == nil && n.blocks:
+			case n.blocks && (g.sealed == nil || g.overlapsFreed(l, freed)):
 			case g.sealed == nil:
 				open, lanes = append(open, l.sealing(g, g.share())), append(lanes, i)
 			case !g.stored:
@@ -110,6 +131,7 @@ func (n *Snapshot) take(h *host, state *HostState) {
 		}
 		state.Lanes = append(state.Lanes, ls)
 	}
+	n.takeFreed(state)
 	h.mu.Unlock()
 	w := n.store.sealers.get()
 	defer n.store.sealers.put(w)
@@ -148,36 +170,43 @@ type hostName struct{ cluster, host string }
 // freed lists deleted windows that older states may still hold, until a committed snapshot contains
 // the list.
 type freed struct {
-	mu  sync.Mutex
-	all []freedWindow
+	mu      sync.Mutex
+	windows map[hostName][]freedWindow
 }
 
 type freedWindow struct {
-	name            hostName
 	frequency, grid int64
 	slots           SlotRange
 }
 
 // add adds a deleted window of a host; the host is locked.
 func (f *freed) add(h *host, l *lane, g *segment) {
-	f.put(freedWindow{hostName{h.cluster, h.name}, l.frequency, l.grid, SlotRange{g.first, g.slots}})
+	f.put(h, freedWindow{l.frequency, l.grid, SlotRange{g.first, g.slots}})
 }
 
-func (f *freed) put(w freedWindow) {
+// put adds a deleted window of a host; the host is locked.
+func (f *freed) put(h *host, w freedWindow) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.all = append(f.all, w)
-}
-
-// byHost returns all windows by host, and their number.
-func (f *freed) byHost() (map[hostName][]freedWindow, int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	hosts := make(map[hostName][]freedWindow)
-	for _, w := range f.all {
-		hosts[w.name] = append(hosts[w.name], w)
+	if f.windows == nil {
+		f.windows = make(map[hostName][]freedWindow)
 	}
-	return hosts, len(f.all)
+	name := hostName{h.cluster, h.name}
+	f.windows[name] = append(f.windows[name], w)
+}
+
+// hosts returns the names of the hosts with windows.
+func (f *freed) hosts() []hostName {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Collect(maps.Keys(f.windows))
+}
+
+// of returns the windows of a host, oldest deletion first. The slice must not be changed.
+func (f *freed) of(name hostName) []freedWindow {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.windows[name]
 }
 
 // oldest returns the begin of a cluster's oldest window, in Unix milliseconds.
@@ -185,19 +214,33 @@ func (f *freed) oldest(cluster string) int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	oldest := int64(math.MaxInt64)
-	for _, w := range f.all {
-		if w.name.cluster == cluster {
+	for name, windows := range f.windows {
+		if name.cluster != cluster {
+			continue
+		}
+		for _, w := range windows {
 			oldest = min(oldest, w.grid+w.slots.First*w.frequency-w.frequency/2)
 		}
 	}
 	return oldest
 }
 
-// forget removes the first n windows.
-func (f *freed) forget(n int) {
+// forget removes the first n windows of a host.
+func (f *freed) forget(name hostName, n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.all = slices.Clone(f.all[n:])
+	if f.windows[name] = slices.Clone(f.windows[name][n:]); len(f.windows[name]) == 0 {
+		delete(f.windows, name)
+	}
+}
+
+// overlapsFreed reports whether a segment of a lane overlaps one of its host's freed windows.
+func (g *segment) overlapsFreed(l *lane, freed []freedWindow) bool {
+	begin, end := l.time(g.first), l.time(g.end())
+	return slices.ContainsFunc(freed, func(w freedWindow) bool {
+		first := w.grid + w.slots.First*w.frequency
+		return w.frequency == l.frequency && first < end && begin < first+int64(w.slots.Slots)*w.frequency
+	})
 }
 
 func (w freedWindow) addTo(state *HostState) {

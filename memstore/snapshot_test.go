@@ -1,0 +1,76 @@
+package memstore
+
+import (
+	"testing"
+	"time"
+)
+
+// TestFreedWindowsAreNotNewerThanBlocks frees a window while a snapshot is taken, and writes it again
+// before the snapshot reaches the host. A reader of the states lets a freed window delete the blocks of
+// older snapshots: the window must be in the snapshot of the new block, or in none before it.
+func TestFreedWindowsAreNotNewerThanBlocks(t *testing.T) {
+	at := time.Unix(1795200000, 0)
+	newStore := func() (*Store, func(seconds int64)) {
+		s, err := New(Options{
+			Metrics: []Metric{{Name: "load", Frequency: time.Second}}, Retention: 10 * time.Minute,
+			Now: func() time.Time { return at },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s, func(seconds int64) {
+			t.Helper()
+			sr, err := s.Series(Key{Cluster: "c", Host: "h", Metric: "load"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if refused, err := s.Write([]Sample{{Series: sr, Time: (at.Unix() + seconds) * 1000, Value: 1}}); err != nil || len(refused) > 0 {
+				t.Fatal(refused, err)
+			}
+		}
+	}
+	counts := func(n *Snapshot) (blocks, freed int) {
+		states, _ := take(t, n)
+		for _, h := range states {
+			for _, l := range h.Lanes {
+				blocks += len(l.Windows)
+				freed += len(l.Freed)
+			}
+		}
+		return blocks, freed
+	}
+	seal := func(s *Store) { s.Seal((at.Unix()+1000)*1000, true) }
+
+	s, write := newStore()
+	write(-300)
+	seal(s)
+	snapshot := s.Snapshot()
+	if n := s.Free([][]string{{"c"}}, at.Unix()-200); n != 1 {
+		t.Fatalf("freed %d windows", n)
+	}
+	write(-299)
+	seal(s)
+	if blocks, freed := counts(snapshot); blocks != 1 || freed != 1 {
+		t.Errorf("the snapshot has %d blocks and %d freed windows, want 1 and 1", blocks, freed)
+	}
+	snapshot.Commit()
+	if blocks, freed := counts(s.Snapshot()); blocks != 0 || freed != 0 {
+		t.Errorf("the next snapshot has %d blocks and %d freed windows", blocks, freed)
+	}
+
+	// A snapshot of blocks has no freed windows: it must leave the block to the next snapshot.
+	s, write = newStore()
+	write(-300)
+	seal(s)
+	s.Free([][]string{{"c"}}, at.Unix()-200)
+	write(-299)
+	seal(s)
+	snapshot = s.UnstoredBlocks()
+	if blocks, freed := counts(snapshot); blocks != 0 || freed != 0 {
+		t.Errorf("the snapshot of blocks has %d blocks and %d freed windows", blocks, freed)
+	}
+	snapshot.Commit()
+	if blocks, freed := counts(s.Snapshot()); blocks != 1 || freed != 1 {
+		t.Errorf("the snapshot after that of blocks has %d blocks and %d freed windows, want 1 and 1", blocks, freed)
+	}
+}
