@@ -66,24 +66,23 @@ func TestExitCodes(t *testing.T) {
 	f(2, "", `^ringstore: -loglevel: expected debug, info, warn, err or crit; got "loud"\n$`, "-config", good, "-loglevel", "loud")
 	f(2, "", `^ringstore: -logformat: expected text or json; got "xml"\n$`, "-config", good, "-logformat", "xml")
 	f(2, "", `^ringstore: -loglevel: expected `, "demo", "-loglevel", "loud")
-	advice := "\nTo try RingStore without a configuration, run: ringstore demo\nTo write a configuration, see docs/install.md\n$"
-	f(2, "", "^"+missing+": no such file or directory"+advice, "-config", missing)
-	f(2, "", "^"+missing+": no such file or directory"+advice, "check-config", "-config", missing)
+	f(2, "", "^"+missing+": no such file or directory\n$", "-config", missing)
+	f(2, "", "^"+missing+": no such file or directory\n$", "check-config", "-config", missing)
 	f(2, "", `config.json: main.jwt-public-key: missing: give the issuer's Ed25519 public key \("ringstore key FILE" prints it\), `+
 		`or switch authentication off with "auth": {"disabled": true}\n$`, "-config", noKey.file(t))
 	// After a failed start nothing is left running: the leak check would find it.
-	failing := func(stderr string, s settings) {
+	failing := func(want int, stderr string, s settings) {
 		t.Helper()
-		f(1, "", stderr, "-config", s.file(t))
-		if code := call(t, "-config", s.file(t)).wait(t); code != exitFailure {
-			t.Errorf("in this process: exit code %d", code)
+		f(want, "", stderr, "-config", s.file(t))
+		if code := call(t, "-config", s.file(t)).wait(t); code != want {
+			t.Errorf("in this process: exit code %d, want %d", code, want)
 		}
 	}
-	failing(`ringstore: main.addr: listen tcp 127\S+: bind: address already in use\n$`, port)
-	failing(`ringstore: nats: embedded server: .*address already in use`, natsPort)
-	failing(`ringstore: checkpoint directory: mkdir .*: not a directory\n$`, directory)
-	failing(`ringstore: main.user: user: unknown user no-such-user\n$`, user)
-	failing(`ringstore: auth.audit-log: open .*: is a directory\n$`, audit)
+	failing(exitFailure, `ringstore: main.addr: listen tcp 127\S+: bind: address already in use\n$`, port)
+	failing(exitFailure, `ringstore: nats: embedded server: .*address already in use`, natsPort)
+	failing(exitFailure, `ringstore: checkpoint directory: mkdir .*: not a directory\n$`, directory)
+	failing(exitBadUsage, `\nmain.user: user: unknown user no-such-user\n$`, user)
+	failing(exitFailure, `ringstore: auth.audit-log: open .*: is a directory\n$`, audit)
 }
 
 // TestDefaultConfigFile: the default is config.json in the working directory.

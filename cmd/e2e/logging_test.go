@@ -52,6 +52,7 @@ func TestSlowQueries(t *testing.T) {
 	s := newSettings(t)
 	s["main"]["slow-query"] = "1ns"
 	p := serve(t, s)
-	p.query(t, `{"cluster":"alpha","from":0,"to":60,"queries":[{"metric":"cpu_load","host":"n1"}]}`)
+	p.write(t, fmt.Sprintf("cpu_load,hostname=n1 value=1 %d", now()-60))
+	p.query(t, fmt.Sprintf(`{"cluster":"alpha","from":%d,"to":%d,"queries":[{"metric":"cpu_load","host":"n1"}]}`, now()-120, now()))
 	p.says(t, regexp.MustCompile(`level=WARN msg="slow query" id=\S+ .*cluster=alpha .*series=1 .*principal.subject=tester principal.roles=api`))
 }

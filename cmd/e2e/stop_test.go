@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -242,8 +243,8 @@ func TestOneProcessPerDirectory(t *testing.T) {
 	}
 }
 
-// TestKill: after a kill -9 the last checkpoint is restored, even next to a partial file or a
-// damaged checkpoint.
+// TestKill: after a kill -9 everything is restored, even if the kill interrupted a checkpoint and the
+// newest windows file is damaged.
 func TestKill(t *testing.T) {
 	s := newSettings(t)
 	s["metric-store"]["checkpoint-interval"] = "1s"
@@ -256,7 +257,12 @@ func TestKill(t *testing.T) {
 		t.Fatalf("exit code %d after SIGKILL", code)
 	}
 	half := cmdtest.WriteFile(t, filepath.Join(s.checkpoints(), "windows-9999999999998.rsw.tmp"), []byte("half"))
-	damaged := cmdtest.WriteFile(t, filepath.Join(s.checkpoints(), "windows-9999999999999.rsw"), []byte("RSBLKF\x00\x01\xff\xff"))
+	windows, err := filepath.Glob(filepath.Join(s.checkpoints(), "windows-*.rsw"))
+	if err != nil || len(windows) == 0 {
+		t.Fatal(windows, err)
+	}
+	damaged := cmdtest.WriteFile(t, slices.Max(windows), []byte("RSBLKF\x00\x02\xff\xff"))
+	cmdtest.WriteFile(t, filepath.Join(s.checkpoints(), "windows-9999999999999.rsw"), []byte("RSBLKF\x00\x02\xff\xff")) // in no manifest
 
 	again := process(t, s)
 	if got := again.samples(t, "n1", "cpu_load", second-60, second+60); len(got) != 1 || got[second] != 1.5 {

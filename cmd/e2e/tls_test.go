@@ -172,13 +172,13 @@ func TestHTTPSFiles(t *testing.T) {
 		}
 	}
 	missing := filepath.Join(t.TempDir(), "none.pem")
-	f(exitFailure, "private key does not match public key", certificate{certFile: good.certFile, keyFile: other.keyFile})
-	f(exitFailure, fmt.Sprintf("HTTPS certificate %q", missing), certificate{certFile: missing, keyFile: good.keyFile})
-	f(exitFailure, good.certFile, certificate{certFile: good.certFile, keyFile: good.certFile})
+	f(exitBadUsage, "private key does not match public key", certificate{certFile: good.certFile, keyFile: other.keyFile})
+	f(exitBadUsage, fmt.Sprintf("HTTPS certificate %q", missing), certificate{certFile: missing, keyFile: good.keyFile})
+	f(exitBadUsage, good.certFile, certificate{certFile: good.certFile, keyFile: good.certFile})
 	s := newSettings(t)
 	s.https(good)
 	s["main"]["https-client-ca-file"] = missing
-	if got := runCommand(t, nil, "-config", s.file(t)); got.code != exitFailure || !strings.Contains(got.stderr, "authorities of HTTPS clients: open "+missing) {
+	if got := runCommand(t, nil, "-config", s.file(t)); got.code != exitBadUsage || !strings.Contains(got.stderr, "authorities of HTTPS clients: open "+missing) {
 		t.Errorf("%d %s", got.code, got.stderr)
 	}
 	f(exitBadUsage, "main.https-key-file: missing", certificate{certFile: good.certFile})
