@@ -143,7 +143,7 @@ func TestPackage(t *testing.T) {
 		t.Errorf("/etc/ringstore/environment may hold secrets, want mode 0600: %v, %v", info, err)
 	}
 
-	if s := d.start(t); s.wait(t) != 1 || !strings.Contains(s.log(t), "jwt-public-key: file:/etc/ringstore/jwt-public-key: no such file") {
+	if s := d.start(t); s.wait(t) != 2 || !strings.Contains(s.log(t), "jwt-public-key: file:/etc/ringstore/jwt-public-key: no such file") {
 		t.Errorf("without a key, %s:\n%s", s.cmd.ProcessState, s.log(t))
 	}
 	issuer := authtest.NewIssuer("package")
