@@ -74,8 +74,8 @@ func (n *Nodes) LastPoll() time.Time {
 	return time.Time{}
 }
 
-// Run polls at once and then at each interval until ctx ends. It logs a failure once per reason,
-// and the next success.
+// Run polls at once and then at each interval until ctx ends. It logs a failure if its text
+// differs from the previous one, and the first success after a failure.
 func (n *Nodes) Run(ctx context.Context) {
 	defer n.o.Client.Close()
 	repeat(ctx, n.o.Interval, n.o.Log, n.Refresh,

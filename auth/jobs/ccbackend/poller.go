@@ -50,8 +50,8 @@ func NewPoller(o PollerOptions) *Poller {
 	return &Poller{o}
 }
 
-// Run polls at once and then at each interval until ctx ends. It logs a failure once per reason,
-// and the next success.
+// Run polls at once and then at each interval until ctx ends. It logs a failure if its text
+// differs from the previous one, and the first success after a failure.
 func (p *Poller) Run(ctx context.Context) {
 	defer p.o.Client.Close()
 	repeat(ctx, p.o.Interval, p.o.Log, p.Poll,
