@@ -2,7 +2,9 @@ package memstore
 
 import (
 	"encoding/binary"
+	"errors"
 
+	"github.com/ringstore/ringstore/memstore/codec"
 	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
@@ -146,4 +148,23 @@ func (p *freePlan) recordLane(r *Record, name LaneName, l TombstoneLane) {
 		}
 		r.bytes = binary.AppendVarint(r.bytes, end-p.limit())
 	}
+}
+
+// cutWindows deletes slots of columns from a state's windows.
+func cutWindows(l *LaneState, before map[uint32]int64) error {
+	if len(before) == 0 {
+		return nil
+	}
+	var d codec.Decoder
+	var errs []error
+	var left []WindowState
+	for _, w := range l.Windows {
+		b, err := w.Block.Cut(&d, func(id uint32) int64 { return slotBefore(before, id) })
+		errs = append(errs, err)
+		if b != nil {
+			left = append(left, WindowState{b, w.Open})
+		}
+	}
+	l.Windows = left
+	return errors.Join(errs...)
 }
