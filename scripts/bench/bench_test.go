@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,12 +16,19 @@ func TestMeasuresTheServer(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-hosts", "5", "-steps", "12", "-batch", "2", "-settle", "0", "-checkpoints", "1200ms", "-pace", "300"}, &out, t.Output()); err != nil {
+	if err := run(t.Context(), []string{"-hosts", "5", "-steps", "12", "-batch", "2", "-settle", "0", "-rounds", "1", "-checkpoints", "1200ms", "-pace", "300"}, &out, t.Output()); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
 		`(?m)^ *samples stored +40680$`,
 		`(?m)^ *query: values answered +9984$`,
+		`(?m)^ *query: CPU per value +ns +[1-9][0-9.]*$`,
+		`(?m)^ *aggregates: results +40$`,
+		`(?m)^ *aggregates by id: results +40$`,
+		`(?m)^ *aggregates by id: CPU per query +ms +[0-9]+\.[0-9]+$`,
+		`(?m)^ *statistics: results +130$`,
+		`(?m)^ *all hosts: results +30$`,
+		`(?m)^ *control: during the queries +us +[0-9.]+$`,
 		`(?m)^ *restart: values found +9984$`,
 		`(?m)^ *memory: resident after the load +MB +[1-9][0-9.]+$`,
 		`(?m)^ *disk: after the load, per sample +bytes +[1-9][0-9.]*$`,
@@ -40,6 +48,15 @@ func TestMeasuresTheServer(t *testing.T) {
 	}
 }
 
+// Each program is first in every other round.
+func TestTurns(t *testing.T) {
+	for round, want := range [][]int{{0, 1}, {1, 0}, {0, 1}} {
+		if got := turns(2, round); !slices.Equal(got, want) {
+			t.Errorf("round %d: %v, want %v", round, got, want)
+		}
+	}
+}
+
 func TestRefusesFlags(t *testing.T) {
 	f := func(args ...string) {
 		t.Helper()
@@ -52,6 +69,8 @@ func TestRefusesFlags(t *testing.T) {
 	f("-writers", "0")
 	f("-batch", "0")
 	f("-pace", "0")
+	f("-rounds", "0")
+	f("-only-queries", "-query=false")
 	f("-checkpoints", "-1s")
 	f("-nope")
 	f("operand")

@@ -1,12 +1,17 @@
 // Command bench measures the resource use of a metric store. It starts the server, writes the data
-// of package synthetic to it over HTTP, queries some of it, stops and restarts the server, repeats
-// this with a kill instead of the stop, and prints a table.
+// of package synthetic to it over HTTP, stops and restarts the server, repeats this with a kill
+// instead of the stop, measures queries, and prints a table.
 //
 //	go run ./scripts/bench                                20 hosts for a day
 //	go run ./scripts/bench -hosts 1000 -steps 30          1,000 hosts for half an hour
 //	go run ./scripts/bench -profile cpu.prof              with a CPU profile of the server
 //	go run ./scripts/bench -checkpoints 1m                with the effect of checkpoints on writers
 //	go run ./scripts/bench -peer ./cc-metric-store        compared with another program
+//	go run ./scripts/bench -only-queries -peer ./old      only the queries, compared with an older build
+//
+// Two programs take turns: each part of the measurement begins with the other one, and the queries
+// are asked in rounds while both programs run with the same data. Costs of queries are medians of
+// the rounds.
 //
 // The peer can be any program that has the flag -config and reads the configuration of
 // cc-metric-store. With -checkpoints it also gets the flag -loglevel, and only checkpoints that are
@@ -38,6 +43,8 @@ type options struct {
 	batch   int
 	shuffle bool
 	query   bool
+	only    bool // measure nothing but the queries
+	rounds  int
 	profile string
 	seed    uint64
 	settle  time.Duration
@@ -59,7 +66,9 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.writers, "writers", 4, "number of concurrent requests")
 	flags.IntVar(&o.batch, "batch", 1, "hosts per request")
 	flags.BoolVar(&o.shuffle, "shuffle", true, "shuffle the lines of each interval, as collectors do")
-	flags.BoolVar(&o.query, "query", true, "query a day of 4 hosts, 208 series each")
+	flags.BoolVar(&o.query, "query", true, "measure queries")
+	flags.BoolVar(&o.only, "only-queries", false, "measure nothing but queries")
+	flags.IntVar(&o.rounds, "rounds", 5, "number of `times` that each query is measured")
 	flags.StringVar(&o.profile, "profile", "", "`file` for a CPU profile of our server during the load")
 	flags.DurationVar(&o.checkpoints, "checkpoints", 0, "write at a steady pace for this `duration`, during a dozen checkpoints, and measure each request")
 	flags.IntVar(&o.pace, "pace", 500, "requests per second with -checkpoints, each with one interval of one host")
@@ -75,13 +84,16 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	for _, n := range []struct {
 		flag  string
 		value int
-	}{{"hosts", o.hosts}, {"steps", o.steps}, {"writers", o.writers}, {"batch", o.batch}, {"pace", o.pace}} {
+	}{{"hosts", o.hosts}, {"steps", o.steps}, {"writers", o.writers}, {"batch", o.batch}, {"pace", o.pace}, {"rounds", o.rounds}} {
 		if n.value < 1 {
 			return o, fmt.Errorf("-%s must be at least 1", n.flag)
 		}
 	}
 	if o.checkpoints < 0 {
 		return o, errors.New("-checkpoints must not be negative")
+	}
+	if o.only && !o.query {
+		return o, errors.New("-only-queries and -query=false exclude each other")
 	}
 	return o, nil
 }
@@ -103,14 +115,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	var all []measurements
-	for i, p := range programs {
-		fmt.Fprintf(stderr, "measuring %s\n", p.name)
-		f, err := measure(ctx, o, p, filepath.Join(dir, fmt.Sprint(i)))
-		if err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
-		}
-		all = append(all, f)
+	all, err := measure(ctx, o, programs, dir, stderr)
+	if err != nil {
+		return err
 	}
 	return report(stdout, o, all)
 }

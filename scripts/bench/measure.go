@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -16,47 +17,78 @@ type measurements struct {
 	name    string
 	samples int
 
-	loadTime, loadCPU    time.Duration
-	control              control
-	memoryEmpty          int64 // resident, bytes
-	memoryLoaded         int64
-	asked                answer
-	askTime, askCPU      time.Duration // of one query
-	stopTime             time.Duration
-	disk                 int64 // bytes of the checkpoints
-	readyTime, readyCPU  time.Duration
-	memoryRestored       int64
-	askedAgain, expected int // values
+	loadTime, loadCPU   time.Duration
+	control             control
+	memoryEmpty         int64 // resident, bytes
+	memoryLoaded        int64
+	stopTime            time.Duration
+	disk                int64 // bytes of the checkpoints
+	readyTime, readyCPU time.Duration
+	memoryRestored      int64
+	askedAgain          int // values
 
 	journal    int64 // bytes on disk after the load, before any checkpoint
 	killed     killed
 	everything everything
 	writers    writers
+
+	queries        []queryCost
+	queriesControl control
 }
 
-// measure runs all measurements of one program, each in a new directory whose name starts with dir.
-func measure(ctx context.Context, o options, p program, dir string) (measurements, error) {
-	f := measurements{name: p.name}
-	parts := []func(*bench, context.Context, program, *measurements) error{(*bench).measureStop, (*bench).measureKill}
-	if o.checkpoints > 0 {
-		parts = append(parts, (*bench).measureCheckpoints)
+// part measures one aspect of a program.
+type part func(*bench, context.Context, program, *measurements) error
+
+// measure runs all measurements of all programs, each in a new directory below dir. The programs
+// take turns in being first.
+func measure(ctx context.Context, o options, programs []program, dir string, progress io.Writer) ([]measurements, error) {
+	all := make([]measurements, len(programs))
+	for i, p := range programs {
+		all[i].name = p.name
 	}
-	for i, part := range parts {
-		b, err := newBench(o, fmt.Sprintf("%s-%d", dir, i))
-		if err != nil {
-			return f, err
-		}
-		f.samples = o.hosts * o.steps * len(b.cluster.Series())
-		err = part(b, ctx, p, &f)
-		b.client.CloseIdleConnections()
-		if err := errors.Join(err, os.RemoveAll(b.dir)); err != nil {
-			return f, err
+	var parts []part
+	if !o.only {
+		parts = append(parts, (*bench).measureStop, (*bench).measureKill)
+		if o.checkpoints > 0 {
+			parts = append(parts, (*bench).measureCheckpoints)
 		}
 	}
-	return f, nil
+	for n, measurePart := range parts {
+		for _, i := range turns(len(programs), n) {
+			fmt.Fprintf(progress, "measuring %s, part %d\n", programs[i].name, n+1)
+			if err := measurePart.run(ctx, o, programs[i], filepath.Join(dir, fmt.Sprintf("%d-%d", i, n)), &all[i]); err != nil {
+				return nil, fmt.Errorf("%s: %w", programs[i].name, err)
+			}
+		}
+	}
+	if !o.query {
+		return all, nil
+	}
+	fmt.Fprintln(progress, "measuring queries")
+	return all, measureQueries(ctx, o, programs, dir, all)
 }
 
-// measureStop measures the load, a query, a regular stop and the restart.
+func (p part) run(ctx context.Context, o options, of program, dir string, f *measurements) error {
+	b, err := newBench(o, dir)
+	if err != nil {
+		return err
+	}
+	f.samples = o.hosts * o.steps * len(b.cluster.Series())
+	err = p(b, ctx, of, f)
+	b.client.CloseIdleConnections()
+	return errors.Join(err, os.RemoveAll(b.dir))
+}
+
+// turns returns the order of n programs in a round.
+func turns(n, round int) []int {
+	order := make([]int, n)
+	for i := range order {
+		order[i] = (i + round) % n
+	}
+	return order
+}
+
+// measureStop measures the load, a regular stop and the restart.
 func (b *bench) measureStop(ctx context.Context, p program, f *measurements) (err error) {
 	s, err := b.start(ctx, p)
 	if err != nil {
@@ -65,11 +97,6 @@ func (b *bench) measureStop(ctx context.Context, p program, f *measurements) (er
 	defer func() { err = errors.Join(err, s.stop()) }()
 	if err := b.measureLoad(ctx, s, f); err != nil {
 		return s.Explain(err)
-	}
-	if b.options.query {
-		if err := b.measureQuery(ctx, s, f); err != nil {
-			return s.Explain(err)
-		}
 	}
 	begin := time.Now()
 	if err := s.stop(); err != nil {
@@ -118,35 +145,6 @@ func (b *bench) measureLoad(ctx context.Context, s *server, f *measurements) (er
 	return err
 }
 
-// The minimum number of repetitions of the query and their minimum duration, after a warm-up.
-const (
-	askTimes = 20
-	askFor   = 2 * time.Second
-)
-
-func (b *bench) measureQuery(ctx context.Context, s *server, f *measurements) (err error) {
-	body := b.question()
-	f.expected = min(questionHosts, b.options.hosts) * questionSeries * b.options.steps
-	if f.asked, err = b.ask(ctx, s.url, body); err != nil {
-		return err
-	}
-	cpu, err := cpuTime(s.PID())
-	if err != nil {
-		return err
-	}
-	begin := time.Now()
-	n := 0
-	for ; n < askTimes || time.Since(begin) < askFor; n++ {
-		if err := b.askAndDiscard(ctx, s.url, body); err != nil {
-			return err
-		}
-	}
-	f.askTime = time.Since(begin) / time.Duration(n)
-	f.askCPU, err = cpuTime(s.PID())
-	f.askCPU = (f.askCPU - cpu) / time.Duration(n)
-	return err
-}
-
 func (b *bench) measureRestart(ctx context.Context, p program, f *measurements) (err error) {
 	begin := time.Now()
 	s, err := b.start(ctx, p)
@@ -167,7 +165,7 @@ func (b *bench) restored(ctx context.Context, s *server) (cpu time.Duration, mem
 	if memory, err = residentMemory(s.PID()); err != nil || !b.options.query {
 		return cpu, memory, 0, err
 	}
-	again, err := b.ask(ctx, s.url, b.question())
+	again, err := b.ask(ctx, s.url, b.plainSeries().body)
 	return cpu, memory, again.values, err
 }
 

@@ -6,77 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-
-	"github.com/ringstore/ringstore/memstore/synthetic"
 )
-
-// The query reads 4 hosts of 208 series each: 16 of the node, and 64 hwthreads of a constant, a
-// walk and a noise metric.
-const (
-	questionHosts  = 4
-	questionSeries = 16 + 3*64
-)
-
-func questionMetrics() []string { return []string{"clock_base", "cpu_user", "clock"} }
-
-// queryRequest and query are the body of /api/query.
-type queryRequest struct {
-	Cluster string  `json:"cluster"`
-	From    int64   `json:"from"`
-	To      int64   `json:"to"`
-	Queries []query `json:"queries"`
-}
-
-type query struct {
-	Metric  string   `json:"metric"`
-	Host    string   `json:"host"`
-	Type    string   `json:"type,omitempty"`
-	TypeIDs []string `json:"type-ids,omitempty"`
-}
-
-// question returns a query for all samples of some series.
-func (b *bench) question() []byte {
-	var queries []query
-	for host := range min(questionHosts, b.hosts) {
-		name := b.cluster.Host(host)
-		threads := make(map[string][]string) // by metric
-		for _, s := range b.cluster.Series() {
-			switch s.Type {
-			case "node":
-				queries = append(queries, query{Metric: s.Metric, Host: name})
-			case "hwthread":
-				threads[s.Metric] = append(threads[s.Metric], s.TypeID)
-			}
-		}
-		for _, metric := range questionMetrics() {
-			queries = append(queries, query{Metric: metric, Host: name, Type: "hwthread", TypeIDs: threads[metric]})
-		}
-	}
-	return b.request(0, queries)
-}
-
-// smallQuestion returns a query for one value.
-func (b *bench) smallQuestion() []byte {
-	return b.request(b.steps-1, []query{{Metric: "cpu_load", Host: b.cluster.Host(0)}})
-}
-
-func (b *bench) request(firstStep int, queries []query) []byte {
-	body, err := json.Marshal(queryRequest{
-		Cluster: synthetic.Name,
-		From:    b.at(firstStep).Unix(),
-		To:      b.at(b.steps).Unix(),
-		Queries: queries,
-	})
-	if err != nil {
-		panic(err) // strings and numbers only
-	}
-	return body
-}
 
 // answer is the size of an answer.
 type answer struct {
-	bytes  int64
-	values int // not null
+	bytes   int64
+	results int
+	values  int // not null
 }
 
 // ask sends a query and counts the values of the answer.
@@ -98,6 +34,7 @@ func (b *bench) ask(ctx context.Context, url string, body []byte) (answer, error
 	}
 	a := answer{bytes: in.n}
 	for _, result := range decoded.Results {
+		a.results += len(result)
 		for _, series := range result {
 			if series.Error != nil {
 				return a, fmt.Errorf("answer to a query: %s", *series.Error)

@@ -21,14 +21,16 @@ func report(w io.Writer, o options, all []measurements) error {
 		fmt.Fprintln(t, strings.Join(cells, "\t")+"\t")
 	}
 	row("", "", func(f measurements) string { return f.name })
-	loadRows(row)
-	if o.query {
-		queryRows(row)
+	if !o.only {
+		loadRows(row)
+		restartRows(row, o)
+		killRows(row, o)
+		if o.checkpoints > 0 {
+			checkpointRows(row)
+		}
 	}
-	restartRows(row, o)
-	killRows(row, o)
-	if o.checkpoints > 0 {
-		checkpointRows(row)
+	if o.query {
+		queryRows(row, all[0].queries)
 	}
 	return t.Flush()
 }
@@ -45,11 +47,25 @@ func loadRows(row addRow) {
 	row("memory: growth per sample", "bytes", func(f measurements) string { return per(float64(f.memoryLoaded-f.memoryEmpty), f.samples) })
 }
 
-func queryRows(row addRow) {
-	row("query: values answered", "", func(f measurements) string { return share(f.asked.values, f.expected) })
-	row("query: CPU per value", "ns", func(f measurements) string { return per(float64(f.askCPU.Nanoseconds()), f.expected) })
-	row("query: elapsed time", "ms", func(f measurements) string { return milliseconds(f.askTime) })
-	row("query: size of the answer", "MB", func(f measurements) string { return megabytes(f.asked.bytes) })
+// queryRows adds the rows of each question. Where the number of values is known, the CPU time is
+// that of one value, else that of one query.
+func queryRows(row addRow, questions []queryCost) {
+	row("control: during the queries", "us", func(f measurements) string {
+		return per(float64(f.queriesControl.cpu.Microseconds()), f.queriesControl.samples)
+	})
+	for i, q := range questions {
+		of := func(f measurements) queryCost { return f.queries[i] }
+		median := func(f measurements) time.Duration { return of(f).cpu.quantile(0.5) }
+		if q.question.values > 0 {
+			row(q.name+": values answered", "", func(f measurements) string { return share(of(f).answer.values, q.question.values) })
+			row(q.name+": CPU per value", "ns", func(f measurements) string { return per(float64(median(f).Nanoseconds()), q.question.values) })
+		} else {
+			row(q.name+": results", "", func(f measurements) string { return fmt.Sprint(of(f).answer.results) })
+		}
+		row(q.name+": CPU per query", "ms", func(f measurements) string { return fineMilliseconds(median(f)) })
+		row(q.name+": elapsed time", "ms", func(f measurements) string { return fineMilliseconds(of(f).elapsed.quantile(0.5)) })
+		row(q.name+": size of the answer", "MB", func(f measurements) string { return megabytes(of(f).bytes) })
+	}
 }
 
 func restartRows(row addRow, o options) {
@@ -61,7 +77,7 @@ func restartRows(row addRow, o options) {
 	row("restart: CPU until ready", "s", func(f measurements) string { return seconds(f.readyCPU) })
 	row("restart: resident when ready", "MB", func(f measurements) string { return megabytes(f.memoryRestored) })
 	if o.query {
-		row("restart: values found", "", func(f measurements) string { return share(f.askedAgain, f.expected) })
+		row("restart: values found", "", func(f measurements) string { return share(f.askedAgain, expectedValues(o)) })
 	}
 }
 
@@ -75,7 +91,7 @@ func killRows(row addRow, o options) {
 	row("killed: CPU until ready", "s", func(f measurements) string { return seconds(f.killed.readyCPU) })
 	row("killed: resident when ready", "MB", func(f measurements) string { return megabytes(f.killed.memory) })
 	if o.query {
-		row("killed: values found", "", func(f measurements) string { return share(f.killed.again, f.expected) })
+		row("killed: values found", "", func(f measurements) string { return share(f.killed.again, expectedValues(o)) })
 	}
 }
 
@@ -100,9 +116,14 @@ func checkpointRows(row addRow) {
 	}
 }
 
+// expectedValues is how many values the query after a restart finds.
+func expectedValues(o options) int { return min(fewHosts, o.hosts) * seriesPerHost * o.steps }
+
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()) }
 
 func milliseconds(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d.Microseconds())/1000) }
+
+func fineMilliseconds(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()*1000) }
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f", float64(n)/1e6) }
 
