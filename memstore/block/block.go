@@ -24,9 +24,10 @@ const (
 	magic   = "RSB"
 	crcSize = 4
 
-	flagDense   = 1 << 0 // the columns are 0, 1, 2, ...: their numbers are omitted
-	flagOffsets = 1 << 1 // the offsets of the columns follow
-	flagsKnown  = flagDense | flagOffsets
+	flagDense      = 1 << 0 // the columns are 0, 1, 2, ...: their numbers are omitted
+	flagOffsets    = 1 << 1 // the offsets of the columns follow
+	flagAggregates = 1 << 2 // aggregates follow the columns
+	flagsKnown     = flagDense | flagOffsets | flagAggregates
 
 	fixedSize = len(magic) + 3 // plus version, flags, generation
 
@@ -59,6 +60,8 @@ type Block struct {
 	ids     []byte // 4 bytes per column, ascending; nil if dense
 	offsets []byte // varints; nil if all are 0
 	body    []byte // the columns, concatenated
+	bodyAt  int    // of body in data
+	sums    aggregates
 
 	samples atomic.Int64 // number of samples plus 1; 0: not counted yet
 }
@@ -118,15 +121,25 @@ func parse(data []byte) (*Block, error) {
 	if err := r.Err(); err != nil {
 		return nil, err
 	}
-	b.body = r.Rest
+	b.bodyAt, b.body = int(r.Offset()), r.Rest
 	if err := b.checkDirectory(); err != nil {
 		return nil, err
 	}
-	return b, nil
+	if flags&flagAggregates == 0 {
+		if n := b.end(b.columns - 1); int(n) != len(b.body) {
+			return nil, binfmt.Damagef(int64(b.bodyAt+int(n)), "%d bytes after the last column", len(b.body)-int(n))
+		}
+		return b, nil
+	}
+	part := b.body[b.end(b.columns-1):]
+	b.body = b.body[:len(b.body)-len(part)]
+	var err error
+	b.sums, err = parseAggregates(part, b.columnsEnd())
+	return b, err
 }
 
 func (b *Block) checkDirectory() error {
-	endsAt := b.bodyAt() - len(b.offsets) - len(b.ids) - len(b.ends)
+	endsAt := b.bodyAt - len(b.offsets) - len(b.ids) - len(b.ends)
 	idsAt := endsAt + len(b.ends)
 	last, next := uint32(0), uint32(0)
 	for i := range b.columns {
@@ -139,14 +152,11 @@ func (b *Block) checkDirectory() error {
 		}
 		last, next = end, id+1
 	}
-	if int(last) != len(b.body) {
-		return binfmt.Damagef(int64(b.bodyAt()+int(last)), "%d bytes after the last column", len(b.body)-int(last))
-	}
 	return nil
 }
 
-// bodyAt returns the offset of the columns in the block.
-func (b *Block) bodyAt() int { return len(b.data) - crcSize - len(b.body) }
+// columnsEnd returns the offset of the end of the columns in the block.
+func (b *Block) columnsEnd() int { return b.bodyAt + len(b.body) }
 
 // Bytes returns the whole block. The caller must not modify it.
 func (b *Block) Bytes() []byte { return b.data }
@@ -209,19 +219,21 @@ func (b *Block) column(i int) []byte {
 // Decode fills dst with values of column i. from is the index of the first one; from+len(dst) must
 // not exceed Slots. The error wraps a [*binfmt.DamageError].
 func (b *Block) Decode(d *codec.Decoder, dst []float64, i, from int) error {
-	var err error
-	if from == 0 && len(dst) == b.Slots {
-		var tail []byte
-		if tail, err = d.Decode(dst, b.column(i)); err == nil && len(tail) > 0 {
-			err = errors.New("bytes after its values")
-		}
-	} else {
-		err = d.DecodeRange(dst, b.column(i), b.Slots, from)
-	}
-	if err != nil {
+	if err := b.decode(d, dst, b.column(i), from); err != nil {
 		return b.corrupt(i, err)
 	}
 	return nil
+}
+
+func (b *Block) decode(d *codec.Decoder, dst []float64, column []byte, from int) error {
+	if from != 0 || len(dst) != b.Slots {
+		return d.DecodeRange(dst, column, b.Slots, from)
+	}
+	tail, err := d.Decode(dst, column)
+	if err == nil && len(tail) > 0 {
+		err = errors.New("bytes after its values")
+	}
+	return err
 }
 
 // Stats returns the statistics of column i without decoding its values.
@@ -252,14 +264,15 @@ func (b *Block) Values(d *codec.Decoder) (int64, error) {
 }
 
 func (b *Block) corrupt(i int, err error) error {
-	at := b.bodyAt()
+	at := b.bodyAt
 	if i > 0 {
 		at += int(b.end(i - 1))
 	}
 	return fmt.Errorf("block %w", binfmt.Damagef(int64(at), "column %d: %v", b.ID(i), err))
 }
 
-// Without returns the block without some columns: b itself if all stay, nil if none does.
+// Without returns the block without some columns and their aggregates: b itself if all stay, nil if
+// none does.
 func (b *Block) Without(drop func(id uint32) bool) *Block {
 	var keep []int
 	for i := range b.columns {
@@ -283,18 +296,20 @@ func (b *Block) Without(drop func(id uint32) bool) *Block {
 		}
 		w.add(c, func(dst []byte) []byte { return append(dst, b.column(i)...) })
 	}
+	w.keepAggregates(b, drop)
 	return w.Finish()
 }
 
-// Cut returns the block without the values before a slot of each column: b itself if all stay, nil
-// if none does. The error wraps a [*binfmt.DamageError]; the damaged columns are unchanged then.
+// Cut returns the block without the values before a slot of each column, and without the aggregates
+// of changed columns: b itself if all stay, nil if none does. The error wraps a
+// [*binfmt.DamageError]; the damaged columns are unchanged then.
 func (b *Block) Cut(d *codec.Decoder, before func(id uint32) int64) (*Block, error) {
 	var w Builder
 	var errs []error
 	var values []float64
 	w.Reset(b.Header)
 	offsets := b.Offsets()
-	changed := false
+	changed := make(map[uint32]bool)
 	for i := range b.columns {
 		c := Column{ID: b.ID(i)}
 		if offsets != nil {
@@ -304,7 +319,7 @@ func (b *Block) Cut(d *codec.Decoder, before func(id uint32) int64) (*Block, err
 		switch {
 		case before(c.ID) <= b.First:
 		case n >= int64(b.Slots):
-			changed = true
+			changed[c.ID] = true
 			continue
 		default:
 			if values == nil {
@@ -321,13 +336,14 @@ func (b *Block) Cut(d *codec.Decoder, before func(id uint32) int64) (*Block, err
 				values[k] = math.NaN()
 			}
 			w.Add(c, values)
-			changed = true
+			changed[c.ID] = true
 			continue
 		}
 		w.add(c, func(dst []byte) []byte { return append(dst, b.column(i)...) })
 	}
-	if !changed {
+	if len(changed) == 0 {
 		return b, errors.Join(errs...)
 	}
+	w.keepAggregates(b, func(number uint32) bool { return changed[number] })
 	return w.Finish(), errors.Join(errs...)
 }

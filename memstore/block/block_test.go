@@ -31,7 +31,7 @@ func TestHeaderRange(t *testing.T) {
 	var w block.Builder
 	f := func(name string, h block.Header, offset int64) {
 		t.Run(name, func(t *testing.T) {
-			one := window{h, []block.Column{{ID: block.MaxColumns - 1, Offset: offset}}, [][]float64{slices.Repeat([]float64{1}, h.Slots)}}
+			one := window{h, []block.Column{{ID: block.MaxColumns - 1, Offset: offset}}, [][]float64{slices.Repeat([]float64{1}, h.Slots)}, nil}
 			checkBlock(t, one.build(&w), one)
 		})
 	}

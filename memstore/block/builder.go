@@ -23,13 +23,17 @@ type Builder struct {
 	columns []Column
 	ends    []uint32
 	body    []byte
+	sums    []encodedAggregate
+	entries []byte // of sums
 	out     []byte
+	tail    []byte
 }
 
 // Reset starts a new block.
 func (w *Builder) Reset(h Header) {
 	w.head, w.before = h, nil
 	w.columns, w.ends, w.body = w.columns[:0], w.ends[:0], w.body[:0]
+	w.sums, w.entries = w.sums[:0], w.entries[:0]
 }
 
 // Follow sets the block of the preceding window, which may be nil. Columns similar to those of b
@@ -95,6 +99,11 @@ func (w *Builder) Finish() *Block {
 	if offsets {
 		flags |= flagOffsets
 	}
+	tail := w.tail[:0]
+	if len(w.sums) > 0 {
+		flags |= flagAggregates
+		tail = w.appendAggregates(tail)
+	}
 	out := append(w.out[:0], magic...)
 	out = append(out, Version, flags, w.head.Generation)
 	out = binary.AppendUvarint(out, uint64(w.head.Slots))
@@ -115,9 +124,9 @@ func (w *Builder) Finish() *Block {
 			out = binary.AppendVarint(out, c.Offset)
 		}
 	}
-	w.out = out // keeps the scratch memory
-	data := make([]byte, 0, len(out)+len(w.body)+crcSize)
-	data = append(append(data, out...), w.body...)
+	w.out, w.tail = out, tail // keeps the scratch memory
+	data := make([]byte, 0, len(out)+len(w.body)+len(tail)+crcSize)
+	data = append(append(append(data, out...), w.body...), tail...)
 	data = binary.LittleEndian.AppendUint32(data, binfmt.Checksum(data))
 	b, err := parse(data)
 	if err != nil {

@@ -82,6 +82,10 @@ type draft struct {
 	ends, ids                       []uint32
 	offsets                         []int64
 	body                            []byte
+
+	sums     []draftAggregate // with flag 4
+	sumCount uint64           // 0: that of sums
+	noSums   bool             // not even their number
 }
 
 func (d draft) bytes() []byte {
@@ -96,7 +100,14 @@ func (d draft) bytes() []byte {
 	for _, v := range d.offsets {
 		out = binary.AppendVarint(out, v)
 	}
-	return sealed(append(out, d.body...))
+	out = append(out, d.body...)
+	if len(d.sums) > 0 || d.flags&4 != 0 && !d.noSums {
+		if d.sumCount == 0 {
+			d.sumCount = uint64(len(d.sums))
+		}
+		out = appendDraftAggregates(out, d.sumCount, d.sums)
+	}
+	return sealed(out)
 }
 
 // sound is a block of two slots: three columns with the numbers 1, 4 and 5.
@@ -126,6 +137,7 @@ func TestSoundDraft(t *testing.T) {
 		block.Header{Frequency: 60_000, Grid: 17, First: 5, Slots: 2},
 		[]block.Column{{ID: 1}, {ID: 4, Offset: -2}, {ID: 5, Offset: 3}},
 		[][]float64{{0, 0}, {1, 1}, {0, 0}},
+		nil,
 	})
 	if bodyAt+4+4 != len(data) {
 		t.Errorf("%d bytes", len(data))
@@ -156,8 +168,8 @@ func TestDamaged(t *testing.T) {
 	f("no magic", 0, "start of a block", func(d *draft) { d.magic = "RSA" })
 	f("version 0", 3, "version 0", func(d *draft) { d.version = 0 })
 	f("version 2", 3, "version 2", func(d *draft) { d.version = 2 })
-	f("a flag of the future", 4, "flags 0x4", func(d *draft) { d.flags |= 4 })
-	f("all flags", 4, "flags 0xfc", func(d *draft) { d.flags = 0xff })
+	f("a flag of the future", 4, "flags 0x8", func(d *draft) { d.flags |= 8 })
+	f("all flags", 4, "flags 0xf8", func(d *draft) { d.flags = 0xff })
 
 	f("no slots", 6, "slots", func(d *draft) { d.slots = 0 })
 	f("a slot too many", 6, "slots", func(d *draft) { d.slots = block.MaxSlots + 1 })

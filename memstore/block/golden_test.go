@@ -31,12 +31,14 @@ func goldens() map[string]window {
 			block.Header{Frequency: 60_000, Grid: 17_000, First: 100, Slots: 3},
 			[]block.Column{{ID: 0}, {ID: 2, Offset: -5000}},
 			[][]float64{{1, 1, 1}, {95.01, nan, 95.03}},
+			nil,
 		},
-		"one": {block.Header{Frequency: 1000, Slots: 1}, []block.Column{{}}, [][]float64{{0}}},
+		"one": {block.Header{Frequency: 1000, Slots: 1}, []block.Column{{}}, [][]float64{{0}}, nil},
 		"limits": {
 			block.Header{Frequency: 86_400_000, Grid: 86_399_999, First: -12, Slots: 2, Generation: 255},
 			[]block.Column{{ID: 0, Offset: -43_200_000}, {ID: block.MaxColumns - 1, Offset: 43_199_999}},
 			[][]float64{{math.Inf(-1), math.Copysign(0, -1)}, {5e-324, math.MaxFloat64}},
+			nil,
 		},
 	}
 	for _, k := range []struct {
@@ -74,6 +76,12 @@ func goldens() map[string]window {
 		}
 		all[k.name] = w
 	}
+	aggregates := all["dense"]
+	aggregates.sets = [][]uint32{{0, 1}, {0, 1, 2, 4}, {1, 2}}
+	all["aggregates"] = aggregates
+	aggregates = all["merged sparse with offsets"]
+	aggregates.sets = [][]uint32{{1, 2, 5, 17}, {2, 5}}
+	all["merged aggregates"] = aggregates
 	return all
 }
 

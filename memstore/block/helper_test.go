@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/ringstore/ringstore/memstore/binfmt"
@@ -23,6 +24,7 @@ type window struct {
 	head    block.Header
 	columns []block.Column
 	values  [][]float64
+	sets    [][]uint32 // of the aggregates: column numbers, ascending
 }
 
 func (w window) build(b *block.Builder) *block.Block {
@@ -30,12 +32,28 @@ func (w window) build(b *block.Builder) *block.Block {
 	for i, c := range w.columns {
 		b.Add(c, w.values[i])
 	}
+	for _, numbers := range w.sets {
+		b.AddAggregate(block.AppendSet(nil, numbers), w.sum(numbers))
+	}
 	return b.Finish()
+}
+
+// sum returns the values of an aggregate.
+func (w window) sum(numbers []uint32) []float64 {
+	sum := make([]float64, w.head.Slots)
+	for i, c := range w.columns {
+		if slices.Contains(numbers, c.ID) {
+			for k, v := range w.values[i] {
+				sum[k] += v
+			}
+		}
+	}
+	return sum
 }
 
 // kept returns the window without the columns that have no sample.
 func (w window) kept() window {
-	k := window{head: w.head}
+	k := window{head: w.head, sets: w.sets}
 	for i, c := range w.columns {
 		if codec.Summarize(w.values[i]).Count > 0 {
 			k.columns, k.values = append(k.columns, c), append(k.values, w.values[i])
@@ -124,6 +142,37 @@ func checkWindow(t *testing.T, b *block.Block, want window) {
 			t.Fatalf("column %d has the offset %d, want %d", i, offset, c.Offset)
 		}
 		checkSame(t, decode(t, &d, b, i, 0, b.Slots), want.values[i])
+	}
+	checkAggregates(t, b, want)
+}
+
+func checkAggregates(t *testing.T, b *block.Block, want window) {
+	t.Helper()
+	if b.Aggregates() != len(want.sets) {
+		t.Fatalf("%d aggregates, want %d", b.Aggregates(), len(want.sets))
+	}
+	var d codec.Decoder
+	for _, numbers := range want.sets {
+		a, ok := b.FindAggregate(block.AppendSet(nil, numbers))
+		if !ok || !slices.Equal(a.Set.Numbers(), numbers) || a.Set.Size() != len(numbers) {
+			t.Fatalf("the aggregate of %v is %v, %t", numbers, a.Set.Numbers(), ok)
+		}
+		sum := want.sum(numbers)
+		for _, from := range []int{0, b.Slots / 3} {
+			got := make([]float64, b.Slots-from)
+			if err := b.DecodeAggregate(&d, got, a, from); err != nil {
+				t.Fatal(err)
+			}
+			checkSame(t, got, sum[from:])
+		}
+		s, means := codec.Summarize(sum), 0.0
+		for _, v := range sum {
+			if v == v {
+				means += v / float64(len(numbers))
+			}
+		}
+		got := []float64{float64(a.Totals.Count), a.Totals.Sum, a.Totals.Means, a.Totals.Min, a.Totals.Max}
+		checkSame(t, got, []float64{float64(s.Count), s.Sum, means, s.Min, s.Max})
 	}
 }
 
