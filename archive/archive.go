@@ -65,7 +65,7 @@ type Archive struct {
 	Options
 	dir     string
 	lock    io.Closer
-	records sync.Pool     // of *memstore.Record
+	writes  sync.Pool     // of *write
 	healthy chan struct{} // signals that the journal accepts records again
 
 	cleanupMu    sync.Mutex        // held during a cleanup; locked before checkpointMu
@@ -103,11 +103,11 @@ func Open(o Options) (*Archive, error) {
 	a := &Archive{
 		Options: o.orDefaults(),
 		dir:     filepath.Join(o.Dir, subdir),
-		records: sync.Pool{New: func() any { return new(memstore.Record) }},
 		healthy: make(chan struct{}, 1),
 		catalog: newCatalog(),
 		logged:  make(map[string]string),
 	}
+	a.writes.New = func() any { return newWrite(a) }
 	a.catalog.archived = a.movedPartly
 	if err := a.FS.MkdirAll(a.dir, 0o750); err != nil {
 		return nil, fmt.Errorf("checkpoint directory: %w", err)
@@ -155,13 +155,13 @@ func (a *Archive) Write(ctx context.Context, batch []memstore.Sample) ([]memstor
 	if err := a.checkAvailable(ctx); err != nil {
 		return nil, err
 	}
-	r := a.records.Get().(*memstore.Record)
-	defer a.records.Put(r)
-	defer r.Reset()
-	segment := a.journal.Load().Segment()
-	r.Begin(segment)
-	refused, err := a.Store.WriteRecord(batch, r)
-	if err := errors.Join(err, a.append(ctx, segment, r, batch)); err != nil {
+	w := a.writes.Get().(*write)
+	defer a.writes.Put(w)
+	defer w.reset()
+	w.ctx, w.batch, w.segment = ctx, batch, a.journal.Load().Segment()
+	w.record.Begin(w.segment)
+	refused, err := a.Store.WriteRecord(batch, &w.record, w.add)
+	if err := errors.Join(err, w.wait()); err != nil {
 		return nil, err
 	}
 	return refused, nil
@@ -216,26 +216,6 @@ func (a *Archive) checkAvailable(ctx context.Context) error {
 		return ctx.Err()
 	}
 	return j.Unavailable()
-}
-
-// append appends the record of a batch, which was made for a segment of the journal.
-func (a *Archive) append(ctx context.Context, segment uint64, r *memstore.Record, batch []memstore.Sample) error {
-	if len(r.Bytes()) == 0 {
-		return nil
-	}
-	j := a.journal.Load()
-	for {
-		err := j.AppendTo(ctx, segment, r.Bytes())
-		if err == nil {
-			r.Commit()
-			return nil
-		}
-		if !errors.Is(err, journal.ErrMoved) {
-			return err
-		}
-		segment = j.Segment()
-		r.Move(segment, batch)
-	}
 }
 
 // journalHealth is the journal's Options.Health. After a failure it starts a checkpoint: the store

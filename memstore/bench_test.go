@@ -170,7 +170,7 @@ func BenchmarkReplay(b *testing.B) {
 				batch[i] = Sample{series[k], now * 1000, values[k]}
 			}
 			var r Record
-			if refused, err := s.WriteRecord(batch, &r); err != nil || len(refused) > 0 {
+			if refused, err := s.WriteRecord(batch, &r, func(*Record) error { return nil }); err != nil || len(refused) > 0 {
 				b.Fatal(refused, err)
 			}
 			r.Commit()

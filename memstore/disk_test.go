@@ -23,7 +23,7 @@ func (d *memoryDisk) keep(r *Record) {
 
 func (d *memoryDisk) write(s *Store, batch ...Sample) ([]Refusal, error) {
 	var r Record
-	refused, err := s.WriteRecord(batch, &r)
+	refused, err := s.WriteRecord(batch, &r, func(*Record) error { return nil })
 	d.keep(&r)
 	return refused, err
 }

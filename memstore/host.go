@@ -9,10 +9,11 @@ import (
 )
 
 // host is one host of a cluster: its lanes and its tree of devices. mu guards all fields but the
-// names and the number.
+// names, the number and the stripe.
 type host struct {
 	cluster, name string
 	number        uint32 // of all hosts that the store ever held, starting at 1
+	stripe        uint16 // of the store's, the same for all hosts of this name
 
 	mu         sync.RWMutex
 	gone       bool // removed from the store's map
@@ -59,6 +60,7 @@ func (s *Store) hostOrNew(cluster, name string) (*host, error) {
 // addHost adds a new host; the store is locked.
 func (s *Store) addHost(cluster, name string, number uint32) *host {
 	h := &host{cluster: cluster, name: name, number: number, needed: NotNeeded}
+	h.stripe = uint16(h.hash() % stripeCount)
 	if s.clusters[cluster] == nil {
 		s.clusters[cluster] = make(map[string]*host)
 	}

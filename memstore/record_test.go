@@ -36,7 +36,7 @@ func journaled(t *testing.T) (segments [3][][]byte, held map[string]float64) {
 			if minute == 2 { // the segment changed between the write and the append
 				r.Begin(uint64(segment + 6))
 			}
-			if refused, err := s.WriteRecord(batch, &r); err != nil || len(refused) > 0 {
+			if refused, err := s.WriteRecord(batch, &r, func(*Record) error { return nil }); err != nil || len(refused) > 0 {
 				t.Fatal(refused, err)
 			}
 			if minute == 2 {
@@ -85,7 +85,7 @@ func TestMovedRecordNamesItsSeries(t *testing.T) {
 	batch := []Sample{{sr, base * 1000, 1}}
 	for segment := range uint64(2) { // the first segment has the name, the second gets it by Move
 		rec.Begin(0)
-		if _, err := moved.WriteRecord(batch, &rec); err != nil {
+		if _, err := moved.WriteRecord(batch, &rec, func(*Record) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 		if segment == 1 {

@@ -28,7 +28,7 @@ func records(t testing.TB) (all [][]byte) {
 		}
 		var r Record
 		for at := range int64(3 + i) {
-			if _, err := s.WriteRecord([]Sample{{sr, (base - 600 + at*60 + int64(i)) * 1000, float64(i) + 0.1}, {sr, (base - 600) * 1000, 1}}, &r); err != nil {
+			if _, err := s.WriteRecord([]Sample{{sr, (base - 600 + at*60 + int64(i)) * 1000, float64(i) + 0.1}, {sr, (base - 600) * 1000, 1}}, &r, func(*Record) error { return nil }); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -137,11 +137,11 @@ func TestSamplesOfUnknownSeriesAreLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	var lost, r Record
-	if _, err := later.WriteRecord([]Sample{{other, base * 1000, 1}}, &lost); err != nil {
+	if _, err := later.WriteRecord([]Sample{{other, base * 1000, 1}}, &lost, func(*Record) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	lost.Commit() // and the record is damaged
-	if _, err := later.WriteRecord([]Sample{{other, (base - 60) * 1000, 2}}, &r); err != nil {
+	if _, err := later.WriteRecord([]Sample{{other, (base - 60) * 1000, 2}}, &r, func(*Record) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 

@@ -88,6 +88,7 @@ type Store struct {
 	sealers      sealers
 	readers      sync.Pool // of *reader
 	spare        spareRows
+	stripes      stripes
 
 	mu       sync.RWMutex // guards the maps; taken before a host's lock
 	clusters map[string]map[string]*host

@@ -37,16 +37,27 @@ const (
 // samples for one slot the last one counts. Consecutive samples of one host share one acquisition
 // of its lock; completed windows are sealed after it is released. The error is [ErrMemory]: then a
 // prefix of the batch was stored, possibly nothing.
-func (s *Store) Write(batch []Sample) ([]Refusal, error) { return s.WriteRecord(batch, nil) }
+func (s *Store) Write(batch []Sample) ([]Refusal, error) {
+	now := s.now().UnixMilli()
+	return s.write(batch, period{now - s.retention, now}, nil)
+}
 
-// WriteRecord is like [Store.Write] and appends the stored samples to r unless r is nil, also those
-// stored before an error.
-func (s *Store) WriteRecord(batch []Sample, r *Record) ([]Refusal, error) {
-	if r != nil && r.era == 0 {
+// WriteRecord is like [Store.Write] and makes r the record of the stored samples, also of those
+// stored before an error. Then it calls add, unless the record is empty. Of two batches for a host, the one whose
+// samples are stored first is added first.
+func (s *Store) WriteRecord(batch []Sample, r *Record, add func(*Record) error) ([]Refusal, error) {
+	if r.era == 0 {
 		r.era = eraOf(0)
 	}
+	set := stripesOf(batch)
+	s.stripes.lock(&set)
+	defer s.stripes.unlock(&set)
 	now := s.now().UnixMilli()
-	return s.write(batch, period{now - s.retention, now}, r)
+	refused, err := s.write(batch, period{now - s.retention, now}, r)
+	if len(r.bytes) > 0 {
+		err = errors.Join(err, add(r))
+	}
+	return refused, err
 }
 
 // period is the time range of acceptable samples in Unix milliseconds.

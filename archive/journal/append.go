@@ -42,46 +42,96 @@ func (j *Journal) Segment() uint64 { return j.number.Load() }
 // AppendTo is like [Journal.Append] for a record that only the given segment may contain. The error
 // is [ErrMoved] if another segment takes new records by now.
 func (j *Journal) AppendTo(ctx context.Context, segment uint64, record []byte) error {
-	begin := time.Now()
-	err := j.append(ctx, segment, record)
-	if err == nil {
-		j.observer.Appended(time.Since(begin))
-	}
-	return err
-}
-
-func (j *Journal) append(ctx context.Context, segment uint64, record []byte) error {
-	if n := len(record); n == 0 || n > MaxRecord {
-		return fmt.Errorf("journal: expected a record of 1 to %d bytes, got %d", MaxRecord, n)
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	b, err := j.addToBatch(segment, record)
+	added, err := j.Add(ctx, segment, record)
 	if err != nil {
 		return err
 	}
+	return added.Wait(ctx)
+}
+
+// Added is a record that has its place in the journal, but is not acknowledged yet.
+type Added struct {
+	journal *Journal
+	batch   *batch
+	begin   time.Time
+}
+
+// Add is the first part of [Journal.AppendTo], without disk I/O unless another segment is being
+// started: it decides the record's place. Records are replayed in the order in which they were
+// added. [Added.Wait] acknowledges the record.
+func (j *Journal) Add(ctx context.Context, segment uint64, record []byte) (Added, error) {
+	if n := len(record); n == 0 || n > MaxRecord {
+		return Added{}, fmt.Errorf("journal: expected a record of 1 to %d bytes, got %d", MaxRecord, n)
+	}
+	begin := time.Now()
+	b, err := j.addToBatch(ctx, segment, record)
+	return Added{j, b, begin}, err
+}
+
+// Wait returns when the record is acknowledged, as [Journal.Append] does.
+func (a Added) Wait(ctx context.Context) error {
+	j, b := a.journal, a.batch
 	if err := j.flush(ctx, b); err != nil {
 		return err
 	}
 	if b.sync {
-		return j.syncTo(ctx, b.end, b.epoch)
+		if err := j.syncTo(ctx, b.end, b.epoch); err != nil {
+			return err
+		}
 	}
+	j.observer.Appended(time.Since(a.begin))
 	return nil
 }
 
-// addToBatch adds the record to the batch that is being filled.
-func (j *Journal) addToBatch(segment uint64, record []byte) (*batch, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if err := j.checkUsable(); err != nil {
+// addToBatch adds the record to the batch that is being filled. If the record does not fit into the
+// segment, it starts the next one and returns ErrMoved.
+func (j *Journal) addToBatch(ctx context.Context, segment uint64, record []byte) (*batch, error) {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if j.current.number != segment {
-		return nil, ErrMoved
+	for {
+		b, wait, err := j.tryAdd(segment, record)
+		if err != nil || b != nil {
+			return b, err
+		}
+		select {
+		case <-wait: // another record starts the next segment
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case j.writing <- struct{}{}:
+			j.rotateFor(record)
+			<-j.writing
+		}
+	}
+}
+
+// tryAdd is addToBatch, unless the next segment is due or being started.
+func (j *Journal) tryAdd(segment uint64, record []byte) (b *batch, rotated <-chan struct{}, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	err = j.checkUsable()
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case j.rotating != nil:
+		return nil, j.rotating, nil
+	case j.current.number != segment:
+		return nil, nil, ErrMoved
+	case j.exceedsSegment(record):
+		return nil, nil, nil
 	}
 	j.filling.frames = appendFrame(j.filling.frames, record)
-	return j.filling, nil
+	return j.filling, nil, nil
+}
+
+// rotateFor starts the next segment, unless the record fits by now. The writing lock must be held.
+func (j *Journal) rotateFor(record []byte) {
+	j.mu.Lock()
+	due := j.checkUsable() == nil && j.exceedsSegment(record)
+	j.mu.Unlock()
+	if due {
+		_ = j.rotate() // after a failure the journal is unavailable
+	}
 }
 
 // flush returns when the batch is written. Of the goroutines that wait for a batch, the first to
@@ -103,11 +153,8 @@ func (j *Journal) flush(ctx context.Context, b *batch) error {
 	return b.err
 }
 
-// writeBatch writes b. The writing lock must be held.
+// writeBatch writes b, the batch being filled. The writing lock must be held.
 func (j *Journal) writeBatch(b *batch) {
-	if j.exceedsSegment(b) && j.rotate() == nil {
-		return // rotate has returned the batch
-	}
 	defer close(b.done)
 	if b.err = j.takeBatch(); b.err != nil {
 		return
@@ -140,12 +187,10 @@ func (j *Journal) writeBatch(b *batch) {
 	j.recycle(b)
 }
 
-// exceedsSegment reports whether b, the batch being filled, does not fit into the current segment.
-func (j *Journal) exceedsSegment(b *batch) bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	size := j.written - j.base
-	return j.checkUsable() == nil && size > headerSize && size+int64(len(b.frames)) > j.segmentBytes
+// exceedsSegment reports whether a record does not fit into the current segment. mu must be held.
+func (j *Journal) exceedsSegment(record []byte) bool {
+	size := j.written - j.base + int64(len(j.filling.frames))
+	return size > headerSize && size+frameHead+int64(len(record)) > j.segmentBytes
 }
 
 // takeBatch replaces the batch being filled by a new one.
@@ -157,15 +202,15 @@ func (j *Journal) takeBatch() error {
 	return j.checkUsable()
 }
 
-// moveBatch returns the batch being filled to the callers of AppendTo, because another segment has
-// started. mu must be held.
-func (j *Journal) moveBatch() {
+// failBatch returns an error to those who added to the batch being filled, because it was not
+// written before another segment started. mu must be held.
+func (j *Journal) failBatch(err error) {
 	b := j.filling
 	if len(b.frames) == 0 {
 		return
 	}
 	j.filling = newBatch(nil)
-	b.err = ErrMoved
+	b.err = err
 	close(b.done)
 }
 

@@ -126,7 +126,9 @@ type Journal struct {
 	down    *UnavailableError // nil while records are accepted
 	closed  bool
 	filling *batch // takes new records
-	spare   []byte // a buffer for the batch after filling
+	// rotating is closed when the next segment takes new records; nil unless it is being created.
+	rotating chan struct{}
+	spare    []byte // a buffer for the batch after filling
 
 	// Positions count the bytes of the journal since it was opened. A position in current is base
 	// plus the offset in the file.

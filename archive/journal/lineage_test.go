@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"strings"
 	"sync"
@@ -192,6 +193,54 @@ func TestAppendTo(t *testing.T) {
 	})
 	ok(t, err)
 	if n != 800 {
+		t.Errorf("%d records", n)
+	}
+}
+
+// Records are replayed in the order in which they were added, also where a segment ends.
+func TestRecordsKeepTheOrderInWhichTheyWereAdded(t *testing.T) {
+	fsys := disktest.New(1)
+	j := open(t, Options{FS: fsys, SegmentBytes: headerSize + 200})
+	var mu sync.Mutex
+	next := 0
+	addNext := func() (Added, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		for {
+			a, err := j.Add(t.Context(), j.Segment(), binary.BigEndian.AppendUint32(nil, uint32(next)))
+			if !errors.Is(err, ErrMoved) {
+				next++
+				return a, err
+			}
+		}
+	}
+	var writers sync.WaitGroup
+	for range 8 {
+		writers.Go(func() {
+			for range 200 {
+				a, err := addNext()
+				if err == nil {
+					err = a.Wait(t.Context())
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	writers.Wait()
+	ok(t, j.Close())
+	n := 0
+	_, err := Read(t.Context(), fsys, dir, Lineage{}, 0, func(_ uint64, _ int64, record []byte) error {
+		if got := int(binary.BigEndian.Uint32(record)); got != n {
+			t.Errorf("record %d is replayed as number %d", got, n)
+		}
+		n++
+		return nil
+	})
+	ok(t, err)
+	if n != 1600 {
 		t.Errorf("%d records", n)
 	}
 }

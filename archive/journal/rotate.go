@@ -72,8 +72,8 @@ func (j *Journal) setCurrent(f disk.File, records, sum uint32) {
 		closed.size = p.afterEnd
 		j.old = append(j.old, closed)
 	}
-	if j.current.number != p.number {
-		j.moveBatch()
+	if j.current.number != p.number && j.down != nil {
+		j.failBatch(j.down)
 	}
 	j.file, j.current, j.records = f, p.segment, records
 	j.number.Store(p.number)
@@ -85,11 +85,20 @@ func (j *Journal) setCurrent(f disk.File, records, sum uint32) {
 	j.down = nil
 }
 
-// rotate closes the current segment and creates the next. The writing lock must be held. The only
-// fsync that writers wait for is that of the unsynced end of the closed segment.
+// rotate closes the current segment and creates the next. The writing lock must be held. New records
+// wait meanwhile, so that they keep their order; only the fsync of the unsynced end of the closed
+// segment delays them.
 func (j *Journal) rotate() error {
 	j.syncing <- struct{}{}
 	defer func() { <-j.syncing }()
+	if err := j.syncFile(); err != nil {
+		return err
+	}
+	last := j.stopAdding()
+	defer j.resumeAdding()
+	if last != nil {
+		j.writeBatch(last)
+	}
 	if err := j.syncFile(); err != nil {
 		return err
 	}
@@ -100,6 +109,25 @@ func (j *Journal) rotate() error {
 	}
 	_ = full.Close() // is synced
 	return nil
+}
+
+// stopAdding makes new records wait, and returns the batch that must still go to the current
+// segment, or nil.
+func (j *Journal) stopAdding() *batch {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.rotating = make(chan struct{})
+	if len(j.filling.frames) == 0 {
+		return nil
+	}
+	return j.filling
+}
+
+func (j *Journal) resumeAdding() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	close(j.rotating)
+	j.rotating = nil
 }
 
 // reopen continues in a new segment after a failure. Both locks must be held.
