@@ -176,6 +176,33 @@ func TestPublishIsAtomic(t *testing.T) {
 	}
 }
 
+// If the process is killed in Publish and the power is lost later, the file is the one that the next
+// process saw.
+func TestPublishedNamesStay(t *testing.T) {
+	for seed := range uint64(20) {
+		for after := 1; ; after++ {
+			fsys := disktest.New(seed)
+			if err := errors.Join(fsys.MkdirAll("/d", 0o750), disk.Publish(fsys, "/d/file", content("old"))); err != nil {
+				t.Fatal(err)
+			}
+			fsys.StopAfter(after)
+			err := disk.Publish(fsys, "/d/file", content("new"))
+			fsys.Kill()
+			if err := disk.RemoveTemporary(fsys, "/d"); err != nil {
+				t.Fatal(err)
+			}
+			seen := read(t, fsys, "/d/file")
+			fsys.LosePower()
+			if got := read(t, fsys, "/d/file"); got != seen {
+				t.Fatalf("seed %d, killed after operation %d: the file was %q, and is %q after a loss of power", seed, after, seen, got)
+			}
+			if err == nil {
+				break
+			}
+		}
+	}
+}
+
 // Whatever fails, Publish returns the error and leaves no partial file.
 func TestPublishFails(t *testing.T) {
 	f := func(name string, kind disktest.Kind, cause error, want string) {

@@ -87,8 +87,8 @@ func List(fsys FS, dir string) ([]fs.DirEntry, error) {
 	return entries, err
 }
 
-// RemoveTemporary removes the temporary files of interrupted calls of [Publish] in a directory. No
-// call may be in progress there.
+// RemoveTemporary finishes interrupted calls of [Publish] in a directory: it removes their temporary
+// files and syncs the names of the others. No call may be in progress there.
 func RemoveTemporary(fsys FS, dir string) error {
 	entries, err := fsys.ReadDir(dir)
 	if err != nil {
@@ -99,5 +99,8 @@ func RemoveTemporary(fsys FS, dir string) error {
 			err = errors.Join(err, removeIfExists(fsys, filepath.Join(dir, e.Name())))
 		}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return fsys.SyncDir(dir)
 }

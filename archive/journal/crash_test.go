@@ -446,6 +446,29 @@ func TestRefusedAndKilled(t *testing.T) {
 	})
 }
 
+// What was acknowledged before a kill is on disk once the journal is open again: a loss of power
+// later does not lose it.
+func TestPowerLostAfterAKill(t *testing.T) {
+	for _, mode := range []SyncMode{Always, SyncMode(time.Hour), Off} {
+		for seed := range uint64(20) {
+			fsys := disktest.New(seed)
+			j := open(t, Options{FS: fsys, Dir: "/j", Sync: mode})
+			add(t, j, "one", "two")
+			fsys.StopAfter(0)
+			_ = j.Close() // ends its goroutine
+			fsys.Kill()
+			j = open(t, Options{FS: fsys, Dir: "/j", Sync: mode})
+			got, _ := replay(t, j)
+			same(t, got, "one", "two")
+			fsys.StopAfter(0)
+			_ = j.Close()
+			fsys.LosePower()
+			got, _ = readAll(t, fsys, "/j")
+			same(t, got, "one", "two")
+		}
+	}
+}
+
 // failOnce fails the first operation of a kind.
 func failOnce(kind disktest.Kind) func(disktest.Op) error {
 	failed := false

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -217,12 +218,29 @@ func (j *Journal) openDir(ctx context.Context, first uint64) error {
 	}
 	j.found, j.foreign = j.lineage.divide(j.found, j.dir)
 	j.old = slices.Clone(j.found)
-	err = j.openSegment(first)
+	if err = j.openSegment(first); err == nil {
+		err = j.syncFound()
+	}
 	if err != nil && isDiskFailure(err) {
 		j.fail(err)
 		return nil
 	}
 	return err
+}
+
+// syncFound syncs the segments of earlier processes: in any mode segments are synced at their end,
+// and a process that was killed could not do it.
+func (j *Journal) syncFound() error {
+	for _, s := range j.old {
+		f, err := j.fs.OpenFile(s.path(j.dir), os.O_RDONLY, 0)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // openSegment creates the segment for new records. It replaces the last one if that is empty.
