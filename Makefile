@@ -2,10 +2,11 @@
 
 GO       ?= go
 FUZZTIME ?= 10s
+SIMTIME  ?= 60s
 BENCHTIME ?= 1s
 
 .DEFAULT_GOAL := build
-.PHONY: build test vet lint fmt fmt-check e2e bench fuzz node release package-test telegraf-test ci
+.PHONY: build test vet lint fmt fmt-check e2e bench fuzz simulate node release package-test telegraf-test ci
 
 # What tests run in Node.js: an OpenID Connect provider, and DuckDB. Each has a lock file.
 NODE_PACKAGES := auth/source/testdata/provider archive/parquet/testdata/duckdb
@@ -38,6 +39,9 @@ bench: # the packages' benchmarks, then the whole server
 
 fuzz: # every fuzz target for FUZZTIME
 	GO='$(GO)' scripts/fuzz $(FUZZTIME)
+
+simulate: # servers on disks that fail, for SIMTIME: fixed seeds, then fresh ones
+	GO='$(GO)' scripts/simulate -for $(SIMTIME)
 
 node: # what tests run in Node.js, from lock files; without npm these tests are skipped
 	@command -v npm >/dev/null || { echo "npm is missing: tests against an OpenID Connect provider and DuckDB will be skipped"; exit 0; }; \

@@ -9,30 +9,28 @@ import (
 type identity struct {
 	subject        string
 	serviceAccount bool // of Keycloak
-	selfChosen     bool // a person may have chosen the subject
+	mappable       bool // the role map applies to the subject: no person chose it
 }
 
 // serviceAccountPrefix precedes the client's id in the name of a client's own account at Keycloak.
 const serviceAccountPrefix = "service-account-"
 
-// selfChosenClaims are claims that users can set for themselves, at least at some issuers, in the
-// form that isSelfChosen compares. If a right depended on one, users could obtain it by renaming
-// themselves.
+// selfChosenClaims are claims that users can set for themselves, at least at some issuers. If a
+// role depended on one, users could obtain it by renaming themselves.
 var selfChosenClaims = []string{
-	"preferredusername", "username", "login", "loginname", "upn", "userprincipalname", "uniquename", "email", "emailaddress",
-	"mail", "name", "nickname", "displayname", "givenname", "familyname", "surname", "phonenumber",
+	"preferred_username", "username", "email", "upn", "unique_name", "name", "nickname", "given_name", "family_name",
 }
 
 func (i *issuer) identify(claims map[string]any) (identity, error) {
 	if i.tenant != "" {
 		subject, err := entraSubject(claims, i.tenant)
-		return identity{subject: subject}, err
+		return identity{subject: subject, mappable: true}, err
 	}
 	claim, subject, err := i.subject(claims)
 	if err != nil {
 		return identity{}, err
 	}
-	id := identity{subject: subject, selfChosen: isSelfChosen(claim) && !(i.TrustIsBot && claims["isBot"] == true)}
+	id := identity{subject: subject, mappable: claims["isBot"] == true || !isSelfChosen(claim)}
 	if i.Issuer.Issuer == "" {
 		return id, nil
 	}
@@ -41,7 +39,7 @@ func (i *issuer) identify(claims map[string]any) (identity, error) {
 	case err != nil:
 		return identity{}, err
 	case account != "":
-		id.serviceAccount, id.selfChosen = true, false
+		id.serviceAccount, id.mappable = true, true
 		if claim != "sub" { // a client_id may equal a user's name
 			id.subject = account
 		}
@@ -72,12 +70,8 @@ func isUnverified(claims map[string]any, claim string) bool {
 	return claim == "email" && present && verified != true && verified != "true"
 }
 
-// isSelfChosen compares the last part of a claim's name, whether it is a member of an object
-// (user.name) or the end of a URL or URN (https://hpc.example.org/preferred_username), and in any
-// way to write it (userName).
 func isSelfChosen(claim string) bool {
-	last := claim[strings.LastIndexAny(claim, "./:#|")+1:]
-	return slices.Contains(selfChosenClaims, strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(last)))
+	return slices.Contains(selfChosenClaims, claim[strings.LastIndexByte(claim, '.')+1:])
 }
 
 var errNoServiceAccount = refuse(BadClaims, "has a service account's name but not its claims")
@@ -140,7 +134,7 @@ func (i *issuer) readPrincipal(claims map[string]any) (*Principal, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Principal{Issuer: i.Name, Subject: id.subject, SelfChosen: id.selfChosen, Clusters: i.Clusters}
+	p := &Principal{Issuer: i.Name, Subject: id.subject, Clusters: i.Clusters}
 	if p.JobUser, err = i.jobUser(claims, id); err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	influx "github.com/influxdata/line-protocol/v2/lineprotocol"
 
@@ -25,15 +26,13 @@ import (
 // messages to [Events.Handle]. Its methods may be called by many goroutines.
 type Events struct {
 	ix         *Index
-	publishers []Publisher
+	publishers []string
 }
 
-// Publisher names a principal that may report jobs.
-type Publisher struct{ Issuer, Subject string }
-
 // NewEvents returns an Events that accepts events of principals with role admin and of the
-// publishers only.
-func NewEvents(ix *Index, publishers []Publisher) *Events {
+// publishers only. A publisher is "issuer:subject", or the subject alone, which must have no colon,
+// for any issuer.
+func NewEvents(ix *Index, publishers []string) *Events {
 	return &Events{ix, slices.Clone(publishers)}
 }
 
@@ -82,10 +81,11 @@ func (e *Events) Handle(may func(cluster string) bool, message []byte) error {
 	return errors.Join(errs...)
 }
 
-// publishes reports whether p is one of the publishers. Anybody may choose a publisher's name where
-// people choose their names, and at another issuer.
 func (e *Events) publishes(p *auth.Principal) bool {
-	return !p.SelfChosen && slices.Contains(e.publishers, Publisher{p.Issuer, p.Subject})
+	return slices.ContainsFunc(e.publishers, func(name string) bool {
+		// A name with a colon names its issuer: a subject of another issuer may look the same.
+		return name == p.Issuer+":"+p.Subject || name == p.Subject && !strings.Contains(name, ":")
+	})
 }
 
 // mayReport reports whether a principal may report jobs of a cluster.

@@ -4,8 +4,7 @@
 package setup
 
 import (
-	"errors"
-	"strings"
+	"fmt"
 
 	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/auth/keyring"
@@ -28,9 +27,8 @@ func Load(file string) (*configs.Config, error) {
 	if err != nil {
 		return nil, ConfigError{err}
 	}
-	_, publishersErr := publishers(cfg)
-	if err := errors.Join(checkKeys(cfg), publishersErr); err != nil {
-		return nil, ConfigError{errors.New(configs.Printable(file) + ": " + strings.ReplaceAll(err.Error(), "\n", "\n"+configs.Printable(file)+": "))}
+	if err := checkKeys(cfg); err != nil {
+		return nil, ConfigError{fmt.Errorf("%s: %w", file, err)}
 	}
 	return cfg, nil
 }

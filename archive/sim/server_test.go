@@ -1,0 +1,422 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/fnv"
+	"io"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"regexp"
+	"testing/synctest"
+	"time"
+
+	"github.com/ringstore/ringstore/api/ingest"
+	"github.com/ringstore/ringstore/archive"
+	"github.com/ringstore/ringstore/archive/disk/disktest"
+	"github.com/ringstore/ringstore/archive/journal"
+	"github.com/ringstore/ringstore/archive/parquet"
+	"github.com/ringstore/ringstore/memstore"
+)
+
+const (
+	dataDir    = "/data"
+	parquetDir = "/parquet"
+)
+
+// series are all that the senders write, with the offset of their samples from the slots, in
+// seconds. It is less than every frequency.
+var series = []struct {
+	memstore.Key
+	metric int // in metrics
+	phase  int64
+}{
+	{memstore.Key{Cluster: "alpha", Host: "n1", Metric: "load"}, 0, 3},
+	{memstore.Key{Cluster: "alpha", Host: "n1", Metric: "temp", Device: memstore.Device{Type: "hwthread", TypeID: "0"}}, 2, 7},
+	{memstore.Key{Cluster: "alpha", Host: "n1", Metric: "power", Device: memstore.Device{Type: "socket", TypeID: "0"}}, 1, 3},
+	{memstore.Key{Cluster: "alpha", Host: "n1", Metric: "power", Device: memstore.Device{Type: "socket", TypeID: "1"}}, 1, 3},
+	{memstore.Key{Cluster: "alpha", Host: "n2", Metric: "power", Device: memstore.Device{Subtype: "network", SubtypeID: "eth0"}}, 1, 0},
+	{memstore.Key{Cluster: "alpha", Host: "n2", Metric: "temp"}, 2, 9},
+	{memstore.Key{Cluster: "beta", Host: "m1", Metric: "load"}, 0, 1},
+	{memstore.Key{Cluster: "beta", Host: "m1", Metric: "temp", Device: memstore.Device{Type: "accelerator", TypeID: "00000000:49:00.0"}}, 2, 5},
+}
+
+var metrics = [...]string{"load", "power", "temp"}
+
+// settings are those of a configuration file. A restart may change them.
+type settings struct {
+	sync        journal.SyncMode
+	frequencies [len(metrics)]int64 // seconds; 0: the metric is not configured
+	retention   time.Duration
+	memory      int64 // limit in bytes; 0: none
+	parquet     bool  // days that leave the retention are archived
+}
+
+// server is a server that may be down, its disk and its clock, and the model of what it holds. One
+// goroutine uses it, in a synctest bubble.
+type server struct {
+	settings
+	fsys  *disktest.FS
+	dir   string
+	log   slog.Handler
+	model *model
+
+	archive  *archive.Archive // nil: the server is down
+	store    *memstore.Store
+	ingester *ingest.Ingester
+	restored archive.Restored
+
+	digest    io.Writer
+	sum       hash.Hash64             // of the digest
+	fault     func(disktest.Op) error // nil: none
+	stopAt    int                     // the last operation before the process ends; 0: never
+	losePower bool                    // when it ends
+
+	// unsynced is set when an fsync has failed and the journal has no copy of the data. Until the next
+	// checkpoint, samples that were acknowledged since the last one may then be lost when the process
+	// ends.
+	unsynced bool
+	lost     bool // files were damaged: samples may be missing for good
+	// torn counts the checkpoints until the segments that a loss of power may have damaged are gone.
+	torn     int
+	steps    int
+	restarts int
+	acked    int
+}
+
+func newServer(seed uint64) *server {
+	s := &server{
+		fsys: disktest.New(seed), dir: dataDir, log: slog.DiscardHandler, model: newModel(), sum: fnv.New64a(),
+	}
+	s.digest = unsalted{s.sum}
+	s.watch()
+	return s
+}
+
+// salt is the random part of a segment's name. It differs between runs of a seed.
+var salt = regexp.MustCompile(`-[0-9a-f]{8}\.rsj`)
+
+// unsalted leaves out salts.
+type unsalted struct{ io.Writer }
+
+func (w unsalted) Write(p []byte) (int, error) {
+	_, err := w.Writer.Write(salt.ReplaceAll(p, []byte(".rsj")))
+	return len(p), err
+}
+
+// watch adds all operations to the digest and injects the current fault. The file system forgets it
+// at the end of a process.
+func (s *server) watch() {
+	s.fsys.Inject(func(op disktest.Op) error {
+		var err error
+		if s.fault != nil {
+			err = s.fault(op)
+		}
+		fmt.Fprintln(s.digest, op.Kind, op.Path, err)
+		return err
+	})
+}
+
+func (s *server) now() time.Time { return time.Now() }
+
+// start opens the archive and restores into a new store.
+func (s *server) start() error {
+	var list []memstore.Metric
+	for i, name := range metrics {
+		if f := s.frequencies[i]; f > 0 {
+			list = append(list, memstore.Metric{Name: name, Frequency: time.Duration(f) * time.Second})
+		}
+	}
+	store, err := memstore.New(memstore.Options{
+		Metrics: list, Retention: s.retention, MemoryLimit: s.memory, KeepUnstored: s.parquet, Now: s.now,
+	})
+	if err != nil {
+		return err
+	}
+	o := archive.Options{Dir: s.dir, Store: store, Sync: s.sync, FS: s.fsys, Now: s.now, Logger: slog.New(s.log)}
+	if s.parquet {
+		if o.Parquet, err = parquet.Open(s.fsys, parquetDir, parquet.Compatible); err != nil {
+			return err
+		}
+	}
+	a, err := archive.Open(o)
+	if err != nil {
+		return err
+	}
+	s.restarts++
+	s.restored, err = a.Restore(context.Background())
+	if err != nil {
+		return errors.Join(err, a.Close())
+	}
+	s.archive, s.store = a, store
+	s.ingester = ingest.New(ingest.Options{Store: store, Writer: a, Now: s.now})
+	s.advanceHorizon()
+	return nil
+}
+
+// stop closes the archive, as an administrator stops a server.
+func (s *server) stop() error {
+	n := s.model.n
+	err := s.archive.Close()
+	s.archive = nil
+	if err == nil {
+		s.stored(n)
+		return nil
+	}
+	s.unsynced = s.unsynced || s.sync != journal.Always
+	return err
+}
+
+// stored notes that a checkpoint has stored the first n events.
+func (s *server) stored(n int) {
+	s.model.durable, s.model.firm, s.unsynced = n, n, false
+	s.torn = max(s.torn-1, 0)
+}
+
+// end ends the process, with or without a loss of power.
+func (s *server) end(power bool) {
+	s.fsys.StopAfter(0)
+	if s.archive != nil {
+		_ = s.archive.Close() // ends its goroutines
+		s.archive = nil
+	}
+	synctest.Wait()
+	if power {
+		s.fsys.LosePower()
+		s.torn = 2
+	} else {
+		s.fsys.Kill()
+	}
+	s.stopAt, s.fault = 0, nil
+	s.watch()
+	if s.unsynced {
+		s.model.forget()
+		s.unsynced = false
+	}
+}
+
+// ended reports whether the process has reached the operation at which it ends.
+func (s *server) ended() bool { return s.stopAt > 0 && s.fsys.Operations() >= s.stopAt }
+
+// pass lets time pass. In interval mode the journal syncs meanwhile.
+func (s *server) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+	s.advanceHorizon()
+	if s.archive != nil && s.sync > 0 && d >= time.Duration(s.sync) && s.archive.Unavailable() == nil && !s.ended() {
+		s.model.durable = s.model.n
+	}
+}
+
+// advanceHorizon notes what has left the retention.
+func (s *server) advanceHorizon() {
+	if s.archive != nil {
+		s.model.horizon = max(s.model.horizon, s.now().Add(-s.retention).Unix())
+	}
+}
+
+// view reads everything from the store.
+func (s *server) view() (view, error) {
+	v := view{
+		frequency: func(i int) int64 { return s.frequencies[series[i].metric] },
+		phase:     func(i int) int64 { return series[i].phase },
+		values:    make(map[place]float64),
+		partial:   s.lost || s.store.Evicted() > 0 || s.restored.Skipped > 0 || s.restored.Unreadable > 0,
+	}
+	now := s.now().Unix()
+	for i, x := range series {
+		d := x.Device
+		sel := memstore.Selection{Cluster: x.Cluster, Host: x.Host, Metric: x.Metric, Type: d.Type, Subtype: d.Subtype}
+		if d.Type != "" {
+			sel.TypeIDs = []string{d.TypeID}
+		}
+		if d.Subtype != "" {
+			sel.SubtypeIDs = []string{d.SubtypeID}
+		}
+		got, err := s.store.Read(context.Background(), sel, memstore.Range{From: now - int64(s.retention/time.Second) - 3600, To: now + 120, Pad: memstore.PadBoth})
+		if errors.Is(err, memstore.ErrNotFound) || errors.Is(err, memstore.ErrUnknownMetric) {
+			continue
+		}
+		if err != nil {
+			return v, fmt.Errorf("reading %v: %w", x.Key, err)
+		}
+		for k, value := range got.Values {
+			if !math.IsNaN(value) {
+				v.values[place{i, got.Resolution, got.From + int64(k)*got.Resolution}] = value
+			}
+		}
+		fmt.Fprintln(s.digest, i, got.From, got.Values)
+	}
+	return v, nil
+}
+
+// check compares what the server answers with the model.
+func (s *server) check(power bool) error {
+	v, err := s.view()
+	if err == nil {
+		err = s.model.check(v, power)
+	}
+	return err
+}
+
+// sample is a sample to be sent.
+type sample struct {
+	series int
+	second int64
+}
+
+// span returns the samples of a series in a time range, as a collector sends them.
+func (s *server) span(i int, from, to int64) (all []sample) {
+	f := s.frequencies[series[i].metric]
+	if f == 0 {
+		return nil
+	}
+	for at := from/f*f + series[i].phase; at < to; at += f {
+		all = append(all, sample{i, at})
+	}
+	return all
+}
+
+// line returns a sample as a line of Influx line protocol.
+func line(dst []byte, x sample, value float64) []byte {
+	k := series[x.series].Key
+	dst = fmt.Appendf(dst, "%s,cluster=%s,hostname=%s", k.Metric, k.Cluster, k.Host)
+	for _, tag := range [][2]string{{"type", k.Device.Type}, {"type-id", k.Device.TypeID}, {"stype", k.Device.Subtype}, {"stype-id", k.Device.SubtypeID}} {
+		if tag[1] != "" {
+			dst = fmt.Appendf(dst, ",%s=%s", tag[0], tag[1])
+		}
+	}
+	return fmt.Appendf(dst, " value=%v %d\n", value, x.second)
+}
+
+// batchLines is at most the number of rejected lines that a report lists.
+const batchLines = 100
+
+// write sends samples in batches, each with a new value.
+func (s *server) write(samples []sample) error {
+	var errs []error
+	for len(samples) > 0 {
+		n := min(len(samples), batchLines)
+		errs = append(errs, s.writeBatch(samples[:n]))
+		samples = samples[n:]
+	}
+	return errors.Join(errs...)
+}
+
+func (s *server) writeBatch(samples []sample) error {
+	var body []byte
+	values := make([]float64, len(samples))
+	for i, x := range samples {
+		values[i] = float64(s.model.n+i) + 0.5
+		body = line(body, x, values[i])
+	}
+	report, err := s.ingester.Batch(context.Background(), ingest.Source{Transport: "http"}, body)
+	synctest.Wait() // the journal may recover
+	fmt.Fprintln(s.digest, "wrote", report.Accepted, report.RejectedTotal, err)
+	rejected := make(map[int]string)
+	for _, r := range report.Rejected {
+		rejected[r.Line-1] = r.Reason
+	}
+	for i, x := range samples {
+		p := place{x.series, s.frequencies[series[x.series].metric], x.second}
+		if reason, is := rejected[i]; is {
+			if err := s.checkRejected(p, reason); err != nil {
+				return &mismatch{err}
+			}
+			continue
+		}
+		s.model.add(p, event{n: s.model.n + i, outcome: values[i], acked: err == nil})
+	}
+	s.model.n += len(samples)
+	if err == nil {
+		s.acked += report.Accepted
+		if s.sync == journal.Always {
+			s.model.durable = s.model.n
+		}
+	}
+	return err
+}
+
+// mismatch is an error of the simulation: the server does not do what it promises.
+type mismatch struct{ error }
+
+func (m *mismatch) Unwrap() error { return m.error }
+
+// checkRejected returns an error unless a sample may be rejected.
+func (s *server) checkRejected(p place, reason string) error {
+	now := s.now().Unix()
+	switch {
+	case p.second < now-int64(s.retention/time.Second), p.second > now+2*p.frequency+60:
+		return nil
+	case s.lost || s.store.Evicted() > 0 || s.restored.Skipped > 0 || s.restored.Unreadable > 0:
+		return nil
+	}
+	return fmt.Errorf("%+v is rejected at %d: %s", p, now, reason)
+}
+
+// free frees the samples of a path up to a time.
+func (s *server) free(to int64, path ...string) error {
+	elements := make([][]string, len(path))
+	for i, element := range path {
+		elements[i] = []string{element}
+	}
+	before, err := s.view()
+	if err != nil {
+		return &mismatch{err}
+	}
+	n, err := s.archive.Free(context.Background(), elements, to)
+	fmt.Fprintln(s.digest, "freed", n, err)
+	after, readErr := s.view()
+	if readErr != nil {
+		return &mismatch{readErr}
+	}
+	for p, events := range s.model.places {
+		k := series[p.series].Key
+		named := k.Cluster == path[0] && (len(path) < 2 || path[1] == k.Host)
+		if !named || p.second > to {
+			continue
+		}
+		_, had := before.values[p]
+		_, has := after.values[p]
+		certain := had && !has
+		if s.frequencies[series[p.series].metric] == p.frequency && !has && !s.uncertain(events) {
+			certain = true // in memory or not
+		}
+		s.model.add(p, event{n: s.model.n, outcome: absent, acked: err == nil, maybe: !certain})
+	}
+	s.model.n++
+	if err == nil && s.sync == journal.Always {
+		s.model.durable = s.model.n
+	}
+	return err
+}
+
+// uncertain reports whether a place may hold what was not acknowledged.
+func (s *server) uncertain(events []event) bool {
+	last := events[len(events)-1]
+	return !s.model.definite(last, false)
+}
+
+func (s *server) checkpoint() error {
+	n := s.model.n
+	err := s.archive.Checkpoint()
+	if err == nil {
+		s.stored(n)
+	}
+	return err
+}
+
+func (s *server) syncPoint() error {
+	n := s.model.n
+	err := s.archive.SyncPoint()(context.Background())
+	if err == nil && !s.unsynced {
+		s.model.durable = n
+	}
+	return err
+}
+
+// pick returns one of a list.
+func pick[T any](r *rand.Rand, list ...T) T { return list[r.IntN(len(list))] }
