@@ -54,7 +54,8 @@ func (h *Handler) influxWrite(w http.ResponseWriter, r *http.Request) error {
 }
 
 // authorization turns the credentials of InfluxDB's clients (the scheme Token, or a password) into
-// a bearer token. Credentials in the URL are refused, because URLs end up in logs.
+// a bearer token, each value of the header by itself, so that none of them is lost. Credentials in
+// the URL are refused, because URLs end up in logs.
 func (api influx) authorization(r *http.Request) (*http.Request, error) {
 	if api == notInflux {
 		return r, nil
@@ -65,16 +66,24 @@ func (api influx) authorization(r *http.Request) (*http.Request, error) {
 		}
 	}
 	r = r.Clone(r.Context())
-	if _, password, ok := r.BasicAuth(); ok {
-		r.Header.Set("Authorization", "Bearer "+password)
-	}
-	const scheme = "Token "
 	for i, value := range r.Header["Authorization"] {
-		if len(value) > len(scheme) && strings.EqualFold(value[:len(scheme)], scheme) {
-			r.Header["Authorization"][i] = "Bearer " + value[len(scheme):]
-		}
+		r.Header["Authorization"][i] = asBearer(value)
 	}
 	return r, nil
+}
+
+// asBearer returns an Authorization value with the scheme Token, or Basic with the token as
+// password, as one with the scheme Bearer; others as they are.
+func asBearer(authorization string) string {
+	const scheme = "Token "
+	if len(authorization) > len(scheme) && strings.EqualFold(authorization[:len(scheme)], scheme) {
+		return "Bearer " + authorization[len(scheme):]
+	}
+	one := http.Request{Header: http.Header{"Authorization": {authorization}}}
+	if _, password, ok := one.BasicAuth(); ok {
+		return "Bearer " + password
+	}
+	return authorization
 }
 
 // body is the JSON body of a failure, in the form of this API.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"strings"
 	"syscall"
 	"testing"
@@ -176,6 +177,46 @@ func TestInfluxTokens(t *testing.T) {
 	}
 	if strings.Contains(d.log.String(), good) || strings.Contains(d.audit.String(), good) {
 		t.Error("a log contains a token")
+	}
+}
+
+// TestInfluxSeveralTokens: two credentials that differ are refused, whatever their schemes and order:
+// a proxy that checks one of them must not be passed by the other.
+func TestInfluxSeveralTokens(t *testing.T) {
+	d := open(t)
+	good, other := d.token("api"), d.token("user")
+	basic := func(password string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte("telegraf:"+password)) }
+	f := func(status int, authorization ...string) {
+		t.Helper()
+		for _, path := range []string{"/write?db=alpha", "/api/v2/write?bucket=alpha", "/query?q=CREATE+DATABASE+alpha"} {
+			req, err := http.NewRequestWithContext(t.Context(), "POST", d.URL+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header["Authorization"] = authorization
+			resp, err := d.Client().Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := status
+			if got := readReply(t, resp); status == 204 && strings.HasPrefix(path, "/query") && got.status == 200 {
+				continue
+			} else if got.status != want {
+				t.Errorf("%s: %d, want %d: %s", path, got.status, want, got.body)
+			}
+		}
+	}
+	f(204, basic(good), basic(good))
+	f(204, basic(good), "Bearer "+good)
+	f(204, "Token "+good, basic(good))
+	for _, second := range []string{basic(other), "Token " + other, "Bearer " + other, "Digest " + good, "Basic !", basic("")} {
+		status := 401
+		if second == basic("") {
+			status = 204 // an empty token counts as none
+		}
+		f(status, basic(good), second)
+		f(status, second, basic(good))
+		f(status, "Bearer "+good, second)
 	}
 }
 
