@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"github.com/ringstore/ringstore/cmd/internal/logging"
 	"github.com/ringstore/ringstore/cmd/internal/setup"
 )
 
@@ -36,19 +37,20 @@ func main() {
 // run runs the program without a process of its own and returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	err := dispatch(ctx, args, stdio{stdin, stdout, stderr})
+	printed := logging.Redacted(stderr)
 	usage, isUsage := errors.AsType[usageError](err)
 	config, isConfig := errors.AsType[setup.ConfigError](err)
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return exitOK
 	case isUsage:
-		fmt.Fprintln(stderr, usage)
+		fmt.Fprintln(printed, usage)
 		return exitBadUsage
 	case isConfig:
-		fmt.Fprintln(stderr, config)
+		fmt.Fprintln(printed, config)
 		return exitBadUsage
 	default:
-		fmt.Fprintln(stderr, "ringstore:", err)
+		fmt.Fprintln(printed, "ringstore:", err)
 		return exitFailure
 	}
 }

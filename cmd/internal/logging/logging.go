@@ -27,7 +27,7 @@ const (
 
 // New returns a logger that writes lines of at least a level to w. An empty format is text on a
 // terminal and JSON elsewhere. Text lines have a time only if date is true, as systemd adds its
-// own; JSON lines always do.
+// own; JSON lines always do. What looks like a token is redacted.
 func New(w io.Writer, level, format string, date bool) (*slog.Logger, error) {
 	minLevel, ok := levels[level]
 	if !ok {
@@ -39,6 +39,7 @@ func New(w io.Writer, level, format string, date bool) (*slog.Logger, error) {
 			format = Text
 		}
 	}
+	w = Redacted(w)
 	switch format {
 	case Text:
 		o := &slog.HandlerOptions{Level: minLevel}
@@ -71,7 +72,7 @@ func durationInSeconds(_ []string, a slog.Attr) slog.Attr {
 // Warnings returns a logger for a command: it writes warnings and errors to w, each on a line that
 // begins with "warning:".
 func Warnings(w io.Writer) *slog.Logger {
-	return slog.New(slog.NewTextHandler(prefixed{w}, &slog.HandlerOptions{
+	return slog.New(slog.NewTextHandler(Redacted(prefixed{w}), &slog.HandlerOptions{
 		Level: slog.LevelWarn,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {

@@ -6,19 +6,20 @@ import (
 	"os"
 
 	"github.com/ringstore/ringstore/auth"
+	"github.com/ringstore/ringstore/cmd/internal/logging"
 )
 
 // openAudit opens the audit log: the configured file, or fallback without one.
 func (s *Server) openAudit(fallback io.Writer) error {
 	if s.cfg.Auth.AuditLog == "" {
-		s.audit = auth.NewAudit(fallback, nil)
+		s.audit = auth.NewAudit(logging.Redacted(fallback), nil)
 		return nil
 	}
 	f, err := openAuditFile(s.cfg.Auth.AuditLog)
 	if err != nil {
 		return err
 	}
-	s.audit, s.auditLog = auth.NewAudit(f, nil), f
+	s.audit, s.auditLog = auth.NewAudit(logging.Redacted(f), nil), f
 	return nil
 }
 
@@ -34,7 +35,7 @@ func (s *Server) reopenAudit() {
 		return
 	}
 	before := s.auditLog
-	s.audit.SetWriter(f)
+	s.audit.SetWriter(logging.Redacted(f))
 	s.auditLog = f
 	if err := before.Close(); err != nil {
 		s.log.Error("audit log", "error", err)
