@@ -185,7 +185,9 @@ func TestInfluxTokens(t *testing.T) {
 func TestInfluxSeveralTokens(t *testing.T) {
 	d := open(t)
 	good, other := d.token("api"), d.token("user")
-	basic := func(password string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte("telegraf:"+password)) }
+	basic := func(password string) string {
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte("telegraf:"+password))
+	}
 	f := func(status int, authorization ...string) {
 		t.Helper()
 		for _, path := range []string{"/write?db=alpha", "/api/v2/write?bucket=alpha", "/query?q=CREATE+DATABASE+alpha"} {

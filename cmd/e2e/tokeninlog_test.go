@@ -64,8 +64,11 @@ func TestTokensInTheWrongPlace(t *testing.T) {
 		raw(text + "\r\n")
 	}
 	for _, claims := range []map[string]any{
-		{"sub": short, "roles": []string{"api"}, "exp": 2e9}, {"sub": "x", "iss": secret, "exp": 2e9}, {"sub": "x", "roles": []string{secret}, "exp": 2e9},
-		{"sub": "x", "jti": short, "exp": 1}, {"sub": short, "exp": 1},
+		{"sub": short, "roles": []string{"api"}, "exp": 2e9},
+		{"sub": "x", "iss": secret, "exp": 2e9},
+		{"sub": "x", "roles": []string{secret}, "exp": 2e9},
+		{"sub": "x", "jti": short, "exp": 1},
+		{"sub": short, "exp": 1},
 	} {
 		p.send(t, issuer.Token(claims), "GET", "/api/debug", "")
 	}
