@@ -35,6 +35,51 @@ func appendFloat(dst []byte, v float64) []byte {
 	return dst[:at+putFloat((*number)(dst[at:cap(dst)]), v)]
 }
 
+// appendValues appends values, multiplied by scale, as elements of a JSON list. separator precedes
+// the first one.
+func appendValues(dst []byte, values []float64, scale float64, separator byte) []byte {
+	if len(values) == 0 {
+		return dst
+	}
+	buf := slices.Grow(dst, len(values)*(1+len(number{})))
+	n := len(buf)
+	buf = buf[:cap(buf)]
+	for part := range slices.Chunk(values, 64) {
+		if isConstant(part) { // as many columns are for long
+			n = putRepeated(buf, n, part[0]*scale, len(part))
+			continue
+		}
+		for _, v := range part {
+			buf[n] = ','
+			n += 1 + putFloat((*number)(buf[n+1:]), v*scale)
+		}
+	}
+	buf[len(dst)] = separator
+	return buf[:n]
+}
+
+// putRepeated writes a comma and v at index n, count times, and returns the index after them.
+func putRepeated(buf []byte, n int, v float64, count int) int {
+	buf[n] = ','
+	size := 1 + putFloat((*number)(buf[n+1:]), v)
+	text := [1 + lastDigit]byte(buf[n:])
+	for range count {
+		*(*[len(text)]byte)(buf[n:]) = text
+		n += size
+	}
+	return n
+}
+
+func isConstant(values []float64) bool {
+	first := math.Float64bits(values[0])
+	for _, v := range values[1:] {
+		if math.Float64bits(v) != first {
+			return false
+		}
+	}
+	return true
+}
+
 // putFloat formats v like appendFloat at the beginning of b, and returns the length of the text.
 func putFloat(b *number, v float64) int {
 	if i := int64(v); float64(i) == v && uint64(i) < 1e16 && math.Float64bits(v)>>63 == 0 {
@@ -132,36 +177,61 @@ func putFixed(b *number, at int, size float64) int {
 	if size >= d.end {
 		d = &decades[(n+1)%uint8(len(decades))]
 	}
-	i, whole := uint64(int64(size*d.scale+0.5)), uint64(int64(size))
-	i -= whole * d.whole
-	if i >= d.whole { // rounded up
-		i, whole = 0, whole+1
+	i := uint64(int64(size*d.scale + 0.5))
+	if i >= 1e15 { // rounded up to the next decade
+		return putPower(b, at, d)
 	}
-	at = putWhole(b, at, whole)
-	if i == 0 {
-		return at
-	}
-	b[at&lastDigit] = '.'
-	b.put(at+1, zeros)
-	at += 1 + d.zeros
-	i *= d.rest
-	high, low := eightDigits(i/1e8), eightDigits(i%1e8)
-	b.put(at, high|zeros)
-	b.put(at+8, low|zeros)
+	high, low := eightDigits(i/1e8), eightDigits(i%1e8) // the first digit of high is 0
+	trailing := bits.LeadingZeros64(low) / 8
 	if low == 0 {
-		return at + 8 - bits.LeadingZeros64(high)/8
+		trailing += bits.LeadingZeros64(high) / 8
 	}
-	return at + 16 - bits.LeadingZeros64(low)/8
+	high, low = (high|zeros)>>8, low|zeros
+	switch k := d.digits; {
+	case k <= 0:
+		b.put(at, zeroPoint)
+		at += 2 - k
+		b.put(at, high)
+		b.put(at+7, low)
+		return at + significant - trailing
+	case k < 8:
+		b.put(at, high)
+		b[(at+k)&lastDigit] = '.'
+		b.put(at+k+1, high>>(8*k&63)|low<<(8*(7-k)&63))
+		b.put(at+k+9, low>>(8*(k+1)&63))
+		at += k
+	default:
+		b.put(at, high)
+		b.put(at+7, low)
+		b[(at+k)&lastDigit] = '.'
+		b.put(at+k+1, low>>(8*(k-7)&63))
+		at += k
+	}
+	if places := significant - d.digits - trailing; places > 0 {
+		return at + 1 + places
+	}
+	return at
 }
 
-// decade is the format of all numbers from one power of ten to the next: as many digits behind the
-// point as give significant ones, taken from a field of sixteen that may follow zeros.
+// putPower writes the power of ten that ends a decade, and returns the index after it.
+func putPower(b *number, at int, d *decade) int {
+	if d.digits >= 0 {
+		return putWhole(b, at, uint64(d.end))
+	}
+	b.put(at, zeroPoint)
+	at += 2 - d.digits
+	b[(at-1)&lastDigit] = '1'
+	return at
+}
+
+// zeroPoint is the text "0.000000".
+const zeroPoint = zeros ^ ('0'^'.')<<8
+
+// decade is the format of all numbers from one power of ten to the next.
 type decade struct {
-	end   float64 // the power of ten that ends it
-	scale float64 // 10^places
-	whole uint64  // 10^places; larger than any number where that overflows
-	rest  uint64  // 10^(the places of the field that stay unused)
-	zeros int     // that precede the field
+	end    float64 // the power of ten that ends it
+	scale  float64 // turns its numbers into those of significant digits
+	digits int     // before the point; the number of zeros after it, negated, if there are none
 }
 
 // decades hold the formats of all sizes from smallestFixed to largestFixed. The last entry of the
@@ -175,22 +245,10 @@ var binades = newBinades()
 const binadesFrom = 1023 - 32
 
 func newDecades() (ds [32]decade) {
-	const field = 16
 	first := -5 // the digits before the point of smallestFixed, counting from 0 for 0.1
 	for i := range ds {
 		digits := first + i
-		places := max(significant-digits, 0)
-		ds[i] = decade{
-			end:   math.Pow10(digits),
-			scale: math.Pow10(places),
-			whole: math.MaxInt64,
-			rest:  1,
-			zeros: max(places-field, 0),
-		}
-		if places <= significant {
-			ds[i].whole = uint64(ds[i].scale)
-			ds[i].rest = uint64(math.Pow10(field - places))
-		}
+		ds[i] = decade{end: math.Pow10(digits), scale: math.Pow10(max(significant-digits, 0)), digits: digits}
 	}
 	return ds
 }
@@ -207,8 +265,9 @@ func newBinades() (bs [128]uint8) {
 // It splits numbers into four, two and one digits in parallel, and divides by multiplication
 // (Granlund and Montgomery, "Division by invariant integers using multiplication", PLDI 1994).
 func eightDigits(i uint64) uint64 {
-	x := i/10000 | i%10000<<32
-	q := x * 5243 >> 19 & 0x0000007f0000007f
+	q := i * 109951163 >> 40 // i/10000 for all i below 10^8
+	x := q | (i-q*10000)<<32
+	q = x * 5243 >> 19 & 0x0000007f0000007f
 	x = q | (x-q*100)<<16
 	q = x * 103 >> 10 & 0x000f000f000f000f
 	return q | (x-q*10)<<8

@@ -1,11 +1,13 @@
 package rest
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -92,12 +94,61 @@ func TestNumbersReadBack(t *testing.T) {
 	}
 }
 
-func BenchmarkAppendFloat(b *testing.B) {
+// A number that is no short decimal has the digits of the integer that it is when multiplied by the
+// power of ten for 15 digits.
+func TestNumbersHaveFifteenDigits(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 2))
+	for range 300_000 {
+		v := (1 + 9*r.Float64()) * math.Pow(10, float64(r.IntN(20)-6))
+		places := significant - 1 - int(math.Floor(math.Log10(v)))
+		digits := strconv.FormatInt(int64(v*math.Pow10(places)+0.5), 10)
+		if v >= 1e11 && v == math.Floor(v) || len(digits) != significant {
+			continue
+		}
+		if pad := places + 1 - len(digits); pad > 0 {
+			digits = strings.Repeat("0", pad) + digits
+		}
+		point := len(digits) - places
+		want := digits[:point]
+		if fraction := strings.TrimRight(digits[point:], "0"); fraction != "" {
+			want += "." + fraction
+		}
+		if got := string(appendFloat(nil, v)); got != want {
+			t.Fatalf("%g: got %s, want %s", v, got, want)
+		}
+	}
+}
+
+// A list has the same text whether its values repeat or not.
+func TestValues(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 3))
+	for range 2000 {
+		values := make([]float64, r.IntN(300))
+		v := 0.0
+		for i := range values {
+			if i == 0 || r.IntN(90) == 0 {
+				v = []float64{math.NaN(), math.Copysign(0, -1), r.NormFloat64() * 1e9, 2400, -1e300, r.Float64()}[r.IntN(6)]
+			}
+			values[i] = v
+		}
+		scale := []float64{1, 0.001, -3}[r.IntN(3)]
+		want := []byte("before")
+		for i, v := range values {
+			want = appendFloat(append(want, "[,"[min(i, 1)]), v*scale)
+		}
+		if got := appendValues([]byte("before"), values, scale, '['); !bytes.Equal(got, want) {
+			t.Fatalf("%g times %g:\n%s, want\n%s", values, scale, got, want)
+		}
+	}
+}
+
+func BenchmarkAppendValues(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for name, next := range map[string]func() float64{
-		"constant": func() float64 { return 2400 },
-		"walk":     func() float64 { return math.Round(r.Float64()*10000) / 100 },
-		"noise":    func() float64 { return 2345.6 * (1 + 0.1*r.NormFloat64()) },
+		"constant":    func() float64 { return 2400 },
+		"walk":        func() float64 { return math.Round(r.Float64()*10000) / 100 },
+		"noise":       func() float64 { return 2345.6 * (1 + 0.1*r.NormFloat64()) },
+		"large noise": func() float64 { return 1e9 * (1 + 0.1*r.NormFloat64()) },
 	} {
 		values := make([]float64, 4096)
 		for i := range values {
@@ -106,10 +157,7 @@ func BenchmarkAppendFloat(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			var buf []byte
 			for b.Loop() {
-				buf = buf[:0]
-				for _, v := range values {
-					buf = appendFloat(buf, v)
-				}
+				buf = appendValues(buf[:0], values, 1, '[')
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(values)), "ns/value")
 		})

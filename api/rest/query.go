@@ -148,15 +148,8 @@ func (a *answer) values(values []float64, scale float64) error {
 	a.raw(`"data":`)
 	separator := byte('[')
 	for part := range slices.Chunk(values, 1024) {
-		buf := slices.Grow(a.buf, len(part)*(1+len(number{})))
-		n := len(buf)
-		buf = buf[:cap(buf)]
-		for _, v := range part {
-			buf[n] = separator
-			separator = ','
-			n += 1 + putFloat((*number)(buf[n+1:]), v*scale)
-		}
-		a.buf = buf[:n]
+		a.buf = appendValues(a.buf, part, scale, separator)
+		separator = ','
 		if err := a.more(); err != nil {
 			return err
 		}
