@@ -247,6 +247,8 @@ func (c checker) limits() {
 		{"hosts", int64(l.Hosts), math.MaxInt64},
 		{"devices-per-host", int64(l.DevicesPerHost), math.MaxInt64},
 		{"name-bytes", int64(l.NameBytes), 1<<16 - 1},
+		{"connections", int64(l.Connections), math.MaxInt64},
+		{"connections-per-peer", int64(l.ConnectionsPerPeer), math.MaxInt64},
 	} {
 		switch {
 		case limit.value < 1:

@@ -276,6 +276,12 @@ type Limits struct {
 	Hosts          int `json:"hosts"`            // in the store. Default 20,000
 	DevicesPerHost int `json:"devices-per-host"` // default 16,384
 	NameBytes      int `json:"name-bytes"`       // of a cluster, host, metric, type or id, at most 65,535. Default 256
+
+	// Connections is how many HTTP connections may be open at main.addr. Default 16,384; three
+	// quarters of them are reserved for clients that have shown an accepted token.
+	Connections int `json:"connections"`
+	// ConnectionsPerPeer is how many of one address may be open without one. Default 1,024.
+	ConnectionsPerPeer int `json:"connections-per-peer"`
 }
 
 // Precision returns the number of significant bits of a metric's values that are kept; 0: all. It
@@ -342,6 +348,9 @@ func defaults() *Config {
 			Hosts:          20_000,
 			DevicesPerHost: 16_384,
 			NameBytes:      256,
+
+			Connections:        16_384,
+			ConnectionsPerPeer: 1024,
 		},
 	}
 }

@@ -26,6 +26,9 @@ func (h *Handler) admit(x *exchange, r *http.Request, action auth.Action) (err e
 	} else if overloaded, ok := errors.AsType[*auth.Overloaded](err); ok {
 		h.counters.refused(overloaded.Code) // the sender is unknown, so there is nothing to audit
 	}
+	if err == nil {
+		connectionOf(r.Context()).identify()
+	}
 	return err
 }
 

@@ -93,6 +93,8 @@ func unavailable(cause error) *failure {
 		f.public = "the memory for samples is full"
 	case errors.Is(cause, syscall.ENOSPC), errors.Is(cause, syscall.EDQUOT):
 		f.public = "the disk is full"
+	case isOutOfDescriptors(cause):
+		f.public = "no file descriptor is left"
 	case errors.Is(cause, syscall.EIO), errors.Is(cause, syscall.EROFS):
 		f.public = "the disk cannot be written"
 	default:

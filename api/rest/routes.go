@@ -131,6 +131,9 @@ func (h *Handler) ready(w http.ResponseWriter, r *http.Request) error {
 	if err := h.Writable(); err != nil {
 		return unavailable(err)
 	}
+	if err := checkDescriptors(); err != nil {
+		return unavailable(err)
+	}
 	if err := healthy(w, r); err != nil {
 		return err
 	}

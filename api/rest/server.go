@@ -26,6 +26,8 @@ type ServerOptions struct {
 	// Stall is the longest time in which an HTTP/2 client may read nothing from its connection:
 	// even the end of a stream, as [Options.Stall] causes it, must be sent over it. 0 means 30 s.
 	Stall time.Duration
+
+	Connections ConnectionLimits
 }
 
 // Certificate names the PEM files of HTTPS.
@@ -41,15 +43,21 @@ type Certificate struct {
 const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
-	headerBytes   = 256 << 10
+
+	// maxStreams is how many requests of one HTTP/2 connection may be in progress.
+	maxStreams = 100
 )
 
 // Server serves a handler on listeners that its caller opened.
 type Server struct {
-	http http.Server
-	tls  atomic.Pointer[tls.Config] // of new connections
+	http      http.Server
+	log       *slog.Logger
+	admission *admission
+	tlsConfig *tls.Config                // nil for HTTP
+	tls       atomic.Pointer[tls.Config] // of new connections
 
 	mu     sync.Mutex
+	logged time.Time             // when a lack of file descriptors was last logged
 	unused map[net.Conn]struct{} // connections without a request so far
 }
 
@@ -59,15 +67,16 @@ func NewServer(handler http.Handler, o ServerOptions) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{unused: make(map[net.Conn]struct{})}
+	s := &Server{log: o.Log, admission: newAdmission(o.Connections), unused: make(map[net.Conn]struct{})}
 	s.http = http.Server{
-		Handler:           handler,
+		Handler:           s.serveConnection(handler),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    headerBytes,
 		ErrorLog:          log.New(serverLog{o.Log}, "", 0),
-		HTTP2:             &http.HTTP2Config{WriteByteTimeout: cmp.Or(o.Stall, defaultStall)},
+		HTTP2:             &http.HTTP2Config{WriteByteTimeout: cmp.Or(o.Stall, defaultStall), MaxConcurrentStreams: maxStreams},
 		ConnState:         s.track,
+		ConnContext:       withConnection,
 	}
 	if o.Certificate == (Certificate{}) {
 		return s, nil
@@ -75,7 +84,7 @@ func NewServer(handler http.Handler, o ServerOptions) (*Server, error) {
 	if err := s.LoadCertificate(o.Certificate); err != nil {
 		return nil, err
 	}
-	s.http.TLSConfig = &tls.Config{
+	s.tlsConfig = &tls.Config{
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.tls.Load(), nil },
 		MinVersion:         tls.VersionTLS12,
 	}
@@ -83,7 +92,7 @@ func NewServer(handler http.Handler, o ServerOptions) (*Server, error) {
 }
 
 // IsHTTPS reports whether the server was created with a certificate.
-func (s *Server) IsHTTPS() bool { return s.http.TLSConfig != nil }
+func (s *Server) IsHTTPS() bool { return s.tlsConfig != nil }
 
 // LoadCertificate reads a certificate for new connections; open ones continue. After an error the
 // previous certificate stays active. It has no effect on a server that was created for HTTP.
@@ -131,12 +140,7 @@ func (c Certificate) load() (*tls.Config, error) {
 // Serve answers requests on l until Shutdown is called, and closes l. It then returns nil at once,
 // while Shutdown waits for the requests in progress.
 func (s *Server) Serve(l net.Listener) error {
-	var err error
-	if s.http.TLSConfig != nil {
-		err = s.http.ServeTLS(l, "", "")
-	} else {
-		err = s.http.Serve(l)
-	}
+	err := s.http.Serve(s.newListener(l))
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -146,12 +150,53 @@ func (s *Server) Serve(l net.Listener) error {
 // track maintains the set of connections that had no request yet. Clients open some in advance, and
 // net/http's Shutdown would wait seconds for them.
 func (s *Server) track(c net.Conn, state http.ConnState) {
+	if state == http.StateIdle {
+		if own := ownConnection(c); own != nil {
+			own.phase.Store(beforeHeader)
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if state == http.StateNew {
 		s.unused[c] = struct{}{}
 	} else {
 		delete(s.unused, c)
+	}
+}
+
+// withConnection adds the connection to the context of its requests.
+func withConnection(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connectionKey{}, ownConnection(c))
+}
+
+// ownConnection returns the connection below what net/http knows, nil if there is none.
+func ownConnection(c net.Conn) *connection {
+	switch c := c.(type) {
+	case *http1Conn:
+		return c.c
+	case *https1Conn:
+		return c.c
+	case *tls.Conn:
+		own, _ := c.NetConn().(*connection)
+		return own
+	}
+	return nil
+}
+
+// descriptorLogInterval is the time between two log lines about file descriptors.
+const descriptorLogInterval = time.Minute
+
+// logDescriptors logs that connections cannot be accepted, not too often.
+func (s *Server) logDescriptors() {
+	s.mu.Lock()
+	now := time.Now()
+	again := now.Sub(s.logged) >= descriptorLogInterval
+	if again {
+		s.logged = now
+	}
+	s.mu.Unlock()
+	if again {
+		s.log.Error("no file descriptor is left: new connections wait; raise the limit of open files (LimitNOFILE=)")
 	}
 }
 
@@ -169,15 +214,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// serverLog receives the log lines of net/http. They become warnings, except failed handshakes,
-// which any client can cause.
+// serverLog receives the log lines of net/http. They become warnings.
 type serverLog struct{ log *slog.Logger }
 
 func (l serverLog) Write(line []byte) (int, error) {
-	level := slog.LevelWarn
-	if bytes.Contains(line, []byte("TLS handshake error")) {
-		level = slog.LevelDebug
-	}
-	l.log.Log(context.Background(), level, string(bytes.TrimSpace(line)))
+	l.log.Warn(string(bytes.TrimSpace(line)))
 	return len(line), nil
 }

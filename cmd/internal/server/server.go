@@ -212,6 +212,7 @@ func (s *Server) listen() (err error) {
 	s.server, err = rest.NewServer(handler, rest.ServerOptions{
 		Certificate: setup.Certificate(s.cfg),
 		Log:         s.log,
+		Connections: rest.ConnectionLimits{Total: s.cfg.Limits.Connections, PerPeer: s.cfg.Limits.ConnectionsPerPeer},
 	})
 	if err != nil {
 		return err
@@ -220,7 +221,8 @@ func (s *Server) listen() (err error) {
 		return fmt.Errorf("main.addr: %w", err)
 	}
 	if addr := s.cfg.Main.MetricsAddr; addr != "" {
-		s.metrics, err = openMetricsServer(addr, rest.ServerOptions{Log: s.log}, s.registry)
+		limits := rest.ConnectionLimits{Total: 1024, PerPeer: 128} // all without a token: at most a quarter
+		s.metrics, err = openMetricsServer(addr, rest.ServerOptions{Log: s.log, Connections: limits}, s.registry)
 	}
 	return err
 }
