@@ -85,6 +85,8 @@ type Archive struct {
 
 	checkpoints, cleanups runs
 
+	clockLog clockLog
+
 	unreadable   atomic.Int64 // parts of files that Restore could not read
 	importFailed atomic.Bool  // the store holds an incomplete import
 
@@ -299,6 +301,7 @@ func (a *Archive) runCleanups(ctx context.Context, due <-chan struct{}) {
 // maintain maintains the store, logs how many windows were evicted beyond the evicted ones that are
 // already logged, and returns the number of all evicted windows.
 func (a *Archive) maintain(evicted int64) int64 {
+	a.logClock()
 	if err := a.Store.Maintain(); err != nil {
 		a.Logger.Error("blocks in memory are damaged", "error", err)
 	}

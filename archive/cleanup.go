@@ -43,7 +43,7 @@ func (a *Archive) Cleanup(ctx context.Context, unfinished bool) error {
 func (a *Archive) cleanup(ctx context.Context, unfinished bool) (moved int64, err error) {
 	var errs []error
 	if a.Parquet != nil {
-		limit := a.Now().Add(-a.Store.Retention()).Unix()
+		limit := unixtime.FloorDiv(a.Store.RetainedSince(), 1000)
 		errs = append(errs, a.logOnce(ctx, "checkpoint", a.storeUntil(limit, unfinished)))
 		for _, cluster := range a.clusters() {
 			n, err := a.moveCluster(ctx, cluster, limit, unfinished)

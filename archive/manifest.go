@@ -34,12 +34,20 @@ type manifest struct {
 	Store      uuid.UUID `json:"store"`
 	Generation uint64    `json:"generation"`
 	Run        uint64    `json:"run"` // no older run is unfinished
+
+	Clock *manifestClock `json:"clock,omitempty"`
 	// JournalFrom is the number of the first journal segment that must be there. Windows files may
 	// need later ones only.
 	JournalFrom uint64            `json:"journal-from"`
 	Journal     []manifestSegment `json:"journal"` // oldest first
 	Windows     []manifestFile    `json:"windows"` // newest first
 	Blocks      []manifestFile    `json:"blocks"`
+}
+
+// manifestClock has the times of [guard.Clock], in Unix milliseconds.
+type manifestClock struct {
+	Now    int64 `json:"now"`
+	Latest int64 `json:"latest"`
 }
 
 type manifestSegment struct {
@@ -169,7 +177,7 @@ func (a *Archive) publishManifest(segments []journal.SegmentName, added []*file,
 	m := manifest{
 		Version: manifestVersion, Store: a.storeID, Generation: a.generation + 1, Run: a.run,
 		JournalFrom: a.journalFrom, Windows: append([]manifestFile{}, a.windows...),
-		Journal: []manifestSegment{}, Blocks: []manifestFile{},
+		Journal: []manifestSegment{}, Blocks: []manifestFile{}, Clock: a.clockTimes(),
 	}
 	for _, s := range segments {
 		if s.Number < a.journalFrom {

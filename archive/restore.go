@@ -51,14 +51,15 @@ type restorer struct {
 func (a *Archive) Restore(ctx context.Context) (Restored, error) {
 	a.checkpointMu.Lock()
 	defer a.checkpointMu.Unlock()
-	r := restorer{Archive: a, disk: disk.Retrying(a.FS), ctx: ctx, store: a.Store.Restore(), logged: time.Now()}
-	defer r.store.Done()
+	r := restorer{Archive: a, disk: disk.Retrying(a.FS), ctx: ctx, logged: time.Now()}
 	a.Store.KeepOnDisk()
 	r.fetched = newBlockReader(r.disk, &r.marks)
 	defer r.fetched.close()
-	r.store.Fetch, r.store.Spill = r.fetch, r.spill
 	j, err := r.restore()
-	r.total.Restored = r.store.Restored
+	if r.store != nil {
+		defer r.store.Done()
+		r.total.Restored = r.store.Restored
+	}
 	for _, e := range r.unreadableBlocks { // newer samples of their time would hide them
 		r.Store.Skip(e.lane.cluster, e.lane.host, e.lane.frequency, e.window.Grid, e.end)
 	}
@@ -98,6 +99,9 @@ func (r *restorer) restore() (*journal.Journal, error) {
 	if d.manifest != nil {
 		r.run = max(r.run, d.manifest.Run)
 	}
+	r.resumeClock(d)
+	r.store = r.Store.Restore()
+	r.store.Fetch, r.store.Spill = r.fetch, r.spill
 	windows, err := r.openWindows(d)
 	if err != nil {
 		return nil, err

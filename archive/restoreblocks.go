@@ -86,6 +86,7 @@ func (r *restorer) restoreBlocks() error {
 			return nil
 		}
 		if e.end < r.Store.Oldest(e.lane.cluster, e.lane.host) {
+			r.Store.SkipExpired(e.end)
 			continue
 		}
 		state, err := reader.read(e)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ringstore/ringstore/archive/journal"
+	"github.com/ringstore/ringstore/memstore/guard"
 )
 
 // Status is the state of an archive and what it has done since Open.
@@ -14,6 +15,7 @@ type Status struct {
 	Journal     journal.Status // zero until Restore has finished
 	Checkpoints Runs
 	Cleanups    Runs // bytes of Parquet files
+	Clock       guard.State
 }
 
 // Runs counts the runs of a recurring task.
@@ -30,6 +32,9 @@ type Runs struct {
 // Status returns the state of the archive. It does not block.
 func (a *Archive) Status() Status {
 	s := Status{Unavailable: a.Unavailable(), Checkpoints: a.checkpoints.get(), Cleanups: a.cleanups.get()}
+	if g := a.Store.Guard(); g != nil {
+		s.Clock = g.State()
+	}
 	if j := a.journal.Load(); j != nil {
 		s.Journal = j.Status()
 	}
@@ -37,11 +42,14 @@ func (a *Archive) Status() Status {
 }
 
 // Notes returns what an operator should know, such as files that cannot be read.
-func (a *Archive) Notes() []string {
-	if n := a.unreadable.Load(); n > 0 {
-		return []string{fmt.Sprintf("%d parts of files in the checkpoint directory cannot be read; their samples are missing until a restart can read them", n)}
+func (a *Archive) Notes() (notes []string) {
+	if note := a.clockNote(); note != "" {
+		notes = append(notes, note)
 	}
-	return nil
+	if n := a.unreadable.Load(); n > 0 {
+		notes = append(notes, fmt.Sprintf("%d parts of files in the checkpoint directory cannot be read; their samples are missing until a restart can read them", n))
+	}
+	return notes
 }
 
 // runs guards [Runs].

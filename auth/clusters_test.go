@@ -48,7 +48,7 @@ func TestClusters(t *testing.T) {
 
 	boss := &Principal{Roles: Admin, Clusters: []string{"fritz"}}
 	f("one cluster's admin", boss, Free, "fritz")
-	for _, a := range []Action{Debug, Status, Snapshot, Profile, Metrics} {
+	for _, a := range []Action{Debug, Status, Snapshot, ConfirmClock, Profile, Metrics} {
 		f("one cluster's admin", boss, a, "")
 		if got := code(Policy{}.Decide(boss, a)); got != OtherCluster {
 			t.Errorf("one cluster's admin may not %s: %s", a, got)

@@ -15,6 +15,7 @@ const (
 	Debug
 	Status
 	Snapshot
+	ConfirmClock
 	Profile // pprof
 	Metrics // of the service itself, for Prometheus
 	OpenAPI
@@ -24,7 +25,7 @@ const (
 
 var actionNames = [...]string{
 	Query: "query", Healthcheck: "healthcheck", Write: "write", Free: "free", Debug: "debug", Status: "status",
-	Snapshot: "snapshot", Profile: "profile", Metrics: "metrics", OpenAPI: "openapi", Whoami: "whoami", OwnJobs: "own_jobs",
+	Snapshot: "snapshot", ConfirmClock: "confirm_clock", Profile: "profile", Metrics: "metrics", OpenAPI: "openapi", Whoami: "whoami", OwnJobs: "own_jobs",
 }
 
 // String returns the action's name as the audit writes it, "" for an invalid action.
@@ -48,18 +49,19 @@ const (
 // applies to every token, also without roles.
 var table = [...][len(roleNames) + 1]grant{
 	//            admin, api, support, manager, user, none
-	Query:       {yes, yes, yes, jobs, jobs, no},
-	Healthcheck: {yes, yes, yes, no, no, no},
-	Write:       {yes, yes, no, no, no, no},
-	Free:        {yes, no, no, no, no, no},
-	Debug:       {yes, no, no, no, no, no},
-	Status:      {yes, no, no, no, no, no},
-	Snapshot:    {yes, no, no, no, no, no},
-	Profile:     {yes, no, no, no, no, no},
-	Metrics:     {yes, yes, yes, no, no, no},
-	OpenAPI:     {yes, yes, yes, no, no, no},
-	Whoami:      {yes, yes, yes, yes, yes, yes},
-	OwnJobs:     {yes, yes, yes, yes, yes, yes},
+	Query:        {yes, yes, yes, jobs, jobs, no},
+	Healthcheck:  {yes, yes, yes, no, no, no},
+	Write:        {yes, yes, no, no, no, no},
+	Free:         {yes, no, no, no, no, no},
+	Debug:        {yes, no, no, no, no, no},
+	Status:       {yes, no, no, no, no, no},
+	Snapshot:     {yes, no, no, no, no, no},
+	ConfirmClock: {yes, no, no, no, no, no},
+	Profile:      {yes, no, no, no, no, no},
+	Metrics:      {yes, yes, yes, no, no, no},
+	OpenAPI:      {yes, yes, yes, no, no, no},
+	Whoami:       {yes, yes, yes, yes, yes, yes},
+	OwnJobs:      {yes, yes, yes, yes, yes, yes},
 }
 
 // Policy decides what a principal may do. No code outside this file decides by roles. The zero
@@ -171,7 +173,7 @@ const (
 
 // scopes of the actions; the default is oneCluster.
 var scopes = [...]scope{
-	Debug: wholeStore, Status: wholeStore, Snapshot: wholeStore, Profile: wholeStore, Metrics: wholeStore,
+	Debug: wholeStore, Status: wholeStore, Snapshot: wholeStore, ConfirmClock: wholeStore, Profile: wholeStore, Metrics: wholeStore,
 	OpenAPI: noneOfStore, Whoami: noneOfStore, OwnJobs: oneCluster,
 }
 

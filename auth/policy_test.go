@@ -6,7 +6,7 @@ import (
 )
 
 var allActions = []Action{
-	Query, Healthcheck, Write, Free, Debug, Status, Snapshot, Profile, Metrics, OpenAPI, Whoami, OwnJobs,
+	Query, Healthcheck, Write, Free, Debug, Status, Snapshot, ConfirmClock, Profile, Metrics, OpenAPI, Whoami, OwnJobs,
 }
 
 // naive implements the role table independently: may says whether the roles permit the action, and

@@ -281,8 +281,11 @@ func (s *Store) remove(h *host) {
 	defer s.mu.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.gone || len(h.tree.series) > 0 || len(h.tree.children) > 0 || h.evictedSince(s.now().UnixMilli()-s.retention) {
+	if h.gone || len(h.tree.series) > 0 || len(h.tree.children) > 0 || h.evictedSince(s.RetainedSince()) {
 		return
+	}
+	for _, l := range h.lanes {
+		s.SkipExpired(l.time(l.evictedBefore))
 	}
 	h.gone = true
 	hosts := s.clusters[h.cluster]

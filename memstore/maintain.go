@@ -15,7 +15,7 @@ const quietTime = 60_000
 // without recent writes, merges short blocks, and evicts windows if memory is short. The caller
 // calls it every few seconds. The error reports damaged blocks, which no input can cause.
 func (s *Store) Maintain() error {
-	now := s.now().UnixMilli()
+	now, retained := s.now().UnixMilli(), s.RetainedSince()
 	var errs []error
 	for _, h := range s.allHosts() {
 		needed := s.needed(h.cluster, h.name)
@@ -23,7 +23,7 @@ func (s *Store) Maintain() error {
 		s.memory.evicting.Lock() // a call of Free relies on what is in memory
 		h.mu.Lock()
 		for _, l := range h.lanes {
-			h.mayBeEmpty = s.expire(l, min(now-s.retention, needed)) || h.mayBeEmpty
+			h.mayBeEmpty = s.expire(l, min(retained, needed)) || h.mayBeEmpty
 			h.closeQuiet(l, now)
 		}
 		s.memory.evicting.Unlock()
@@ -40,18 +40,13 @@ func (s *Store) Maintain() error {
 	return errors.Join(errs...)
 }
 
-// Oldest returns the time, in Unix milliseconds, since which samples of a host are kept: the start
-// of the retention, or earlier if running jobs need more.
-func (s *Store) Oldest(cluster, hostname string) int64 {
-	return min(s.now().UnixMilli()-s.retention, s.needed(cluster, hostname))
-}
-
 // expire drops the segments of a lane that end before a time, and reports whether there were any.
 func (s *Store) expire(l *lane, before int64) (dropped bool) {
 	for len(l.segments) > 0 && l.time(l.segments[0].end()) < before {
 		if s.keep && !l.segments[0].stored {
 			return dropped
 		}
+		s.SkipExpired(l.time(l.segments[0].end()))
 		s.drop(l, l.segments[0])
 		dropped = true
 	}
@@ -76,6 +71,7 @@ func (g *segment) bytes() int64 {
 func (h *host) closeQuiet(l *lane, now int64) {
 	for _, g := range slices.Clone(l.segments) {
 		past := l.time(g.end()+headGrace) < now
+		g.written = min(g.written, now) // the clock may have been set back
 		if g.open() && now-g.written >= quietTime && (past || g.reopened) {
 			h.close(l, g)
 		}

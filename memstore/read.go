@@ -170,8 +170,7 @@ func (r Range) step(m *metric) (int, error) {
 
 // clamp limits a range to the time that samples of a host can have, in milliseconds. h may be nil.
 func (s *Store) clamp(h *host, m *metric, r Range) (from, to int64) {
-	now := s.now().UnixMilli()
-	oldest, newest := now-s.retention, now+ahead(m.frequency)+m.frequency
+	oldest, newest := s.RetainedSince(), s.acceptable().latest+ahead(m.frequency)+m.frequency
 	if h != nil {
 		oldest = h.oldest(m, oldest)
 	}

@@ -140,7 +140,7 @@ func (r *Restorer) flush(at run) error {
 		return nil
 	}
 	// A sample may be up to half a slot later than its slot.
-	old := l.time(at.slot)+l.frequency/2 < min(r.now-s.retention, h.needed)
+	old := l.time(at.slot)+l.frequency/2 < min(r.retained, h.needed)
 	if at.slot < l.evictedBefore && r.Fetch == nil || old && !s.keep {
 		r.OldSamples += n
 		return nil
@@ -287,7 +287,7 @@ func (r *Restorer) storeDisplaced(at run, samples []recordedSample) error {
 		}
 		batch = append(batch, Sample{Series: sr, Time: to.grid + at.slot*at.frequency + to.offset, Value: x.value})
 	}
-	refused, err := r.write(batch, min(r.now-r.store.retention, at.host.needed))
+	refused, err := r.write(batch, min(r.retained, at.host.needed))
 	r.Moved += len(batch) - len(refused)
 	return err
 }

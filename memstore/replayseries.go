@@ -225,7 +225,7 @@ func (r *Restorer) storeAgain(h *host, samples []Sample) error {
 		}
 		samples[i].Series = sr
 	}
-	_, err := r.write(samples, min(r.now-r.store.retention, h.needed))
+	_, err := r.write(samples, min(r.retained, h.needed))
 	return err
 }
 

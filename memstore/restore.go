@@ -26,7 +26,8 @@ type Restorer struct {
 	relieved int64 // bytes in memory after a relief that was of little use
 
 	store       *Store
-	now         int64
+	now         int64            // of the server's clock, in Unix milliseconds
+	retained    int64            // [Store.RetainedSince] at the start
 	hosts       map[uint32]*host // by their numbers in records
 	displaced   map[column]place // the columns of records that mean another place in the store
 	provisional map[*Series]bool // series whose column comes from neither a record nor the recorded state
@@ -88,6 +89,7 @@ func (s *Store) Restore() *Restorer {
 	r := &Restorer{
 		store:       s,
 		now:         s.now().UnixMilli(),
+		retained:    s.RetainedSince(),
 		hosts:       make(map[uint32]*host),
 		displaced:   make(map[column]place),
 		provisional: make(map[*Series]bool),
@@ -126,7 +128,7 @@ func (r *Restorer) state(state HostState, recorded, fetched bool) error {
 	h.setNeeded(needed)
 	var errs []error
 	for _, ls := range state.Lanes {
-		p := laneRestorer{Restorer: r, host: h, state: ls, recorded: recorded, fetched: fetched, oldest: min(r.now-s.retention, needed)}
+		p := laneRestorer{Restorer: r, host: h, state: ls, recorded: recorded, fetched: fetched, oldest: min(r.retained, needed)}
 		if err := p.restore(); err != nil {
 			errs = append(errs, fmt.Errorf("%s/%s: %w", state.Cluster, state.Host, err))
 		}

@@ -83,6 +83,7 @@ func (p *laneRestorer) window(w WindowState) error {
 	old := b.Grid+(b.First+int64(b.Slots))*b.Frequency < p.oldest
 	if old && !(w.Open && s.keep) && !p.fetched {
 		p.Old++
+		s.SkipExpired(b.Grid + (b.First+int64(b.Slots))*b.Frequency)
 		return nil
 	}
 	if s.Full() && !p.fetched && !(w.Open && s.memory.stored.Load()) {

@@ -19,12 +19,13 @@ import (
 
 	"github.com/ringstore/ringstore/memstore/block"
 	"github.com/ringstore/ringstore/memstore/codec"
+	"github.com/ringstore/ringstore/memstore/guard"
 )
 
 // Options configure a store. Metrics and Retention are required.
 type Options struct {
 	Metrics   []Metric
-	Retention time.Duration // how long samples are kept, by the clock Now
+	Retention time.Duration // how long samples are kept
 	Limits    Limits        // zero fields mean the defaults
 
 	// MemoryLimit is the memory budget in bytes, by the store's own accounting; 0 means no limit.
@@ -41,7 +42,10 @@ type Options struct {
 	// committed.
 	KeepUnstored bool
 
-	Now func() time.Time // the server's clock; nil means time.Now
+	Now func() time.Time // the server's clock, by which samples are accepted; nil means time.Now
+
+	// Guard is the clock by which samples are deleted; nil means Now.
+	Guard *guard.Clock
 }
 
 // NotNeeded is later than any time.
@@ -80,6 +84,8 @@ type Store struct {
 	needed       func(cluster, host string) int64
 	keep         bool // windows that are not stored
 	now          func() time.Time
+	guard        *guard.Clock // nil: now
+	expired      atomic.Int64 // see [Store.SkipExpired]
 	memory       memAccount
 	epoch        atomic.Int64 // counts snapshots
 	freed        freed
@@ -128,11 +134,13 @@ func New(o Options) (*Store, error) {
 		needed:    o.Needed,
 		keep:      o.KeepUnstored,
 		now:       o.Now,
+		guard:     o.Guard,
 		memory:    memAccount{limit: o.MemoryLimit},
 		sealers:   newSealers(),
 		readers:   newReaders(),
 		clusters:  make(map[string]map[string]*host),
 	}
+	s.expired.Store(minTime)
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -260,9 +268,6 @@ func (s *Store) Values() (n int64, err error) {
 
 // Evicted returns how many windows were evicted since the start. Unlike Size it is cheap.
 func (s *Store) Evicted() int64 { return s.memory.evicted.Load() }
-
-// Retention returns how long samples are kept.
-func (s *Store) Retention() time.Duration { return time.Duration(s.retention) * time.Millisecond }
 
 // Errors of lookups; compare them with [errors.Is].
 var (

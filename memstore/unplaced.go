@@ -101,7 +101,7 @@ func (r *Restorer) write(batch []Sample, oldest int64) ([]Refusal, error) {
 			r.fetch(l.host, l, slot)
 		}
 	}
-	return r.store.write(batch, period{oldest, r.now}, nil)
+	return r.store.write(batch, r.restorable(oldest), nil)
 }
 
 // missing returns those values as samples whose slots are empty.

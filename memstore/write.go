@@ -38,8 +38,7 @@ const (
 // of its lock; completed windows are sealed after it is released. The error is [ErrMemory]: then a
 // prefix of the batch was stored, possibly nothing.
 func (s *Store) Write(batch []Sample) ([]Refusal, error) {
-	now := s.now().UnixMilli()
-	return s.write(batch, period{now - s.retention, now}, nil)
+	return s.write(batch, s.acceptable(), nil)
 }
 
 // WriteRecord is like [Store.Write] and makes r the record of the stored samples, also of those
@@ -52,16 +51,12 @@ func (s *Store) WriteRecord(batch []Sample, r *Record, add func(*Record) error) 
 	set := stripesOf(batch)
 	s.stripes.lock(&set)
 	defer s.stripes.unlock(&set)
-	now := s.now().UnixMilli()
-	refused, err := s.write(batch, period{now - s.retention, now}, r)
+	refused, err := s.write(batch, s.acceptable(), r)
 	if len(r.bytes) > 0 {
 		err = errors.Join(err, add(r))
 	}
 	return refused, err
 }
-
-// period is the time range of acceptable samples in Unix milliseconds.
-type period struct{ oldest, now int64 }
 
 func (s *Store) write(batch []Sample, p period, r *Record) ([]Refusal, error) {
 	held := int64(sampleBytes * len(batch))
@@ -155,7 +150,7 @@ func (s *Store) store(h *host, x Sample, p period, r *Record, c *cursor) (Refusa
 	sr := x.Series
 	l := sr.lane
 	switch {
-	case x.Time > p.now+ahead(l.frequency):
+	case x.Time > p.latest+ahead(l.frequency):
 		return RefusedFuture, nil
 	case x.Time < p.oldest:
 		return RefusedOld, nil

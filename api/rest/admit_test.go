@@ -29,23 +29,24 @@ var endpoints = []struct{ name, method, path, body string }{
 	{"profile", "GET", "/debug/pprof/cmdline", ``},
 	{"status", "GET", "/api/status", ``},
 	{"snapshot", "POST", "/api/snapshot", ``},
+	{"confirm-clock", "POST", "/api/confirm-clock", ``},
 	{"openapi", "GET", "/api/openapi.json", ``},
 }
 
 func TestRoleTable(t *testing.T) {
 	const table = `
-		roles          query healthcheck write free debug metrics profile status snapshot openapi
-		admin          200   200         200   200  200   200     200     200    200      200
-		api            200   200         200   403  403   200     403     403    403      200
-		support        200   200         403   403  403   200     403     403    403      200
-		manager        403   403         403   403  403   403     403     403    403      403
-		user           403   403         403   403  403   403     403     403    403      403
-		-              403   403         403   403  403   403     403     403    403      403
-		Admin          403   403         403   403  403   403     403     403    403      403
-		user,api       403   200         200   403  403   200     403     403    403      200
-		manager,api    403   200         200   403  403   200     403     403    403      200
-		support,api    200   200         200   403  403   200     403     403    403      200
-		admin,user     200   200         200   200  200   200     200     200    200      200`
+		roles          query healthcheck write free debug metrics profile status snapshot confirm-clock openapi
+		admin          200   200         200   200  200   200     200     200    200      200           200
+		api            200   200         200   403  403   200     403     403    403      403           200
+		support        200   200         403   403  403   200     403     403    403      403           200
+		manager        403   403         403   403  403   403     403     403    403      403           403
+		user           403   403         403   403  403   403     403     403    403      403           403
+		-              403   403         403   403  403   403     403     403    403      403           403
+		Admin          403   403         403   403  403   403     403     403    403      403           403
+		user,api       403   200         200   403  403   200     403     403    403      403           200
+		manager,api    403   200         200   403  403   200     403     403    403      403           200
+		support,api    200   200         200   403  403   200     403     403    403      403           200
+		admin,user     200   200         200   200  200   200     200     200    200      200           200`
 	d := open(t)
 	rows := strings.Split(strings.TrimSpace(table), "\n")
 	for _, row := range rows[1:] {

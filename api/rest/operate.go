@@ -14,6 +14,8 @@ type Operator interface {
 	// Snapshot makes a consistent copy of all stored data. Its errors are classified like those of
 	// the Ingester.
 	Snapshot(ctx context.Context) (Snapshot, error)
+	// ConfirmClock says that the server's clock is right.
+	ConfirmClock() ClockConfirmed
 }
 
 // Status is the answer of /api/status. Times are Unix seconds.
@@ -99,6 +101,12 @@ type Snapshot struct {
 	Bytes int64  `json:"bytes"` // of all files
 }
 
+// ClockConfirmed is the answer of /api/confirm-clock.
+type ClockConfirmed struct {
+	Time  int64   `json:"time"`  // of the server's clock, Unix seconds
+	Ahead float64 `json:"ahead"` // seconds that had not been confirmed
+}
+
 const (
 	defaultTop = 10
 	maxTop     = 1000
@@ -128,4 +136,9 @@ func (h *Handler) snapshot(w http.ResponseWriter, r *http.Request) error {
 		return unavailable(err)
 	}
 	return h.answerJSON(w, r, s)
+}
+
+// confirmClock answers /api/confirm-clock.
+func (h *Handler) confirmClock(w http.ResponseWriter, r *http.Request) error {
+	return h.answerJSON(w, r, h.Operator.ConfirmClock())
 }

@@ -33,6 +33,21 @@ func (s fixedOperator) Snapshot(context.Context) (rest.Snapshot, error) {
 	return rest.Snapshot{Path: "/var/lib/x", Time: now, Files: 3, Bytes: 300}, s.err
 }
 
+func (s fixedOperator) ConfirmClock() rest.ClockConfirmed {
+	return rest.ClockConfirmed{Time: now, Ahead: 604800.5}
+}
+
+func TestConfirmClock(t *testing.T) {
+	d := open(t)
+	got := d.send(t, "POST", "/api/confirm-clock", "")
+	if got.status != 200 || got.body != fmt.Sprintf(`{"time":%d,"ahead":604800.5}`, now)+"\n" {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	if got := d.send(t, "GET", "/api/confirm-clock", ""); got.status != 405 {
+		t.Errorf("GET: %d", got.status)
+	}
+}
+
 func TestStatus(t *testing.T) {
 	d := open(t)
 	f := func(query string, status, hosts int) {
@@ -96,7 +111,7 @@ func TestWhoami(t *testing.T) {
 		return func(o *rest.Options) { o.Authenticator = fixedAuthenticator{principal: &p} }
 	}
 	everything := map[string]any{
-		"query": all, "healthcheck": all, "write": all, "free": all, "debug": all, "status": all, "snapshot": all,
+		"query": all, "healthcheck": all, "write": all, "free": all, "debug": all, "status": all, "snapshot": all, "confirm_clock": all,
 		"profile": all, "metrics": all, "openapi": all, "whoami": all, "own_jobs": all,
 	}
 	f("an admin", as(auth.Principal{Issuer: "sso", Subject: "alice", JobUser: "alice1", Roles: auth.Admin, TokenID: "7", Expires: time.Unix(now, 0)}),

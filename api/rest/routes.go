@@ -64,7 +64,8 @@ func (h *Handler) routes() []route {
 	if h.Operator != nil {
 		routes = append(routes,
 			route{name: "status", path: "/api/status", methods: get, action: auth.Status, serve: h.status},
-			route{name: "snapshot", path: "/api/snapshot", methods: post, action: auth.Snapshot, serve: h.snapshot})
+			route{name: "snapshot", path: "/api/snapshot", methods: post, action: auth.Snapshot, serve: h.snapshot},
+			route{name: "confirm-clock", path: "/api/confirm-clock", methods: post, action: auth.ConfirmClock, serve: h.confirmClock})
 	}
 	if h.SwaggerUI {
 		routes = append(routes, swagger()...)

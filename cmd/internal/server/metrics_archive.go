@@ -43,7 +43,7 @@ func (t journalTimes) Collect(ch chan<- prometheus.Metric) {
 	t.fsyncs.Collect(ch)
 }
 
-// archiveCollector returns the metrics of the journal, of checkpoints and of archiving.
+// archiveCollector returns the metrics of the journal, of checkpoints, of archiving, and of the clock.
 func archiveCollector(a *archive.Archive) prometheus.Collector {
 	type status = archive.Status
 	all := []statMetric[status]{
@@ -56,6 +56,8 @@ func archiveCollector(a *archive.Archive) prometheus.Collector {
 			func(s status) float64 { return float64(s.Journal.Bytes) }),
 		gauge("journal_unsynced_bytes", "The journal's lag: acknowledged bytes that are not synced yet.",
 			func(s status) float64 { return float64(s.Journal.Unsynced) }),
+		gauge("clock_ahead_seconds", "Seconds that the clock is ahead of the time by which samples are deleted and archived, until that is confirmed.",
+			func(s status) float64 { return s.Clock.Ahead.Seconds() }),
 	}
 	all = append(all, runMetrics("checkpoint", func(s status) archive.Runs { return s.Checkpoints })...)
 	all = append(all, runMetrics("archive",

@@ -48,6 +48,12 @@ func (o operator) Snapshot(ctx context.Context) (rest.Snapshot, error) {
 	return rest.Snapshot{Path: path, Time: s.Time.Unix(), Files: s.Files, Bytes: s.Bytes}, nil
 }
 
+// ConfirmClock implements [rest.Operator].
+func (o operator) ConfirmClock() rest.ClockConfirmed {
+	before := o.archive.ConfirmClock()
+	return rest.ClockConfirmed{Time: before.Now.Add(before.Ahead).Unix(), Ahead: before.Ahead.Seconds()}
+}
+
 // Status implements [rest.Operator].
 func (o operator) Status(_ context.Context, top int) (rest.Status, error) {
 	subscriptions, err := o.subscriptions()

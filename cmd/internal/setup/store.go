@@ -6,6 +6,7 @@ import (
 	"github.com/ringstore/ringstore/auth/jobs/ccbackend"
 	"github.com/ringstore/ringstore/configs"
 	"github.com/ringstore/ringstore/memstore"
+	"github.com/ringstore/ringstore/memstore/guard"
 )
 
 // Store returns an empty store. nodes may be nil.
@@ -15,6 +16,7 @@ func Store(cfg *configs.Config, nodes *ccbackend.Nodes) (*memstore.Store, error)
 		o.Needed = nodes.Needed
 	}
 	o.KeepUnstored = cfg.MetricStore.Cleanup.Mode == configs.CleanupArchive
+	o.Guard = guard.New(nil)
 	return memstore.New(o)
 }
 
