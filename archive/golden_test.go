@@ -18,9 +18,13 @@ var update = flag.Bool("update", false, "write the golden directory of a new ver
 
 // goldenVersion is the version of the directory as a whole. It increases with the version of any of
 // its formats. The golden directories of older versions stay unchanged.
-const goldenVersion = 2
+const goldenVersion = 3
 
-var goldenMetrics = []memstore.Metric{{Name: "load", Frequency: time.Minute}, {Name: "power", Frequency: 10 * time.Second}}
+var goldenMetrics = []memstore.Metric{
+	{Name: "load", Frequency: time.Minute},
+	{Name: "power", Frequency: 10 * time.Second},
+	{Name: "flops", Frequency: time.Minute, Aggregation: memstore.AggregateSum},
+}
 
 func goldenStore(t *testing.T) *memstore.Store {
 	s, err := memstore.New(memstore.Options{
@@ -32,8 +36,8 @@ func goldenStore(t *testing.T) *memstore.Store {
 	return s
 }
 
-// writeGolden writes a directory with everything it can hold: blocks, also merged and freed ones,
-// open windows, and a journal with late samples, new series and a free.
+// writeGolden writes a directory with everything it can hold: blocks, also merged and freed ones and
+// those with aggregates, open windows, and a journal with late samples, new series and a free.
 func writeGolden(t *testing.T, dir string) {
 	s := goldenStore(t)
 	a := open(t, dir, s)
@@ -54,6 +58,8 @@ func writeGolden(t *testing.T, dir string) {
 	send("n1", "load", devices[1], -2995, -900, 60)
 	send("n1", "power", devices[2], -3000, -1800, 10)
 	send("n2", "load", devices[0], -3000, -1200, 60)
+	send("n3", "flops", memstore.Device{Type: "hwthread", TypeID: "0"}, -3000, -900, 60)
+	send("n3", "flops", memstore.Device{Type: "hwthread", TypeID: "1"}, -3000, -900, 60)
 	ok(t, s.Maintain())
 	ok(t, a.Checkpoint())
 	_, err := a.Free(t.Context(), [][]string{{"alpha"}, {"n2"}}, now-2000)
@@ -127,5 +133,8 @@ func TestGoldenIsCurrent(t *testing.T) {
 	ok(t, err)
 	if got := describeContents(t, s); got != string(want) {
 		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	if s.Size().Aggregates == 0 {
+		t.Error("no block has an aggregate")
 	}
 }

@@ -164,7 +164,7 @@ func TestMergedOffsets(t *testing.T) {
 				b.Add(block.Column{ID: 1}, []float64{2})
 				blocks = append(blocks, b.Finish())
 			}
-			merged, err := new(sealer).merge(blocks)
+			merged, err := new(sealer).merge(blocks, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -69,6 +69,7 @@ func (rd *reader) collectFormer(h *host, m *metric, from, to int64, shaped bool)
 		g.offset = 0
 	}
 	g.first = l.nearest(from, g.offset)
+	rd.unsummed = append(rd.unsummed, span{0, g.n})
 	segments := l.overlapping(g.first, g.first+int64(g.n))
 	for i, sr := range rd.series {
 		if sr.metric == m {

@@ -27,6 +27,8 @@ type host struct {
 	memoryFull bool      // the last sample that made the host grow exceeded the limit
 	logged     era       // of the last stored record that contains the host's names
 
+	whole wholeSets
+
 	stale      staleTimes // as of the last check of the host's health; nil: a series has begun or ended
 	firstStale int64      // the earliest of them
 }
@@ -108,6 +110,7 @@ func (h *host) addSeries(s *Store, m *metric, d Device, lane *lane, column uint3
 	sr.noSamples()
 	h.mayBeEmpty = true
 	lane.putColumn(sr, column)
+	h.seriesChanged()
 	l.put(sr)
 	s.memory.add(seriesBytes)
 	return sr
@@ -209,6 +212,16 @@ func (l *level) find(m *metric) (int, bool) {
 	})
 }
 
+// seriesChanged drops what the host remembers about all of its series, after one has begun or ended;
+// the host is locked.
+func (h *host) seriesChanged() {
+	h.stale = nil
+	h.whole.drop()
+	for _, l := range h.lanes {
+		l.sets, l.hasSets = nil, false
+	}
+}
+
 // all iterates over the series at and below l, in no particular order.
 func (l *level) all() iter.Seq[*Series] {
 	return func(yield func(*Series) bool) { l.walk(yield) }
@@ -230,7 +243,7 @@ func (l *level) walk(yield func(*Series) bool) bool {
 
 // shrink removes the series without samples and the levels without series; the host is locked.
 func (h *host) shrink(s *Store) {
-	h.stale = nil
+	h.seriesChanged()
 	if h.mayBeEmpty = s.restoring.Load(); h.mayBeEmpty {
 		return
 	}

@@ -33,6 +33,9 @@ type lane struct {
 	current       *segment   // the open one that was written last
 	newest        int64      // the last slot that got a sample
 	evictedBefore int64      // slots before this one were evicted
+
+	sets    []columnSet // whose sums the blocks keep
+	hasSets bool
 }
 
 // A window covers a tenth of the retention, within bounds: long enough to compress well and to make

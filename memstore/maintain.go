@@ -147,12 +147,12 @@ func (s *Store) mergeHost(h *host) error {
 	var errs []error
 	for _, l := range h.lanesNow() {
 		for {
-			segments, blocks := h.mergeable(l)
+			segments, blocks, sets := h.mergeable(l)
 			if len(blocks) < 2 {
 				break
 			}
 			w := s.sealers.get()
-			merged, err := w.merge(blocks)
+			merged, err := w.merge(blocks, sets)
 			s.sealers.put(w)
 			if err != nil {
 				errs = append(errs, err)
@@ -170,10 +170,11 @@ func (h *host) lanesNow() []*lane {
 	return slices.Clone(h.lanes)
 }
 
-// mergeable returns the oldest complete group of at least two segments, all of them sealed.
-func (h *host) mergeable(l *lane) (segments []*segment, blocks []*block.Block) {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
+// mergeable returns the oldest complete group of at least two segments, all of them sealed, and the
+// sets of columns whose sums the merged block keeps.
+func (h *host) mergeable(l *lane) (segments []*segment, blocks []*block.Block, sets []columnSet) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for i := 0; i < len(l.segments); {
 		group := l.groupOf(l.segments[i].first)
 		j := i
@@ -185,11 +186,11 @@ func (h *host) mergeable(l *lane) (segments []*segment, blocks []*block.Block) {
 		}
 		complete := group+l.window*mergedWindows+headGrace <= l.newest
 		if complete && j-i == len(blocks) && len(blocks) > 1 {
-			return segments, blocks
+			return segments, blocks, l.columnSets()
 		}
 		i = j
 	}
-	return nil, nil
+	return nil, nil, nil
 }
 
 // replace replaces blocks by the block merged from them, unless one of them has changed meanwhile.

@@ -69,7 +69,8 @@ var (
 	ErrAggregation = errors.New("no aggregation is configured for the metric")
 )
 
-// Read answers one selection. Several series are aggregated slot by slot. A slot is NaN if one of
+// Read answers one selection. Several series are aggregated slot by slot, in the order of their
+// devices; a device that is named twice counts twice. A slot is NaN if one of
 // the series lacks it that have data in the range. The host is locked while open windows are
 // copied; blocks are decoded without the lock.
 func (s *Store) Read(ctx context.Context, sel Selection, r Range) (Data, error) {
@@ -92,14 +93,17 @@ func (s *Store) Read(ctx context.Context, sel Selection, r Range) (Data, error) 
 	rd := s.readers.Get().(*reader)
 	defer s.readers.Put(rd)
 	defer rd.reset()
-	rd.visible = r.Visible
+	rd.visible, rd.naive = r.Visible, s.naive
 	shaped := step > 1 || r.Pad != PadBoth
-	g, err := rd.collect(h, m, sel, from, to, shaped)
+	g, err := rd.collect(s, h, m, sel, from, to, shaped)
 	if err != nil {
 		return Data{}, err
 	}
 	if r.StatsOnly && step == 1 && len(rd.series) == 1 && len(rd.former) == 0 && !(shaped && rd.bounds[0].masked) {
 		return rd.statsOnly(g, r)
+	}
+	if r.StatsOnly && step == 1 && rd.summedOnly() && !(shaped && rd.anyMasked()) {
+		return rd.sumStats(g, m.Aggregation, r)
 	}
 	held := int64(8 * (g.n + len(rd.copied)))
 	s.memory.add(held)
@@ -114,7 +118,10 @@ func (s *Store) Read(ctx context.Context, sel Selection, r Range) (Data, error) 
 	for _, p := range rd.former {
 		d.Read += p.grid.n
 	}
-	if r.StatsOnly {
+	switch {
+	case r.StatsOnly && step == 1 && len(rd.series) > 1 && len(rd.former) == 0:
+		d.stats, d.Values = new(rd.summarizePieces(values)), nil
+	case r.StatsOnly:
 		d.stats, d.Values = new(summarize(d.Values)), nil
 	}
 	return d, nil
@@ -138,7 +145,7 @@ func (s *Store) Cost(sel Selection, r Range) int {
 	rd.visible, rd.unordered = r.Visible, true
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	rd.match(&h.tree, m, sel)
+	rd.find(s, h, m, sel)
 	if len(rd.series) > 1 && m.Aggregation == AggregateNone {
 		return 0
 	}
@@ -212,20 +219,13 @@ func (rd *reader) parts(l *level, m *metric, sel Selection, d Device) {
 	}
 }
 
-// topmost adds l's own series of a metric, or else those below it, in the order of their devices
-// unless that does not matter.
+// topmost adds l's own series of a metric, or else those below it, in no particular order.
 func (rd *reader) topmost(l *level, m *metric) {
 	if sr := rd.holder(l, m); sr != nil {
 		rd.series = append(rd.series, sr)
 		return
 	}
-	if rd.unordered {
-		for _, c := range l.children {
-			rd.topmost(c, m)
-		}
-		return
-	}
-	for _, c := range l.sorted() {
+	for _, c := range l.children {
 		rd.topmost(c, m)
 	}
 }

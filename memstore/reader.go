@@ -19,14 +19,28 @@ type reader struct {
 	former  []formerPart
 
 	unordered bool // the order of series does not matter
+	naive     bool // use no aggregates; for tests
+
+	set      columnSet // of the series, if hasSet; in scratch memory or shared
+	hasSet   bool
+	sums     []sumPiece
+	unsummed []span // of the grid: where series are added one by one
+	complete bool   // all series have a value in the range
+	cuts     []int  // where the segments begin in the grid
 
 	spans   []span
-	bounds  []bounds  // of the series
-	pieces  []piece   // of the series, one after the other
-	copied  []float64 // the values of the pieces of open segments
-	part    []float64 // one series, while several are aggregated
-	ranges  []slotRange
+	bounds  []bounds    // of the series
+	pieces  []piece     // of the series, one after the other
+	copied  []float64   // the values of the pieces of open segments
+	part    []float64   // one series, while several are aggregated
+	ranges  []slotRange // visible slots of the series, one after the other
 	decoder codec.Decoder
+
+	readables []span     // of ranges, by series
+	rest      []*segment // without a sum
+	columns   []uint32
+	sorted    []uint32
+	key       block.Set
 }
 
 // span is the range of a series' pieces in reader.pieces.
@@ -55,6 +69,11 @@ func (rd *reader) reset() {
 	clear(rd.series)
 	clear(rd.pieces)
 	clear(rd.former)
+	clear(rd.sums)
+	clear(rd.rest)
+	rd.set, rd.hasSet, rd.complete, rd.naive = columnSet{}, false, false, false
+	rd.sums, rd.unsummed, rd.cuts, rd.rest = rd.sums[:0], rd.unsummed[:0], rd.cuts[:0], rd.rest[:0]
+	rd.ranges, rd.readables = rd.ranges[:0], rd.readables[:0]
 	rd.former = rd.former[:0]
 	rd.series, rd.spans, rd.bounds = rd.series[:0], rd.spans[:0], rd.bounds[:0]
 	rd.pieces, rd.copied = rd.pieces[:0], rd.copied[:0]
@@ -63,10 +82,10 @@ func (rd *reader) reset() {
 
 // collect finds the series of a selection and their pieces, under the host's lock. The grid belongs
 // to the lane of the series.
-func (rd *reader) collect(h *host, m *metric, sel Selection, from, to int64, shaped bool) (grid, error) {
+func (rd *reader) collect(s *Store, h *host, m *metric, sel Selection, from, to int64, shaped bool) (grid, error) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	rd.match(&h.tree, m, sel)
+	rd.find(s, h, m, sel)
 	switch {
 	case rd.err != nil:
 		return grid{}, rd.err
@@ -82,21 +101,39 @@ func (rd *reader) collect(h *host, m *metric, sel Selection, from, to int64, sha
 	g := gridOf(rd.series, from, to)
 	segments := g.lane.overlapping(g.first, g.first+int64(g.n))
 	for _, sr := range rd.series {
-		rd.collectSeries(g, sr, segments, shaped)
+		rd.collectRanges(g, sr, shaped)
+	}
+	if len(rd.series) > 1 {
+		segments = rd.collectSums(g, segments)
+	}
+	for i, sr := range rd.series {
+		rd.collectPieces(g, i, sr, segments)
 	}
 	return g, rd.err
 }
 
-// collectSeries adds the bounds and the pieces of a series whose lane has the grid.
-func (rd *reader) collectSeries(g grid, sr *Series, segments []*segment, shaped bool) {
-	begin := len(rd.pieces)
+// collectRanges adds the bounds and the visible slots of a series whose lane has the grid.
+func (rd *reader) collectRanges(g grid, sr *Series, shaped bool) {
+	begin := len(rd.ranges)
 	rd.bounds = append(rd.bounds, rd.readable(g, sr, shaped))
-	for _, in := range rd.ranges {
+	rd.readables = append(rd.readables, span{begin, len(rd.ranges)})
+}
+
+// collectPieces adds the pieces of series i.
+func (rd *reader) collectPieces(g grid, i int, sr *Series, segments []*segment) {
+	begin := len(rd.pieces)
+	for _, in := range rd.ranges[rd.readables[i].begin:rd.readables[i].end] {
 		for _, seg := range within(segments, in) {
 			rd.add(g, seg, sr.column, in)
 		}
 	}
 	rd.spans = append(rd.spans, span{begin, len(rd.pieces)})
+}
+
+// collectSeries adds what collectRanges and collectPieces add, to the end of all.
+func (rd *reader) collectSeries(g grid, sr *Series, segments []*segment, shaped bool) {
+	rd.collectRanges(g, sr, shaped)
+	rd.collectPieces(g, len(rd.readables)-1, sr, segments)
 }
 
 // within returns those of the given segments, which are in order, that overlap a range of slots.
@@ -137,36 +174,7 @@ func (rd *reader) gather(g grid, values []float64, a Aggregation) (lo, hi int, e
 		lo, hi = rd.extent(g, 0, values)
 		return lo, hi, err
 	}
-	clear(values)
-	lo = g.n
-	rd.part = slices.Grow(rd.part[:0], g.n)[:g.n]
-	parts := 0
-	for i := range rd.series {
-		hasValue, err := rd.decode(g, rd.part, i)
-		if err != nil {
-			return 0, 0, err
-		}
-		l, h := rd.extent(g, i, rd.part)
-		hi = max(hi, h)
-		if !hasValue {
-			continue
-		}
-		lo = min(lo, l)
-		parts++
-		for k, v := range rd.part {
-			values[k] += v
-		}
-	}
-	switch {
-	case parts == 0:
-		fillNaN(values)
-		return hi, hi, nil
-	case a == AggregateAvg:
-		for i := range values {
-			values[i] /= float64(parts)
-		}
-	}
-	return lo, hi, nil
+	return rd.aggregate(g, values, a)
 }
 
 // decode fills dst with series i, and reports whether it has a value there.

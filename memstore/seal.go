@@ -19,6 +19,7 @@ type sealing struct {
 	head    block.Header
 	offsets []int64
 	before  *block.Block // of the preceding segment, or nil
+	sets    []columnSet  // whose sums the block keeps
 }
 
 // sealer has the scratch memory for encoding; one goroutine uses it at a time.
@@ -27,6 +28,10 @@ type sealer struct {
 	decoder codec.Decoder
 	columns []float64 // columnsAtOnce columns, concatenated
 	all     []float64
+	sums    []float64 // one of each row for each set
+	exact   []bool    // by set
+	part    []float64
+	first   []float64
 }
 
 // sealers is a pool of idle sealers. A sync.Pool would be emptied by each garbage collection, and
@@ -113,6 +118,7 @@ func (w *sealer) encode(j sealing) *block.Block {
 			w.builder.Add(c, values)
 		}
 	}
+	w.aggregate(j.rows, j.sets)
 	return w.builder.Finish()
 }
 
@@ -156,8 +162,9 @@ func decodeRows(rows [][]float64, b *block.Block, columns int) error {
 	return nil
 }
 
-// merge makes one block of several blocks of a lane, which are in order and do not overlap.
-func (w *sealer) merge(blocks []*block.Block) (*block.Block, error) {
+// merge makes one block of several blocks of a lane, which are in order and do not overlap. The block
+// keeps the sums of the given sets, and of those of the blocks.
+func (w *sealer) merge(blocks []*block.Block, sets []columnSet) (*block.Block, error) {
 	head := blocks[0].Header
 	last := blocks[len(blocks)-1]
 	head.Slots = int(last.First + int64(last.Slots) - head.First)
@@ -180,6 +187,7 @@ func (w *sealer) merge(blocks []*block.Block) (*block.Block, error) {
 			}
 		}
 		if !found {
+			w.mergeAggregates(head, blocks, sets)
 			return w.builder.Finish(), nil
 		}
 		c := block.Column{ID: id}

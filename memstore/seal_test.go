@@ -191,11 +191,11 @@ func TestWhileMerging(t *testing.T) {
 				put(t, s, sr, float64(base+second), float64(second))
 			}
 			h, l := sr.lane.host, sr.lane
-			segments, blocks := h.mergeable(l)
+			segments, blocks, _ := h.mergeable(l)
 			if len(blocks) != 2 {
 				t.Fatalf("%d blocks can be merged", len(blocks))
 			}
-			merged, err := new(sealer).merge(blocks)
+			merged, err := new(sealer).merge(blocks, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -279,7 +279,7 @@ func (h *host) close(l *lane, g *segment) {
 
 // sealing returns the input for the encoding of a segment's rows.
 func (l *lane) sealing(g *segment, rows [][]float64) sealing {
-	return sealing{lane: l, segment: g, version: g.version, rows: rows, head: l.blockHeader(g), offsets: l.offsets(), before: l.blockBefore(g)}
+	return sealing{lane: l, segment: g, version: g.version, rows: rows, head: l.blockHeader(g), offsets: l.offsets(), before: l.blockBefore(g), sets: l.columnSets()}
 }
 
 // offsets returns the columns' offsets, nil if all are 0.

@@ -90,6 +90,7 @@ type Store struct {
 	epoch        atomic.Int64 // counts snapshots
 	freed        freed
 	unconfigured unconfigured
+	naive        bool        // queries use no aggregates; for tests
 	restoring    atomic.Bool // series without samples may still get their windows
 	sealers      sealers
 	readers      sync.Pool // of *reader
@@ -213,11 +214,14 @@ func (s *Store) allHosts() []*host {
 type Size struct {
 	Hosts, Series int
 	Blocks        int
-	BlockBytes    int64 // of sealed blocks, with their directories
+	BlockBytes    int64 // of sealed blocks, with their directories and aggregates
 	BlockValues   int64 // samples in the blocks
-	Bytes         int64 // of everything, by the store's memory accounting
-	Limit         int64 // of Bytes; 0 means none
-	Evicted       int64 // windows evicted since the start
+
+	Aggregates     int   // sums of several series that blocks keep
+	AggregateBytes int64 // of BlockBytes
+	Bytes          int64 // of everything, by the store's memory accounting
+	Limit          int64 // of Bytes; 0 means none
+	Evicted        int64 // windows evicted since the start
 }
 
 // Size counts what the store holds. A block's samples are counted once, from the headers of its
@@ -244,6 +248,8 @@ func (s *Store) Size() Size {
 			values, _ := b.Values(&d)
 			n.BlockBytes += int64(len(b.Bytes()))
 			n.BlockValues += values
+			n.Aggregates += b.Aggregates()
+			n.AggregateBytes += int64(b.AggregateBytes())
 		}
 	}
 	return n

@@ -124,12 +124,12 @@ func (rd *reader) segmentHolds(seg *segment, column uint32, in slotRange) bool {
 
 func isValue(v float64) bool { return v == v }
 
-// readable sets rd.ranges to the visible slots of a series within the grid, and returns the bounds
+// readable appends to rd.ranges the visible slots of a series within the grid, and returns the bounds
 // of the series among them. Only shaped answers need to know about visible samples before and after
 // the grid.
 func (rd *reader) readable(g grid, sr *Series, shaped bool) bounds {
 	all := slotRange{g.first, g.first + int64(g.n)}
-	rd.ranges = rd.ranges[:0]
+	begin := len(rd.ranges)
 	if rd.visible == nil {
 		rd.ranges = append(rd.ranges, all)
 		return bounds{first: sr.first, last: sr.last}
@@ -139,7 +139,7 @@ func (rd *reader) readable(g grid, sr *Series, shaped bool) bounds {
 	for _, s := range spans {
 		older, newer := sr.slots(s)
 		if newer.first <= sr.first && sr.last < newer.end {
-			rd.ranges = append(rd.ranges[:0], all)
+			rd.ranges = append(rd.ranges[:begin], all)
 			return bounds{first: sr.first, last: sr.last}
 		}
 		for _, in := range [...]slotRange{older, newer} {

@@ -16,11 +16,11 @@ import (
 	"github.com/ringstore/ringstore/memstore/binfmt"
 )
 
-// Version is the format version that is written. Version 1 is also read.
-const Version = 2
+// Version is the format version that is written. Older versions are also read.
+const Version = 3
 
 // ErrVersion is the error for a file of another format version.
-var ErrVersion = fmt.Errorf("expected a block file of version 1 or %d", Version)
+var ErrVersion = fmt.Errorf("expected a block file of version 1 to %d", Version)
 
 // Kind is the kind of a file.
 type Kind uint8
@@ -103,7 +103,7 @@ func parseHeader(b []byte) (h Head, m marker, size int64, err error) {
 	}
 	switch version := b[len(headerMagic)]; version {
 	case 1:
-	case Version:
+	case 2, Version: // in version 3, blocks may have aggregates
 		size = headerSize
 		if len(b) < headerSize {
 			return h, m, size, errShort

@@ -112,5 +112,14 @@ func (v *verifier) count(ctx context.Context, b *block.Block) (n int64, err erro
 			}
 		}
 	}
+	for i := range b.Aggregates() {
+		a, err := b.Aggregate(i)
+		if err == nil {
+			err = b.DecodeAggregate(&v.decoder, values, a, 0)
+		}
+		if err != nil {
+			return n, err
+		}
+	}
 	return n, nil
 }
