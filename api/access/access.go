@@ -93,6 +93,13 @@ func (g *Gate) For(p *auth.Principal) *Reader {
 	return r
 }
 
+// Fork returns a reader for another goroutine on behalf of the same principal.
+func (r *Reader) Fork() *Reader {
+	fork := *r
+	fork.sights, fork.hosts = make(map[string]auth.Sight), make(map[place]*memstore.Visibility)
+	return &fork
+}
+
 func (r *Reader) sight(cluster string) auth.Sight {
 	if r.all {
 		return auth.SeesAll

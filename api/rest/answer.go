@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 const contentJSON = "application/json"
@@ -13,21 +14,53 @@ const contentJSON = "application/json"
 // the connection for each piece, which take as long as formatting some thousand numbers.
 const answerBytes = 256 << 10
 
+// answerTime is the time after which less than answerBytes are sent, so that clients see that the
+// answer has begun.
+const answerTime = 25 * time.Millisecond
+
 // answer is a JSON answer that is sent while it is built. Nothing is sent before answerBytes are
-// buffered or the answer ends. Until then an error can replace it.
+// buffered, answerTime has passed or the answer ends. Until then an error can replace it.
 type answer struct {
 	buf     []byte
-	scratch []float64 // reused for the values of each entry
-	w       http.ResponseWriter
+	scratch []float64           // reused for the values of each entry
+	w       http.ResponseWriter // nil: everything is kept in buf
 	ctx     context.Context
+	last    time.Time // when something was sent, or the answer began
 	sent    bool
+
+	tally
+	listed bool // the list of the current query has an entry
+	began  bool // the list of a query began here
+	joins  bool // an entry precedes the first list that began here
+}
+
+// tally counts what an answer holds.
+type tally struct {
+	cost     cost
+	answered int      // values
+	unknown  []string // metrics
+	failed   error    // reason of an entry with an internal error
+}
+
+// cost is what was read for a request.
+type cost struct{ queries, series, values int }
+
+func (t *tally) add(o tally) {
+	t.cost.queries += o.cost.queries
+	t.cost.series += o.cost.series
+	t.cost.values += o.cost.values
+	t.answered += o.answered
+	t.unknown = append(t.unknown, o.unknown[:min(len(o.unknown), maxWarnings-len(t.unknown))]...)
+	if o.failed != nil {
+		t.failed = o.failed
+	}
 }
 
 // answering calls f to build an answer and sends it. It stops when the client disconnects.
 func (h *Handler) answering(w http.ResponseWriter, r *http.Request, f func(*answer) error) error {
 	buf := h.buffers.Get().(*[]byte)
 	defer h.buffers.Put(buf)
-	a := &answer{buf: (*buf)[:0], w: w, ctx: r.Context()}
+	a := &answer{buf: (*buf)[:0], w: w, ctx: r.Context(), last: time.Now()}
 	if err := f(a); err != nil {
 		return err
 	}
@@ -40,12 +73,21 @@ func (h *Handler) answering(w http.ResponseWriter, r *http.Request, f func(*answ
 	return err
 }
 
-// more sends the buffer if it holds at least answerBytes. It must be called every few kilobytes.
+// more sends the buffer if it is time to. It must be called every few kilobytes.
 func (a *answer) more() error {
-	if len(a.buf) < answerBytes {
+	switch {
+	case a.w == nil:
+		return a.ctx.Err()
+	case len(a.buf) >= answerBytes:
+		return a.send()
+	case len(a.buf) == 0 || time.Since(a.last) < answerTime:
 		return a.ctx.Err()
 	}
-	return a.send()
+	if err := a.send(); err != nil {
+		return err
+	}
+	_ = http.NewResponseController(a.w).Flush() // writers of tests cannot
+	return nil
 }
 
 func (a *answer) send() error {
@@ -55,7 +97,7 @@ func (a *answer) send() error {
 	if !a.sent {
 		a.w.Header().Set("Content-Type", contentJSON)
 	}
-	a.sent = true
+	a.sent, a.last = true, time.Now()
 	_, err := a.w.Write(a.buf)
 	a.buf = a.buf[:0]
 	return err

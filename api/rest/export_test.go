@@ -1,5 +1,7 @@
 package rest
 
+import "time"
+
 // Route is a route as tests of the description see it.
 type Route struct {
 	Path    string
@@ -15,3 +17,6 @@ func (h *Handler) Routes() (all []Route) {
 	}
 	return all
 }
+
+// SetAlone sets how long a query works without helpers.
+func (h *Handler) SetAlone(d time.Duration) { h.alone = d }

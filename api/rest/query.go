@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/ringstore/ringstore/api/access"
 	"github.com/ringstore/ringstore/memstore"
 )
 
@@ -13,27 +14,29 @@ import (
 //	{"queries": [...], "results": [[entry, ...], ...]}
 //
 // with one list of entries for each query. The member queries holds the queries that for-all-nodes
-// stands for. Callers who see all clusters get "warnings": [text, ...] in addition, if there are any. The parameter version is accepted and ignored.
+// stands for. Callers who see all clusters get "warnings": [text, ...] in addition, if there are any.
+// The parameter version is accepted and ignored.
 func (h *Handler) query(w http.ResponseWriter, r *http.Request) error {
 	req, err := h.readRequest(w, r)
 	if err != nil {
 		return err
 	}
-	exchangeOf(w).request = req
+	x := exchangeOf(w)
+	x.request = req
 	return h.answering(w, r, func(a *answer) error {
+		defer func() { x.values, x.err, req.cost = a.answered, a.failed, a.cost }()
 		a.raw("{")
 		if err := a.queries(req); err != nil {
 			return err
 		}
 		a.raw(`"results":[`)
-		first := true
-		for q := range req.all() {
-			a.comma(&first)
-			if err := h.result(a, req, q); err != nil {
-				return err
-			}
+		if err := h.results(a, req); err != nil {
+			return err
 		}
 		a.raw("]")
+		for _, metric := range a.unknown {
+			req.warnings.add("unknown metric", metric)
+		}
 		a.warnings(req.warnings)
 		a.raw("}")
 		return nil
@@ -62,41 +65,69 @@ func (a *answer) queries(req *request) error {
 	return nil
 }
 
-// result appends the entries of one query. A selection that does not exist, or that the caller may
-// not see, has no entry.
-func (h *Handler) result(a *answer, req *request, q *query) error {
-	a.raw("[")
-	req.count++
-	first := true
-	for sel := range q.selections(req.Cluster) {
-		r := req.timeRange(q)
-		r.Buffer = a.scratch
-		data, err := req.reader.Read(a.ctx, sel, r)
-		exchangeOf(a.w).values += len(data.Values)
-		req.series, req.values = req.series+data.Series, req.values+data.Read
-		switch {
-		case err == nil:
-			a.comma(&first)
-			err = a.entry(req, data, q.ScaleBy)
-			a.scratch = data.Values
-		case errors.Is(err, memstore.ErrNotFound):
-			err = nil
-		default:
-			if errors.Is(err, memstore.ErrUnknownMetric) {
-				req.warnings.add("unknown metric", q.Metric)
-			}
-			a.comma(&first)
-			err = a.entryError(err)
-		}
-		if err != nil {
-			return err
-		}
-		if err := a.more(); err != nil {
-			return err
-		}
+// step appends the entry of a step, and the brackets of its query's list. A selection that does not
+// exist, or that the caller may not see, has no entry.
+func (a *answer) step(reader *access.Reader, req *request, s *step) error {
+	data, err := a.read(reader, req, s)
+	return a.finish(req, s, data, err)
+}
+
+// read reads the data of a step.
+func (a *answer) read(reader *access.Reader, req *request, s *step) (memstore.Data, error) {
+	if s.empty {
+		return memstore.Data{}, memstore.ErrNotFound
 	}
-	a.raw("]")
+	r := req.timeRange(s.shape)
+	r.Buffer = a.scratch
+	data, err := reader.Read(a.ctx, s.sel, r)
+	a.answered += len(data.Values)
+	a.cost.series, a.cost.values = a.cost.series+data.Series, a.cost.values+data.Read
+	return data, err
+}
+
+// finish appends what read returned.
+func (a *answer) finish(req *request, s *step, data memstore.Data, err error) error {
+	if s.begins {
+		a.beginQuery(s.first)
+	}
+	switch {
+	case err == nil:
+		a.nextEntry()
+		err = a.entry(req, data, s.scale)
+		a.scratch = data.Values
+	case errors.Is(err, memstore.ErrNotFound):
+		err = nil
+	default:
+		if errors.Is(err, memstore.ErrUnknownMetric) && len(a.unknown) < maxWarnings {
+			a.unknown = append(a.unknown, s.sel.Metric)
+		}
+		err = a.entryError(err)
+	}
+	if err != nil {
+		return err
+	}
+	if s.ends {
+		a.raw("]")
+	}
 	return a.more()
+}
+
+func (a *answer) beginQuery(first bool) {
+	if !first {
+		a.raw(",")
+	}
+	a.raw("[")
+	a.cost.queries++
+	a.began, a.listed = true, false
+}
+
+// nextEntry separates an entry from the one before it in the list of a query.
+func (a *answer) nextEntry() {
+	if a.listed {
+		a.raw(",")
+	}
+	a.joins = a.joins || !a.began
+	a.listed = true
 }
 
 func (a *answer) entryError(err error) error {
@@ -105,8 +136,9 @@ func (a *answer) entryError(err error) error {
 		return err
 	}
 	if text == internal {
-		exchangeOf(a.w).err = err
+		a.failed = err
 	}
+	a.nextEntry()
 	a.raw(`{"error":`)
 	a.string(text)
 	a.raw(`,"from":0,"to":0,"resolution":0,"avg":0,"min":0,"max":0}`)
@@ -114,9 +146,6 @@ func (a *answer) entryError(err error) error {
 }
 
 func (a *answer) entry(req *request, data memstore.Data, scale float64) error {
-	if scale == 0 {
-		scale = 1
-	}
 	a.raw("{")
 	if req.WithData && len(data.Values) > 0 {
 		if err := a.values(data.Values, scale); err != nil {

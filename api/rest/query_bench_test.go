@@ -160,3 +160,90 @@ type discard struct {
 func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) WriteHeader(status int)      { d.status = status }
 func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
+
+// BenchmarkJob measures a query for the node's values of 10 thread metrics of 512 hosts with 64
+// threads each, for 12 hours. The result is the time until the answer begins and ends, beside the
+// CPU time. Only one in eight of the hosts is different, which saves memory.
+func BenchmarkJob(b *testing.B) {
+	const from, steps, different = 1_795_200_000, 720, 64
+	c := synthetic.New(different, 1)
+	now := int64(from)
+	o := memstore.Options{Retention: 24 * time.Hour, Now: func() time.Time { return time.Unix(now, 0) }}
+	for _, m := range c.Metrics() {
+		o.Metrics = append(o.Metrics, memstore.Metric{Name: m.Name, Frequency: time.Minute, Aggregation: memstore.AggregateSum})
+	}
+	s, err := memstore.New(o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	values := make([]float64, len(c.Series()))
+	series := make([][]*memstore.Series, different)
+	for step := range steps {
+		now = from + int64(step)*60
+		for h := range different {
+			c.Step(h, step, values)
+			var batch []memstore.Sample
+			for i, d := range c.Series()[:640] {
+				if step == 0 {
+					sr, err := s.Series(memstore.Key{Cluster: "c", Host: c.Host(h), Metric: d.Metric, Device: memstore.Device{Type: d.Type, TypeID: d.TypeID}})
+					if err != nil {
+						b.Fatal(err)
+					}
+					series[h] = append(series[h], sr)
+				}
+				batch = append(batch, memstore.Sample{Series: series[h][i], Time: now * 1000, Value: values[i]})
+			}
+			if refused, err := s.Write(batch); err != nil || len(refused) > 0 {
+				b.Fatal(refused, err)
+			}
+		}
+	}
+	if err := s.Maintain(); err != nil {
+		b.Fatal(err)
+	}
+	var queries []map[string]any
+	for h := range 512 {
+		for _, d := range c.Series()[:10] {
+			queries = append(queries, map[string]any{"metric": d.Metric, "host": c.Host(h % different)})
+		}
+	}
+	body, err := json.Marshal(map[string]any{"cluster": "c", "from": from, "to": from + steps*60, "queries": queries})
+	if err != nil {
+		b.Fatal(err)
+	}
+	h, err := rest.New(rest.Options{Store: s, Freer: nopStorage{}, Ingester: nopStorage{}, AuthDisabled: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, alone := range map[string]time.Duration{"alone": time.Hour, "helped": 2 * time.Millisecond} {
+		b.Run(name, func(b *testing.B) {
+			h.SetAlone(alone)
+			var began time.Duration
+			cpu := processTime(b)
+			for b.Loop() {
+				r := httptest.NewRequest("POST", "/api/query", strings.NewReader(string(body)))
+				w := firstWrite{discard: discard{header: http.Header{}}, begin: time.Now()}
+				if h.ServeHTTP(&w, r); w.status != 0 && w.status != 200 {
+					b.Fatal(w.status)
+				}
+				began += w.took
+			}
+			b.ReportMetric(float64((processTime(b)-cpu).Milliseconds())/float64(b.N), "cpu-ms/op")
+			b.ReportMetric(float64(began.Milliseconds())/float64(b.N), "ms-to-begin")
+		})
+	}
+}
+
+// firstWrite measures the time until the first byte.
+type firstWrite struct {
+	discard
+	begin time.Time
+	took  time.Duration
+}
+
+func (w *firstWrite) Write(b []byte) (int, error) {
+	if w.took == 0 {
+		w.took = time.Since(w.begin)
+	}
+	return len(b), nil
+}

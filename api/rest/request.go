@@ -41,7 +41,7 @@ type request struct {
 
 	warnings *warnings // nil for callers who may not see them
 
-	count, series, values int // numbers of queries, of series and of values read so far
+	cost cost // once it is answered, as far as that went
 }
 
 // query is one query of a request.
@@ -194,10 +194,18 @@ func (req *request) padding() memstore.Padding {
 	}
 }
 
-func (req *request) timeRange(q *query) memstore.Range {
+// shape is how a query wants its values.
+type shape struct {
+	resolution int64
+	resample   memstore.Resample
+}
+
+func (q *query) shape() shape { return shape{q.Resolution, q.resample} }
+
+func (req *request) timeRange(s shape) memstore.Range {
 	return memstore.Range{
 		From: req.From, To: req.To,
-		Resolution: q.Resolution, Resample: q.resample, Pad: req.padding(),
+		Resolution: s.resolution, Resample: s.resample, Pad: req.padding(),
 		StatsOnly: !req.WithData,
 	}
 }
@@ -220,7 +228,7 @@ func (h *Handler) checkQueryCost(ctx context.Context, req *request) error {
 		}
 		left -= max(0, 1-q.answers())
 		for sel := range q.selections(req.Cluster) {
-			if left -= max(1, req.reader.Cost(sel, req.timeRange(q))); left < 0 {
+			if left -= max(1, req.reader.Cost(sel, req.timeRange(q.shape()))); left < 0 {
 				return exceeded
 			}
 		}

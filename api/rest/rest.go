@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -113,6 +114,10 @@ type Handler struct {
 	counters counters
 	buffers  sync.Pool // of *[]byte, for answers
 	gunzips  sync.Pool // of *gzip.Reader
+
+	active  atomic.Int32  // requests in progress
+	helpers atomic.Int32  // goroutines that work for them in addition to their own
+	alone   time.Duration // that a query works without helpers
 }
 
 // New returns a handler. The error names a missing or invalid option.
@@ -146,6 +151,7 @@ func New(o Options) (*Handler, error) {
 	}
 	h := &Handler{
 		Options: o,
+		alone:   aloneTime,
 		buffers: sync.Pool{New: func() any { return new([]byte) }},
 		gunzips: sync.Pool{New: func() any { return new(gzip.Reader) }},
 	}
@@ -166,6 +172,8 @@ func New(o Options) (*Handler, error) {
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.active.Add(1)
+	defer h.active.Add(-1)
 	x, r := h.begin(w, r)
 	defer h.end(x, r)
 	if err := h.Ready(); err != nil && !isProbe(r) {
