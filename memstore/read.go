@@ -52,6 +52,7 @@ type Data struct {
 	Values     []float64 // NaN: no value; owned by the caller, possibly in Range.Buffer
 	From, To   int64     // Unix seconds of Values[0] and of the end
 	Resolution int64     // seconds
+	FromMillis int64     // Unix milliseconds of Values[0]
 
 	Series int // how many the answer was made of
 	Read   int // values of all of them in the range
@@ -302,8 +303,9 @@ func (p Padding) bounds(lo, hi, n int) (begin, end int) {
 // times returns an answer of n points of step slots each, starting at slot begin of the grid.
 func (g grid) times(begin, n, step int) Data {
 	res := int64(step) * g.lane.frequency
-	from := unixtime.FloorDiv(g.lane.time(g.first+int64(begin))+g.offset, 1000)
-	return Data{From: from, To: from + int64(n)*res/1000, Resolution: res / 1000}
+	millis := g.lane.time(g.first+int64(begin)) + g.offset
+	from := unixtime.FloorDiv(millis, 1000)
+	return Data{From: from, To: from + int64(n)*res/1000, Resolution: res / 1000, FromMillis: millis}
 }
 
 func pad(points []float64, before, after int) []float64 {

@@ -23,7 +23,9 @@ import (
 type Store interface {
 	Read(ctx context.Context, sel memstore.Selection, r memstore.Range) (memstore.Data, error)
 	Cost(sel memstore.Selection, r memstore.Range) int
+	Clusters() []string
 	Hosts(cluster string) []string
+	Find(dst []memstore.Found, cluster, host string, keep func(metric string) bool, t memstore.Span, visible memstore.Visibility) ([]memstore.Found, error)
 	Holds(cluster, host string, visible memstore.Visibility) (bool, error)
 	Health(cluster, host string, metrics []string) memstore.Health
 }
@@ -145,6 +147,38 @@ func (r *Reader) HasServiceRole(cluster string) bool {
 	policy := r.o.Policy
 	policy.UsersReadAll = false
 	return policy.Sight(r.p, cluster) == auth.SeesAll
+}
+
+// Clusters returns the clusters of which the principal may see something, sorted. Of some it may
+// have no data to see.
+func (r *Reader) Clusters() []string {
+	var all []string
+	if r.all {
+		return r.o.Store.Clusters()
+	}
+	for _, cluster := range r.o.Store.Clusters() {
+		if r.sight(cluster) == auth.SeesAll {
+			all = append(all, cluster)
+		}
+	}
+	own := r.team.Clusters()
+	for at := range r.granted {
+		own = append(own, at.cluster)
+	}
+	slices.Sort(own)
+	for _, cluster := range slices.Compact(own) {
+		if s := r.sight(cluster); s != auth.SeesAll && s != auth.SeesNothing {
+			all = append(all, cluster)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Find appends the series of a host with a visible sample within t, as [memstore.Store.Find] does.
+func (r *Reader) Find(dst []memstore.Found, cluster, host string, keep func(metric string) bool, t memstore.Span) ([]memstore.Found, error) {
+	at, visible := r.find(cluster, host)
+	return r.o.Store.Find(dst, at.cluster, at.host, keep, t, visible)
 }
 
 // Hosts returns the hosts of a cluster with data that the principal may see, sorted.

@@ -32,6 +32,7 @@ type Reader interface {
 	Read(ctx context.Context, sel memstore.Selection, r memstore.Range) (memstore.Data, error)
 	Cost(sel memstore.Selection, r memstore.Range) int
 	Clusters() []string
+	Find(dst []memstore.Found, cluster, host string, keep func(metric string) bool, t memstore.Span, visible memstore.Visibility) ([]memstore.Found, error)
 	Hosts(cluster string) []string
 	Tree(path []string) (*memstore.Level, error)
 	Health(cluster, host string, metrics []string) memstore.Health

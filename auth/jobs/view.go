@@ -62,6 +62,15 @@ func (v View) Hosts(cluster string) (hosts []string) {
 	return slices.Compact(hosts)
 }
 
+// Clusters returns the clusters of the view's jobs, sorted.
+func (v View) Clusters() (clusters []string) {
+	for _, j := range v.Jobs() {
+		clusters = append(clusters, j.Cluster)
+	}
+	slices.Sort(clusters)
+	return slices.Compact(clusters)
+}
+
 // VisibleJob is a job as a view shows it.
 type VisibleJob struct {
 	Job          // Nodes are sorted by host; End of a running job is when it was last seen
