@@ -72,6 +72,9 @@ type Metric struct {
 	// Precision overrides metric-store.precision for this metric; nil: no override. See
 	// [Config.Precision].
 	Precision *int `json:"precision"`
+	// Unit and Help describe the metric to people, such as in Grafana: "W", "Power of the package".
+	Unit string `json:"unit"`
+	Help string `json:"help"`
 }
 
 // Aggregation is how the values of devices are combined into one value of their parent.

@@ -48,6 +48,13 @@ func (r *recorder) Cost(sel memstore.Selection, rg memstore.Range) int {
 	return 1
 }
 
+func (r *recorder) Clusters() []string { return []string{"alpha", "beta", "hidden"} }
+
+func (r *recorder) Find(dst []memstore.Found, cluster, host string, _ func(string) bool, _ memstore.Span, visible memstore.Visibility) ([]memstore.Found, error) {
+	r.record("find", cluster, host, visible)
+	return dst, nil
+}
+
 func (r *recorder) Hosts(cluster string) []string {
 	r.record("hosts", cluster, "*", nil)
 	return []string{"h1", "h2", "h3"}

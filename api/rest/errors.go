@@ -14,6 +14,7 @@ import (
 
 	"github.com/ringstore/ringstore/api/ingest"
 	"github.com/ringstore/ringstore/api/internal/truncate"
+	"github.com/ringstore/ringstore/api/prometheus"
 	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/memstore"
 )
@@ -26,6 +27,7 @@ type failure struct {
 	retry  time.Duration  // of 503: the Retry-After header; 0 means retryTime
 	report *ingest.Report // of a submission: what was stored and rejected
 	counts *batchCounts   // of a submission that asked for them
+	kind   string         // of a query in PromQL: Prometheus' type of the error
 }
 
 func (f *failure) Error() string {
@@ -119,6 +121,9 @@ func classify(err error) *failure {
 			status: http.StatusServiceUnavailable, public: overloaded.Public(), cause: overloaded, retry: overloaded.RetryAfter,
 		}
 	}
+	if p, ok := errors.AsType[*prometheus.Error](err); ok {
+		return &failure{status: p.Status, public: p.Public, kind: p.Type, cause: p.Cause}
+	}
 	switch {
 	case errors.Is(err, memstore.ErrNotFound):
 		return &failure{status: http.StatusNotFound, public: memstore.ErrNotFound.Error()}
@@ -166,7 +171,7 @@ func (h *Handler) fail(w http.ResponseWriter, err error) {
 	}
 	header.Set("Content-Type", contentJSON)
 	w.WriteHeader(f.status)
-	_, _ = w.Write(x.influx.body(f))
+	_, _ = w.Write(x.dialect.body(f))
 }
 
 // write answers a failure outside of an exchange.

@@ -30,7 +30,7 @@ type exchange struct {
 	bytes   int64             // of the answer's body
 	values  int               // of series in it
 	err     error             // the reason of a failure, for the log
-	influx  influx            // the API of the route
+	dialect dialect           // the API of the route
 
 	// stream means that several exchanges share the connection (HTTP/2). There, a deadline that
 	// passes ends the stream even if nothing is being read or written.

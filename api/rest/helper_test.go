@@ -16,10 +16,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	promclient "github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"github.com/ringstore/ringstore/api/ingest"
+	"github.com/ringstore/ringstore/api/prometheus"
 	"github.com/ringstore/ringstore/api/rest"
 	"github.com/ringstore/ringstore/api/rest/resttest"
 	"github.com/ringstore/ringstore/auth"
@@ -105,6 +106,20 @@ func metrics() []memstore.Metric {
 	}
 }
 
+// promql returns the API of Prometheus over the metrics of the tests.
+func promql(t testing.TB) *prometheus.API {
+	t.Helper()
+	o := prometheus.Options{Now: clock}
+	for _, m := range metrics() {
+		o.Metrics = append(o.Metrics, prometheus.Metric{Metric: m})
+	}
+	a, err := prometheus.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
 // open starts a server. Each change may alter its options first.
 func open(t testing.TB, change ...func(*rest.Options)) *deployment {
 	t.Helper()
@@ -117,8 +132,9 @@ func open(t testing.TB, change ...func(*rest.Options)) *deployment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	registry := prometheus.NewRegistry()
+	registry := promclient.NewRegistry()
 	o := rest.Options{
+		Prometheus:    promql(t),
 		Store:         store,
 		Freer:         storage{store},
 		Ingester:      ingest.New(ingest.Options{Store: store, Writer: storage{store}, Now: clock, Registerer: registry}),

@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -10,17 +9,6 @@ import (
 
 	"github.com/ringstore/ringstore/api/ingest"
 	"github.com/ringstore/ringstore/api/lineprotocol"
-)
-
-// influx is the version of the InfluxDB write API that a route implements; 0 means none. Telegraf
-// and InfluxDB's client libraries use these routes
-// (https://docs.influxdata.com/influxdb/v1/tools/api/ and .../v2/api/).
-type influx int
-
-const (
-	notInflux influx = iota
-	influx1          // /write
-	influx2          // /api/v2/write
 )
 
 // influxPrecisions are the values of the parameter precision, of both versions. Without it the unit
@@ -42,7 +30,7 @@ func (h *Handler) influxWrite(w http.ResponseWriter, r *http.Request) error {
 		return badRequest("precision: expected n, ns, u, us, ms, s, m or h")
 	}
 	target := query.Get("db")
-	if exchangeOf(w).influx == influx2 {
+	if exchangeOf(w).dialect == influx2 {
 		target = query.Get("bucket")
 	}
 	cluster, _, _ := strings.Cut(target, "/") // a retention policy follows
@@ -51,63 +39,6 @@ func (h *Handler) influxWrite(w http.ResponseWriter, r *http.Request) error {
 		Transport: transport,
 		Dialect:   lineprotocol.Dialect{EachField: true, Unit: unit},
 	})
-}
-
-// authorization turns the credentials of InfluxDB's clients (the scheme Token, or a password) into
-// a bearer token, each value of the header by itself, so that none of them is lost. Credentials in
-// the URL are refused, because URLs end up in logs.
-func (api influx) authorization(r *http.Request) (*http.Request, error) {
-	if api == notInflux {
-		return r, nil
-	}
-	for _, name := range []string{"u", "p", "token"} {
-		if r.URL.Query().Has(name) {
-			return nil, badRequest("URLs end up in logs, so a token in the URL is refused: send the header Authorization: Token ...")
-		}
-	}
-	r = r.Clone(r.Context())
-	for i, value := range r.Header["Authorization"] {
-		r.Header["Authorization"][i] = asBearer(value)
-	}
-	return r, nil
-}
-
-// asBearer returns an Authorization value with the scheme Token, or Basic with the token as
-// password, as one with the scheme Bearer; others as they are.
-func asBearer(authorization string) string {
-	const scheme = "Token "
-	if len(authorization) > len(scheme) && strings.EqualFold(authorization[:len(scheme)], scheme) {
-		return "Bearer " + authorization[len(scheme):]
-	}
-	one := http.Request{Header: http.Header{"Authorization": {authorization}}}
-	if _, password, ok := one.BasicAuth(); ok {
-		return "Bearer " + password
-	}
-	return authorization
-}
-
-// body is the JSON body of a failure, in the form of this API.
-func (api influx) body(f *failure) []byte {
-	var v any
-	switch api {
-	case notInflux:
-		return f.body()
-	case influx1:
-		v = struct {
-			Error string `json:"error"`
-		}{f.influxMessage()}
-	case influx2:
-		v = struct {
-			Code    string `json:"code"`
-			Message string `json:"message"`
-			Line    int    `json:"line,omitempty"`
-		}{influxCode(f.status), f.influxMessage(), f.firstLine()}
-	}
-	body, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // strings and numbers only
-	}
-	return append(body, '\n')
 }
 
 // rejected returns the rejected lines in their order, each once per reason. For a failure that the

@@ -18,10 +18,11 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
-	"github.com/prometheus/client_golang/prometheus"
+	promclient "github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ringstore/ringstore/api/access"
 	"github.com/ringstore/ringstore/api/ingest"
+	"github.com/ringstore/ringstore/api/prometheus"
 	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/auth/jobs"
 	"github.com/ringstore/ringstore/memstore"
@@ -79,6 +80,9 @@ type Options struct {
 	// means no warnings.
 	Notes func() []string
 
+	// Prometheus answers the API of Prometheus. If it is nil, its paths are not found.
+	Prometheus *prometheus.API
+
 	// Operator answers /api/status and /api/snapshot. If it is nil, these paths are not found.
 	Operator Operator
 
@@ -91,7 +95,7 @@ type Options struct {
 
 	SlowQuery time.Duration // queries that take this long are logged as warnings; 0 means none
 
-	Registry *prometheus.Registry // served at /metrics; nil means a new one
+	Registry *promclient.Registry // served at /metrics; nil means a new one
 	Log      *slog.Logger         // nil means none
 }
 
@@ -145,7 +149,7 @@ func New(o Options) (*Handler, error) {
 		o.Stall = defaultStall
 	}
 	if o.Registry == nil {
-		o.Registry = prometheus.NewRegistry()
+		o.Registry = promclient.NewRegistry()
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -22,7 +22,7 @@ type route struct {
 	prefix  bool   // also answers every path below it
 	methods []string
 	action  auth.Action // 0: no token needed
-	influx  influx      // the API that defines the form of tokens and errors
+	dialect dialect     // the API that defines the form of tokens and errors
 	serve   func(w http.ResponseWriter, r *http.Request) error
 }
 
@@ -41,8 +41,8 @@ func (h *Handler) routes() []route {
 	routes := []route{
 		{name: "query", path: "/api/query", methods: ask, action: auth.Query, serve: h.query},
 		{name: "write", path: "/api/write", methods: post, action: auth.Write, serve: h.write},
-		{name: "influx", path: "/write", methods: post, action: auth.Write, influx: influx1, serve: h.influxWrite},
-		{name: "influx", path: "/api/v2/write", methods: post, action: auth.Write, influx: influx2, serve: h.influxWrite},
+		{name: "influx", path: "/write", methods: post, action: auth.Write, dialect: influx1, serve: h.influxWrite},
+		{name: "influx", path: "/api/v2/write", methods: post, action: auth.Write, dialect: influx2, serve: h.influxWrite},
 		{name: "free", path: "/api/free", methods: post, action: auth.Free, serve: h.free},
 		{name: "debug", path: "/api/debug", methods: ask, action: auth.Debug, serve: h.debug},
 		{name: "healthcheck", path: "/api/healthcheck", methods: ask, action: auth.Healthcheck, serve: h.healthcheck},
@@ -50,7 +50,7 @@ func (h *Handler) routes() []route {
 		{name: "openapi", path: "/api/openapi.json", methods: get, action: auth.OpenAPI, serve: openapi},
 		{name: "jobs", path: "/api/jobs", methods: get, action: auth.OwnJobs, serve: h.jobs},
 		{name: "metrics", path: metricsPath, methods: get, action: auth.Metrics, serve: wrapHandler(metrics.ServeHTTP)},
-		{name: "influx", path: "/query", methods: ask, action: auth.Write, influx: influx1, serve: h.influxQuery},
+		{name: "influx", path: "/query", methods: ask, action: auth.Write, dialect: influx1, serve: h.influxQuery},
 		{name: "ping", path: pingPath, methods: get, serve: ping},
 		{name: "health", path: influxHealthPath, methods: get, serve: h.influxHealth},
 		{name: "healthy", path: healthyPath, methods: get, serve: healthy},
@@ -67,6 +67,7 @@ func (h *Handler) routes() []route {
 			route{name: "snapshot", path: "/api/snapshot", methods: post, action: auth.Snapshot, serve: h.snapshot},
 			route{name: "confirm-clock", path: "/api/confirm-clock", methods: post, action: auth.ConfirmClock, serve: h.confirmClock})
 	}
+	routes = append(routes, h.prometheusRoutes()...)
 	if h.SwaggerUI {
 		routes = append(routes, swagger()...)
 	}
@@ -94,12 +95,12 @@ func (h *Handler) newRouter() (http.Handler, error) {
 func (h *Handler) guard(rt route, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := exchangeOf(w)
-		x.route, x.influx = rt.name, rt.influx
+		x.route, x.dialect = rt.name, rt.dialect
 		if !slices.Contains(rt.methods, r.Method) {
 			h.fail(w, wrongMethod(w, rt.methods))
 			return
 		}
-		r, err := rt.influx.authorization(r)
+		r, err := rt.dialect.authorization(r)
 		if err == nil {
 			err = h.admit(x, r, rt.action)
 		}

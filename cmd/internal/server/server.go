@@ -15,10 +15,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	promclient "github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ringstore/ringstore/api/ingest"
 	"github.com/ringstore/ringstore/api/nats"
+	"github.com/ringstore/ringstore/api/prometheus"
 	"github.com/ringstore/ringstore/api/rest"
 	"github.com/ringstore/ringstore/archive"
 	"github.com/ringstore/ringstore/auth"
@@ -56,7 +57,7 @@ type Server struct {
 	version       string
 	swaggerUI     bool
 	drainTime     time.Duration
-	registry      *prometheus.Registry
+	registry      *promclient.Registry
 	journalTimes  journalTimes
 	authenticator nats.Authenticator // the keyring; nil without authentication
 	keyring       *keyring.Keyring   // nil without authentication
@@ -89,7 +90,7 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	cfg, log := o.Config, o.Log
 	s := &Server{
 		cfg: cfg, log: log, version: o.Version, swaggerUI: o.SwaggerUI, drainTime: cmp.Or(o.DrainTime, defaultDrainTime),
-		registry: prometheus.NewRegistry(), journalTimes: newJournalTimes(),
+		registry: promclient.NewRegistry(), journalTimes: newJournalTimes(),
 		ended: make(chan error, 1), cancel: cancel,
 	}
 	defer func() {
@@ -253,6 +254,12 @@ func (s *Server) serve(background context.Context) error {
 	if n := s.cfg.Limits.ValuesPerQuery; n != nil {
 		limits.ValuesPerQuery = int(*n)
 	}
+	promql, err := prometheus.New(prometheus.Options{
+		Metrics: setup.MetricsForPeople(s.cfg), MaxSamples: s.maxSamples(), Version: s.version, Registerer: s.registry, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
 	handler, err := rest.New(rest.Options{
 		Store:         s.store,
 		Freer:         s.archive,
@@ -271,8 +278,11 @@ func (s *Server) serve(background context.Context) error {
 			}
 			return nil
 		},
-		Writable:  s.archive.Unavailable,
-		Operator:  newOperator(s),
+		Writable: s.archive.Unavailable,
+		Operator: newOperator(s),
+
+		Prometheus: promql,
+
 		SwaggerUI: s.swaggerUI,
 		Limits:    limits,
 		Gzip:      s.cfg.Main.Gzip,
@@ -292,6 +302,14 @@ func (s *Server) serve(background context.Context) error {
 		s.log.Info("metrics are shown without a token", "addr", s.metrics.listener.Addr().String())
 	}
 	return nil
+}
+
+// maxSamples returns how many samples one query in PromQL may hold in memory: those of an eighth of
+// the memory cap, within bounds.
+func (s *Server) maxSamples() int {
+	const bytesPerSample, smallest, largest = 16, 1_000_000, 50_000_000
+	limit, _ := configs.MemoryCap(s.cfg.MetricStore.MemoryCap)
+	return int(min(max(limit/8/bytesPerSample, smallest), largest))
 }
 
 // notes returns one sentence for each source of samples or jobs that is silent, and for files that

@@ -1,8 +1,11 @@
 package setup
 
 import (
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/ringstore/ringstore/api/prometheus"
 	"github.com/ringstore/ringstore/auth/jobs/ccbackend"
 	"github.com/ringstore/ringstore/configs"
 	"github.com/ringstore/ringstore/memstore"
@@ -46,6 +49,17 @@ func StoreOptions(cfg *configs.Config) memstore.Options {
 		})
 	}
 	return o
+}
+
+// MetricsForPeople returns the configured metrics with their units and descriptions, sorted by name.
+func MetricsForPeople(cfg *configs.Config) []prometheus.Metric {
+	var all []prometheus.Metric
+	for _, m := range StoreOptions(cfg).Metrics {
+		shown := cfg.Metrics[m.Name]
+		all = append(all, prometheus.Metric{Metric: m, Unit: shown.Unit, Help: shown.Help})
+	}
+	slices.SortFunc(all, func(a, b prometheus.Metric) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }
 
 // ExtraTags returns, by metric, the tags that tell its series apart in addition to the usual ones.
