@@ -43,7 +43,7 @@ const (
 )
 
 // Import stores the samples of a checkpoint directory of cc-metric-store that are within the
-// retention, and writes a checkpoint. Nothing on disk changes before that, so an import that failed
+// retention and for which the store has no value yet, and writes a checkpoint. Nothing on disk changes before that, so an import that failed
 // can simply be repeated. There must be no other writer meanwhile. The error is one of reading the
 // directory or of writing the checkpoint, or [memstore.ErrMemory]; damaged files are in the
 // summary. After an error the archive must be closed.
@@ -79,6 +79,7 @@ type importer struct {
 	// Of the host being read, whose series come in several runs.
 	host   [2]string // its cluster and name
 	newest map[*memstore.Series]slotTimes
+	held   map[*memstore.Series]memstore.Held // before the import
 }
 
 // slotTimes are two times of a series in Unix seconds. Slots are counted from the first one, as the
@@ -99,7 +100,15 @@ func (m *importer) write(s ccms.Series) (refused int, err error) {
 	for i, t := range s.Times {
 		m.batch = append(m.batch, memstore.Sample{Series: sr, Time: t * 1000, Value: s.Values[i]})
 	}
-	refusals, err := m.store.Write(m.batch)
+	if host := [2]string{s.Key.Cluster, s.Key.Host}; m.newest == nil || host != m.host {
+		m.host, m.newest, m.held = host, map[*memstore.Series]slotTimes{}, map[*memstore.Series]memstore.Held{}
+	}
+	held, known := m.held[sr]
+	if !known {
+		held = m.store.Held(sr)
+		m.held[sr] = held
+	}
+	refusals, err := m.store.WriteMissing(m.batch, held)
 	for _, r := range refusals {
 		m.lose(string(r.Reason), s.Key.Metric, 1)
 	}
@@ -120,9 +129,6 @@ func lookupLoss(err error) string {
 
 // sharedSlots returns how many stored samples of a run replaced the one before them.
 func (m *importer) sharedSlots(s ccms.Series, sr *memstore.Series, refusals []memstore.Refusal) (n int) {
-	if host := [2]string{s.Key.Cluster, s.Key.Host}; m.newest == nil || host != m.host {
-		m.host, m.newest = host, map[*memstore.Series]slotTimes{}
-	}
 	frequency := int64(sr.Frequency() / time.Second)
 	at, known := m.newest[sr]
 	slot := func(t int64) int64 { return (t - at.first + frequency/2) / frequency }

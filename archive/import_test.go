@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"reflect"
 	"strings"
@@ -165,4 +166,69 @@ func newImporter(t *testing.T) *memstore.Store {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// What the store holds already stays: an import fills the slots around it, in memory and in blocks.
+// Importing the same again changes nothing and loses nothing.
+func TestImportKeepsLiveValues(t *testing.T) {
+	const begin = 1_795_300_020
+	dir := t.TempDir()
+	newStore := func() *memstore.Store {
+		store, err := memstore.New(memstore.Options{
+			Metrics:   []memstore.Metric{{Name: "cpu_load", Frequency: time.Minute}},
+			Retention: 24 * time.Hour,
+			Now:       func() time.Time { return time.Unix(begin+3600, 0) },
+		})
+		ok(t, err)
+		return store
+	}
+	a := open(t, dir, newStore())
+	write := func(from, n int) {
+		sr, err := a.Store.Series(memstore.Key{Cluster: "alpha", Host: "n1", Metric: "cpu_load"})
+		ok(t, err)
+		var batch []memstore.Sample
+		for i := range n {
+			batch = append(batch, memstore.Sample{Series: sr, Time: (begin + int64(from+i)*60) * 1000, Value: 100 + float64(from+i)})
+		}
+		refused, err := a.Write(t.Context(), batch)
+		if err != nil || len(refused) > 0 {
+			t.Fatal(refused, err)
+		}
+	}
+	write(5, 10)
+	a.Store.Seal(math.MaxInt64, true)
+	write(20, 5)
+	file := fmt.Sprintf(`{"metrics":{"cpu_load":{"frequency":60,"start":%d,"data":[%s]}},"children":{},"from":%d,"to":%d}`,
+		begin, strings.TrimSuffix(strings.Repeat("1.5,", 40), ","), begin, begin+2400)
+	files := fstest.MapFS{fmt.Sprintf("alpha/n1/%d.json", begin): {Data: []byte(file)}}
+	check := func(what string) {
+		t.Helper()
+		sel := memstore.Selection{Cluster: "alpha", Host: "n1", Metric: "cpu_load"}
+		got, err := a.Store.Read(t.Context(), sel, memstore.Range{From: begin, To: begin + 2400})
+		ok(t, err)
+		if len(got.Values) != 40 {
+			t.Fatalf("%s: %d values", what, len(got.Values))
+		}
+		for i, v := range got.Values {
+			want := 1.5
+			if i >= 5 && i < 15 || i >= 20 && i < 25 {
+				want = 100 + float64(i)
+			}
+			if v != want {
+				t.Errorf("%s: slot %d holds %v, want %v", what, i, v, want)
+			}
+		}
+	}
+	for _, what := range []string{"imported", "imported again"} {
+		got, err := a.Import(t.Context(), withoutTimes{files})
+		ok(t, err)
+		want := []Loss{{string(memstore.RefusedHeld), 15, []MetricLoss{{"cpu_load", 15}}}}
+		if !reflect.DeepEqual(got.Losses, want) || got.Samples != 40 || got.Refused != 15 {
+			t.Errorf("%s: %d samples, %d refused, got %+v, want %+v", what, got.Samples, got.Refused, got.Losses, want)
+		}
+		check(what)
+	}
+	ok(t, a.Close())
+	a = open(t, dir, newStore())
+	check("after a restart")
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -341,4 +343,60 @@ func (s *sender) list(dir string) (paths []string) {
 		}
 	}
 	return paths
+}
+
+// A lower limit of names keeps what exists, in blocks, in windows files and in the journal; only new
+// names are refused.
+func TestLowerNameLimit(t *testing.T) {
+	dir := t.TempDir()
+	limited := func(bytes int) *memstore.Store {
+		s, err := memstore.New(memstore.Options{
+			Metrics: []memstore.Metric{{Name: "load", Frequency: time.Minute}}, Retention: 24 * time.Hour,
+			Limits: memstore.Limits{NameBytes: bytes}, Now: func() time.Time { return time.Unix(now, 0) },
+		})
+		ok(t, err)
+		return s
+	}
+	long := strings.Repeat("x", 100)
+	keys := []memstore.Key{
+		{Cluster: long, Host: "n1", Metric: "load"},
+		{Cluster: "alpha", Host: long, Metric: "load"},
+		{Cluster: "alpha", Host: "n1", Metric: "load", Device: memstore.Device{Type: "hwthread", TypeID: long}},
+		{Cluster: "alpha", Host: "n1", Metric: "load", Device: memstore.Device{Subtype: long, SubtypeID: "1"}},
+	}
+	a := open(t, dir, limited(0))
+	for i := range 3 {
+		for _, k := range keys {
+			sr, err := a.Store.Series(k)
+			ok(t, err)
+			refused, err := a.Write(t.Context(), []memstore.Sample{{Series: sr, Time: (now - 600 + int64(i)*60) * 1000, Value: float64(i)}})
+			if err != nil || len(refused) > 0 {
+				t.Fatal(refused, err)
+			}
+		}
+		switch i {
+		case 0:
+			a.Store.Seal(math.MaxInt64, true)
+			ok(t, a.Checkpoint())
+		case 1:
+			ok(t, a.Checkpoint())
+		}
+	}
+	for range 2 {
+		copied := t.TempDir() // the checkpoint at the end would empty the journal
+		ok(t, os.CopyFS(copied, os.DirFS(dir)))
+		ok(t, a.Close())
+		dir = copied
+		a = open(t, dir, limited(50))
+		n, err := a.Store.Values()
+		if err != nil || n != int64(3*len(keys)) {
+			t.Errorf("%d samples, want %d; %v", n, 3*len(keys), err)
+		}
+		for _, k := range keys {
+			k.Cluster += "y"
+			if _, err := a.Store.Series(k); !errors.Is(err, memstore.ErrName) {
+				t.Errorf("a new name: %v", err)
+			}
+		}
+	}
 }

@@ -15,7 +15,7 @@ func (r *Restorer) hostEntry(number uint32, p *parser) error {
 	if p.Err() != nil {
 		return nil
 	}
-	if err := r.store.checkNames(Key{Cluster: cluster, Host: name}); err != nil {
+	if err := checkNames(Key{Cluster: cluster, Host: name}, maxStoredName); err != nil {
 		return err
 	}
 	if err := r.store.ensureMemory(); err != nil {
@@ -91,7 +91,7 @@ func (r *Restorer) series(h *host, ss SeriesState, at spacing) (err error) {
 	ss.First, ss.Last = 0, -1
 	frequency, grid := at.frequency, at.grid
 	key := Key{Cluster: h.cluster, Host: h.name, Metric: ss.Metric, Device: ss.Device}
-	if err := errors.Join(r.store.checkNames(key), checkMetric(ss.Metric), r.store.ensureMemory()); err != nil {
+	if err := errors.Join(checkNames(key, maxStoredName), checkMetric(ss.Metric), r.store.ensureMemory()); err != nil {
 		return err
 	}
 	var moved []Sample
@@ -133,9 +133,13 @@ func (r *Restorer) series(h *host, ss SeriesState, at spacing) (err error) {
 	return nil
 }
 
+// maxStoredName is the greatest limit of names that a configuration can have, in bytes. A lower limit
+// keeps what exists.
+const maxStoredName = math.MaxUint16
+
 // checkMetric refuses names that no configured metric can have.
 func checkMetric(name string) error {
-	if err := checkName(name, math.MaxUint16); err != nil {
+	if err := checkName(name, maxStoredName); err != nil {
 		return fmt.Errorf("%w: metric %s", ErrName, err)
 	}
 	return nil

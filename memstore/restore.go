@@ -120,7 +120,7 @@ func (r *Restorer) State(state HostState, recorded bool) error {
 // little memory is left.
 func (r *Restorer) state(state HostState, recorded, fetched bool) error {
 	s := r.store
-	if err := s.checkNames(Key{Cluster: state.Cluster, Host: state.Host}); err != nil {
+	if err := checkNames(Key{Cluster: state.Cluster, Host: state.Host}, maxStoredName); err != nil {
 		return err
 	}
 	needed := s.needed(state.Cluster, state.Host)

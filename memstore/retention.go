@@ -39,7 +39,10 @@ func (s *Store) SkipExpired(end int64) {
 
 // period is the time range of acceptable samples in Unix milliseconds, without what is allowed ahead
 // of the clock.
-type period struct{ oldest, latest, now int64 }
+type period struct {
+	oldest, latest, now int64
+	held                Held // is kept
+}
 
 // acceptable returns the period of new samples. After the clock was set back it still ends where it
 // would have ended.
@@ -54,4 +57,6 @@ func (s *Store) acceptable() period {
 
 // restorable returns the period of samples that were accepted before, as of the time since which they
 // are kept.
-func (r *Restorer) restorable(oldest int64) period { return period{oldest, maxTime * 1000, r.now} }
+func (r *Restorer) restorable(oldest int64) period {
+	return period{oldest: oldest, latest: maxTime * 1000, now: r.now}
+}

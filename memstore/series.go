@@ -73,7 +73,7 @@ func (s *Store) Series(k Key) (*Series, error) {
 	if m == nil {
 		return nil, ErrUnknownMetric
 	}
-	if err := s.checkNames(k); err != nil {
+	if err := checkNames(k, s.limits.NameBytes); err != nil {
 		return nil, err
 	}
 	for {
@@ -101,7 +101,7 @@ func (s *Store) seriesOrNew(k Key, m *metric) (*Series, error) {
 // HasMetric reports whether a metric is configured.
 func (s *Store) HasMetric(name string) bool { return s.metrics[name] != nil }
 
-func (s *Store) checkNames(k Key) error {
+func checkNames(k Key, limit int) error {
 	for _, n := range [...]struct{ what, name string }{
 		{"cluster", k.Cluster},
 		{"host", k.Host},
@@ -110,7 +110,7 @@ func (s *Store) checkNames(k Key) error {
 		{"stype", k.Device.Subtype},
 		{"stype-id", k.Device.SubtypeID},
 	} {
-		if err := checkName(n.name, s.limits.NameBytes); err != nil {
+		if err := checkName(n.name, limit); err != nil {
 			return fmt.Errorf("%w: %s %s", ErrName, n.what, err)
 		}
 	}

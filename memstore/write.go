@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"errors"
+	"math"
 
 	"github.com/ringstore/ringstore/memstore/codec"
 )
@@ -30,6 +31,7 @@ const (
 	RefusedLimit  RefusalReason = "the limit of hosts or devices is reached"
 
 	RefusedEvicted    RefusalReason = "the timestamp is older than the samples that fit in memory"
+	RefusedHeld       RefusalReason = "the store holds another value of that time"
 	RefusedUnreadable RefusalReason = "the stored samples of that time are damaged"
 )
 
@@ -163,6 +165,13 @@ func (s *Store) store(h *host, x Sample, p period, r *Record, c *cursor) (Refusa
 	if slot < l.evictedBefore && !s.restoring.Load() {
 		sr.phase = before
 		return RefusedEvicted, nil
+	}
+	if held, ok := p.held.at(slot); ok {
+		sr.phase = before
+		if math.Float64bits(held) == math.Float64bits(sr.metric.round(x.Value)) {
+			return "", nil
+		}
+		return RefusedHeld, nil
 	}
 	g, late := h.writable(s, l, slot, p.now)
 	if late != nil {
