@@ -143,7 +143,7 @@ func valueAt(s *Store, k Key, minute int64) float64 {
 	if level == nil || level.get(s.metrics[k.Metric]) == nil {
 		return math.NaN()
 	}
-	var rd reader
+	rd := reader{ctx: context.Background()}
 	var values [1]float64
 	sr := level.get(s.metrics[k.Metric])
 	slot := base/60 + minute

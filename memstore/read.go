@@ -94,7 +94,7 @@ func (s *Store) Read(ctx context.Context, sel Selection, r Range) (Data, error) 
 	rd := s.readers.Get().(*reader)
 	defer s.readers.Put(rd)
 	defer rd.reset()
-	rd.visible, rd.naive = r.Visible, s.naive
+	rd.ctx, rd.visible, rd.naive = ctx, r.Visible, s.naive
 	shaped := step > 1 || r.Pad != PadBoth
 	g, err := rd.collect(s, h, m, sel, from, to, shaped)
 	if err != nil {

@@ -1,6 +1,9 @@
 package memstore
 
 import (
+	"context"
+	"errors"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -99,5 +102,31 @@ func TestPaddingEndsAtTheNewestSlotOfTheSelection(t *testing.T) {
 			t.Errorf("%v from %d to %d, padding %d: got %v from %d to %d, want %v from %d",
 				c.ids, c.from, c.to, c.pad, d.Values, (d.From-base)/60, (d.To-base)/60, c.want, c.begin)
 		}
+	}
+}
+
+// endsAfter is a context that ends after some looks at it.
+type endsAfter struct {
+	context.Context
+	looks int
+}
+
+func (e *endsAfter) Err() error {
+	if e.looks--; e.looks < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// A read of many series stops between two of them when its context ends.
+func TestReadStopsBetweenSeries(t *testing.T) {
+	s := newStore(t, clockAt(base+86400))
+	for i := range 64 {
+		put(t, s, series(t, s, "a", "power", thread(strconv.Itoa(i))), base+3600*float64(i%2), 1, 2, 3) // half of them are left out
+	}
+	ctx := &endsAfter{t.Context(), 10}
+	_, err := s.Read(ctx, Selection{Cluster: "alpha", Host: "a", Metric: "power"}, Range{From: base, To: base + 600})
+	if !errors.Is(err, context.Canceled) || ctx.looks != -1 {
+		t.Errorf("%v, %d looks left", err, ctx.looks)
 	}
 }

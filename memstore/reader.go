@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -13,7 +14,8 @@ import (
 // reader is the state of one query: what its series held in the requested slots while the host was
 // locked.
 type reader struct {
-	visible Visibility // nil: all samples
+	ctx     context.Context // of Read, which stops between two series when it ends
+	visible Visibility      // nil: all samples
 	err     error
 	series  []*Series // of the metric, or of a former frequency if there is none of the metric
 	former  []formerPart
@@ -77,7 +79,7 @@ func (rd *reader) reset() {
 	rd.former = rd.former[:0]
 	rd.series, rd.spans, rd.bounds = rd.series[:0], rd.spans[:0], rd.bounds[:0]
 	rd.pieces, rd.copied = rd.pieces[:0], rd.copied[:0]
-	rd.visible, rd.err, rd.unordered = nil, nil, false
+	rd.ctx, rd.visible, rd.err, rd.unordered = nil, nil, nil, false
 }
 
 // collect finds the series of a selection and their pieces, under the host's lock. The grid belongs
@@ -194,6 +196,9 @@ func (rd *reader) decode(g grid, dst []float64, i int) (hasValue bool, err error
 
 // fill fills dst with the pieces of a span.
 func (rd *reader) fill(dst []float64, s span) error {
+	if err := rd.ctx.Err(); err != nil {
+		return err
+	}
 	done := 0
 	for _, p := range rd.pieces[s.begin:s.end] {
 		fillNaN(dst[done:p.at])
