@@ -279,7 +279,7 @@ func (v *verification) signer() (int, error) {
 		if !v.chain.gate.tryEnter() {
 			return -1, &Overloaded{Busy, retryAfter}
 		}
-	} else if err := v.chain.gate.enter(v.ctx, v.known); err != nil {
+	} else if err := v.chain.gate.enter(v.ctx, v.issuer.Name, v.known); err != nil {
 		return -1, err
 	}
 	defer v.chain.gate.leave()

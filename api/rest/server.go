@@ -16,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/ringstore/ringstore/auth"
 )
 
 // ServerOptions are the options of a [Server].
@@ -164,9 +166,13 @@ func (s *Server) track(c net.Conn, state http.ConnState) {
 	}
 }
 
-// withConnection adds the connection to the context of its requests.
+// withConnection adds the connection and its peer to the context of its requests.
 func withConnection(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, connectionKey{}, ownConnection(c))
+	own := ownConnection(c)
+	if own != nil {
+		ctx = auth.WithPeer(ctx, own.peer)
+	}
+	return context.WithValue(ctx, connectionKey{}, own)
 }
 
 // ownConnection returns the connection below what net/http knows, nil if there is none.
