@@ -1,6 +1,9 @@
 package memstore
 
-import "slices"
+import (
+	"iter"
+	"slices"
+)
 
 // Found is a series that [Store.Find] found: a metric of a device of the host.
 type Found struct {
@@ -8,8 +11,8 @@ type Found struct {
 	Metric string
 }
 
-// Find appends to dst the series of a host that hold a visible sample within t, in no particular
-// order. keep selects among the metrics; nil keeps all. A metric whose frequency has changed is
+// Find appends to dst the series of a host that hold a visible sample within t, ordered by
+// device and then as the metrics are configured. keep selects among the metrics; nil keeps all. A metric whose frequency has changed is
 // found once for each device. Like an answer, the result depends only on visible samples. The error
 // reports a damaged block; a host that does not exist has no series.
 func (s *Store) Find(dst []Found, cluster, host string, keep func(metric string) bool, t Span, visible Visibility) ([]Found, error) {
@@ -25,7 +28,7 @@ func (s *Store) Find(dst []Found, cluster, host string, keep func(metric string)
 	var former map[Found]bool            // of metrics whose frequency has changed
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	for sr := range h.tree.all() {
+	for sr := range h.tree.ordered() {
 		m := s.metrics[sr.metric.Name]
 		if m == nil || !wanted(kept, m, keep) || !rd.holdsWithin(sr, t) {
 			continue
@@ -83,4 +86,23 @@ func (rd *reader) holdsWithin(sr *Series, t Span) bool {
 		}
 	}
 	return false
+}
+
+// ordered iterates over the series at and below l, by device.
+func (l *level) ordered() iter.Seq[*Series] {
+	return func(yield func(*Series) bool) { l.walkOrdered(yield) }
+}
+
+func (l *level) walkOrdered(yield func(*Series) bool) bool {
+	for _, sr := range l.series {
+		if !yield(sr) {
+			return false
+		}
+	}
+	for _, c := range l.sorted() {
+		if !c.walkOrdered(yield) {
+			return false
+		}
+	}
+	return true
 }

@@ -71,7 +71,7 @@ func spanOf(mint, maxt int64) memstore.Span {
 	return memstore.Span{From: max(mint, -farthest), To: min(maxt, farthest) + 1}
 }
 
-// ids yields the series with a sample in t that match, in no particular order.
+// ids yields the series with a sample in t that match, ordered by cluster, host and device.
 func (q *querier) ids(ctx context.Context, t memstore.Span, matchers []*labels.Matcher) iter.Seq2[id, error] {
 	return func(yield func(id, error) bool) {
 		s, possible := newSelector(matchers)
