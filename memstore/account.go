@@ -29,7 +29,7 @@ type memAccount struct {
 const (
 	hostBytes    = 1200
 	levelBytes   = 360
-	seriesBytes  = 104
+	seriesBytes  = 128
 	segmentBytes = 400
 	rowBytes     = 24
 	sampleBytes  = 24 // while a batch is written

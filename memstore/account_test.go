@@ -16,6 +16,9 @@ func recount(s *Store) (n int64) {
 		h.mu.RLock()
 		n += recountLevel(&h.tree)
 		for _, l := range h.lanes {
+			for _, x := range l.learned.all {
+				n += x.bytes()
+			}
 			for _, g := range l.segments {
 				n += segmentBytes
 				if g.sealed != nil {

@@ -46,27 +46,30 @@ func setOf(dst block.Set, columns []uint32) (block.Set, bool) {
 }
 
 // columnSets returns the sets of columns of a lane whose sums its blocks keep: for each metric with
-// an aggregation all series below the host, below each type, and below each device. The host is
-// locked.
+// an aggregation all series below the host, below each type, and below each device; and those that
+// were learned. The host is locked.
 func (l *lane) columnSets() []columnSet {
-	if l.hasSets {
-		return l.sets
+	if !l.hasSets {
+		l.findLevels()
 	}
-	l.hasSets, l.sets = true, nil
-	known := make(map[string]bool)
+	return l.appendLearned(slices.Clip(l.sets))
+}
+
+// findLevels sets l.sets to the sets of whole levels.
+func (l *lane) findLevels() {
+	l.hasSets, l.sets, l.levels = true, nil, make(map[string]bool)
 	add := func(series []*Series) {
 		if len(series) < 2 {
 			return
 		}
-		if c := newColumnSet(series); !known[string(c.key)] {
-			known[string(c.key)] = true
+		if c := newColumnSet(series); !l.levels[string(c.key)] {
+			l.levels[string(c.key)] = true
 			l.sets = append(l.sets, c)
 		}
 	}
 	for _, series := range l.byMetric() {
 		addLevels(series, add)
 	}
-	return l.sets
 }
 
 // byMetric returns the series of each metric with an aggregation, ordered by device.

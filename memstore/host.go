@@ -110,7 +110,7 @@ func (h *host) addSeries(s *Store, m *metric, d Device, lane *lane, column uint3
 	sr.noSamples()
 	h.mayBeEmpty = true
 	lane.putColumn(sr, column)
-	h.seriesChanged()
+	h.seriesChanged(s)
 	l.put(sr)
 	s.memory.add(seriesBytes)
 	return sr
@@ -214,11 +214,12 @@ func (l *level) find(m *metric) (int, bool) {
 
 // seriesChanged drops what the host remembers about all of its series, after one has begun or ended;
 // the host is locked.
-func (h *host) seriesChanged() {
+func (h *host) seriesChanged(s *Store) {
 	h.stale = nil
 	h.whole.drop()
 	for _, l := range h.lanes {
-		l.sets, l.hasSets = nil, false
+		l.sets, l.levels, l.hasSets = nil, nil, false
+		l.learned.forget(s)
 	}
 }
 
@@ -243,7 +244,7 @@ func (l *level) walk(yield func(*Series) bool) bool {
 
 // shrink removes the series without samples and the levels without series; the host is locked.
 func (h *host) shrink(s *Store) {
-	h.seriesChanged()
+	defer h.seriesChanged(s)
 	if h.mayBeEmpty = s.restoring.Load(); h.mayBeEmpty {
 		return
 	}

@@ -34,8 +34,10 @@ type lane struct {
 	newest        int64      // the last slot that got a sample
 	evictedBefore int64      // slots before this one were evicted
 
-	sets    []columnSet // whose sums the blocks keep
-	hasSets bool
+	sets    []columnSet     // of whole levels: blocks keep their sums
+	levels  map[string]bool // their keys
+	hasSets bool            // sets and levels are known
+	learned learnedSets
 }
 
 // A window covers a tenth of the retention, within bounds: long enough to compress well and to make

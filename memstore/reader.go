@@ -106,7 +106,7 @@ func (rd *reader) collect(s *Store, h *host, m *metric, sel Selection, from, to 
 		rd.collectRanges(g, sr, shaped)
 	}
 	if len(rd.series) > 1 {
-		segments = rd.collectSums(g, segments)
+		segments = rd.collectSums(s, g, segments)
 	}
 	for i, sr := range rd.series {
 		rd.collectPieces(g, i, sr, segments)

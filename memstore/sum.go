@@ -72,7 +72,10 @@ func (rd *reader) setOf(series []*Series) {
 }
 
 // collectSums adds the sums that segments have of all series, and returns the other segments.
-func (rd *reader) collectSums(g grid, segments []*segment) (rest []*segment) {
+func (rd *reader) collectSums(s *Store, g grid, segments []*segment) (rest []*segment) {
+	if rd.hasSet && !rd.naive {
+		g.lane.remember(s, &rd.set, rd.series)
+	}
 	rd.rest = rd.rest[:0]
 	for _, seg := range segments {
 		first, end := max(seg.first, g.first), min(seg.end(), g.first+int64(g.n))

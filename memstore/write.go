@@ -201,7 +201,7 @@ func (s *Store) assign(g *segment, sr *Series, slot int64, v float64) {
 		h.memoryFull = s.memory.full()
 	}
 	if sr.empty() {
-		h.seriesChanged()
+		h.seriesChanged(s)
 	}
 	sr.first, sr.last = min(sr.first, slot), max(sr.last, slot)
 	if slot > l.newest {
