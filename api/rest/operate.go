@@ -68,6 +68,8 @@ type Memory struct {
 	Cap            int64 `json:"cap"`              // of the whole process; 0: none
 	Blocks         int   `json:"blocks"`           // compressed windows
 	BlockBytes     int64 `json:"block-bytes"`      // of the blocks
+	Aggregates     int   `json:"aggregates"`       // sums of several series that the blocks keep
+	AggregateBytes int64 `json:"aggregate-bytes"`  // a part of BlockBytes
 	EvictedWindows int64 `json:"evicted-windows"`  // since the start, to stay below the limit
 	Process        int64 `json:"process,omitzero"` // bytes that the Go runtime obtained from the system
 }

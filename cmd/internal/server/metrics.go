@@ -65,6 +65,8 @@ func storeCollector(store *memstore.Store) prometheus.Collector {
 		gauge("store_blocks", "Compressed windows of hosts.", func(n size) float64 { return float64(n.Blocks) }),
 		gauge("store_block_bytes", "Bytes of the compressed windows.", func(n size) float64 { return float64(n.BlockBytes) }),
 		gauge("store_block_values", "Samples in the compressed windows.", func(n size) float64 { return float64(n.BlockValues) }),
+		gauge("store_aggregates", "Sums of several series that the compressed windows keep for queries.", func(n size) float64 { return float64(n.Aggregates) }),
+		gauge("store_aggregate_bytes", "Bytes of these sums, as a part of the compressed windows.", func(n size) float64 { return float64(n.AggregateBytes) }),
 		counter("store_evicted_windows_total", "Windows evicted for lack of memory before their retention was over.",
 			func(n size) float64 { return float64(n.Evicted) }),
 	}}

@@ -53,6 +53,8 @@ func TestStoreMetrics(t *testing.T) {
 	f("blocks", 0)
 	f("block_bytes", 0)
 	f("block_values", 0)
+	f("aggregates", 0)
+	f("aggregate_bytes", 0)
 	f("evicted_windows_total", 0)
 	if problems, err := testutil.CollectAndLint(storeCollector(store)); err != nil || len(problems) > 0 {
 		t.Error(problems, err)

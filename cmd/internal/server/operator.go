@@ -95,6 +95,8 @@ func (o operator) memory(size memstore.Size) rest.Memory {
 		Cap:            o.cap,
 		Blocks:         size.Blocks,
 		BlockBytes:     size.BlockBytes,
+		Aggregates:     size.Aggregates,
+		AggregateBytes: size.AggregateBytes,
 		EvictedWindows: size.Evicted,
 		Process:        int64(total[0].Value.Uint64()),
 	}
