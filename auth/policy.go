@@ -124,6 +124,16 @@ func (policy Policy) Sights(p *Principal) (named map[string]Sight, others Sight)
 	return named, others
 }
 
+// IsService reports whether p's roles let it read all data of at least one cluster: those of admin,
+// support, and api alone.
+func (Policy) IsService(p *Principal) bool {
+	named, others := Policy{}.Sights(p)
+	for _, s := range named {
+		others = max(others, s)
+	}
+	return others == SeesAll
+}
+
 // The rules on jobs that are not an action of their own.
 const (
 	seeOthersJobs  = Admin | Support // list the jobs of any user

@@ -195,3 +195,30 @@ func TestJobRules(t *testing.T) {
 		t.Error("no principal may list others' jobs")
 	}
 }
+
+// A service reads all data of a cluster by its roles. A principal that reads it because users may
+// read everything is none.
+func TestIsService(t *testing.T) {
+	f := func(roles Roles, want bool) {
+		t.Helper()
+		if got := (Policy{UsersReadAll: true, JobSource: true}).IsService(&Principal{Roles: roles}); got != want {
+			t.Errorf("%v: %v", roles, got)
+		}
+	}
+	f(0, false)
+	f(User, false)
+	f(Manager, false)
+	f(User|Manager, false)
+	f(API|User, false)
+	f(API|Manager, false)
+	f(API, true)
+	f(Support, true)
+	f(Admin, true)
+	f(API|Admin|User, true)
+	if !(Policy{}).IsService(&Principal{Roles: API, Clusters: []string{"a"}}) {
+		t.Error("api on one cluster")
+	}
+	if (Policy{}).IsService(nil) {
+		t.Error("nobody")
+	}
+}

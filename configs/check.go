@@ -247,6 +247,8 @@ func (c checker) limits() {
 		{"hosts", int64(l.Hosts), math.MaxInt64},
 		{"devices-per-host", int64(l.DevicesPerHost), math.MaxInt64},
 		{"name-bytes", int64(l.NameBytes), 1<<16 - 1},
+		{"queries-per-user", int64(l.QueriesPerUser), 1 << 20},
+		{"queries-per-service", int64(l.QueriesPerService), 1 << 20},
 		{"connections", int64(l.Connections), math.MaxInt64},
 		{"connections-per-peer", int64(l.ConnectionsPerPeer), math.MaxInt64},
 	} {

@@ -280,6 +280,11 @@ type Limits struct {
 	DevicesPerHost int `json:"devices-per-host"` // default 16,384
 	NameBytes      int `json:"name-bytes"`       // of a cluster, host, metric, type or id, at most 65,535. Default 256
 
+	// QueriesPerUser is how many queries of one principal with role user or manager run at once.
+	// Default 4. QueriesPerService is the same for admin, support and api. Default 32.
+	QueriesPerUser    int `json:"queries-per-user"`
+	QueriesPerService int `json:"queries-per-service"`
+
 	// Connections is how many HTTP connections may be open at main.addr. Default 16,384; three
 	// quarters of them are reserved for clients that have shown an accepted token.
 	Connections int `json:"connections"`
@@ -354,6 +359,8 @@ func defaults() *Config {
 
 			Connections:        16_384,
 			ConnectionsPerPeer: 1024,
+			QueriesPerUser:     4,
+			QueriesPerService:  32,
 		},
 	}
 }

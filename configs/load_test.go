@@ -241,7 +241,7 @@ func TestPeerConfigLoads(t *testing.T) {
 		},
 		Auth:   configs.Auth{PollInterval: 5 * time.Minute, Jobs: configs.Jobs{Backend: configs.BackendJobs{PollInterval: 30 * time.Second}, MaxStaleness: 10 * time.Minute}},
 		NATS:   configs.NATS{Address: "nats://0.0.0.0:4222", Username: "root", Password: "root"},
-		Limits: configs.Limits{BodyBytes: 64 << 20, Hosts: 20_000, DevicesPerHost: 16_384, NameBytes: 256, Connections: 16_384, ConnectionsPerPeer: 1024},
+		Limits: configs.Limits{BodyBytes: 64 << 20, Hosts: 20_000, DevicesPerHost: 16_384, NameBytes: 256, Connections: 16_384, ConnectionsPerPeer: 1024, QueriesPerUser: 4, QueriesPerService: 32},
 	}
 	if !reflect.DeepEqual(config, want) {
 		t.Errorf("\n got %+v\nwant %+v", config, want)
@@ -267,7 +267,7 @@ func TestAdditions(t *testing.T) {
 		`"nats": {"embedded": {"listen": "127.0.0.1:4222"}}`,
 		`"metric-store": {"retention-in-memory": "1h30m", "nats-subscriptions": [{"subscribe-to": "a"}]}`,
 		`"auth": {"require-expiry": true, "audit-log": "audit", "jobs": {"backend": {"token": "env:CCB_TOKEN", "poll-interval": "1m"}}}`,
-		`"limits": {"body-bytes": 9007199254740993, "values-per-query": 2, "hosts": 3, "devices-per-host": 4, "name-bytes": 6, "connections": 7, "connections-per-peer": 8}`,
+		`"limits": {"body-bytes": 9007199254740993, "values-per-query": 2, "hosts": 3, "devices-per-host": 4, "name-bytes": 6, "connections": 7, "connections-per-peer": 8, "queries-per-user": 9, "queries-per-service": 10}`,
 	))
 	want := &configs.Config{
 		Main:    configs.Main{Addr: "[::1]:http", JWTPublicKey: key, Gzip: true, SlowQuery: 2 * time.Second, Debug: configs.Debug{Gops: true}, BackendURL: "https://h"},
@@ -283,7 +283,7 @@ func TestAdditions(t *testing.T) {
 			Times: configs.Times{RequireExpiry: new(true)}, PollInterval: 5 * time.Minute, AuditLog: "audit",
 			Jobs: configs.Jobs{Backend: configs.BackendJobs{Token: "env:CCB_TOKEN", PollInterval: time.Minute}, MaxStaleness: 10 * time.Minute},
 		},
-		Limits: configs.Limits{BodyBytes: 1<<53 + 1, ValuesPerQuery: new(int64(2)), Hosts: 3, DevicesPerHost: 4, NameBytes: 6, Connections: 7, ConnectionsPerPeer: 8},
+		Limits: configs.Limits{BodyBytes: 1<<53 + 1, ValuesPerQuery: new(int64(2)), Hosts: 3, DevicesPerHost: 4, NameBytes: 6, Connections: 7, ConnectionsPerPeer: 8, QueriesPerUser: 9, QueriesPerService: 10},
 	}
 	if !reflect.DeepEqual(config, want) {
 		t.Errorf("\n got %+v\nwant %+v", config, want)

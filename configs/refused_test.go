@@ -202,7 +202,7 @@ func TestRefusedStore(t *testing.T) {
 	f(inStore(`"cleanup": {"mode": "keep"}`), `config.json: metric-store.cleanup.mode: expected "delete" or "archive"; got "keep"`)
 	f(inStore(`"cleanup": {"encoding": "v2"}`), `config.json: metric-store.cleanup.encoding: expected "compatible" or "compact"; got "v2"`)
 	f(inStore(`"cleanup": {"mode": "archive"}`), `config.json: metric-store.cleanup.directory: missing: where mode "archive" writes`)
-	for _, limit := range []string{"body-bytes", "values-per-query", "hosts", "devices-per-host", "name-bytes", "connections", "connections-per-peer"} {
+	for _, limit := range []string{"body-bytes", "values-per-query", "hosts", "devices-per-host", "name-bytes", "connections", "connections-per-peer", "queries-per-user", "queries-per-service"} {
 		f(minimal(`"limits": {"`+limit+`": 0}`), "config.json: limits."+limit+": expected at least 1; got 0")
 	}
 	f(minimal(`"limits": {"name-bytes": 65536}`), "config.json: limits.name-bytes: expected at most 65535; got 65536")

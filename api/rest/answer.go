@@ -27,6 +27,7 @@ type answer struct {
 	ctx     context.Context
 	last    time.Time // when something was sent, or the answer began
 	sent    bool
+	turn    *turn // nil: none is needed
 
 	tally
 	listed bool // the list of the current query has an entry
@@ -97,9 +98,15 @@ func (a *answer) send() error {
 	if !a.sent {
 		a.w.Header().Set("Content-Type", contentJSON)
 	}
-	a.sent, a.last = true, time.Now()
+	if a.turn != nil { // the client may be slow
+		a.turn.leave()
+	}
 	_, err := a.w.Write(a.buf)
+	a.sent, a.last = true, time.Now()
 	a.buf = a.buf[:0]
+	if a.turn != nil && err == nil {
+		err = a.turn.take(a.ctx)
+	}
 	return err
 }
 

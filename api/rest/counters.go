@@ -18,6 +18,7 @@ type counters struct {
 	canceled *prometheus.CounterVec
 	values   *prometheus.CounterVec
 	refusals *prometheus.CounterVec
+	shed     prometheus.Counter
 }
 
 func newCounters(r prometheus.Registerer) (counters, error) {
@@ -49,6 +50,13 @@ func newCounters(r prometheus.Registerer) (counters, error) {
 		if err := r.Register(v); err != nil {
 			return counters{}, fmt.Errorf("rest: %w", err)
 		}
+	}
+	c.shed = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "ringstore", Subsystem: "http", Name: "shed_queries_total",
+		Help: "Queries answered 503 because too many of the same principal were running.",
+	})
+	if err := r.Register(c.shed); err != nil {
+		return counters{}, fmt.Errorf("rest: %w", err)
 	}
 	c.values.WithLabelValues("query")
 	for _, code := range initialReasons {

@@ -71,9 +71,12 @@ func (h *Handler) results(a *answer, req *request) (err error) {
 	var c *crew
 	begin := time.Now()
 	for s := range req.steps() {
-		if c == nil && runtime.GOMAXPROCS(0) > 1 && time.Since(begin) >= h.alone {
+		if c == nil && time.Since(begin) >= h.alone {
 			c = h.newCrew(a, req)
 			defer c.close()
+			if err := a.turn.take(c.ctx); err != nil {
+				return err
+			}
 		}
 		if c != nil {
 			err = c.add(s)
@@ -99,6 +102,8 @@ func (h *Handler) newCrew(a *answer, req *request) *crew {
 		spare:   make(chan *answer, window),
 	}
 	c.ctx, c.cancel = context.WithCancel(a.ctx)
+	h.large.Add(1)
+	a.turn = &turn{h: h}
 	return c
 }
 
@@ -106,6 +111,9 @@ func (h *Handler) newCrew(a *answer, req *request) *crew {
 func (c *crew) close() {
 	c.cancel()
 	c.wait.Wait()
+	c.a.turn.leave()
+	c.a.turn = nil
+	c.h.large.Add(-1)
 }
 
 // add adds a step. It works on earlier ones if there are many.
@@ -149,7 +157,7 @@ func (c *crew) dispatch() {
 
 // hire starts helpers if cores are free.
 func (c *crew) hire() {
-	for len(c.work) > int(c.helpers.Load()) && c.h.mayHelp(int(c.helpers.Load())) {
+	for len(c.work) > int(c.helpers.Load()) && c.h.mayHelp() {
 		c.helpers.Add(1)
 		c.wait.Go(func() {
 			defer c.h.helpers.Add(-1)
@@ -159,14 +167,11 @@ func (c *crew) hire() {
 	}
 }
 
-// mayHelp counts a further helper for a request that has some, if there is a core for it: the
-// requests in progress share the cores equally.
-func (h *Handler) mayHelp(has int) bool {
-	cores := int32(runtime.GOMAXPROCS(0))
-	if has+1 >= int(cores/max(1, h.active.Load())) {
-		return false
-	}
-	if h.helpers.Add(1) < cores {
+// mayHelp counts a further helper if there is a core for it. Requests that are not large need the
+// cores first.
+func (h *Handler) mayHelp() bool {
+	small := h.active.Load() - h.large.Load()
+	if h.helpers.Add(1)+int32(len(h.turns))+small <= int32(runtime.GOMAXPROCS(0)) {
 		return true
 	}
 	h.helpers.Add(-1)
@@ -225,6 +230,9 @@ func (c *crew) advance() error {
 func (c *crew) sendSteps(steps []step) error {
 	begin, size := time.Now(), len(c.a.buf)
 	for i := range steps {
+		if err := c.a.turn.pass(c.ctx); err != nil {
+			return err
+		}
 		if err := c.a.step(c.req.reader, c.req, &steps[i]); err != nil {
 			return err
 		}

@@ -27,7 +27,9 @@ type failure struct {
 	retry  time.Duration  // of 503: the Retry-After header; 0 means retryTime
 	report *ingest.Report // of a submission: what was stored and rejected
 	counts *batchCounts   // of a submission that asked for them
-	kind   string         // of a query in PromQL: Prometheus' type of the error
+
+	overload bool   // the service is well, but has too much to do
+	kind     string // of a query in PromQL: Prometheus' type of the error
 }
 
 func (f *failure) Error() string {
@@ -37,7 +39,8 @@ func (f *failure) Error() string {
 	return f.public + ": " + f.cause.Error()
 }
 
-// isOverload reports whether the only cause is that too many tokens wait to be verified. Clients
+// isOverload reports whether the only cause is that too many tokens wait to be verified or too many
+// queries to run. Clients
 // decide how often that happens, so it is not logged as a warning.
 func isOverload(err error) bool {
 	f, ok := errors.AsType[*failure](err)
@@ -45,7 +48,7 @@ func isOverload(err error) bool {
 		return false
 	}
 	_, ok = errors.AsType[*auth.Overloaded](f.cause)
-	return ok
+	return ok || f.overload
 }
 
 // statusGone is the status of a request whose client did not wait for the answer. Only the log and
@@ -70,6 +73,12 @@ func (h *Handler) tooLarge(limit int64) *failure {
 		text += "; send less at once, or set limits.body-bytes to accept larger requests"
 	}
 	return &failure{status: http.StatusRequestEntityTooLarge, public: text}
+}
+
+// overloaded returns a failure with status 503, which clients decide how often they get, so that it
+// is not logged as a warning.
+func overloaded(format string, args ...any) *failure {
+	return &failure{status: http.StatusServiceUnavailable, public: fmt.Sprintf(format, args...), retry: time.Second, overload: true}
 }
 
 func notReady(why error) *failure {

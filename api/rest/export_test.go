@@ -20,3 +20,13 @@ func (h *Handler) Routes() (all []Route) {
 
 // SetAlone sets how long a query works without helpers.
 func (h *Handler) SetAlone(d time.Duration) { h.alone = d }
+
+// Queries returns how many queries of a principal run or wait.
+func (h *Handler) Queries(issuer, subject string) int {
+	h.shares.mu.Lock()
+	defer h.shares.mu.Unlock()
+	if s := h.shares.by[sharer{issuer, subject}]; s != nil {
+		return s.queries
+	}
+	return 0
+}

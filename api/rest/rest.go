@@ -8,11 +8,13 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -101,14 +103,19 @@ type Options struct {
 
 // Limits bound the cost of one request. Zero means the default.
 type Limits struct {
-	BodyBytes      int64 // of a submission, after decompression; default 64 MiB
-	ValuesPerQuery int   // read for one request; default 50 million, none for admin, support and api
+	BodyBytes         int64 // of a submission, after decompression; default 64 MiB
+	QueriesPerUser    int   // that run at once for one principal of role user or manager; default 4
+	QueriesPerService int   // the same for admin, support and api; default 32
+	ValuesPerQuery    int   // read for one request; default 50 million, none for admin, support and api
 }
 
 const (
 	defaultBodyBytes      = 64 << 20
 	defaultValuesPerQuery = 50_000_000
 	defaultStall          = 30 * time.Second
+
+	defaultQueriesPerUser    = 4
+	defaultQueriesPerService = 32
 )
 
 // Handler answers all paths of the service. It is safe for concurrent use.
@@ -120,8 +127,12 @@ type Handler struct {
 	buffers  sync.Pool // of *[]byte, for answers
 	gunzips  sync.Pool // of *gzip.Reader
 
-	active  atomic.Int32  // requests in progress
-	helpers atomic.Int32  // goroutines that work for them in addition to their own
+	active  atomic.Int32 // requests in progress
+	helpers atomic.Int32 // goroutines that work for them in addition to their own
+	shares  shares
+	turns   chan struct{} // one for each query that works for longer than alone
+	waiting atomic.Int32  // queries that wait for a turn
+	large   atomic.Int32  // queries that have or wait for a turn
 	alone   time.Duration // that a query works without helpers
 }
 
@@ -145,6 +156,8 @@ func New(o Options) (*Handler, error) {
 	if o.Limits.BodyBytes == 0 {
 		o.Limits.BodyBytes = defaultBodyBytes
 	}
+	o.Limits.QueriesPerUser = cmp.Or(o.Limits.QueriesPerUser, defaultQueriesPerUser)
+	o.Limits.QueriesPerService = cmp.Or(o.Limits.QueriesPerService, defaultQueriesPerService)
 	if o.Stall == 0 {
 		o.Stall = defaultStall
 	}
@@ -157,6 +170,8 @@ func New(o Options) (*Handler, error) {
 	h := &Handler{
 		Options: o,
 		alone:   aloneTime,
+		shares:  shares{by: make(map[sharer]*share)},
+		turns:   make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
 		buffers: sync.Pool{New: func() any { return new([]byte) }},
 		gunzips: sync.Pool{New: func() any { return new(gzip.Reader) }},
 	}

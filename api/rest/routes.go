@@ -86,7 +86,11 @@ func (h *Handler) newRouter() (http.Handler, error) {
 	var endpoints []endpoint
 	for _, rt := range h.routes() {
 		h.counters.expect(rt.name)
-		endpoints = append(endpoints, endpoint{rt.path, rt.prefix, h.guard(rt, compress(h.run(rt)))})
+		serve := http.Handler(compress(h.run(rt)))
+		if rt.action == auth.Query {
+			serve = h.share(serve)
+		}
+		endpoints = append(endpoints, endpoint{rt.path, rt.prefix, h.guard(rt, serve)})
 	}
 	return newRouter(endpoints, func(w http.ResponseWriter, _ *http.Request) { h.fail(w, noSuchPath()) })
 }

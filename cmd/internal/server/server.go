@@ -250,7 +250,11 @@ func (s *Server) serve(background context.Context) error {
 		Registerer: s.registry,
 		Log:        s.log,
 	})
-	limits := rest.Limits{BodyBytes: s.cfg.Limits.BodyBytes}
+	limits := rest.Limits{
+		BodyBytes:         s.cfg.Limits.BodyBytes,
+		QueriesPerUser:    s.cfg.Limits.QueriesPerUser,
+		QueriesPerService: s.cfg.Limits.QueriesPerService,
+	}
 	if n := s.cfg.Limits.ValuesPerQuery; n != nil {
 		limits.ValuesPerQuery = int(*n)
 	}
