@@ -110,7 +110,7 @@ func Open(o Options) (*Archive, error) {
 		logged:  make(map[string]string),
 	}
 	a.writes.New = func() any { return newWrite(a) }
-	a.catalog.archived = a.movedPartly
+	a.catalog.archived, a.catalog.account = a.movedPartly, a.Store.AddMemory
 	if err := a.FS.MkdirAll(a.dir, 0o750); err != nil {
 		return nil, fmt.Errorf("checkpoint directory: %w", err)
 	}
@@ -234,31 +234,48 @@ func (a *Archive) journalHealth(err error) {
 	}
 }
 
-// Run maintains the store and writes checkpoints until ctx ends: at the interval, when the journal
-// has grown past its limit, when windows must be stored before they can be evicted, and after the disk
-// has recovered. A checkpoint pauses for three
-// quarters of its time, so as not to delay writers. One that fails is logged; the next is due after
-// the interval.
+// Run maintains the store, writes checkpoints and cleans up until ctx ends. Each has its own
+// goroutine: a checkpoint of thousands of hosts takes minutes, and memory must be maintained
+// meanwhile.
 func (a *Archive) Run(ctx context.Context) {
-	interval := time.NewTicker(a.Interval)
-	defer interval.Stop()
+	cleanupDue := make(chan struct{}, 1)
+	var running sync.WaitGroup
+	running.Go(func() { a.runMaintenance(ctx) })
+	running.Go(func() { a.runCleanups(ctx, cleanupDue) })
+	a.runCheckpoints(ctx, cleanupDue)
+	running.Wait()
+}
+
+// runMaintenance maintains the store every few seconds.
+func (a *Archive) runMaintenance(ctx context.Context) {
 	maintenance := time.NewTicker(maintainEvery)
 	defer maintenance.Stop()
+	var evicted int64
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-maintenance.C:
+			evicted = a.maintain(evicted)
+		}
+	}
+}
+
+// runCheckpoints writes checkpoints: at the interval, when the journal has grown past its limit,
+// when windows must be stored before they can be evicted, and after the disk has recovered. A
+// cleanup is due after each. A checkpoint pauses for three quarters of its time, so as not to delay
+// writers. One that fails is logged; the next is due after the interval.
+func (a *Archive) runCheckpoints(ctx context.Context, cleanupDue chan<- struct{}) {
+	interval := time.NewTicker(a.Interval)
+	defer interval.Stop()
 	journalCheck := time.NewTicker(checkJournalEvery)
 	defer journalCheck.Stop()
-	cleanupDue := make(chan struct{}, 1)
-	var cleaner sync.WaitGroup
-	cleaner.Go(func() { a.runCleanups(ctx, cleanupDue) })
-	defer cleaner.Wait()
-	var evicted int64
 	var lastFailure time.Time
 	for {
 		checkpoint := false
 		select {
 		case <-ctx.Done():
 			return
-		case <-maintenance.C:
-			evicted = a.maintain(evicted)
 		case <-journalCheck.C:
 			due := a.journalSize() > a.JournalBytes || a.Store.StoreFirst()
 			checkpoint = due && time.Since(lastFailure) > a.Interval/10

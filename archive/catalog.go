@@ -12,6 +12,10 @@ type catalog struct {
 	files map[*file]struct{}
 	lanes map[laneKey][]*entry // live ones, unordered
 
+	entries   int           // with bases
+	accounted int           // entries
+	account   func(n int64) // adds bytes to the memory accounting; nil: nobody counts
+
 	// archived reports whether samples of an entry are in Parquet files; nil: of none.
 	archived func(*entry) bool
 }
@@ -47,6 +51,17 @@ type entry struct {
 	bases []*entry
 }
 
+// entryBytes is the average memory of an entry, with its place in the catalog.
+const entryBytes = 288
+
+// update updates the memory accounting.
+func (c *catalog) update() {
+	if n := c.entries - c.accounted; n != 0 && c.account != nil {
+		c.account(int64(n) * entryBytes)
+		c.accounted = c.entries
+	}
+}
+
 func newCatalog() catalog {
 	return catalog{files: make(map[*file]struct{}), lanes: make(map[laneKey][]*entry)}
 }
@@ -55,6 +70,7 @@ func newCatalog() catalog {
 // those of newer ones.
 func (c *catalog) add(f *file, hosts []blockfile.HostIndex) {
 	c.files[f] = struct{}{}
+	defer c.update()
 	for i, h := range hosts {
 		for k, l := range h.Lanes {
 			lane := laneKey{h.Cluster, h.Host, l.Frequency}
@@ -84,11 +100,13 @@ func (c *catalog) put(e *entry) {
 				e.bases = append(e.bases, o)
 			} else {
 				o.file.live--
+				c.entries--
 			}
 		}
 		return superseded
 	})
 	c.lanes[e.lane] = append(all, e)
+	c.entries++
 	e.file.live++
 }
 
@@ -102,12 +120,14 @@ func (e *entry) overlaps(begin, end int64) bool { return e.begin < end && begin 
 
 // drop removes the expired entries.
 func (c *catalog) drop(expired func(*entry) bool) {
+	defer c.update()
 	for lane, all := range c.lanes {
 		all = slices.DeleteFunc(all, func(e *entry) bool {
 			if !expired(e) {
 				return false
 			}
 			e.file.live--
+			c.entries -= 1 + len(e.bases)
 			for _, b := range e.bases {
 				b.file.live--
 			}

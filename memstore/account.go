@@ -11,8 +11,8 @@ import (
 // ErrMemory is the error of writes that would exceed the memory limit.
 var ErrMemory = errors.New("the store's memory is full")
 
-// memAccount counts the memory that the store's data takes, and what reads and writes hold while
-// they run. Blocks and rows count with their bytes, everything else with its average size.
+// memAccount counts the memory that the store's data takes, what reads and writes hold while they
+// run, and what others hold because of the store's data.
 type memAccount struct {
 	used    atomic.Int64
 	evicted atomic.Int64 // windows
@@ -25,17 +25,17 @@ type memAccount struct {
 	exhausted atomic.Bool // the last eviction found no window left to evict
 }
 
-// Average sizes in bytes, with maps and strings but without sample data.
-const (
-	hostBytes    = 1200
-	levelBytes   = 360
-	seriesBytes  = 128
-	segmentBytes = 400
-	rowBytes     = 24
-	sampleBytes  = 24 // while a batch is written
-)
-
 func (a *memAccount) add(n int64) { a.used.Add(n) }
+
+// account adds the memory that a host takes.
+func (s *Store) account(h *host, n int64) {
+	s.memory.add(n)
+	h.owner.used.Add(n)
+}
+
+// AddMemory adds bytes to the memory accounting that another package holds because of the store's
+// data, such as a cache of its series; it is negative when they are released.
+func (s *Store) AddMemory(n int64) { s.memory.add(n) }
 
 // Eviction starts above the first of these fractions of the limit and stops at the second.
 const (

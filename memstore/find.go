@@ -1,7 +1,6 @@
 package memstore
 
 import (
-	"iter"
 	"slices"
 )
 
@@ -28,7 +27,7 @@ func (s *Store) Find(dst []Found, cluster, host string, keep func(metric string)
 	var former map[Found]bool            // of metrics whose frequency has changed
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	for sr := range h.tree.ordered() {
+	for sr := range h.tree.all() {
 		m := s.metrics[sr.metric.Name]
 		if m == nil || !wanted(kept, m, keep) || !rd.holdsWithin(sr, t) {
 			continue
@@ -86,23 +85,4 @@ func (rd *reader) holdsWithin(sr *Series, t Span) bool {
 		}
 	}
 	return false
-}
-
-// ordered iterates over the series at and below l, by device.
-func (l *level) ordered() iter.Seq[*Series] {
-	return func(yield func(*Series) bool) { l.walkOrdered(yield) }
-}
-
-func (l *level) walkOrdered(yield func(*Series) bool) bool {
-	for _, sr := range l.series {
-		if !yield(sr) {
-			return false
-		}
-	}
-	for _, c := range l.sorted() {
-		if !c.walkOrdered(yield) {
-			return false
-		}
-	}
-	return true
 }

@@ -150,9 +150,9 @@ func (s *Store) freeSlots(h *host, l *lane, before map[uint32]int64) {
 		if !g.holdsBefore(before) {
 			continue
 		}
-		s.memory.add(-g.bytes())
+		s.account(h, -g.bytes())
 		g.free(before)
-		s.memory.add(g.bytes())
+		s.account(h, g.bytes())
 		if g.sealed == nil && g.rows == nil {
 			s.freed.add(h, l, g)
 			s.drop(l, g)

@@ -74,6 +74,7 @@ func (s *Store) staleTimes(h *host, now int64) staleTimes {
 		}
 	}
 	h.stale = stale
+	h.account(s)
 	return stale
 }
 

@@ -3,7 +3,6 @@ package memstore
 import (
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 	"sync"
 )
@@ -14,6 +13,7 @@ type host struct {
 	cluster, name string
 	number        uint32 // of all hosts that the store ever held, starting at 1
 	stripe        uint16 // of the store's, the same for all hosts of this name
+	owner         *cluster
 
 	mu         sync.RWMutex
 	gone       bool // removed from the store's map
@@ -21,7 +21,11 @@ type host struct {
 	tree       level
 	devices    int       // levels that hold a series
 	mayBeEmpty bool      // a series may hold no sample
+	series     int       // that are not gone
+	allocated  int       // series, with spare and those that are gone
 	spare      []Series  // allocated, for the next new series
+	levelBytes int64     // of the tree, without series
+	accounted  int64     // what account has added
 	sealing    []sealing // closed segments, to be sealed after the host is unlocked
 	needed     int64     // the last answer of Options.Needed
 	memoryFull bool      // the last sample that made the host grow exceeded the limit
@@ -38,7 +42,7 @@ type host struct {
 type level struct {
 	device   Device
 	series   []*Series // by metric index
-	children map[Device]*level
+	children []*level  // in the order of their devices
 }
 
 func (s *Store) hostOrNew(cluster, name string) (*host, error) {
@@ -47,7 +51,7 @@ func (s *Store) hostOrNew(cluster, name string) (*host, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if h := s.clusters[cluster][name]; h != nil {
+	if h := s.clusters[cluster].all()[name]; h != nil {
 		return h, nil
 	}
 	if s.memory.full() {
@@ -61,15 +65,14 @@ func (s *Store) hostOrNew(cluster, name string) (*host, error) {
 
 // addHost adds a new host; the store is locked.
 func (s *Store) addHost(cluster, name string, number uint32) *host {
-	h := &host{cluster: cluster, name: name, number: number, needed: NotNeeded}
+	c := s.clusterOrNew(cluster)
+	h := &host{cluster: c.name, name: name, number: number, owner: c, needed: NotNeeded}
 	h.stripe = uint16(h.hash() % stripeCount)
-	if s.clusters[cluster] == nil {
-		s.clusters[cluster] = make(map[string]*host)
-	}
-	s.clusters[cluster][name] = h
+	c.hosts[name] = h
+	c.peak = max(c.peak, len(c.hosts))
 	s.lastNumber = max(s.lastNumber, number)
 	s.hosts++
-	s.memory.add(hostBytes)
+	h.account(s)
 	return h
 }
 
@@ -102,7 +105,7 @@ func (h *host) seriesOrNew(s *Store, m *metric, d Device) (*Series, error) {
 func (h *host) addSeries(s *Store, m *metric, d Device, lane *lane, column uint32) *Series {
 	l := h.level(d)
 	if l == nil || len(l.series) == 0 {
-		l = h.addLevel(s, d)
+		l = h.addLevel(d)
 		h.devices++
 	}
 	sr := h.newSeries()
@@ -111,51 +114,136 @@ func (h *host) addSeries(s *Store, m *metric, d Device, lane *lane, column uint3
 	h.mayBeEmpty = true
 	lane.putColumn(sr, column)
 	h.seriesChanged(s)
-	l.put(sr)
-	s.memory.add(seriesBytes)
+	h.levelBytes += l.put(sr)
+	h.account(s)
 	return sr
 }
 
-// seriesAtOnce is how many series are allocated at a time, so that the garbage collector visits one
-// object instead of many.
+// seriesAtOnce is how many series are allocated at a time at most, so that the garbage collector
+// visits one object instead of many.
 const seriesAtOnce = 32
 
 func (h *host) newSeries() *Series {
 	if len(h.spare) == 0 {
-		h.spare = make([]Series, seriesAtOnce)
+		n := min(max(h.series, 1), seriesAtOnce)
+		h.spare = make([]Series, n)
+		h.allocated += n
 	}
 	sr := &h.spare[0]
 	h.spare = h.spare[1:]
+	h.series++
 	return sr
+}
+
+// repack moves the series to new memory if more than a few of those that are gone still take some:
+// one that stays keeps seriesAtOnce of them and their levels alive. The host is locked.
+func (h *host) repack() {
+	if gone := h.allocated - len(h.spare) - h.series; gone <= h.series/8+seriesAtOnce {
+		return
+	}
+	h.spare = make([]Series, h.series)
+	h.allocated = h.series
+	for _, l := range h.lanes {
+		for i, sr := range l.columns {
+			if sr == nil {
+				continue
+			}
+			moved := &h.spare[0]
+			h.spare = h.spare[1:]
+			moved.metric, moved.level, moved.lane, moved.column = sr.metric, sr.level, sr.lane, sr.column
+			moved.phase, moved.first, moved.last = sr.phase, sr.first, sr.last
+			l.columns[i] = moved
+			at, _ := sr.level.find(sr.metric)
+			sr.level.series[at] = moved
+			sr.gone.Store(true) // those who hold it look it up again
+		}
+	}
+}
+
+// moved returns the series itself, or what repack replaced it by; nil if it was removed. The host is
+// locked.
+func (sr *Series) moved() *Series {
+	if !sr.Gone() {
+		return sr
+	}
+	l := sr.lane
+	if now := l.columns; l.has(sr.column) && now[sr.column].metric == sr.metric && now[sr.column].level == sr.level {
+		return now[sr.column]
+	}
+	return nil
+}
+
+// account updates the memory accounting of the host without its segments; the host is locked, or
+// nobody else knows it.
+func (h *host) account(s *Store) {
+	n := h.bytes()
+	if n != h.accounted {
+		s.account(h, n-h.accounted)
+		h.accounted = n
+	}
+}
+
+// bytes returns the memory of the host without its segments.
+func (h *host) bytes() int64 {
+	n := hostBytes + allocated(int64(len(h.name))) + 8*int64(cap(h.stale)) + seriesBytes*int64(h.allocated) + aggregateBytes*int64(h.series) + h.levelBytes
+	for _, l := range h.lanes {
+		n += l.bytes()
+	}
+	return n
 }
 
 // level returns the level of a device, or nil.
 func (h *host) level(d Device) *level {
 	l := &h.tree
 	for _, step := range d.path() {
-		if l = l.children[step]; l == nil {
+		if l = l.child(step); l == nil {
 			return nil
 		}
 	}
 	return l
 }
 
-func (h *host) addLevel(s *Store, d Device) *level {
+func (h *host) addLevel(d Device) *level {
 	l := &h.tree
 	for _, step := range d.path() {
-		next := l.children[step]
-		if next == nil {
-			next = &level{device: step}
-			if l.children == nil {
-				l.children = make(map[Device]*level)
-			}
-			l.children[step] = next
-			s.memory.add(levelBytes)
+		i, found := l.findChild(step)
+		if found {
+			l = l.children[i]
+			continue
 		}
+		next := &level{device: step}
+		before := l.sliceBytes()
+		l.children = slices.Insert(l.children, i, next)
+		h.levelBytes += next.bytes() + l.sliceBytes() - before
 		l = next
 	}
 	return l
 }
+
+// child returns the level of a device directly below l, or nil.
+func (l *level) child(d Device) *level {
+	if i, found := l.findChild(d); found {
+		return l.children[i]
+	}
+	return nil
+}
+
+// findChild returns the index of the level of a device directly below l, or where to insert it.
+func (l *level) findChild(d Device) (int, bool) {
+	return slices.BinarySearchFunc(l.children, d, func(c *level, d Device) int { return c.device.compare(d) })
+}
+
+// bytes returns the memory of the level without its series and children.
+func (l *level) bytes() int64 {
+	n := int64(levelBytes)
+	for _, name := range [...]string{l.device.Type, l.device.TypeID, l.device.Subtype, l.device.SubtypeID} {
+		n += allocated(int64(len(name)))
+	}
+	return n
+}
+
+// sliceBytes returns the memory of the slices of series and children.
+func (l *level) sliceBytes() int64 { return 8 * int64(cap(l.series)+cap(l.children)) }
 
 // path returns the devices from the host down to d.
 func (d Device) path() []Device {
@@ -201,9 +289,12 @@ func (l *level) get(m *metric) *Series {
 	return l.series[i]
 }
 
-func (l *level) put(sr *Series) {
+// put adds a series, and returns by how many bytes the level grew.
+func (l *level) put(sr *Series) (grown int64) {
+	before := l.sliceBytes()
 	i, _ := l.find(sr.metric)
 	l.series = slices.Insert(l.series, i, sr)
+	return l.sliceBytes() - before
 }
 
 func (l *level) find(m *metric) (int, bool) {
@@ -216,14 +307,14 @@ func (l *level) find(m *metric) (int, bool) {
 // the host is locked.
 func (h *host) seriesChanged(s *Store) {
 	h.stale = nil
-	h.whole.drop()
+	s.account(h, -h.whole.drop())
 	for _, l := range h.lanes {
 		l.sets, l.levels, l.hasSets = nil, nil, false
 		l.learned.forget(s)
 	}
 }
 
-// all iterates over the series at and below l, in no particular order.
+// all iterates over the series at and below l, by device.
 func (l *level) all() iter.Seq[*Series] {
 	return func(yield func(*Series) bool) { l.walk(yield) }
 }
@@ -244,17 +335,21 @@ func (l *level) walk(yield func(*Series) bool) bool {
 
 // shrink removes the series without samples and the levels without series; the host is locked.
 func (h *host) shrink(s *Store) {
+	defer h.account(s)
 	defer h.seriesChanged(s)
 	if h.mayBeEmpty = s.restoring.Load(); h.mayBeEmpty {
 		return
 	}
-	h.devices -= h.tree.prune(s)
+	h.devices -= h.prune(s, &h.tree)
 	for _, l := range h.lanes {
 		l.trim(s.epoch.Load())
 	}
+	h.repack()
 }
 
-func (l *level) prune(s *Store) (devices int) {
+// prune removes what shrink removes at and below a level, and returns how many levels lost all of
+// their series.
+func (h *host) prune(s *Store, l *level) (devices int) {
 	had := len(l.series) > 0
 	l.series = slices.DeleteFunc(l.series, func(sr *Series) bool {
 		if !sr.empty() && sr.last >= sr.lane.oldest() {
@@ -262,22 +357,24 @@ func (l *level) prune(s *Store) (devices int) {
 		}
 		sr.gone.Store(true)
 		sr.lane.removeColumn(sr, s.epoch.Load())
-		s.memory.add(-seriesBytes)
+		h.series--
 		return true
 	})
 	if had && len(l.series) == 0 {
 		devices++
 	}
-	before := len(l.children)
-	for d, c := range l.children {
-		devices += c.prune(s)
-		if len(c.series) == 0 && len(c.children) == 0 {
-			delete(l.children, d)
-			s.memory.add(-levelBytes)
+	l.children = slices.DeleteFunc(l.children, func(c *level) bool {
+		devices += h.prune(s, c)
+		if len(c.series)+len(c.children) > 0 {
+			return false
 		}
-	}
-	if len(l.children) < before/2 { // a map never shrinks
-		l.children = maps.Collect(maps.All(l.children))
+		h.levelBytes -= c.bytes() + c.sliceBytes()
+		return true
+	})
+	if n := len(l.children); n < cap(l.children)/2 {
+		before := l.sliceBytes()
+		l.children = slices.Clip(slices.Clone(l.children))
+		h.levelBytes += l.sliceBytes() - before
 	}
 	return devices
 }
@@ -302,11 +399,6 @@ func (s *Store) remove(h *host) {
 		s.SkipExpired(l.time(l.evictedBefore))
 	}
 	h.gone = true
-	hosts := s.clusters[h.cluster]
-	delete(hosts, h.name)
-	s.hosts--
-	s.memory.add(-hostBytes)
-	if len(hosts) == 0 {
-		delete(s.clusters, h.cluster)
-	}
+	s.account(h, -h.accounted)
+	s.removeHost(h)
 }

@@ -71,6 +71,11 @@ func (h *host) lane(frequency, retention int64) *lane {
 	return l
 }
 
+// bytes returns the memory of the lane without its segments.
+func (l *lane) bytes() int64 {
+	return laneBytes + 8*int64(cap(l.columns)+cap(l.segments)) + 4*int64(cap(l.free)+cap(l.released))
+}
+
 // hash staggers the windows of different hosts, so that a thousand hosts do not seal at once.
 func (h *host) hash() uint32 {
 	sum := fnv.New32a()

@@ -55,14 +55,14 @@ func (s *Store) expire(l *lane, before int64) (dropped bool) {
 
 // drop removes a segment from its lane.
 func (s *Store) drop(l *lane, g *segment) {
-	s.memory.add(-g.bytes())
+	s.account(l.host, -g.bytes())
 	g.version++
 	l.remove(g)
 }
 
 func (g *segment) bytes() int64 {
 	if g.sealed != nil {
-		return segmentBytes + int64(len(g.sealed.Bytes()))
+		return segmentBytes + sealedBytes(g.sealed)
 	}
 	return segmentBytes + g.rowBytes()
 }
@@ -207,10 +207,11 @@ func (s *Store) replace(h *host, l *lane, segments []*segment, blocks []*block.B
 		}
 	}
 	for _, g := range segments {
-		s.memory.add(-g.bytes())
+		s.account(h, -g.bytes())
 		g.version++
 	}
 	g := &segment{first: merged.First, slots: merged.Slots, generation: merged.Generation, sealed: merged}
 	l.segments = slices.Replace(l.segments, i, i+len(segments), g)
-	s.memory.add(g.bytes())
+	s.account(h, g.bytes())
+	h.account(s)
 }

@@ -200,7 +200,7 @@ func (rd *reader) match(host *level, m *metric, sel Selection) {
 	}
 	for _, id := range sel.TypeIDs {
 		d := Device{Type: sel.Type, TypeID: id}
-		if l := host.children[d]; l != nil {
+		if l := host.child(d); l != nil {
 			rd.parts(l, m, sel, d)
 		}
 	}
@@ -214,7 +214,7 @@ func (rd *reader) parts(l *level, m *metric, sel Selection, d Device) {
 	}
 	for _, id := range sel.SubtypeIDs {
 		d.Subtype, d.SubtypeID = sel.Subtype, id
-		if c := l.children[d]; c != nil {
+		if c := l.child(d); c != nil {
 			rd.topmost(c, m)
 		}
 	}

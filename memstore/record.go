@@ -202,7 +202,7 @@ func (r *Record) Move(segment uint64, batch []Sample) {
 		}
 		h := sr.lane.host
 		h.mu.Lock()
-		if !sr.Gone() && sr.phase.hasOffset && sr.phase.logged != r.era {
+		if sr = sr.moved(); sr != nil && sr.phase.hasOffset && sr.phase.logged != r.era {
 			r.logPlace(sr)
 		}
 		h.mu.Unlock()

@@ -181,7 +181,7 @@ func (r *Restorer) assign(at run, l *lane) {
 		return
 	}
 	widest := slices.Max(r.columns)
-	s.memory.add(g.set(at.slot, widest, len(l.columns), math.NaN(), &s.spare))
+	s.account(h, g.set(at.slot, widest, len(l.columns), math.NaN(), &s.spare))
 	row, e := g.rows[at.slot-g.first], r.extentsOf(l)
 	for i, c := range r.columns {
 		row[c] = r.values[i]

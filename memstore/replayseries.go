@@ -246,5 +246,6 @@ func (h *host) forget(s *Store, sr *Series) {
 		h.devices--
 	}
 	h.mayBeEmpty = true
-	s.memory.add(-seriesBytes)
+	h.series--
+	h.account(s)
 }

@@ -140,7 +140,7 @@ func (r *Restorer) state(state HostState, recorded, fetched bool) error {
 // samples of their time, which would hide those on disk. grid and end are in Unix milliseconds.
 func (s *Store) Skip(cluster, hostname string, frequency, grid, end int64) {
 	s.mu.Lock()
-	h := s.clusters[cluster][hostname]
+	h := s.clusters[cluster].all()[hostname]
 	if h == nil {
 		h = s.addHost(cluster, hostname, s.lastNumber+1)
 	}
@@ -148,6 +148,7 @@ func (s *Store) Skip(cluster, hostname string, frequency, grid, end int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l := h.lane(frequency, s.retention)
+	h.account(s)
 	if !l.hasGrid {
 		l.hasGrid, l.grid = true, grid
 	}
@@ -208,7 +209,7 @@ func (r *Restorer) host(cluster, name string, number uint32, recorded bool) *hos
 	s := r.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := s.clusters[cluster][name]
+	h := s.clusters[cluster].all()[name]
 	if h == nil {
 		own := number
 		if !recorded || own <= s.lastNumber {

@@ -31,6 +31,7 @@ func (p *laneRestorer) restore() error {
 		}
 	}
 	p.host.mayBeEmpty = true
+	p.host.account(p.store)
 	p.host.mu.Unlock()
 	for _, w := range slices.Backward(p.state.Windows) {
 		if err := p.window(w); err != nil {
@@ -168,7 +169,8 @@ func (p *laneRestorer) insert(w WindowState) (displaced []SeriesState, over over
 	i, _ := l.find(b.First)
 	g := &segment{first: b.First, slots: b.Slots, generation: b.Generation, sealed: kept, stored: kept == b && !w.Open}
 	l.segments = slices.Insert(l.segments, i, g)
-	s.memory.add(g.bytes())
+	s.account(p.host, g.bytes())
+	p.host.account(s)
 	return displaced, none
 }
 

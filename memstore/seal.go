@@ -67,7 +67,7 @@ func (s *Store) seal(h *host, jobs []sealing) {
 		b := w.encode(j)
 		h.mu.Lock()
 		if g := j.segment; g.version == j.version && g.closed {
-			s.memory.add(-g.rowBytes())
+			s.account(h, -g.rowBytes())
 			s.spare.put(g.ownRows())
 			g.rows, g.borrowed, g.closed, g.reopened, g.sealed, g.stored = nil, nil, false, false, b, false
 			g.version++
@@ -75,9 +75,9 @@ func (s *Store) seal(h *host, jobs []sealing) {
 				s.freed.add(h, j.lane, g)
 				j.lane.remove(g)
 				h.mayBeEmpty = true
-				s.memory.add(-segmentBytes)
+				s.account(h, -segmentBytes)
 			} else {
-				s.memory.add(int64(len(b.Bytes())))
+				s.account(h, sealedBytes(b))
 				s.memory.exhausted.Store(false)
 			}
 		}

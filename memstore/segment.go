@@ -39,7 +39,7 @@ func (g *segment) set(slot int64, column uint32, columns int, v float64, spare *
 	if int(column) >= len(row) {
 		wider := spare.get(max(g.widthOf(slot, columns), int(column)+1))
 		fillNaN(wider[copy(wider, row):])
-		grown = int64(8 * (len(wider) - len(row)))
+		grown = allocated(int64(8*len(wider))) - allocated(int64(8*len(row)))
 		row = wider
 		g.own(slot, row)
 	} else if g.borrowed != nil && g.borrowed[slot-g.first] {
@@ -81,7 +81,7 @@ func (g *segment) widthOf(slot int64, columns int) int {
 func (g *segment) rowBytes() int64 {
 	n := int64(rowBytes * len(g.rows))
 	for _, row := range g.rows {
-		n += int64(8 * len(row))
+		n += allocated(int64(8 * len(row)))
 	}
 	return n
 }
@@ -155,7 +155,8 @@ func (h *host) writable(s *Store, l *lane, slot, now int64) (*segment, *reopenin
 	if !ok {
 		g := l.newSegment(i, slot)
 		l.segments = slices.Insert(l.segments, i, g)
-		s.memory.add(g.bytes())
+		s.account(h, g.bytes())
+		h.account(s)
 	}
 	g := l.segments[i]
 	switch {
@@ -232,10 +233,10 @@ func (s *Store) reopen(h *host, r *reopening) error {
 	if g.version != r.version || g.sealed != r.block {
 		return nil
 	}
-	s.memory.add(-g.bytes())
+	s.account(h, -g.bytes())
 	g.sealed, g.stored, g.rows, g.reopened, g.version = nil, false, rows, true, g.version+1
 	g.written = s.now().UnixMilli()
-	s.memory.add(g.bytes())
+	s.account(h, g.bytes())
 	return nil
 }
 

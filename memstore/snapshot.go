@@ -170,6 +170,7 @@ type hostName struct{ cluster, host string }
 // freed lists deleted windows that older states may still hold, until a committed snapshot contains
 // the list.
 type freed struct {
+	memory  *memAccount
 	mu      sync.Mutex
 	windows map[hostName][]freedWindow
 }
@@ -193,6 +194,7 @@ func (f *freed) put(h *host, w freedWindow) {
 	}
 	name := hostName{h.cluster, h.name}
 	f.windows[name] = append(f.windows[name], w)
+	f.memory.add(freedWindowBytes)
 }
 
 // hosts returns the names of the hosts with windows.
@@ -232,6 +234,7 @@ func (f *freed) forget(name hostName, n int) {
 	if f.windows[name] = slices.Clone(f.windows[name][n:]); len(f.windows[name]) == 0 {
 		delete(f.windows, name)
 	}
+	f.memory.add(-freedWindowBytes * int64(n))
 }
 
 // overlapsFreed reports whether a segment of a lane overlaps one of its host's freed windows.

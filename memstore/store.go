@@ -98,7 +98,7 @@ type Store struct {
 	stripes      stripes
 
 	mu       sync.RWMutex // guards the maps; taken before a host's lock
-	clusters map[string]map[string]*host
+	clusters map[string]*cluster
 	hosts    int
 
 	lastNumber uint32 // of a host
@@ -139,9 +139,10 @@ func New(o Options) (*Store, error) {
 		memory:    memAccount{limit: o.MemoryLimit},
 		sealers:   newSealers(),
 		readers:   newReaders(),
-		clusters:  make(map[string]map[string]*host),
+		clusters:  make(map[string]*cluster),
 	}
 	s.expired.Store(minTime)
+	s.freed.memory = &s.memory
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -187,13 +188,13 @@ func (s *Store) Clusters() []string {
 func (s *Store) Hosts(cluster string) []string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return slices.Sorted(maps.Keys(s.clusters[cluster]))
+	return slices.Sorted(maps.Keys(s.clusters[cluster].all()))
 }
 
 func (s *Store) host(cluster, name string) *host {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.clusters[cluster][name]
+	return s.clusters[cluster].all()[name]
 }
 
 // allHosts returns every host, ordered by cluster and name.
@@ -202,7 +203,7 @@ func (s *Store) allHosts() []*host {
 	defer s.mu.RUnlock()
 	all := make([]*host, 0, s.hosts)
 	for _, cluster := range slices.Sorted(maps.Keys(s.clusters)) {
-		hosts := s.clusters[cluster]
+		hosts := s.clusters[cluster].hosts
 		for _, name := range slices.Sorted(maps.Keys(hosts)) {
 			all = append(all, hosts[name])
 		}

@@ -48,7 +48,7 @@ func (rd *reader) find(s *Store, h *host, m *metric, sel Selection) {
 		if len(rd.series) > 1 {
 			set.columnSet = newColumnSet(rd.series)
 		}
-		h.whole.put(m, set)
+		s.account(h, h.whole.put(m, set))
 		rd.set, rd.hasSet = set.columnSet, set.key != nil
 	default:
 		rd.setOf(rd.series)
@@ -300,7 +300,8 @@ func (rd *reader) summarizePieces(values []float64) Stats {
 // wholeSets remembers the series that queries for a whole host read, by metric. The host's lock guards
 // it; queries, which share the lock, may add to it.
 type wholeSets struct {
-	all atomic.Pointer[map[*metric]*seriesSet]
+	all   atomic.Pointer[map[*metric]*seriesSet]
+	bytes atomic.Int64
 }
 
 func (w *wholeSets) get(m *metric) *seriesSet {
@@ -310,19 +311,24 @@ func (w *wholeSets) get(m *metric) *seriesSet {
 	return nil
 }
 
-// put adds a set. Of concurrent calls, one may have no effect.
-func (w *wholeSets) put(m *metric, set *seriesSet) {
+// put adds a set, and returns how much memory it takes. Of concurrent calls, one may have no effect.
+func (w *wholeSets) put(m *metric, set *seriesSet) (bytes int64) {
 	before, more := w.all.Load(), make(map[*metric]*seriesSet)
 	if before != nil {
 		maps.Copy(more, *before)
 	}
 	more[m] = set
-	w.all.CompareAndSwap(before, &more)
+	if w.all.CompareAndSwap(before, &more) {
+		bytes = setBytes + int64(8*len(set.series)+4*len(set.columns)+len(set.key))
+		w.bytes.Add(bytes)
+	}
+	return bytes
 }
 
-// drop drops all sets.
-func (w *wholeSets) drop() {
+// drop drops all sets, and returns how much memory they took.
+func (w *wholeSets) drop() (bytes int64) {
 	if w.all.Load() != nil {
 		w.all.Store(nil)
 	}
+	return w.bytes.Swap(0)
 }

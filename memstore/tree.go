@@ -2,7 +2,6 @@ package memstore
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 
 	"github.com/ringstore/ringstore/memstore/unixtime"
@@ -61,11 +60,11 @@ func (h *host) show(path []string) (*Level, error) {
 	defer h.mu.RUnlock()
 	l := &h.tree
 	for _, name := range path {
-		i := slices.IndexFunc(l.sorted(), func(c *level) bool { return c.device.last() == name })
+		i := slices.IndexFunc(l.children, func(c *level) bool { return c.device.last() == name })
 		if i < 0 {
 			return nil, ErrNotFound
 		}
-		l = l.sorted()[i]
+		l = l.children[i]
 	}
 	return l.show(), nil
 }
@@ -80,8 +79,8 @@ func (l *level) show() *Level {
 			shown.Metrics[sr.metric.Name] = windows
 		}
 	}
-	for d, c := range l.children {
-		shown.Children[d.last()] = c.show()
+	for _, c := range l.children {
+		shown.Children[c.device.last()] = c.show()
 	}
 	return shown
 }
@@ -111,11 +110,7 @@ func (sr *Series) windows() []Window {
 	return windows
 }
 
-// sorted returns the levels below l in the order of their devices, with ids in numeric order.
-func (l *level) sorted() []*level {
-	return slices.SortedFunc(maps.Values(l.children), func(a, b *level) int { return a.device.compare(b.device) })
-}
-
+// compare orders devices by type and subtype, and their ids in numeric order.
 func (d Device) compare(o Device) int {
 	return cmp.Or(
 		cmp.Compare(d.Type, o.Type),

@@ -34,7 +34,7 @@ func TestUsage(t *testing.T) {
 		t.Errorf("metrics: %+v", metrics)
 	}
 	ofHosts, ofMetrics := hosts[0].Bytes+hosts[1].Bytes, metrics[0].Bytes+metrics[1].Bytes
-	if size.Blocks == 0 || ofHosts > size.Bytes || ofHosts < size.BlockBytes || ofMetrics > ofHosts || ofMetrics < ofHosts/2 {
+	if size.Blocks == 0 || ofHosts > size.Bytes || ofHosts < size.BlockBytes || ofMetrics > ofHosts || ofMetrics < ofHosts/3 {
 		t.Errorf("%d bytes of hosts, %d of metrics, the store has %+v", ofHosts, ofMetrics, size)
 	}
 	if hosts[1].Bytes <= 0 || hosts[0].Bytes < 5*hosts[1].Bytes || metrics[1].Bytes < 2*metrics[0].Bytes {

@@ -100,7 +100,7 @@ func (s *Store) write(batch []Sample, p period, r *Record) ([]Refusal, error) {
 				run++
 			}
 		case run == done: // the series was removed from the store
-			reason, err := s.writeAgain(batch[run], p, r)
+			reason, err := s.writeAgain(&batch[run], p, r)
 			if err != nil {
 				return nil, err
 			}
@@ -114,8 +114,9 @@ func (s *Store) write(batch []Sample, p period, r *Record) ([]Refusal, error) {
 	return refused, nil
 }
 
-// writeAgain stores a sample whose series was removed from the store after its lookup.
-func (s *Store) writeAgain(x Sample, p period, r *Record) (RefusalReason, error) {
+// writeAgain stores a sample whose series was removed from the store after its lookup, and sets its
+// series to the present one.
+func (s *Store) writeAgain(x *Sample, p period, r *Record) (RefusalReason, error) {
 	for {
 		sr, err := s.Series(x.Series.Key())
 		switch {
@@ -131,7 +132,7 @@ func (s *Store) writeAgain(x Sample, p period, r *Record) (RefusalReason, error)
 			h.mu.Unlock()
 			continue
 		}
-		reason, late := s.store(h, x, p, r, new(cursor))
+		reason, late := s.store(h, *x, p, r, new(cursor))
 		jobs := h.takeSealing()
 		h.mu.Unlock()
 		s.seal(h, jobs)
@@ -197,11 +198,12 @@ func (s *Store) store(h *host, x Sample, p period, r *Record, c *cursor) (Refusa
 func (s *Store) assign(g *segment, sr *Series, slot int64, v float64) {
 	h, l := sr.lane.host, sr.lane
 	if grown := g.set(slot, sr.column, len(l.columns), v, &s.spare); grown != 0 {
-		s.memory.add(grown)
+		s.account(h, grown)
 		h.memoryFull = s.memory.full()
 	}
 	if sr.empty() {
 		h.seriesChanged(s)
+		h.account(s)
 	}
 	sr.first, sr.last = min(sr.first, slot), max(sr.last, slot)
 	if slot > l.newest {

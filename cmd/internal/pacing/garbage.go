@@ -48,11 +48,15 @@ const (
 	growthEnds = 10
 )
 
-// LimitMemory sets the runtime's memory limit in bytes, 0 for none, and the percentage of garbage
-// to start with.
+// outsideRuntime bounds the memory that the runtime does not count: the program's own code, and what
+// the heap grows by before a collection ends. It is at most a sixteenth of the limit.
+const outsideRuntime = 64 << 20
+
+// LimitMemory limits the memory of the process to a number of bytes, 0 for no limit, and sets the
+// percentage of garbage to start with.
 func LimitMemory(limit int64) {
 	if limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(limit)
+		debug.SetMemoryLimit(limit - min(outsideRuntime, limit/16))
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(GCPercent)
