@@ -147,5 +147,6 @@ func (a *API) Endpoints() []Endpoint {
 		{"/api/v1/format_query", ask, a.formatQuery},
 		{"/api/v1/parse_query", ask, a.parseQuery},
 		{"/api/v1/status/buildinfo", get, a.buildInfo},
+		{"/api/v1/read", []string{http.MethodPost}, a.remoteRead},
 	}
 }
