@@ -14,7 +14,7 @@ import (
 // version 1.
 func (r *restorer) adopt(d *directory) error {
 	r.storeID, r.generation = d.store, d.generation
-	if d.manifest != nil {
+	if d.manifest != nil || r.readOnly != nil {
 		return nil
 	}
 	if r.storeID == uuid.Nil {

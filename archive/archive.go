@@ -85,7 +85,9 @@ type Archive struct {
 
 	checkpoints, cleanups runs
 
+	restored atomic.Bool // Restore has finished
 	clockLog clockLog
+	readOnly error // why the directory cannot be written; nil if it can; set by Open
 
 	unreadable   atomic.Int64 // parts of files that Restore could not read
 	importFailed atomic.Bool  // the store holds an incomplete import
@@ -116,6 +118,9 @@ func Open(o Options) (*Archive, error) {
 	}
 	if err := a.lockDir(); err != nil {
 		return nil, err
+	}
+	if err := a.checkWritable(); err != nil {
+		return nil, fmt.Errorf("checkpoint directory %s: %w", a.dir, errors.Join(err, a.lock.Close()))
 	}
 	return a, nil
 }
@@ -212,6 +217,8 @@ func (a *Archive) checkAvailable(ctx context.Context) error {
 	switch {
 	case a.closed.Load():
 		return ErrClosed
+	case a.readOnly != nil && a.restored.Load():
+		return a.readOnly
 	case j == nil:
 		return ErrNotRestored
 	case ctx.Err() != nil:
@@ -238,6 +245,10 @@ func (a *Archive) journalHealth(err error) {
 // goroutine: a checkpoint of thousands of hosts takes minutes, and memory must be maintained
 // meanwhile.
 func (a *Archive) Run(ctx context.Context) {
+	if a.readOnly != nil {
+		a.runMaintenance(ctx)
+		return
+	}
 	cleanupDue := make(chan struct{}, 1)
 	var running sync.WaitGroup
 	running.Go(func() { a.runMaintenance(ctx) })

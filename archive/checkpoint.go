@@ -37,6 +37,9 @@ const (
 func (a *Archive) Checkpoint() error { return a.pacedCheckpoint(new(pace)) }
 
 func (a *Archive) pacedCheckpoint(p *pace) error {
+	if a.readOnly != nil {
+		return a.readOnly
+	}
 	a.checkpointMu.Lock()
 	defer a.checkpointMu.Unlock()
 	begin := time.Now()

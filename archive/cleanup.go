@@ -31,6 +31,9 @@ import (
 //
 // A cluster that cannot be archived does not stop the others. Each error is logged once.
 func (a *Archive) Cleanup(ctx context.Context, unfinished bool) error {
+	if a.readOnly != nil {
+		return a.readOnly
+	}
 	a.cleanupMu.Lock()
 	defer a.cleanupMu.Unlock()
 	begin := time.Now()

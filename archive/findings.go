@@ -28,12 +28,20 @@ func (r *restorer) reportMissing(m *disk.MissingError) {
 
 func (r *restorer) setAsideForeign(f *disk.ForeignError) error {
 	r.total.Foreign++
+	if r.readOnly != nil {
+		r.Logger.Error("a file does not belong to this directory; it is not used", "error", f)
+		return nil
+	}
 	r.Logger.Error("a file does not belong to this directory; it is not used and was renamed", "to", f.Path+disk.ForeignSuffix, "error", f)
 	return disk.SetAside(r.FS, f.Path, disk.ForeignSuffix)
 }
 
 func (r *restorer) setAsideDamaged(d *disk.DamageError) error {
 	r.total.Damaged++
+	if r.readOnly != nil {
+		r.Logger.Error("a file is damaged and unreadable", "error", d)
+		return nil
+	}
 	r.Logger.Error("a file is damaged and unreadable; it was renamed", "to", d.Path+damagedSuffix, "error", d)
 	return r.FS.Rename(d.Path, d.Path+damagedSuffix)
 }
@@ -53,6 +61,10 @@ func (r *restorer) reportDamage(path string, damage error) {
 		return
 	}
 	r.total.Damaged++
+	if r.readOnly != nil {
+		r.Logger.Error("a file is damaged; its undamaged part is restored", "error", damage)
+		return
+	}
 	r.Logger.Error("a file is damaged; its undamaged part is restored, and the file is kept", "as", path+damagedSuffix, "error", damage)
 	if err := r.FS.Link(path, path+damagedSuffix); err != nil && !errors.Is(err, fs.ErrExist) {
 		r.Logger.Error("a damaged file could not be kept", "error", err)

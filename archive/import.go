@@ -48,6 +48,9 @@ const (
 // directory or of writing the checkpoint, or [memstore.ErrMemory]; damaged files are in the
 // summary. After an error the archive must be closed.
 func (a *Archive) Import(ctx context.Context, from fs.FS) (ImportSummary, error) {
+	if a.readOnly != nil {
+		return ImportSummary{}, fmt.Errorf("import: %w", a.readOnly)
+	}
 	m := importer{store: a.Store, losses: map[string]map[string]int{}}
 	logged := time.Now()
 	sink := func(s ccms.Series) (refused int, err error) {

@@ -278,6 +278,10 @@ func (r *restorer) restoreMarks() error {
 	if err := r.marks.decode(content); err != nil {
 		r.total.Damaged++
 		r.marks.published = nil
+		if r.readOnly != nil {
+			r.Logger.Error("a file is damaged and unreadable. Samples that were freed or archived may return", "error", &disk.DamageError{Path: path, Err: err})
+			return nil
+		}
 		r.Logger.Error("a file is damaged and unreadable; it was renamed. Samples that were freed or archived may return", "to", path+damagedSuffix, "error", &disk.DamageError{Path: path, Err: err})
 		return r.FS.Rename(path, path+damagedSuffix)
 	}

@@ -41,6 +41,9 @@ func (r *restorer) fetch(lane memstore.LaneName, begin, end int64) (states []mem
 func (r *restorer) replay(d *directory) (_ *journal.Journal, err error) {
 	lineage := d.lineage()
 	lineage.Store = r.storeID
+	if r.readOnly != nil {
+		return nil, r.replayReadOnly(lineage)
+	}
 	j, err := journal.Open(r.ctx, journal.Options{
 		FS:     r.disk,
 		Dir:    filepath.Join(r.dir, journalDir),
@@ -69,23 +72,34 @@ func (r *restorer) replay(d *directory) (_ *journal.Journal, err error) {
 		if r.progressDue() {
 			r.Logger.Info("replaying the journal", "bytes", done, "of", size)
 		}
-		err := r.store.Record(record)
-		if e := r.store.FetchError; e != nil {
-			if damage, ok := errors.AsType[*disk.DamageError](e); !ok || errors.Is(damage, syscall.EIO) {
-				return e // what the record changes would hide what cannot be read
-			}
-		}
-		r.takeTombstones()
-		r.relieve()
-		if err != nil {
-			r.total.Damaged++
-			r.Logger.Error("a journal record is invalid and is skipped", "segment", segment, "offset", offset, "error", err)
-		}
-		return nil
+		return r.record(segment, offset, record)
 	})
 	if err != nil {
 		return nil, err
 	}
+	r.reportJournal()
+	return j, nil
+}
+
+// record applies a record.
+func (r *restorer) record(segment uint64, offset int64, record []byte) error {
+	err := r.store.Record(record)
+	if e := r.store.FetchError; e != nil {
+		if damage, ok := errors.AsType[*disk.DamageError](e); !ok || errors.Is(damage, syscall.EIO) {
+			return e // what the record changes would hide what cannot be read
+		}
+	}
+	r.takeTombstones()
+	r.relieve()
+	if err != nil {
+		r.total.Damaged++
+		r.Logger.Error("a journal record is invalid and is skipped", "segment", segment, "offset", offset, "error", err)
+	}
+	return nil
+}
+
+// reportJournal reports what the replay has found.
+func (r *restorer) reportJournal() {
 	r.takeTombstones()
 	for _, d := range r.total.Journal.Damage {
 		r.Logger.Error("the journal is damaged; its undamaged records are replayed, and the segment is kept", "error", d)
@@ -111,5 +125,4 @@ func (r *restorer) replay(d *directory) (_ *journal.Journal, err error) {
 	if n := r.store.Lost; n > 0 {
 		r.Logger.Error("samples in the journal are lost: the records that name their series are damaged", "samples", n)
 	}
-	return j, nil
 }

@@ -52,7 +52,9 @@ func (a *Archive) Restore(ctx context.Context) (Restored, error) {
 	a.checkpointMu.Lock()
 	defer a.checkpointMu.Unlock()
 	r := restorer{Archive: a, disk: disk.Retrying(a.FS), ctx: ctx, logged: time.Now()}
-	a.Store.KeepOnDisk()
+	if a.readOnly == nil { // otherwise everything is on disk, and whatever is evicted
+		a.Store.KeepOnDisk()
+	}
 	r.fetched = newBlockReader(r.disk, &r.marks)
 	defer r.fetched.close()
 	j, err := r.restore()
@@ -69,11 +71,12 @@ func (a *Archive) Restore(ctx context.Context) (Restored, error) {
 	a.gate.Lock()
 	defer a.gate.Unlock()
 	a.journal.Store(j)
+	a.restored.Store(true)
 	return r.total, nil
 }
 
 func (r *restorer) restore() (*journal.Journal, error) {
-	if err := errors.Join(disk.RemoveTemporary(r.FS, r.dir), r.removeUnfinishedSnapshots()); err != nil {
+	if err := r.tidy(); err != nil {
 		return nil, err
 	}
 	if err := r.restoreMarks(); err != nil {
@@ -92,6 +95,9 @@ func (r *restorer) restore() (*journal.Journal, error) {
 		r.lostRun = max(r.lostRun, run)
 	}
 	for _, path := range d.removed {
+		if r.readOnly != nil {
+			break
+		}
 		if err := r.FS.Remove(path); err != nil {
 			r.Logger.Error("a file that is no longer needed could not be removed", "error", err)
 		}
@@ -101,7 +107,10 @@ func (r *restorer) restore() (*journal.Journal, error) {
 	}
 	r.resumeClock(d)
 	r.store = r.Store.Restore()
-	r.store.Fetch, r.store.Spill = r.fetch, r.spill
+	r.store.Fetch = r.fetch
+	if r.readOnly == nil {
+		r.store.Spill = r.spill
+	}
 	windows, err := r.openWindows(d)
 	if err != nil {
 		return nil, err

@@ -28,6 +28,9 @@ func (r *restorer) findBlocks(d *directory) error {
 		return err
 	}
 	for _, cluster := range clusters {
+		if r.readOnly != nil {
+			break
+		}
 		if err := disk.RemoveTemporary(r.FS, filepath.Join(r.dir, blocksDir, cluster)); err != nil {
 			return err
 		}

@@ -42,6 +42,9 @@ type SnapshotInfo struct {
 // A snapshot keeps its files on disk after the archive has removed them, until the operator deletes
 // the snapshot. Its files must not be modified, as the archive may still use them.
 func (a *Archive) Snapshot(ctx context.Context) (SnapshotInfo, error) {
+	if a.readOnly != nil {
+		return SnapshotInfo{}, fmt.Errorf("snapshot: %w", a.readOnly)
+	}
 	a.checkpointMu.Lock() // so that no file is removed meanwhile
 	defer a.checkpointMu.Unlock()
 	at, path, err := a.snapshotPath()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"strconv"
@@ -106,7 +107,11 @@ func unavailable(cause error) *failure {
 		f.public = "the disk is full"
 	case isOutOfDescriptors(cause):
 		f.public = "no file descriptor is left"
-	case errors.Is(cause, syscall.EIO), errors.Is(cause, syscall.EROFS):
+	case errors.Is(cause, syscall.EROFS):
+		f.public = "the file system is read-only; only queries are answered"
+	case errors.Is(cause, fs.ErrPermission):
+		f.public = "the server has no permission to write to its directory; only queries are answered"
+	case errors.Is(cause, syscall.EIO):
 		f.public = "the disk cannot be written"
 	default:
 		f.public = "the store cannot be written"

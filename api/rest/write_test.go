@@ -208,6 +208,8 @@ func TestErrorsOfTheWriterAnswer503(t *testing.T) {
 	f(fmt.Errorf("write /var/lib/secret: %w", syscall.ENOSPC), "the disk is full")
 	f(fmt.Errorf("storing: %w", memstore.ErrMemory), "the memory for samples is full")
 	f(fmt.Errorf("sync: %w", syscall.EIO), "the disk cannot be written")
+	f(fmt.Errorf("open: %w", syscall.EROFS), "the file system is read-only; only queries are answered")
+	f(fmt.Errorf("open: %w", syscall.EACCES), "the server has no permission to write to its directory; only queries are answered")
 	f(errors.New("journal: /var/lib/secret is closed"), "the store cannot be written")
 }
 

@@ -30,7 +30,7 @@ func (e *LockedError) Error() string {
 // Lock is flock(2) of the directory that contains name, so that removing name does not unlock it,
 // and of a file, which holds the process's number: holder in name if that is a directory, else
 // name. On file systems that cannot lock a directory, such as NFS, only the file is locked; on a
-// read-only file system, only the directory.
+// read-only file system or without permission, only the directory.
 func (OS) Lock(name string) (io.Closer, error) {
 	dir, err := os.Open(filepath.Dir(name))
 	if err != nil {
@@ -47,7 +47,7 @@ func (OS) Lock(name string) (io.Closer, error) {
 		dir = nil
 	}
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
-	if errors.Is(err, unix.EROFS) && dir != nil {
+	if (errors.Is(err, unix.EROFS) || errors.Is(err, os.ErrPermission)) && dir != nil {
 		return dir, nil
 	}
 	if err == nil {

@@ -73,6 +73,7 @@ type FS struct {
 	boots    int // files of an earlier boot are unusable
 	inject   func(Op) error
 	capacity int64
+	readOnly error // of what changes something
 }
 
 var _ disk.FS = (*FS)(nil)
@@ -129,6 +130,13 @@ func (f *FS) SetCapacity(bytes int64) {
 	f.capacity = bytes
 }
 
+// SetReadOnly makes all changes fail with an error; nil ends that.
+func (f *FS) SetReadOnly(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.readOnly = err
+}
+
 // Used returns the bytes of all files together.
 func (f *FS) Used() int64 {
 	f.mu.Lock()
@@ -149,6 +157,12 @@ func (f *FS) begin(kind Kind, path string) error {
 		return &fs.PathError{Op: string(kind), Path: path, Err: ErrPower}
 	}
 	f.ops++
+	switch kind {
+	case Write, Truncate, Rename, Link, Remove, Mkdir:
+		if f.readOnly != nil && (kind != Mkdir || f.dirs[path] == nil) {
+			return &fs.PathError{Op: string(kind), Path: path, Err: f.readOnly}
+		}
+	}
 	if f.inject == nil {
 		return nil
 	}
@@ -185,6 +199,8 @@ func (f *FS) OpenFile(name string, flag int, _ fs.FileMode) (disk.File, error) {
 	switch {
 	case err != nil:
 		return nil, err
+	case f.readOnly != nil && flag&(os.O_WRONLY|os.O_RDWR|os.O_CREATE|os.O_TRUNC) != 0:
+		return nil, &fs.PathError{Op: "open", Path: name, Err: f.readOnly}
 	case node == nil && flag&os.O_CREATE == 0:
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	case node != nil && flag&os.O_EXCL != 0:

@@ -20,7 +20,7 @@ func (s *Server) restore(ctx context.Context) error {
 	n := s.store.Size()
 	s.log.Info("restored", "hosts", n.Hosts, "series", n.Series, "blocks", r.Blocks, "block_bytes", n.BlockBytes,
 		"journal_samples", r.Samples, "damaged", r.Damaged, "skipped", r.Skipped, "took", time.Since(begin))
-	if r.Files+r.Journal.Records+r.Damaged > 0 {
+	if r.Files+r.Journal.Records+r.Damaged > 0 || s.archive.ReadOnly() != nil {
 		return nil
 	}
 	dir := s.cfg.MetricStore.Checkpoints.Directory

@@ -140,7 +140,10 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	s.running.Go(func() { s.archive.Run(background) })
-	if err := s.subscribe(ctx); err != nil {
+	if s.archive.ReadOnly() == nil {
+		err = s.subscribe(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
 	s.ready.Store(true)
