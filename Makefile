@@ -6,7 +6,7 @@ SIMTIME  ?= 60s
 BENCHTIME ?= 1s
 
 .DEFAULT_GOAL := build
-.PHONY: build test vet lint fmt fmt-check e2e bench fuzz simulate node release package-test telegraf-test ci
+.PHONY: build test vet lint fmt fmt-check e2e attack bench fuzz simulate node release package-test telegraf-test ci
 
 # What tests run in Node.js: an OpenID Connect provider, and DuckDB. Each has a lock file.
 NODE_PACKAGES := auth/source/testdata/provider archive/parquet/testdata/duckdb
@@ -32,6 +32,9 @@ fmt-check: # fails if there is a file to format, and names it
 
 e2e: # the real program over real HTTP and NATS; never from the cache
 	$(GO) test -race -count=1 ./cmd/...
+
+attack: # what hostile senders cost a fresh server; shortly, so that only memory and losses decide
+	$(GO) run ./scripts/attack -short $(ATTACKFLAGS)
 
 bench: # the packages' benchmarks, then the whole server
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) ./...

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ringstore/ringstore/scripts/launch"
 )
 
 // tick is the unit of times in /proc/PID/stat: USER_HZ is 100 on every architecture that Go runs
@@ -35,29 +37,14 @@ func cpuTime(pid int) (time.Duration, error) {
 }
 
 // residentMemory returns VmRSS of proc_pid_status(5) in bytes.
-func residentMemory(pid int) (int64, error) { return memory(pid, "VmRSS:") }
+func residentMemory(pid int) (int64, error) { return launch.ResidentMemory(pid) }
 
 // peakMemory returns the peak of the resident memory since resetPeakMemory, VmHWM, in bytes.
-func peakMemory(pid int) (int64, error) { return memory(pid, "VmHWM:") }
+func peakMemory(pid int) (int64, error) { return launch.Memory(pid, "VmHWM:") }
 
 // resetPeakMemory resets the peak of peakMemory; see proc_pid_clear_refs(5).
 func resetPeakMemory(pid int) error {
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
-}
-
-func memory(pid int, field string) (int64, error) {
-	name := fmt.Sprintf("/proc/%d/status", pid)
-	status, err := os.ReadFile(name)
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(status)) {
-		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == field {
-			kib, err := strconv.ParseInt(fields[1], 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, fmt.Errorf("%s has no %s", name, field)
 }
 
 // diskUsage returns the total size of all files below a directory in bytes.
