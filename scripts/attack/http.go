@@ -36,10 +36,18 @@ func dial(ctx context.Context, addr string) net.Conn {
 	return c
 }
 
-// headers sends 252 KB of short header fields on each of 400 connections, and never ends them.
+// retryPause is how long an attacker waits after the server has closed its connection: the attacks
+// are on what a byte costs, not on the network.
+const retryPause = time.Second
+
+// headers sends 252 KB of short header fields on each of 200 connections, and as much of a header as
+// is permitted on 200 others, and never ends them.
 func headers(ctx context.Context, t *target) int64 {
-	text := "GET / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("a:b\r\n", 50_400)
-	return each(400, func(int) (sent int64) {
+	return each(400, func(i int) (sent int64) {
+		text := "GET / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("a:b\r\n", 50_400)
+		if i%2 == 0 {
+			text = "GET / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("a: "+strings.Repeat("b", 250)+"\r\n", 120)
+		}
 		for ctx.Err() == nil {
 			c := dial(ctx, t.Addr)
 			if c == nil {
@@ -48,6 +56,7 @@ func headers(ctx context.Context, t *target) int64 {
 			n, _ := io.WriteString(c, text)
 			sent += int64(n)
 			_, _ = io.Copy(io.Discard, c) // until the server closes it, or ctx ends
+			time.Sleep(retryPause)
 		}
 		return sent
 	})
@@ -66,6 +75,7 @@ func answersUnread(ctx context.Context, t *target) int64 {
 			n, _ := io.WriteString(c, text)
 			sent += int64(n)
 			_, _ = io.Copy(io.Discard, c)
+			time.Sleep(retryPause)
 		}
 		return sent
 	})
