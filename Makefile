@@ -6,7 +6,7 @@ SIMTIME  ?= 60s
 BENCHTIME ?= 1s
 
 .DEFAULT_GOAL := build
-.PHONY: build test vet lint fmt fmt-check e2e attack bench fuzz simulate node release package-test telegraf-test ci
+.PHONY: build test vet lint fmt fmt-check e2e attack hostile bench fuzz simulate node release package-test telegraf-test ci
 
 # What tests run in Node.js: an OpenID Connect provider, and DuckDB. Each has a lock file.
 NODE_PACKAGES := auth/source/testdata/provider archive/parquet/testdata/duckdb
@@ -36,6 +36,9 @@ e2e: # the real program over real HTTP and NATS; never from the cache
 attack: # what hostile senders cost a fresh server; shortly, so that only memory and losses decide
 	$(GO) run ./scripts/attack -short $(ATTACKFLAGS)
 
+hostile: # the tables of hostile tokens, of routes by method and role, and of what queries show, in full
+	$(GO) test -count=1 -run '^(TestResponsesShowOnlyVisibleData|TestEveryCell|TestTokenTable)$$' ./api/rest ./auth
+
 bench: # the packages' benchmarks, then the whole server
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) ./...
 	$(GO) run ./scripts/bench $(BENCHFLAGS)
@@ -61,4 +64,4 @@ package-test: # installs, upgrades and purges the deb in a fresh Debian, runs th
 telegraf-test: # builds the real Telegraf, which writes to the program; 2 min and 0.6 GB the first time, skipped where it is not to be downloaded
 	RINGSTORE_TELEGRAF_TEST=1 $(GO) test -race -count=1 -timeout 20m -v -run '^TestRealTelegraf$$' ./cmd/e2e
 
-ci: fmt-check vet lint build test e2e
+ci: fmt-check vet lint build test hostile e2e
