@@ -265,8 +265,8 @@ func (h *host) setNeeded(since int64) {
 }
 
 // oldest returns the time of the oldest sample of a metric that a host may hold: the start of the
-// retention, or of the oldest window that a running job needs.
-func (h *host) oldest(m *metric, retained int64) int64 {
+// retention, or of the oldest window that a running job needs, as far as it is visible.
+func (h *host) oldest(m *metric, retained int64, visible Visibility) int64 {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	if h.needed >= retained {
@@ -278,7 +278,25 @@ func (h *host) oldest(m *metric, retained int64) int64 {
 			oldest = min(oldest, max(h.needed, l.time(l.oldest())))
 		}
 	}
-	return oldest
+	if visible == nil || oldest == retained {
+		return oldest
+	}
+	seen := oldestVisible(Device{}, oldest, retained, visible)
+	for _, c := range h.tree.children {
+		seen = min(seen, oldestVisible(c.device, oldest, retained, visible))
+	}
+	return seen
+}
+
+// oldestVisible returns the earliest time from oldest to retained at which a device is visible, or
+// retained.
+func oldestVisible(d Device, oldest, retained int64, visible Visibility) int64 {
+	for _, s := range visible(d) {
+		if s.To > oldest && s.From < retained {
+			return max(oldest, s.From)
+		}
+	}
+	return retained
 }
 
 func (l *level) get(m *metric) *Series {

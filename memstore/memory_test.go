@@ -147,6 +147,47 @@ func TestWindowsBeforeTheJobAreNotNeeded(t *testing.T) {
 	}
 }
 
+// A user whose job began within the retention, or ended before the job that needs older windows
+// began, does not see from an answer's beginning that such a job runs on the same host.
+func TestPaddingHidesJobsOfOthers(t *testing.T) {
+	m := newSmall(t, 0)
+	m.run(50*60, "n1")
+	ask := func(needed int64, visible Visibility) Data {
+		t.Helper()
+		m.needed["n1"] = needed
+		if err := m.Maintain(); err != nil {
+			t.Fatal(err)
+		}
+		return read(t, m.Store, Selection{Cluster: "alpha", Host: "n1", Metric: "load", Type: "hwthread", TypeIDs: []string{"0"}},
+			Range{From: base, To: m.now, Pad: PadFront, Visible: visible})
+	}
+	own := func(d Device, from, to int64) Visibility {
+		return func(of Device) []Span {
+			if of != d {
+				return nil
+			}
+			return []Span{{(base + from) * 1000, (base + to) * 1000}}
+		}
+	}
+	m.needed["n1"] = base * 1000
+	m.run(60, "n1") // the oldest windows are beyond the retention
+	for name, visible := range map[string]Visibility{
+		"began within the retention":   own(thread("0"), 40*3600, 60*3600),
+		"ended before the other began": own(thread("0"), 0, 600),
+	} {
+		with := ask((base+1200)*1000, visible)
+		if without := ask(NotNeeded, visible); with.From != without.From {
+			t.Errorf("%s: from %d beside another job, else %d", name, with.From-base, without.From-base)
+		}
+		m = newSmall(t, 0)
+		m.needed["n1"] = base * 1000
+		m.run(51*60, "n1")
+	}
+	if got := ask((base+1200)*1000, own(thread("0"), 1200, 60*3600)); got.From > base+1200 {
+		t.Errorf("the own job's answer begins at %d", got.From-base)
+	}
+}
+
 // Windows that a job needs stay beyond the retention, can be read, count for the limits of queries,
 // survive a restart, and are dropped when the job ends.
 func TestNeededWindowsStayPastTheRetention(t *testing.T) {

@@ -180,7 +180,7 @@ func (r Range) step(m *metric) (int, error) {
 func (s *Store) clamp(h *host, m *metric, r Range) (from, to int64) {
 	oldest, newest := s.RetainedSince(), s.acceptable().latest+ahead(m.frequency)+m.frequency
 	if h != nil {
-		oldest = h.oldest(m, oldest)
+		oldest = h.oldest(m, oldest, r.Visible)
 	}
 	oldest -= m.frequency
 	// The comparison comes before the multiplication, which would overflow for extreme seconds.

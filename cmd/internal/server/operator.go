@@ -165,8 +165,8 @@ func (o operator) subscriptions() ([]rest.Subscription, error) {
 		}
 		for _, m := range f.GetMetric() {
 			subject, ok := label(m, "subject")
-			if !ok {
-				continue
+			if _, ofPrincipal := label(m, "issuer"); !ok || ofPrincipal {
+				continue // the subject of a principal is none of NATS
 			}
 			if bySubject[subject] == nil {
 				bySubject[subject] = make(map[string]float64)
