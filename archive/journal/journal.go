@@ -114,6 +114,8 @@ type Journal struct {
 	foreign []*disk.ForeignError // by Open
 	plan    plan                 // of the segment to be created; guarded by writing and syncing
 
+	replaced segmentID // an empty one in found, by Open
+
 	file    disk.File     // of current, nil while the journal is down; guarded by writing or syncing
 	records uint32        // in current; guarded by writing
 	number  atomic.Uint64 // of current
@@ -253,14 +255,16 @@ func (j *Journal) openSegment(first uint64) error {
 	if n > 1 {
 		before = j.old[n-2]
 	}
-	if last.number > 0 && last.empty() && last.number >= first {
+	known := j.lineage.lastKnown() // if it is missing, another file must not get its number
+	if last.number > 0 && last.empty() && last.number >= max(first, known) {
 		j.old = j.old[:len(j.old)-1]
+		j.replaced = last.segmentID
 		if last.err != nil {
 			last.after, last.err = before.segmentID, nil
 		}
 		j.plan.segment = last
 	} else {
-		j.plan.segment = segment{segmentID: newSegmentID(max(first, last.number+1)), after: last.segmentID}
+		j.plan.segment = segment{segmentID: newSegmentID(max(first, last.number+1, known+1)), after: last.segmentID}
 	}
 	if j.plan.number > maxNumber {
 		return fmt.Errorf("expected segment numbers up to %d, got %d", maxNumber-1, j.plan.number-1)

@@ -57,13 +57,20 @@ func (s *segment) name() SegmentName {
 
 func (n SegmentName) id() segmentID { return segmentID{n.Number, n.Salt} }
 
+// lastKnown returns the number of the newest known segment, 0 if there is none.
+func (l *Lineage) lastKnown() (number uint64) {
+	for _, n := range l.Known {
+		number = max(number, n.Number)
+	}
+	return number
+}
+
 // divide separates the segments that belong to the directory from the others.
 func (l *Lineage) divide(segments []segment, dir string) (belong []segment, foreign []*disk.ForeignError) {
 	known := make(map[segmentID]bool)
-	last := uint64(0)
+	last := l.lastKnown()
 	for _, n := range l.Known {
 		known[n.id()] = true
-		last = max(last, n.Number)
 	}
 	named := make(map[uint64]segmentID) // by the segments that follow them
 	for _, s := range segments {

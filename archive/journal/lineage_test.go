@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -243,4 +244,50 @@ func TestRecordsKeepTheOrderInWhichTheyWereAdded(t *testing.T) {
 	if n != 1600 {
 		t.Errorf("%d records", n)
 	}
+}
+
+// What is written after a known segment was lost belongs to the directory at the next start, although
+// no newer manifest lists it.
+func TestSegmentAfterALostOne(t *testing.T) {
+	for _, remove := range []int{1, 2, 3} { // segments, from the end
+		fsys, j := written(t, storeA, "one", "two", "three")
+		l := Lineage{Store: storeA, Known: j.Names()}
+		for _, n := range l.Known[len(l.Known)-remove:] {
+			ok(t, fsys.Remove(n.id().path(dir)))
+		}
+		j = open(t, Options{FS: fsys, Lineage: l})
+		add(t, j, "four")
+		ok(t, j.Close())
+		var got []string
+		j = open(t, Options{FS: fsys, Lineage: l})
+		report, err := j.Replay(t.Context(), 0, collect(&got))
+		ok(t, err)
+		if same(t, got, append([]string{"one", "two", "three"}[:3-remove], "four")...); len(report.Foreign) > 0 || len(report.Missing) != remove {
+			t.Errorf("%d segments were lost: %v, %v", remove, report.Foreign, report.Missing)
+		}
+		ok(t, j.Close())
+	}
+}
+
+// An empty segment that a start cannot replace is not missing.
+func TestEmptySegmentThatCannotBeReplaced(t *testing.T) {
+	fsys, j := written(t, storeA, "one")
+	l := Lineage{Store: storeA}
+	j = open(t, Options{FS: fsys, Lineage: l}) // with an empty segment
+	l.Known = j.Names()
+	ok(t, j.Close())
+	failed := false
+	fsys.Inject(func(op disktest.Op) error {
+		if op.Kind == disktest.Write && !failed {
+			failed = true
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	j = open(t, Options{FS: fsys, Lineage: l})
+	report, err := j.Replay(t.Context(), 0, func(uint64, int64, []byte) error { return nil })
+	if err != nil || !failed || len(report.Missing) > 0 {
+		t.Errorf("got error %v, missing %v", err, report.Missing)
+	}
+	ok(t, j.Close())
 }

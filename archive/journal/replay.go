@@ -87,7 +87,7 @@ func (j *Journal) Replay(ctx context.Context, from uint64, f RecordFunc) (Report
 func (j *Journal) remaining() []segment {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	remains := map[segmentID]bool{j.current.segmentID: true}
+	remains := map[segmentID]bool{j.current.segmentID: true, j.replaced: true}
 	for _, s := range j.old {
 		remains[s.segmentID] = true
 	}
