@@ -58,6 +58,9 @@ func (p *laneRestorer) series(ss SeriesState) *Series {
 			if sr.column != ss.Column {
 				return nil
 			}
+			if !sr.phase.hasOffset {
+				sr.phase = ss.phase()
+			}
 			return sr
 		}
 	}
@@ -66,7 +69,7 @@ func (p *laneRestorer) series(ss SeriesState) *Series {
 	}
 	sr := p.host.addSeries(p.store, m, ss.Device, l, ss.Column)
 	p.placed++
-	sr.phase = phase{offset: ss.Offset, hasOffset: true}
+	sr.phase = ss.phase()
 	if !p.recorded {
 		p.provisional[sr] = true
 	}
@@ -75,6 +78,12 @@ func (p *laneRestorer) series(ss SeriesState) *Series {
 		l.newest = max(l.newest, ss.Last)
 	}
 	return sr
+}
+
+// phase returns the phase of a place. A series that had no sample has none yet: older samples of it,
+// which left memory before, may have another offset.
+func (ss *SeriesState) phase() phase {
+	return phase{offset: ss.Offset, hasOffset: ss.First <= ss.Last || ss.Offset != 0}
 }
 
 // window adds a block without its displaced columns, whose samples are stored one by one after all

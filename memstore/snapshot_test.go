@@ -1,6 +1,8 @@
 package memstore
 
 import (
+	"math"
+	"slices"
 	"testing"
 	"time"
 )
@@ -72,5 +74,36 @@ func TestFreedWindowsAreNotNewerThanBlocks(t *testing.T) {
 	snapshot.Commit()
 	if blocks, freed := counts(s.Snapshot()); blocks != 1 || freed != 1 {
 		t.Errorf("the snapshot after that of blocks has %d blocks and %d freed windows, want 1 and 1", blocks, freed)
+	}
+}
+
+// A series that was removed and is known again, but without a sample, does not give its older samples
+// on disk another time: they bring their offset with them.
+func TestOlderSamplesKeepTheirTimes(t *testing.T) {
+	const n = 100
+	now := clockAt(base + n*60)
+	s := newStore(t, now)
+	put(t, s, series(t, s, "n1", "power", thread("0")), base+3, make([]float64, n-1)...)
+	put(t, s, series(t, s, "n1", "load", Device{}), base+7, make([]float64, n-1)...)
+	s.Seal(math.MaxInt64, true)
+	old, _ := take(t, s.Snapshot())
+	for _, column := range []uint32{1, 5} {
+		known := old[0]
+		known.Lanes = slices.Clone(known.Lanes)
+		known.Lanes[0].Windows = nil
+		known.Lanes[0].Series = slices.Clone(known.Lanes[0].Series)
+		known.Lanes[0].Series[1] = SeriesState{Column: column, Metric: "load", Last: -1}
+		again := newStore(t, now)
+		r := again.Restore()
+		for _, err := range []error{r.State(known, true), r.State(old[0], false), r.StatesDone()} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.Done()
+		d, err := again.Read(t.Context(), Selection{Cluster: "alpha", Host: "n1", Metric: "load"}, Range{From: base, To: base + n*60})
+		if err != nil || d.From != base+7 || len(d.Values) != n-1 {
+			t.Errorf("column %d: %d values from %d, %v; want %d from %d", column, len(d.Values), d.From, err, n-1, base+7)
+		}
 	}
 }
