@@ -29,6 +29,8 @@ type file struct {
 	listed  manifestFile
 	// unreadable says that a part could not be read at the start. The file stays until it can.
 	unreadable bool
+	// unindexed says that it is not known which blocks it has: nothing of it could be read.
+	unindexed bool
 }
 
 type laneKey struct {

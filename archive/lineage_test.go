@@ -90,6 +90,9 @@ func TestLineage(t *testing.T) {
 			if r := s.restored; r.Foreign+r.Missing+r.Damaged > 0 {
 				t.Errorf("%s: the next start counts %+v", name, r)
 			}
+			if again := s.contents(); !maps.Equal(got, again) {
+				t.Errorf("%s: %d samples, and after the next start %d, or others", name, len(got), len(again))
+			}
 			s.end(false)
 		}
 		f("nothing", func(image) {}, 0, 0, false)

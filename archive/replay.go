@@ -20,6 +20,9 @@ func (r *restorer) takeTombstones() {
 	r.store.Tombstones = nil
 }
 
+// errUnindexed keeps a start from storing samples that would hide others on disk.
+var errUnindexed = errors.New("the journal has samples of a time that this file may hold")
+
 // fetch returns the blocks on disk of a lane that overlap a time range.
 func (r *restorer) fetch(lane memstore.LaneName, begin, end int64) (states []memstore.HostState, err error) {
 	r.takeTombstones()
@@ -33,6 +36,11 @@ func (r *restorer) fetch(lane memstore.LaneName, begin, end int64) (states []mem
 			continue
 		}
 		states = append(states, state)
+	}
+	for f := range r.catalog.files {
+		if f.cluster == lane.Cluster && r.hidden(f, begin) {
+			err = errors.Join(err, &disk.ReadError{Path: f.path, Err: errUnindexed})
+		}
 	}
 	return states, err
 }

@@ -39,6 +39,7 @@ type restorer struct {
 	logged           time.Time // when progress was last logged
 	unreadableBlocks []*entry
 	lostRun          uint64 // the newest run of which a block file is damaged, missing or foreign
+	olderRun         uint64 // of the windows file to which the journal reaches back
 
 	fetched *blockReader // for the journal
 }
@@ -65,6 +66,7 @@ func (a *Archive) Restore(ctx context.Context) (Restored, error) {
 	for _, e := range r.unreadableBlocks { // newer samples of their time would hide them
 		r.Store.Skip(e.lane.cluster, e.lane.host, e.lane.frequency, e.window.Grid, e.end)
 	}
+	r.skipUnindexed()
 	if err != nil {
 		return r.total, fmt.Errorf("restore: %w", err)
 	}
@@ -116,6 +118,7 @@ func (r *restorer) restore() (*journal.Journal, error) {
 		return nil, err
 	}
 	defer windows.close()
+	r.olderRun = windows.olderRun
 	if err := r.findBlocks(d); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package archive
 import (
 	"errors"
 	"io/fs"
+	"math"
 	"path/filepath"
 
 	"github.com/ringstore/ringstore/archive/blockfile"
@@ -72,7 +73,29 @@ func (r *restorer) keepUnreadable(at foundFile) {
 	if at.listed != nil {
 		listed = *at.listed
 	}
-	r.catalog.add(&file{path: at.path, cluster: at.cluster, run: at.run, listed: listed, unreadable: true}, nil)
+	r.catalog.add(&file{path: at.path, cluster: at.cluster, run: at.run, listed: listed, unreadable: true, unindexed: true}, nil)
+}
+
+// hidden reports whether a file may have blocks after begin (Unix milliseconds) that are not known,
+// and that newer blocks of their time would hide. Those of later runs than the older windows file
+// are restored from the journal.
+func (r *restorer) hidden(f *file, begin int64) bool {
+	fromJournal := r.olderRun > 0 && f.run > r.olderRun
+	return f.unindexed && !fromJournal && (f.listed.To == 0 || begin < f.listed.To*1000)
+}
+
+// skipUnindexed tells the store which samples may be in files of which nothing could be read.
+func (r *restorer) skipUnindexed() {
+	for f := range r.catalog.files {
+		if !r.hidden(f, math.MinInt64) {
+			continue
+		}
+		end := f.listed.To * 1000
+		if end == 0 {
+			end = int64(f.run) // names are times
+		}
+		r.Store.SkipCluster(f.cluster, end)
+	}
 }
 
 // restoreBlocks restores sealed blocks, latest first, until the memory limit is reached.

@@ -87,7 +87,16 @@ func (l *linker) link(path string) error {
 	if err := l.linkJournal(); err != nil {
 		return err
 	}
-	files := []string{manifestName(l.generation)}
+	manifest := manifestName(l.generation)
+	if _, err := l.FS.Stat(filepath.Join(l.dir, manifest)); errors.Is(err, fs.ErrNotExist) { // it was damaged
+		if err := l.publishManifest(l.journal.Load().Names(), nil, nil); err != nil {
+			return err
+		}
+		manifest = manifestName(l.generation)
+	} else if err != nil {
+		return err
+	}
+	files := []string{manifest}
 	for _, f := range l.windows {
 		files = append(files, f.Name)
 	}

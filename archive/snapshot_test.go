@@ -256,3 +256,21 @@ func TestSnapshotsIgnoreOtherFiles(t *testing.T) {
 		t.Errorf("verified: %+v, %v", v, err)
 	}
 }
+
+// A snapshot can be made after a start that found the newest manifest damaged.
+func TestSnapshotAfterADamagedManifest(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, dir, newStore(t))
+	for range 3 {
+		ok(t, a.Checkpoint())
+	}
+	name := manifestName(a.generation)
+	kill(t, a)
+	ok(t, os.WriteFile(filepath.Join(dir, subdir, name), []byte("damaged"), 0o600))
+	s := newStore(t)
+	a = open(t, dir, s)
+	if got, want := restored(t, snapshot(t, a)), contents(t, s); !reflect.DeepEqual(got, want) {
+		t.Errorf("%d samples, want %d", len(got), len(want))
+	}
+	ok(t, a.Close())
+}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ringstore/ringstore/archive/disk/disktest"
 	"github.com/ringstore/ringstore/archive/journal"
+	"github.com/ringstore/ringstore/memstore"
 )
 
 // An error of reading a file at the start is no damage: for some seconds the start tries again, and
@@ -84,6 +85,43 @@ func TestUnreadableFiles(t *testing.T) {
 				f("an old block file", blocks[0], errno, kinds, time.Hour, true, false)
 				f("the newest windows file", windows[1], errno, kinds, time.Hour, true, true)
 			}
+		}
+	})
+}
+
+// Samples that are written while an old block file cannot even be opened do not hide what it holds,
+// neither for known hosts nor for others of its cluster.
+func TestNothingHidesAFileThatCannotBeOpened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSender(t, 1, journal.SyncMode(time.Second))
+		files, of := s.runs()
+		for _, path := range of(blocksSuffix) {
+			s.load(files)
+			s.fsys.Inject(func(op disktest.Op) error {
+				if op.Path == path && op.Kind == disktest.Open {
+					return syscall.EMFILE
+				}
+				return nil
+			})
+			ok(t, s.open())
+			var batch []memstore.Sample
+			for _, x := range s.span(58, 0, 0, 1, 2, 3, 4) {
+				sr, err := s.store.Series(x.key)
+				ok(t, err)
+				batch = append(batch, memstore.Sample{Series: sr, Time: x.second * 1000, Value: s.places[place(x)][0].outcome})
+			}
+			refused, err := s.archive.Write(t.Context(), batch[:len(batch)/2])
+			ok(t, err)
+			t.Log(path, len(refused), "of", len(batch)/2, "refused")
+			ok(t, s.checkpoint())
+			ok(t, s.checkpoint())
+			s.fsys.Inject(nil)
+			s.end(false)
+			ok(t, s.open())
+			if lost := s.lost(); lost > 0 {
+				t.Errorf("%s: after the next start %d samples are missing", path, lost)
+			}
+			s.end(false)
 		}
 	})
 }

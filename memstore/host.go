@@ -28,6 +28,7 @@ type host struct {
 	accounted  int64     // what account has added
 	sealing    []sealing // closed segments, to be sealed after the host is unlocked
 	needed     int64     // the last answer of Options.Needed
+	skipped    int64     // the time before which samples may be on disk only, see [Store.SkipCluster]
 	memoryFull bool      // the last sample that made the host grow exceeded the limit
 	logged     era       // of the last stored record that contains the host's names
 
@@ -66,7 +67,10 @@ func (s *Store) hostOrNew(cluster, name string) (*host, error) {
 // addHost adds a new host; the store is locked.
 func (s *Store) addHost(cluster, name string, number uint32) *host {
 	c := s.clusterOrNew(cluster)
-	h := &host{cluster: c.name, name: name, number: number, owner: c, needed: NotNeeded}
+	h := &host{cluster: c.name, name: name, number: number, owner: c, needed: NotNeeded, skipped: minTime}
+	if end, ok := s.skipped[cluster]; ok {
+		h.skipped = end
+	}
 	h.stripe = uint16(h.hash() % stripeCount)
 	c.hosts[name] = h
 	c.peak = max(c.peak, len(c.hosts))

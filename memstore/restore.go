@@ -155,6 +155,24 @@ func (s *Store) Skip(cluster, hostname string, frequency, grid, end int64) {
 	l.evictedBefore = max(l.evictedBefore, unixtime.FloorDiv(end-l.grid+frequency-1, frequency))
 }
 
+// SkipCluster is like [Store.Skip] for all hosts of a cluster, also for those to come.
+func (s *Store) SkipCluster(cluster string, end int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.skipped == nil {
+		s.skipped = make(map[string]int64)
+	}
+	if before, ok := s.skipped[cluster]; ok {
+		end = max(end, before)
+	}
+	s.skipped[cluster] = end
+	for _, h := range s.clusters[cluster].all() {
+		h.mu.Lock()
+		h.skipped = end
+		h.mu.Unlock()
+	}
+}
+
 // Relieve evicts windows if memory is short, and stores them before that if necessary. If that is
 // not enough, it seals the open windows.
 func (r *Restorer) Relieve() error {

@@ -102,6 +102,8 @@ type Store struct {
 	hosts    int
 
 	lastNumber uint32 // of a host
+
+	skipped map[string]int64 // by cluster; see SkipCluster
 }
 
 // metric is a configured metric with its place in the order of all metrics.

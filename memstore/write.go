@@ -159,6 +159,8 @@ func (s *Store) store(h *host, x Sample, p period, r *Record, c *cursor) (Refusa
 		return RefusedOld, nil
 	case x.Value != x.Value:
 		return RefusedValue, nil
+	case x.Time < h.skipped && !s.restoring.Load():
+		return RefusedEvicted, nil
 	}
 	newest := sr.empty() || x.Time > sr.newestTime()
 	before := sr.phase
