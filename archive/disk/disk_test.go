@@ -124,6 +124,16 @@ func TestFileSystems(t *testing.T) {
 			is(names(t, fsys, root), "a")
 			is(names(t, fsys, filepath.Join(root, "a")), "b")
 
+			fails(fsys.Remove(dir), syscall.ENOTEMPTY)
+			moved := filepath.Join(root, "a", "c")
+			ok(fsys.Rename(dir, moved))
+			is(names(t, fsys, moved), "two")
+			fails(fsys.SyncDir(dir), fs.ErrNotExist)
+			ok(fsys.Rename(moved, dir))
+			ok(fsys.MkdirAll(moved, 0o750))
+			ok(fsys.Remove(moved))
+			fails(fsys.Remove(moved), fs.ErrNotExist)
+
 			_, err = fsys.Lock(filepath.Join(root, "missing", "LOCK"))
 			fails(err, fs.ErrNotExist)
 			held, err := fsys.Lock(filepath.Join(dir, "LOCK"))

@@ -38,9 +38,21 @@ type model struct {
 	durable int   // acknowledged events before this one survive a loss of power
 	firm    int   // and observed ones before this one
 	horizon int64 // Unix seconds; older samples may have left the retention
+
+	archiving int64 // Unix seconds; older samples may be in Parquet files
 }
 
 func newModel() *model { return &model{places: make(map[place][]event)} }
+
+// clone returns a copy, as a snapshot of the directory is one.
+func (m *model) clone() *model {
+	c := *m
+	c.places = make(map[place][]event, len(m.places))
+	for p, events := range m.places {
+		c.places[p] = slices.Clone(events)
+	}
+	return &c
+}
 
 func (m *model) add(p place, e event) { m.places[p] = append(m.places[p], e) }
 
@@ -77,12 +89,22 @@ func (m *model) forget() {
 	}
 }
 
+// doubt makes every event uncertain: files were damaged.
+func (m *model) doubt() {
+	for _, events := range m.places {
+		for i := range events {
+			events[i].acked = false
+		}
+	}
+}
+
 // view is how a store answers for its series: at the configured frequencies.
 type view struct {
 	frequency func(series int) int64 // seconds; 0: the metric is not configured
-	phase     func(series int) int64 // of the times of a series, seconds
+	phases    map[int]int64          // of the times of the series that it has, seconds
 	values    map[place]float64      // what it answered
 	partial   bool                   // samples may be missing although they are on disk
+	stale     bool                   // and what they have replaced may be there
 }
 
 // difference is a place that does not hold what it may hold.
@@ -106,13 +128,16 @@ func (m *model) check(v view, power bool) error {
 	former := m.former(v)
 	for p, value := range v.values {
 		may := m.allowed(p, power)
+		if v.stale {
+			may = m.outcomes(p, power, true)
+		}
 		if slices.Contains(may, value) {
 			continue
 		}
 		if slices.Contains(may, absent) && slices.ContainsFunc(former[p], func(q place) bool { return slices.Contains(m.allowed(q, power), value) }) {
 			continue
 		}
-		differs(p, "holds %v, want one of %v; events %+v; former samples %+v", value, may, m.places[p], former[p])
+		differs(p, "holds %v, which was sent for %v, want one of %v; events %+v; former samples %+v", value, m.sentFor(value), may, m.places[p], former[p])
 	}
 	if v.partial {
 		return nilOr(first)
@@ -138,6 +163,16 @@ func (m *model) check(v view, power bool) error {
 	return nilOr(first)
 }
 
+// sentFor returns the places for which a value was sent.
+func (m *model) sentFor(value float64) (places []place) {
+	for _, p := range m.sorted() {
+		if slices.ContainsFunc(m.places[p], func(e event) bool { return e.outcome == value }) {
+			places = append(places, p)
+		}
+	}
+	return places
+}
+
 func nilOr(d *difference) error {
 	if d == nil {
 		return nil
@@ -153,7 +188,7 @@ func (m *model) former(v view) map[place][]place {
 		if f == 0 || f == q.frequency {
 			continue
 		}
-		phase := v.phase(q.series)
+		phase := v.phases[q.series]
 		before := (q.second-phase)/f*f + phase
 		for _, second := range []int64{before, before + f} {
 			if near := max(second-q.second, q.second-second); 2*near <= f {
@@ -170,6 +205,9 @@ func (m *model) former(v view) map[place][]place {
 func (m *model) settle(v view, power bool) {
 	if power {
 		m.forget()
+	}
+	if v.stale {
+		return
 	}
 	for p, events := range m.places {
 		if v.frequency(p.series) != p.frequency || p.second < m.horizon || len(m.allowed(p, power)) == 1 {

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash"
@@ -79,12 +80,16 @@ type server struct {
 	// checkpoint, samples that were acknowledged since the last one may then be lost when the process
 	// ends.
 	unsynced bool
-	lost     bool // files were damaged: samples may be missing for good
+	ailing   bool // an operation has failed, and the journal may not have recovered yet
+	changed  bool // files were damaged; some of them stay
 	// torn counts the checkpoints until the segments that a loss of power may have damaged are gone.
-	torn     int
-	steps    int
-	restarts int
-	acked    int
+	torn      int
+	snapshots []snapshot
+	rewound   bool // to a snapshot
+	last      view // at the end, of a server with Parquet files
+	steps     int
+	restarts  int
+	acked     int
 }
 
 func newServer(seed uint64) *server {
@@ -180,6 +185,8 @@ func (s *server) stored(n int) {
 func (s *server) end(power bool) {
 	s.fsys.StopAfter(0)
 	if s.archive != nil {
+		// A journal that has not recovered yet may have data that an fsync has lost.
+		s.unsynced = s.unsynced || s.ailing && s.sync != journal.Always && s.archive.Unavailable() != nil
 		_ = s.archive.Close() // ends its goroutines
 		s.archive = nil
 	}
@@ -222,9 +229,10 @@ func (s *server) advanceHorizon() {
 func (s *server) view() (view, error) {
 	v := view{
 		frequency: func(i int) int64 { return s.frequencies[series[i].metric] },
-		phase:     func(i int) int64 { return series[i].phase },
+		phases:    make(map[int]int64),
 		values:    make(map[place]float64),
-		partial:   s.lost || s.store.Evicted() > 0 || s.restored.Skipped > 0 || s.restored.Unreadable > 0,
+		stale:     s.restored.Unreadable > 0,
+		partial:   s.store.Evicted() > 0 || s.restored.Skipped > 0 || s.restored.Unreadable > 0,
 	}
 	now := s.now().Unix()
 	for i, x := range series {
@@ -236,21 +244,31 @@ func (s *server) view() (view, error) {
 		if d.Subtype != "" {
 			sel.SubtypeIDs = []string{d.SubtypeID}
 		}
-		got, err := s.store.Read(context.Background(), sel, memstore.Range{From: now - int64(s.retention/time.Second) - 3600, To: now + 120, Pad: memstore.PadBoth})
+		got, err := s.store.Read(context.Background(), sel, memstore.Range{From: now - int64(s.retention/time.Second) - 3600, To: now + 120, Pad: memstore.PadNone})
 		if errors.Is(err, memstore.ErrNotFound) || errors.Is(err, memstore.ErrUnknownMetric) {
 			continue
 		}
 		if err != nil {
 			return v, fmt.Errorf("reading %v: %w", x.Key, err)
 		}
+		v.phases[i] = got.From % got.Resolution
 		for k, value := range got.Values {
 			if !math.IsNaN(value) {
-				v.values[place{i, got.Resolution, got.From + int64(k)*got.Resolution}] = value
+				second := got.From + int64(k)*got.Resolution
+				v.values[place{i, got.Resolution, second}] = value
+				s.note(uint64(i), uint64(second), math.Float64bits(value))
 			}
 		}
-		fmt.Fprintln(s.digest, i, got.From, got.Values)
 	}
 	return v, nil
+}
+
+// note adds numbers to the digest.
+func (s *server) note(numbers ...uint64) {
+	var b [24]byte
+	for _, n := range numbers {
+		s.sum.Write(binary.LittleEndian.AppendUint64(b[:0], n))
+	}
 }
 
 // check compares what the server answers with the model.
@@ -315,7 +333,7 @@ func (s *server) writeBatch(samples []sample) error {
 	}
 	report, err := s.ingester.Batch(context.Background(), ingest.Source{Transport: "http"}, body)
 	synctest.Wait() // the journal may recover
-	fmt.Fprintln(s.digest, "wrote", report.Accepted, report.RejectedTotal, err)
+	fmt.Fprintln(s.digest, "wrote", report.Accepted, report.RejectedTotal, err != nil)
 	rejected := make(map[int]string)
 	for _, r := range report.Rejected {
 		rejected[r.Line-1] = r.Reason
@@ -351,7 +369,7 @@ func (s *server) checkRejected(p place, reason string) error {
 	switch {
 	case p.second < now-int64(s.retention/time.Second), p.second > now+2*p.frequency+60:
 		return nil
-	case s.lost || s.store.Evicted() > 0 || s.restored.Skipped > 0 || s.restored.Unreadable > 0:
+	case s.store.Evicted() > 0 || s.restored.Skipped > 0 || s.restored.Unreadable > 0:
 		return nil
 	}
 	return fmt.Errorf("%+v is rejected at %d: %s", p, now, reason)
@@ -368,7 +386,8 @@ func (s *server) free(to int64, path ...string) error {
 		return &mismatch{err}
 	}
 	n, err := s.archive.Free(context.Background(), elements, to)
-	fmt.Fprintln(s.digest, "freed", n, err)
+	synctest.Wait()
+	fmt.Fprintln(s.digest, "freed", n, err != nil)
 	after, readErr := s.view()
 	if readErr != nil {
 		return &mismatch{readErr}

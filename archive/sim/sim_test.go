@@ -16,6 +16,8 @@ var (
 	first = flag.Uint64("first", 1, "the first fixed seed")
 	only  = flag.Uint64("seed", 0, "run only this seed, and print its script; 0 runs the others")
 	trace = flag.String("trace", "", "file for everything in the digest of the last run, and the log")
+	all   = flag.Bool("all", false, "do not stop at the first fixed seed that fails")
+	each  = flag.Bool("each", false, "compare after each step")
 	fresh = flag.Duration("for", 0, "then run fresh seeds, for so long in total")
 )
 
@@ -92,7 +94,7 @@ func TestSeeds(t *testing.T) {
 	for seed := range uint64(*fixed) {
 		o := try(t, *first+seed)
 		acked += o.acked
-		if o.failed != nil {
+		if o.failed != nil && !*all {
 			return
 		}
 	}

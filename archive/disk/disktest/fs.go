@@ -8,6 +8,7 @@ package disktest
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -260,7 +261,7 @@ func (f *FS) Stat(name string) (fs.FileInfo, error) {
 }
 
 // Rename is atomic within a directory. Between two directories a loss of power may leave both names
-// or none.
+// or none. The new name of a directory survives any loss of power.
 func (f *FS) Rename(from, to string) error { return f.move(Rename, from, to) }
 
 // Link gives a file a second name.
@@ -271,6 +272,9 @@ func (f *FS) move(kind Kind, from, to string) error {
 	defer f.mu.Unlock()
 	if err := f.begin(kind, from); err != nil {
 		return err
+	}
+	if kind == Rename && f.dirs[filepath.Clean(from)] != nil {
+		return f.moveDir(filepath.Clean(from), filepath.Clean(to))
 	}
 	source, node, err := f.find(filepath.Clean(from))
 	if err != nil {
@@ -298,13 +302,44 @@ func (f *FS) move(kind Kind, from, to string) error {
 	return nil
 }
 
-// Remove removes a file.
+// moveDir renames a directory with all below it.
+func (f *FS) moveDir(from, to string) error {
+	if f.dirs[to] != nil {
+		return &os.LinkError{Op: string(Rename), Old: from, New: to, Err: syscall.EEXIST}
+	}
+	for _, path := range slices.Collect(maps.Keys(f.dirs)) {
+		if rest, below := strings.CutPrefix(path+"/", from+"/"); below {
+			f.dirs[filepath.Join(to, rest)] = f.dirs[path]
+			delete(f.dirs, path)
+		}
+	}
+	return nil
+}
+
+// removeDir removes an empty directory.
+func (f *FS) removeDir(name string) error {
+	empty := len(f.dirs[name].now) == 0
+	for path := range f.dirs {
+		empty = empty && !strings.HasPrefix(path, name+"/")
+	}
+	if !empty {
+		return &fs.PathError{Op: "remove", Path: name, Err: syscall.ENOTEMPTY}
+	}
+	f.names = slices.DeleteFunc(f.names, func(c nameChange) bool { return c.dir == f.dirs[name] })
+	delete(f.dirs, name)
+	return nil
+}
+
+// Remove removes a file, or an empty directory for good.
 func (f *FS) Remove(name string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	name = filepath.Clean(name)
 	if err := f.begin(Remove, name); err != nil {
 		return err
+	}
+	if f.dirs[name] != nil {
+		return f.removeDir(name)
 	}
 	dir, node, err := f.find(name)
 	if err == nil && node == nil {
