@@ -271,9 +271,9 @@ func TestSegmentAfterALostOne(t *testing.T) {
 
 // An empty segment that a start cannot replace is not missing.
 func TestEmptySegmentThatCannotBeReplaced(t *testing.T) {
-	fsys, j := written(t, storeA, "one")
+	fsys, _ := written(t, storeA, "one")
 	l := Lineage{Store: storeA}
-	j = open(t, Options{FS: fsys, Lineage: l}) // with an empty segment
+	j := open(t, Options{FS: fsys, Lineage: l}) // with an empty segment
 	l.Known = j.Names()
 	ok(t, j.Close())
 	failed := false
