@@ -37,6 +37,7 @@ func recount(s *Store) (n int64) {
 					n += blockBytes + allocated(int64(len(g.sealed.Bytes())))
 				}
 				n += rowBytes * int64(len(g.rows))
+				n += g.sums.Load().bytes()
 				for _, row := range g.rows {
 					n += allocated(8 * int64(len(row)))
 				}

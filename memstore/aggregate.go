@@ -57,19 +57,24 @@ func (l *lane) columnSets() []columnSet {
 
 // findLevels sets l.sets to the sets of whole levels.
 func (l *lane) findLevels() {
-	l.hasSets, l.sets, l.levels = true, nil, make(map[string]bool)
+	l.hasSets, l.sets, l.levels = true, nil, make(map[string]int)
 	add := func(series []*Series) {
 		if len(series) < 2 {
 			return
 		}
-		if c := newColumnSet(series); !l.levels[string(c.key)] {
-			l.levels[string(c.key)] = true
+		if c := newColumnSet(series); !l.isLevel(string(c.key)) {
+			l.levels[string(c.key)] = len(l.sets)
 			l.sets = append(l.sets, c)
 		}
 	}
 	for _, series := range l.byMetric() {
 		addLevels(series, add)
 	}
+}
+
+func (l *lane) isLevel(key string) bool {
+	_, ok := l.levels[key]
+	return ok
 }
 
 // byMetric returns the series of each metric with an aggregation, ordered by device.

@@ -196,6 +196,7 @@ func (g *segment) lastOf(sr *Series) (slot int64, ok bool) {
 // a block nor rows.
 func (g *segment) free(before map[uint32]int64) {
 	g.version++ // a seal in progress would restore the columns
+	g.sums.Store(nil)
 	if g.sealed != nil {
 		var d codec.Decoder
 		// A damaged column that is deleted only in part stays as it is.

@@ -332,7 +332,7 @@ func (h *host) seriesChanged(s *Store) {
 	s.account(h, -h.whole.drop())
 	for _, l := range h.lanes {
 		l.sets, l.levels, l.hasSets = nil, nil, false
-		l.learned.forget(s)
+		l.forget(s)
 	}
 }
 

@@ -34,9 +34,9 @@ type lane struct {
 	newest        int64      // the last slot that got a sample
 	evictedBefore int64      // slots before this one were evicted
 
-	sets    []columnSet     // of whole levels: blocks keep their sums
-	levels  map[string]bool // their keys
-	hasSets bool            // sets and levels are known
+	sets    []columnSet    // of whole levels: blocks keep their sums
+	levels  map[string]int // their indices by key
+	hasSets bool           // sets and levels are known
 	learned learnedSets
 }
 

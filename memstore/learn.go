@@ -34,7 +34,7 @@ func (a *learnedSet) bytes() int64 { return int64(learnedBytes + len(a.key) + 8*
 // remember notes that a query asks for a set of series, unless blocks keep it anyway. The host is
 // locked at least for reading.
 func (l *lane) remember(s *Store, set *columnSet, series []*Series) {
-	if !l.hasSets || l.levels[string(set.key)] {
+	if !l.hasSets || l.isLevel(string(set.key)) {
 		return
 	}
 	a := &l.learned
@@ -47,10 +47,10 @@ func (l *lane) remember(s *Store, set *columnSet, series []*Series) {
 			a.all = append(a.all, learnedSet{})
 		} else {
 			i = a.oldest()
-			s.memory.add(-a.all[i].bytes())
+			s.account(l.host, -a.all[i].bytes())
 		}
 		a.all[i] = learnedSet{key: string(set.key), series: slices.Clone(series)}
-		s.memory.add(a.all[i].bytes())
+		s.account(l.host, a.all[i].bytes())
 	}
 	x := &a.all[i]
 	if now-x.last > learnedFor {
@@ -75,7 +75,7 @@ func (l *lane) appendLearned(sets []columnSet) []columnSet {
 	l.learned.mu.Lock()
 	defer l.learned.mu.Unlock()
 	for _, x := range l.learned.all {
-		if x.times >= minAsked && l.time(l.newest)-x.last <= learnedFor && !l.levels[x.key] {
+		if x.times >= minAsked && l.time(l.newest)-x.last <= learnedFor && !l.isLevel(x.key) {
 			sets = append(sets, newColumnSet(x.series))
 		}
 	}
@@ -83,13 +83,14 @@ func (l *lane) appendLearned(sets []columnSet) []columnSet {
 }
 
 // forget drops the sets with a series that was removed from the store. The host is locked.
-func (a *learnedSets) forget(s *Store) {
+func (l *lane) forget(s *Store) {
+	a := &l.learned
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.all = slices.DeleteFunc(a.all, func(x learnedSet) bool {
 		gone := slices.ContainsFunc(x.series, (*Series).Gone)
 		if gone {
-			s.memory.add(-x.bytes())
+			s.account(l.host, -x.bytes())
 		}
 		return gone
 	})

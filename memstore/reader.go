@@ -106,7 +106,9 @@ func (rd *reader) collect(s *Store, h *host, m *metric, sel Selection, from, to 
 		rd.collectRanges(g, sr, shaped)
 	}
 	if len(rd.series) > 1 {
-		segments = rd.collectSums(s, g, segments)
+		if segments = rd.collectSums(s, g, segments); len(segments) == 0 {
+			return g, rd.err
+		}
 	}
 	for i, sr := range rd.series {
 		rd.collectPieces(g, i, sr, segments)

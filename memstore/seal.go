@@ -69,6 +69,7 @@ func (s *Store) seal(h *host, jobs []sealing) {
 		if g := j.segment; g.version == j.version && g.closed {
 			s.account(h, -g.rowBytes())
 			s.spare.put(g.ownRows())
+			g.sums.Store(nil)
 			g.rows, g.borrowed, g.closed, g.reopened, g.sealed, g.stored = nil, nil, false, false, b, false
 			g.version++
 			if b == nil {

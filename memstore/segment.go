@@ -3,6 +3,7 @@ package memstore
 import (
 	"math"
 	"slices"
+	"sync/atomic"
 
 	"github.com/ringstore/ringstore/memstore/block"
 	"github.com/ringstore/ringstore/memstore/codec"
@@ -25,7 +26,8 @@ type segment struct {
 	lent     bool   // someone else reads the rows of this closed segment
 	reopened bool   // by late samples: it stays open until it was quiet for a minute
 	written  int64  // time of the last write, by the server's clock
-	version  int    // a seal in progress is discarded if the version has changed
+	sums     atomic.Pointer[openSums]
+	version  int // a seal in progress is discarded if the version has changed
 }
 
 func (g *segment) end() int64 { return g.first + int64(g.slots) }
@@ -35,6 +37,7 @@ func (g *segment) open() bool { return g.sealed == nil && !g.closed }
 // set stores a value in an open segment that covers the slot. columns is the number of columns of
 // the lane. It returns by how many bytes the rows grew.
 func (g *segment) set(slot int64, column uint32, columns int, v float64, spare *spareRows) (grown int64) {
+	g.sums.Load().changed(slot - g.first)
 	row := g.rows[slot-g.first]
 	if int(column) >= len(row) {
 		wider := spare.get(max(g.widthOf(slot, columns), int(column)+1))
@@ -77,9 +80,9 @@ func (g *segment) widthOf(slot int64, columns int) int {
 	return n
 }
 
-// rowBytes returns the memory of the rows, including their slice headers.
+// rowBytes returns the memory of the rows and their sums, including slice headers.
 func (g *segment) rowBytes() int64 {
-	n := int64(rowBytes * len(g.rows))
+	n := int64(rowBytes*len(g.rows)) + g.sums.Load().bytes()
 	for _, row := range g.rows {
 		n += allocated(int64(8 * len(row)))
 	}

@@ -81,7 +81,7 @@ func (rd *reader) collectSums(s *Store, g grid, segments []*segment) (rest []*se
 		first, end := max(seg.first, g.first), min(seg.end(), g.first+int64(g.n))
 		p := sumPiece{at: int(first - g.first), n: int(end - first), from: int(first - seg.first)}
 		rd.cuts = append(rd.cuts, p.at)
-		if rd.hasSet && !rd.naive && rd.seesAll(slotRange{first, end}) && rd.sumOf(seg, &p) {
+		if rd.hasSet && !rd.naive && rd.seesAll(slotRange{first, end}) && rd.sumOf(s, g.lane, seg, &p) {
 			rd.sums = append(rd.sums, p)
 		} else {
 			rd.rest = append(rd.rest, seg)
@@ -105,16 +105,22 @@ func (rd *reader) seesAll(in slotRange) bool {
 }
 
 // sumOf completes p if the segment has the sum of all series in its slots.
-func (rd *reader) sumOf(seg *segment, p *sumPiece) (ok bool) {
+func (rd *reader) sumOf(s *Store, l *lane, seg *segment, p *sumPiece) (ok bool) {
 	if seg.sealed != nil {
 		p.block = seg.sealed
 		p.aggregate, ok = seg.sealed.FindAggregate(rd.set.key)
 		return ok
 	}
-	rows := seg.rows[p.from:][:p.n]
+	from, rows := p.from, seg.rows[p.from:][:p.n]
 	p.from = len(rd.copied)
 	rd.copied = slices.Grow(rd.copied, p.n)[:p.from+p.n]
-	all, some := sumSet(rd.copied[p.from:], rows, &rd.set)
+	dst := rd.copied[p.from:]
+	known := int(min(max(l.newest+1-seg.first-int64(from), 0), int64(p.n))) // later rows are empty
+	if !seg.sumsOf(s, l, dst[:known], &rd.set, from) {
+		known = 0
+	}
+	rd.set.sumAll(dst[known:], rows[known:])
+	all, some := rd.set.held(dst, rows)
 	if some && (!all || rd.anyMasked()) {
 		rd.copied = rd.copied[:p.from]
 		return false
@@ -125,25 +131,29 @@ func (rd *reader) sumOf(seg *segment, p *sumPiece) (ok bool) {
 	return true
 }
 
-// sumSet sets dst to the sums of rows. It reports whether there is a row with all of the set's columns,
-// and whether there is one with only some of them.
-func sumSet(dst []float64, rows [][]float64, set *columnSet) (all, some bool) {
+// sumAll sets dst to the sums of rows.
+func (c *columnSet) sumAll(dst []float64, rows [][]float64) {
 	for i := 0; i < len(rows); i += 4 {
 		n := min(4, len(rows)-i)
-		set.sum(dst[i:i+n], rows[i:i+n])
-		for k, v := range dst[i : i+n] {
-			if v == v {
-				all = true
-				continue
-			}
-			switch presentIn(rows[i+k], set.columns) {
-			case 0:
-			case len(set.columns): // infinities
-				all = true
-				some = true // for its bounds, a masked series is read by itself
-			default:
-				some = true
-			}
+		c.sum(dst[i:i+n], rows[i:i+n])
+	}
+}
+
+// held reports whether there is a row with all of the set's columns, and whether there is one with
+// only some of them, given the sums of the rows.
+func (c *columnSet) held(sums []float64, rows [][]float64) (all, some bool) {
+	for i, v := range sums {
+		if v == v {
+			all = true
+			continue
+		}
+		switch presentIn(rows[i], c.columns) {
+		case 0:
+		case len(c.columns): // infinities
+			all = true
+			some = true // for its bounds, a masked series is read by itself
+		default:
+			some = true
 		}
 	}
 	return all, some
