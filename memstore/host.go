@@ -141,7 +141,7 @@ func (h *host) newSeries() *Series {
 
 // repack moves the series to new memory if more than a few of those that are gone still take some:
 // one that stays keeps seriesAtOnce of them and their levels alive. The host is locked.
-func (h *host) repack() {
+func (h *host) repack(s *Store) {
 	if gone := h.allocated - len(h.spare) - h.series; gone <= h.series/8+seriesAtOnce {
 		return
 	}
@@ -160,6 +160,7 @@ func (h *host) repack() {
 			at, _ := sr.level.find(sr.metric)
 			sr.level.series[at] = moved
 			sr.gone.Store(true) // those who hold it look it up again
+			s.departed.Add(1)
 		}
 	}
 }
@@ -366,7 +367,7 @@ func (h *host) shrink(s *Store) {
 	for _, l := range h.lanes {
 		l.trim(s.epoch.Load())
 	}
-	h.repack()
+	h.repack(s)
 }
 
 // prune removes what shrink removes at and below a level, and returns how many levels lost all of
@@ -378,6 +379,7 @@ func (h *host) prune(s *Store, l *level) (devices int) {
 			return false
 		}
 		sr.gone.Store(true)
+		s.departed.Add(1)
 		sr.lane.removeColumn(sr, s.epoch.Load())
 		h.series--
 		return true

@@ -238,6 +238,7 @@ func (h *host) forget(s *Store, sr *Series) {
 	if !sr.gone.CompareAndSwap(false, true) {
 		return
 	}
+	s.departed.Add(1)
 	sr.noSamples()
 	sr.lane.removeColumn(sr, s.epoch.Load())
 	at := sr.level

@@ -88,6 +88,7 @@ type Store struct {
 	expired      atomic.Int64 // see [Store.SkipExpired]
 	memory       memAccount
 	epoch        atomic.Int64 // counts snapshots
+	departed     atomic.Int64 // counts series that are gone
 	freed        freed
 	unconfigured unconfigured
 	naive        bool        // queries use no aggregates; for tests
@@ -274,6 +275,9 @@ func (s *Store) Values() (n int64, err error) {
 	}
 	return n, err
 }
+
+// Departed counts the series for which [Series.Gone] has become true since the start.
+func (s *Store) Departed() int64 { return s.departed.Load() }
 
 // Evicted returns how many windows were evicted since the start. Unlike Size it is cheap.
 func (s *Store) Evicted() int64 { return s.memory.evicted.Load() }

@@ -152,14 +152,10 @@ func (s *Store) store(h *host, x Sample, p period, r *Record, c *cursor) (Refusa
 	*c = cursor{}
 	sr := x.Series
 	l := sr.lane
-	switch {
-	case x.Time > p.latest+ahead(l.frequency):
-		return RefusedFuture, nil
-	case x.Time < p.oldest:
-		return RefusedOld, nil
-	case x.Value != x.Value:
-		return RefusedValue, nil
-	case x.Time < h.skipped && !s.restoring.Load():
+	if reason := p.refuses(x.Time, x.Value, l.frequency); reason != "" {
+		return reason, nil
+	}
+	if x.Time < h.skipped && !s.restoring.Load() {
 		return RefusedEvicted, nil
 	}
 	newest := sr.empty() || x.Time > sr.newestTime()
@@ -248,6 +244,29 @@ func (m *metric) round(v float64) float64 {
 		return v
 	}
 	return codec.Round(v, m.Precision)
+}
+
+// refuses returns why no series of a frequency takes a sample, or "".
+func (p period) refuses(t int64, v float64, frequency int64) RefusalReason {
+	switch {
+	case t > p.latest+ahead(frequency):
+		return RefusedFuture
+	case t < p.oldest:
+		return RefusedOld
+	case v != v:
+		return RefusedValue
+	}
+	return ""
+}
+
+// Refuses returns why [Store.Write] would refuse a sample of any series of a metric, or "". A caller
+// asks before it creates a series for the sample. The time is in Unix milliseconds.
+func (s *Store) Refuses(metric string, t int64, v float64) RefusalReason {
+	m := s.metrics[metric]
+	if m == nil {
+		return ""
+	}
+	return s.acceptable().refuses(t, v, m.frequency)
 }
 
 // ahead is how far in the future a sample may lie, in milliseconds.

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 
@@ -9,41 +10,66 @@ import (
 	"github.com/ringstore/ringstore/memstore"
 )
 
-// maxKeys bounds the cache to 1 GiB, which holds the keys of a large site several times over. A
-// full cache is emptied.
-const maxKeys = 12 << 20
+// defaultCacheBytes is the default of [Options].CacheBytes.
+const defaultCacheBytes = 1 << 30
 
-// seriesCache maps the keys of earlier lines to their series.
+// seriesCache maps the keys of earlier lines to their series. It has two generations: a full table
+// becomes the old one, and the keys of it that are used again move to the new one. So the keys that
+// leave the cache are those that have not been used for longest.
 type seriesCache struct {
-	hasher hasher
+	hasher  hasher
+	unknown unknownKeys
 
-	mu       sync.RWMutex
-	table    table
-	firstKey map[*memstore.Series]fingerprint // of the keys with ignored tags, by series
-	limit    int                              // keys
+	mu         sync.RWMutex
+	current    generation
+	old        generation
+	maxBuckets int           // of a generation
+	maxAliases int           // of a generation
+	accounted  int64         // bytes
+	account    func(n int64) // adds bytes to the memory accounting
 }
 
-func newCache() seriesCache {
-	return seriesCache{hasher: newHasher(), firstKey: make(map[*memstore.Series]fingerprint), limit: maxKeys}
+// generation is a table of series.
+type generation struct {
+	table
+	firstKey map[*memstore.Series]fingerprint // of the keys with ignored tags, by series
+}
+
+// aliasBytes is the average memory of an entry of generation.firstKey.
+const aliasBytes = 64
+
+// newCache returns a cache that takes up to a number of bytes, but at least a few.
+func newCache(limit int64, account func(int64)) seriesCache {
+	n := minBuckets
+	// While the new generation grows to this size, its former half and the old one exist as well.
+	for 2*int64(n)*bucketBytes*5/2 <= limit {
+		n *= 2
+	}
+	return seriesCache{hasher: newHasher(), unknown: newUnknownKeys(), maxBuckets: n, maxAliases: n / 4, account: account}
 }
 
 // errForbidden rejects a line of a cluster that the sender may not write to.
 var errForbidden = errors.New("not permitted on this cluster")
 
-// series finds or creates the series of a key and adds it to the cache. It returns nil if the
-// metric is not configured.
-func (g *Ingester) series(src Source, key fingerprint, raw, field []byte) (*memstore.Series, error) {
-	if known, ok := g.cache.get(key); ok {
-		if known.series != nil && !src.may(known.series.Cluster()) {
+// refusedError says that no series may be created for a sample, because the store would refuse it.
+type refusedError memstore.RefusalReason
+
+func (e refusedError) Error() string { return string(e) }
+
+// series finds or creates the series of a sample's key and adds it to the cache. It returns nil if
+// the metric is not configured. The error may be a refusedError.
+func (g *Ingester) series(src Source, key fingerprint, raw, field []byte, x memstore.Sample) (*memstore.Series, error) {
+	if sr := g.cache.get(key); sr != nil {
+		if !src.may(sr.Cluster()) {
 			return nil, errForbidden
 		}
-		return known.series, nil
+		return sr, nil
 	}
 	// The metric comes first: nothing else matters in a line whose metric is not configured.
 	measurement, ok := lineprotocol.Measurement(raw)
 	metric := g.metric(lineprotocol.MetricName(measurement, field))
 	if ok && !g.Store.HasMetric(metric) {
-		g.cache.add(key, nil, false)
+		g.cache.unknown.add(key)
 		return nil, nil
 	}
 	parsed, err := lineprotocol.ParseKey(raw)
@@ -57,6 +83,9 @@ func (g *Ingester) series(src Source, key fingerprint, raw, field []byte) (*mems
 	}
 	if !src.may(path.Cluster) {
 		return nil, errForbidden
+	}
+	if reason := g.Store.Refuses(metric, x.Time, x.Value); reason != "" {
+		return nil, refusedError(reason)
 	}
 	series, err := g.Store.Series(path)
 	if err != nil {
@@ -113,50 +142,106 @@ func join(list, name string) string {
 	return list + "," + name
 }
 
-// bucketView returns the table's buckets, for prefetching without the lock.
+// bucketView returns the current table's buckets, for prefetching without the lock.
 func (c *seriesCache) bucketView() bucketView {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.table.buckets
+	return c.current.buckets
 }
 
-// get returns the entry of a key, unless its series has left the store.
-func (c *seriesCache) get(key fingerprint) (slot, bool) {
+// get returns the series of a key; nil if there is none, or if it has left the store. It moves a key
+// of the old generation to the current one.
+func (c *seriesCache) get(key fingerprint) *memstore.Series {
+	c.mu.RLock()
+	s, isOld := c.current.find(key), false
+	if s == nil || s.series == nil {
+		s, isOld = c.old.find(key), true
+	}
+	var series *memstore.Series
+	var isAlias bool
+	if s != nil && s.series != nil && !s.series.Gone() {
+		series = s.series
+		isAlias = isOld && (s.tag&sharedBit != 0 || c.old.firstKey[series] == key)
+	}
+	c.mu.RUnlock()
+	if series != nil && isOld {
+		c.add(key, series, isAlias)
+	}
+	return series
+}
+
+// isShared reports whether a key leads to a series that keys with other ignored tags lead to as well.
+func (c *seriesCache) isShared(key fingerprint) bool {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	s := c.table.find(key)
-	if s == nil || s.series != nil && s.series.Gone() {
-		return slot{}, false
-	}
-	return *s, true
+	s := c.current.find(key)
+	return s != nil && s.tag&sharedBit != 0
 }
 
-// add creates or replaces the entry of a key. ignored says that the key has ignored tags.
+// add adds or replaces the entry of a key. ignored says that the key has ignored tags.
 func (c *seriesCache) add(key fingerprint, series *memstore.Series, ignored bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.table.used >= c.limit {
-		c.table = table{}
-		clear(c.firstKey)
+	if c.current.isFull(c.maxBuckets) || len(c.current.firstKey) >= c.maxAliases {
+		c.old, c.current = c.current, generation{}
 	}
-	s := c.table.insert(key)
+	s := c.current.insert(key)
 	s.series = series
-	if ignored && series != nil {
-		c.addAlias(key, s)
+	if ignored {
+		c.current.addAlias(key, s)
+	}
+	c.update()
+}
+
+// update updates the memory accounting.
+func (c *seriesCache) update() {
+	var n int64
+	for _, g := range [...]*generation{&c.current, &c.old} {
+		n += int64(len(g.buckets))*bucketBytes + int64(len(g.firstKey))*aliasBytes
+	}
+	if n != c.accounted {
+		c.account(n - c.accounted)
+		c.accounted = n
 	}
 }
 
 // addAlias records that a key with ignored tags maps to the slot's series. From the second such key
 // on, it marks their slots as shared.
-func (c *seriesCache) addAlias(key fingerprint, s *slot) {
-	first, known := c.firstKey[s.series]
+func (g *generation) addAlias(key fingerprint, s *slot) {
+	if g.firstKey == nil {
+		g.firstKey = make(map[*memstore.Series]fingerprint)
+	}
+	first, known := g.firstKey[s.series]
 	switch {
 	case !known:
-		c.firstKey[s.series] = key
+		g.firstKey[s.series] = key
 	case first != key:
 		s.tag |= sharedBit
-		if f := c.table.find(first); f != nil {
+		if f := g.find(first); f != nil {
 			f.tag |= sharedBit
 		}
 	}
+}
+
+// sweepAtOnce is how many buckets are swept while writers wait.
+const sweepAtOnce = 1 << 10
+
+// sweep releases the series that have left the store. Their slots stay used until the table is
+// rebuilt.
+func (c *seriesCache) sweep() {
+	for begin, more := 0, true; more; begin += sweepAtOnce {
+		c.mu.Lock()
+		more = c.current.sweep(begin, sweepAtOnce)
+		more = c.old.sweep(begin, sweepAtOnce) || more
+		c.mu.Unlock()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, g := range [...]*generation{&c.current, &c.old} {
+		maps.DeleteFunc(g.firstKey, func(sr *memstore.Series, _ fingerprint) bool { return sr.Gone() })
+	}
+	if c.old.buckets != nil && c.old.isEmpty() {
+		c.old = generation{}
+	}
+	c.update()
 }

@@ -25,7 +25,16 @@ type chunk struct {
 	lines   []int                 // line numbers of the samples
 	seen    map[seriesTime][]byte // the key of the first line, of shared series
 
+	refused []refusedLine // in the order of the lines
+
 	rejected [causes]int // lines
+}
+
+// refusedLine is a line whose sample the store refused, or would refuse: then it got no series.
+type refusedLine struct {
+	line   int
+	time   int64 // Unix milliseconds
+	reason memstore.RefusalReason
 }
 
 // lineGroup is a number of successive lines, few enough to stay in the processor's cache while they
@@ -47,7 +56,7 @@ type cacheState uint8
 
 const (
 	cached    cacheState = iota // the series, which no other spelling of its key leads to
-	missing                     // nothing, or the series has left the store
+	missing                     // nothing, or nothing recent, or the series has left the store
 	unknown                     // the metric is not configured
 	shared                      // the series, which keys with other ignored tags lead to as well
 	forbidden                   // the sender may not write to the series
@@ -83,16 +92,26 @@ func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte
 	if err != nil {
 		return 0, fmt.Errorf("storing: %w", err)
 	}
-	text := lineFinder{rest: piece, next: first + 1}
+	c.rejectRefused(src, piece, first, c.refused, report)
+	c.refused = c.refused[:0]
 	for _, r := range refused {
-		line, why := c.lines[r.Index], string(r.Reason)
-		if report.lists(line) {
-			why += moment(r.Reason, c.samples[r.Index].Time, src.Dialect, text.line(line))
-		}
-		c.reject(report, line, causeOf(r.Reason), why)
+		c.refused = append(c.refused, refusedLine{c.lines[r.Index], c.samples[r.Index].Time, r.Reason})
 	}
+	c.rejectRefused(src, piece, first, c.refused, report)
 	report.Accepted += len(c.samples) - len(refused)
 	return c.scanner.Lines(), nil
+}
+
+// rejectRefused rejects lines of a piece, in their order.
+func (c *chunk) rejectRefused(src Source, piece []byte, first int, refused []refusedLine, report *Report) {
+	text := lineFinder{rest: piece, next: first + 1}
+	for _, r := range refused {
+		why := string(r.reason)
+		if report.lists(r.line) {
+			why += moment(r.reason, r.time, src.Dialect, text.line(r.line))
+		}
+		c.reject(report, r.line, causeOf(r.reason), why)
+	}
 }
 
 // scan fills the group with the next good lines, and reports whether there may be more. It computes
@@ -158,9 +177,12 @@ func (g *Ingester) lookUp(s *lineGroup) {
 	defer g.cache.mu.RUnlock()
 	for i, key := range s.keys[:s.n] {
 		s.states[i] = missing
-		if known := g.cache.table.find(key); known != nil {
+		switch known := g.cache.current.find(key); {
+		case known != nil:
 			prefetch.Line(known.series)
 			s.samples[i].Series, s.states[i] = known.series, known.state()
+		case g.cache.unknown.has(key):
+			s.states[i] = unknown
 		}
 	}
 }
@@ -237,8 +259,11 @@ func (g *Ingester) resolve(src Source, c *chunk, s *lineGroup, report *Report) e
 		case unknown:
 			report.countUnknown(src, s, i)
 		case missing:
-			series, err := g.series(src, s.keys[i], s.raw[i], s.fields[i])
+			series, err := g.series(src, s.keys[i], s.raw[i], s.fields[i], s.samples[i])
+			refused, isRefused := err.(refusedError)
 			switch {
+			case isRefused:
+				c.refused = append(c.refused, refusedLine{s.lines[i], s.samples[i].Time, memstore.RefusalReason(refused)})
 			case errors.Is(err, memstore.ErrMemory):
 				return err // not the line's fault
 			case err == errForbidden:
@@ -256,8 +281,8 @@ func (g *Ingester) resolve(src Source, c *chunk, s *lineGroup, report *Report) e
 	for i, x := range s.samples[:s.n] {
 		state := s.states[i]
 		if state == missing && x.Series != nil {
-			if known, ok := g.cache.get(s.keys[i]); ok {
-				state = known.state()
+			if g.cache.isShared(s.keys[i]) {
+				state = shared
 			}
 		}
 		if state == shared {
@@ -271,7 +296,7 @@ func (g *Ingester) resolve(src Source, c *chunk, s *lineGroup, report *Report) e
 func (c *chunk) reset() {
 	clear(c.samples[:cap(c.samples)])
 	clear(c.seen)
-	c.samples, c.lines = c.samples[:0], c.lines[:0]
+	c.samples, c.lines, c.refused = c.samples[:0], c.lines[:0], c.refused[:0]
 	c.groups = [2]lineGroup{}
 	c.rejected = [causes]int{}
 	c.scanner.Reset(nil)

@@ -53,11 +53,11 @@ func TestIgnoredTagsAreLogged(t *testing.T) {
 
 	// Nothing is ignored here: repeated lines, and tags in another order.
 	clock = clock.Add(2 * time.Hour)
-	f("repeated", Source{Cluster: "c"}, "load,hostname=n3,unit=a value=1 5\nload,hostname=n3,unit=a value=1 5\n", 0)
-	f("in another order", Source{Cluster: "c"}, "load,hostname=n4,a=1,b=2 value=1 5\nload,b=2,hostname=n4,a=1 value=1 5\n", 1)
+	f("repeated", Source{Cluster: "c"}, "load,hostname=n3,unit=a value=1 1795308600\nload,hostname=n3,unit=a value=1 1795308600\n", 0)
+	f("in another order", Source{Cluster: "c"}, "load,hostname=n4,a=1,b=2 value=1 1795308600\nload,b=2,hostname=n4,a=1 value=1 1795308600\n", 1)
 	// A sender cannot fill the log with the names of its tags.
 	long := strings.Repeat("x", 1000)
-	f("long", Source{Cluster: "c"}, "load,hostname=n5,"+long+"=1 value=1 5\nload,hostname=n5,"+long+"=2 value=1 5\n", 1,
+	f("long", Source{Cluster: "c"}, "load,hostname=n5,"+long+"=1 value=1 1795308600\nload,hostname=n5,"+long+"=2 value=1 1795308600\n", 1,
 		message("load", "n5", long[:200]+"..."))
 
 	g.ignored.log = nil

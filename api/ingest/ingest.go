@@ -8,6 +8,7 @@ package ingest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,9 @@ type Writer interface {
 type Store interface {
 	Series(memstore.Key) (*memstore.Series, error)
 	HasMetric(name string) bool // reports whether a metric is configured
+	Refuses(metric string, time int64, value float64) memstore.RefusalReason
+	AddMemory(n int64) // to the memory accounting
+	Departed() int64   // counts series that have left the store
 }
 
 // Options of an [Ingester]. Store and Writer are required.
@@ -42,6 +46,7 @@ type Options struct {
 	Aliases    map[string]string     // metrics by another name that lines use for them
 	Now        func() time.Time      // for lines without a timestamp; nil means time.Now
 	Registerer prometheus.Registerer // for the counters; nil means none
+	CacheBytes int64                 // of the cache of series; default 1 GiB
 	Log        *slog.Logger          // of ignored tags that make lines replace each other; nil means none
 }
 
@@ -103,7 +108,7 @@ func New(o Options) *Ingester {
 	}
 	return &Ingester{
 		Options:  o,
-		cache:    newCache(),
+		cache:    newCache(cmp.Or(o.CacheBytes, defaultCacheBytes), o.Store.AddMemory),
 		chunks:   sync.Pool{New: func() any { return new(chunk) }},
 		counters: newCounters(o.Registerer),
 		ignored:  ignoredTags{log: o.Log},
@@ -158,6 +163,27 @@ func (g *Ingester) Stream(ctx context.Context, src Source, r io.Reader) (Report,
 			return report, err
 		}
 		line += n
+	}
+}
+
+// sweepInterval is the time between two sweeps of the cache.
+const sweepInterval = 15 * time.Second
+
+// Run releases what the cache holds of series that have left the store, until ctx ends.
+func (g *Ingester) Run(ctx context.Context) {
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	departed := int64(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if n := g.Store.Departed(); n != departed {
+			departed = n
+			g.cache.sweep()
+		}
 	}
 }
 

@@ -426,21 +426,6 @@ func TestReportOfManyLines(t *testing.T) {
 	}
 }
 
-// An endless number of keys takes no more memory than the cache's limit.
-func TestCacheIsBounded(t *testing.T) {
-	g, _ := newIngester(t, nil, "load")
-	g.cache.limit = 1000
-	for i := range 5000 {
-		line := fmt.Sprintf("load,cluster=a,hostname=n,noise=%d value=1", i)
-		if report, err := g.Batch(t.Context(), Source{}, []byte(line)); err != nil || report.Accepted != 1 {
-			t.Fatal(report, err)
-		}
-		if g.cache.table.used > g.cache.limit || len(g.cache.firstKey) > g.cache.limit {
-			t.Fatalf("%d entries after %d keys", g.cache.table.used, i)
-		}
-	}
-}
-
 // After a series has left the store, the next line of its key creates it again.
 func TestSeriesThatLeft(t *testing.T) {
 	g, s := newIngester(t, nil, "load")

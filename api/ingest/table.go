@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"hash/maphash"
+	"unsafe"
 
 	"github.com/ringstore/ringstore/api/ingest/prefetch"
 	"github.com/ringstore/ringstore/memstore"
@@ -19,6 +20,8 @@ type table struct {
 	buckets []bucket // their number is a power of two
 	homes   []home   // parallel to buckets; only growing reads it
 	used    int      // slots
+
+	departed int // used slots without a series
 }
 
 // bucket is one cache line. Its slots are filled from the first on; keys that do not fit go to the
@@ -33,7 +36,7 @@ type home [bucketSlots]uint32
 // slot is an entry of the table. A free one has the tag 0.
 type slot struct {
 	tag    uint64           // of the key, and sharedBit
-	series *memstore.Series // nil: the metric is not configured
+	series *memstore.Series // nil: it has left the store
 }
 
 // sharedBit in a slot's tag says that keys with other ignored tags lead to the same series.
@@ -45,12 +48,15 @@ func (f fingerprint) tag() uint64 { return max(f.b&^sharedBit, sharedBit<<1) }
 func (s *slot) state() cacheState {
 	switch {
 	case s.series == nil:
-		return unknown
+		return missing
 	case s.tag&sharedBit != 0:
 		return shared
 	}
 	return cached
 }
+
+// bucketBytes is the memory of a bucket and its home.
+const bucketBytes = int64(unsafe.Sizeof(bucket{}) + unsafe.Sizeof(home{}))
 
 // minBuckets makes the smallest table 32 KiB: from that size on, Go aligns an allocation to pages,
 // and so each bucket to a cache line.
@@ -89,13 +95,16 @@ func differ(a, b uint64) uint64 {
 	return (x | -x) >> 63
 }
 
-// insert returns the slot of a key, and adds one if there is none. It invalidates the slots that
-// find and insert returned before.
+// insert returns the slot of a key, and adds one if there is none; the caller sets its series. It
+// invalidates the slots that find and insert returned before.
 func (t *table) insert(key fingerprint) *slot {
 	if s := t.find(key); s != nil {
+		if s.series == nil {
+			t.departed--
+		}
 		return s
 	}
-	if 3*t.used >= 2*bucketSlots*len(t.buckets) {
+	if t.isFull(len(t.buckets)) {
 		t.grow()
 	}
 	t.used++
@@ -117,18 +126,48 @@ func (t *table) allocate(home uint32) *slot {
 	}
 }
 
+// isFull reports whether another key needs more buckets than a maximum.
+func (t *table) isFull(maxBuckets int) bool {
+	return len(t.buckets) >= maxBuckets && 3*t.used >= 2*bucketSlots*len(t.buckets)
+}
+
+// grow makes place for more keys. It drops the slots whose series has left the store, and only
+// doubles the table if there are few of them.
 func (t *table) grow() {
 	buckets, homes := t.buckets, t.homes
-	size := max(minBuckets, 2*len(buckets))
+	size := max(minBuckets, len(buckets))
+	if 2*t.departed < t.used {
+		size = max(minBuckets, 2*len(buckets))
+	}
 	t.buckets, t.homes = make([]bucket, size), make([]home, size)
+	t.used -= t.departed
+	t.departed = 0
 	for k := range buckets {
 		for n, s := range buckets[k] {
-			if s.tag != 0 {
+			if s.tag != 0 && s.series != nil {
 				*t.allocate(homes[k][n]) = s
 			}
 		}
 	}
 }
+
+// sweep empties the slots of n buckets whose series has left the store, and reports whether there are
+// buckets after them.
+func (t *table) sweep(begin, n int) (more bool) {
+	end := min(begin+n, len(t.buckets))
+	for k := begin; k < end; k++ {
+		for i := range t.buckets[k] {
+			if s := &t.buckets[k][i]; s.series != nil && s.series.Gone() {
+				s.series = nil
+				t.departed++
+			}
+		}
+	}
+	return end < len(t.buckets)
+}
+
+// isEmpty reports whether all series have left the store.
+func (t *table) isEmpty() bool { return t.departed == t.used }
 
 // hasher computes fingerprints. They include the default cluster, as a key without a cluster tag
 // means another series under another default.

@@ -44,7 +44,7 @@ func TestTable(t *testing.T) {
 			continue
 		}
 		s := table.insert(key)
-		if s.series != nil || s.state() != unknown {
+		if s.series != nil || s.state() != missing {
 			t.Fatalf("key %x: a new slot is not empty", key)
 		}
 		s.series = new(memstore.Series)
@@ -74,8 +74,9 @@ func TestTableKeepsSharedBits(t *testing.T) {
 		t.Errorf("state %d, want cached", s.state())
 	}
 	s.tag |= sharedBit
+	series := s.series
 	for i := range uint64(10_000) {
-		table.insert(fingerprint{i, 4 + 2*i})
+		table.insert(fingerprint{i, 4 + 2*i}).series = series
 		if i%1000 == 0 {
 			if s := table.find(key); s == nil || s.state() != shared {
 				t.Fatalf("after %d keys: %+v", i, s)

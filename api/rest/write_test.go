@@ -215,7 +215,7 @@ func TestErrorsOfTheWriterAnswer503(t *testing.T) {
 
 // A full store refuses new series with a 503, and continues to answer queries.
 func TestAFullStoreRefusesWritesAndAnswers(t *testing.T) {
-	store, err := memstore.New(memstore.Options{Metrics: metrics(), Retention: 72 * time.Hour, Now: clock, MemoryLimit: 30_000})
+	store, err := memstore.New(memstore.Options{Metrics: metrics(), Retention: 72 * time.Hour, Now: clock, MemoryLimit: 300_000})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -140,6 +140,7 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	s.running.Go(func() { s.archive.Run(background) })
+	s.running.Go(func() { s.ingester.Run(background) })
 	if s.archive.ReadOnly() == nil {
 		err = s.subscribe(ctx)
 	}
@@ -245,7 +246,9 @@ func (s *Server) serve(background context.Context) error {
 	if err := s.registerMetrics(); err != nil {
 		return err
 	}
+	memory, _ := configs.MemoryCap(s.cfg.MetricStore.MemoryCap)
 	s.ingester = ingest.New(ingest.Options{
+		CacheBytes: memory / 16,
 		Store:      s.store,
 		Writer:     s.archive,
 		ExtraTags:  setup.ExtraTags(s.cfg),
