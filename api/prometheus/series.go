@@ -35,6 +35,10 @@ type selected struct {
 	labels labels.Labels
 }
 
+// lateness is how late the samples of an interval may arrive before they are missing, in
+// milliseconds.
+const lateness = 10_000
+
 // seriesSet implements [storage.SeriesSet].
 type seriesSet struct {
 	source
@@ -70,8 +74,8 @@ func (s *series) Iterator(used chunkenc.Iterator) chunkenc.Iterator {
 }
 
 // iterator implements [chunkenc.Iterator] over slots in order. Where slots are empty it has a stale
-// marker at the first of them, so that no query looks back over a gap. There is none at or after
-// the newest slot that the clock allows: its sample may still come.
+// marker at the first of them, so that no query looks back over a gap. There is none at the newest
+// slot that has begun, nor in the last seconds: their samples may still come.
 type iterator struct {
 	values []float64 // NaN: an empty slot
 	start  int64     // Unix milliseconds of the first value
@@ -103,7 +107,7 @@ func (it *iterator) read(s *series) {
 	it.values, it.start, it.step = data.Values, data.FromMillis, frequency
 	it.at = it.ceil(s.mint) - 1
 	it.last = min(len(data.Values)-1, it.floor(s.maxt))
-	it.open = it.floor(s.newest)
+	it.open = it.floor(s.newest - max(0, lateness-it.step)) // at least a slot
 }
 
 // floor and ceil return the last index at or before, and the first at or after, a time.

@@ -13,6 +13,7 @@ import (
 // them work.
 var packagedDocuments = []string{
 	"README.md", "CHANGELOG.md", "SECURITY.md", "docs/*.md", "configs/*.json", "configs/alerts.yml",
+	"configs/grafana/*",
 }
 
 // sourceURL is where links lead to that leave the package.

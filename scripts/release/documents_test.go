@@ -18,7 +18,7 @@ func TestStageDocuments(t *testing.T) {
 	}
 	for _, name := range []string{
 		"README.md", "CHANGELOG.md", "docs/install.md", "docs/configuration.md", "configs/config.json", "configs/alerts.yml",
-		"configs/grafana-dashboard.json",
+		"configs/grafana-dashboard.json", "configs/grafana/datasource.yml", "configs/grafana/users-dashboard.json",
 	} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || !info.ModTime().Equal(r.epoch) {
 			t.Errorf("%s: %v, %v", name, info, err)
