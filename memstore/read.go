@@ -198,10 +198,16 @@ func (rd *reader) match(host *level, m *metric, sel Selection) {
 		rd.parts(host, m, sel, Device{})
 		return
 	}
+	next := 0 // ids are usually in the order of the devices
 	for _, id := range sel.TypeIDs {
 		d := Device{Type: sel.Type, TypeID: id}
-		if l := host.child(d); l != nil {
-			rd.parts(l, m, sel, d)
+		i, found := next, next < len(host.children) && host.children[next].device == d
+		if !found {
+			i, found = host.findChild(d)
+		}
+		if found {
+			rd.parts(host.children[i], m, sel, d)
+			next = i + 1
 		}
 	}
 }
