@@ -80,12 +80,13 @@ type Archive struct {
 	journalFrom  uint64         // and in the one before; older segments are not needed
 	restoredRun  uint64         // the newest run that Restore found
 
-	marks  marks
-	stored atomic.Uint64 // the newest run of which everything is on disk
+	marks    marks
+	oldMarks int           // how many manifests are to be published until the file of marks is removed; guarded by checkpointMu
+	stored   atomic.Uint64 // the newest run of which everything is on disk
 
 	checkpoints, cleanups runs
 
-	restored atomic.Bool // Restore has finished
+	restored atomic.Pointer[Restored] // nil until Restore has finished
 	clockLog clockLog
 	readOnly error // why the directory cannot be written; nil if it can; set by Open
 
@@ -217,7 +218,7 @@ func (a *Archive) checkAvailable(ctx context.Context) error {
 	switch {
 	case a.closed.Load():
 		return ErrClosed
-	case a.readOnly != nil && a.restored.Load():
+	case a.readOnly != nil && a.restored.Load() != nil:
 		return a.readOnly
 	case j == nil:
 		return ErrNotRestored

@@ -169,10 +169,6 @@ func (c *checkpoint) write() error {
 				return err
 			}
 		}
-		// The journal before this run, which has the calls of free, is removed after it.
-		if err := a.publishMarks(); err != nil {
-			return err
-		}
 		err = c.windows.Close()
 		c.bytes += c.windows.Size()
 		c.listed = manifestFile{

@@ -207,7 +207,11 @@ func (a *Archive) moveDay(ctx context.Context, at clusterDay, until int64, unfin
 	a.marks.addArchived(at, moved)
 	a.checkpointMu.Lock()
 	defer a.checkpointMu.Unlock()
-	return written.Bytes, a.publishMarks()
+	j := a.journal.Load()
+	if j == nil {
+		return written.Bytes, ErrNotRestored
+	}
+	return written.Bytes, a.publishManifest(j.Names(), nil, nil)
 }
 
 // prepare lists the blocks of a day, and returns what of the day will be archived.

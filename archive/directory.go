@@ -33,6 +33,8 @@ type directory struct {
 	// *[disk.MissingError] each.
 	problems []error
 
+	marks *storedMarks // nil: none
+
 	windows     []foundFile // newest run first
 	blocks      []foundFile // by cluster, oldest run first
 	missingRuns []uint64    // of block files
@@ -52,6 +54,9 @@ type foundFile struct {
 func examine(ctx context.Context, fsys disk.FS, root string) (*directory, error) {
 	d := &directory{fsys: fsys, root: root}
 	if err := d.readManifests(); err != nil {
+		return nil, err
+	}
+	if err := d.findMarks(); err != nil {
 		return nil, err
 	}
 	if err := d.findWindows(); err != nil {

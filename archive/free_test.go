@@ -1,14 +1,19 @@
 package archive
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/ringstore/ringstore/memstore"
+	"github.com/ringstore/ringstore/archive/disk"
 )
 
 // What is freed while it is evicted does not return when there is room, however the program is
@@ -103,37 +108,104 @@ func TestFreedSamplesAreNotArchived(t *testing.T) {
 	}
 }
 
-// Damaged marks do not stop the start, and are kept.
+// If the newest manifest is damaged, the one before and the journal say what was freed and archived. A
+// start and verify report it.
 func TestDamagedMarks(t *testing.T) {
-	m := newTestArchive(t)
-	m.advance(12)
-	if _, err := m.Free(t.Context(), [][]string{{"alpha"}}, m.second-11*3600); err != nil {
-		t.Fatal(err)
+	damages := map[string]func([]byte) []byte{
+		"a byte is wrong": func(b []byte) []byte { b[len(b)/2] ^= 1; return b },
+		"truncated":       func(b []byte) []byte { return b[:len(b)/2] },
+		"empty":           func([]byte) []byte { return nil },
 	}
-	ok(t, m.Close())
-	path := filepath.Join(m.dir, subdir, marksName)
-	sound, err := os.ReadFile(path)
+	for name, damage := range damages {
+		t.Run(name, func(t *testing.T) {
+			m := newTestArchive(t)
+			begin := m.second
+			m.advance(20)
+			to := begin + 5*3600 + 300 // has left memory
+			if _, err := m.Free(t.Context(), [][]string{{"alpha"}, {"n1"}, {"hwthread1"}}, to); err != nil {
+				t.Fatal(err)
+			}
+			for key := range m.sent {
+				if key.host == "n1" && key.scope == "hwthread" && key.time <= to {
+					delete(m.sent, key)
+				}
+			}
+			for range 3 { // the journal has it no longer
+				ok(t, m.Checkpoint())
+			}
+			m.cleanup(false)
+			want := contents(t, m.Store)
+			ok(t, m.Close())
+			manifests, err := filepath.Glob(filepath.Join(m.dir, subdir, manifestPrefix+"*"))
+			ok(t, err)
+			newest := manifests[len(manifests)-1]
+			b, err := os.ReadFile(newest)
+			ok(t, err)
+			if !bytes.Contains(b, []byte(`"path"`)) || !bytes.Contains(b, []byte(`"archived"`)) {
+				t.Fatalf("nothing to lose: %s", b)
+			}
+			ok(t, os.WriteFile(newest, damage(b), 0o600))
+			v, err := Verify(t.Context(), disk.OS{}, m.dir)
+			// Files that were removed since the manifest before are missing.
+			if err != nil || len(v.Problems) == 0 || !strings.Contains(v.Problems[0].Error(), manifestPrefix) {
+				t.Errorf("verify: %q, %v", v.Problems, err)
+			}
+			m.start()
+			if got := contents(t, m.Store); !maps.Equal(got, want) {
+				t.Errorf("%d samples, want %d", len(got), len(want))
+			}
+			m.advance(15)
+			m.cleanup(false)
+			m.check("archived", begin+86400, dayName(begin-1, ""), dayName(begin, ""))
+		})
+	}
+}
+
+// Directories without marks in the manifest have a file of them, which is kept until two manifests
+// have them. A damaged one is reported, and does not stop the start.
+func TestMarksInAFile(t *testing.T) {
+	golden, err := os.ReadFile(filepath.Join("testdata", "v3", "directory", subdir, marksName))
 	ok(t, err)
-	for i := range sound {
-		damaged := append([]byte(nil), sound...)
+	for i := range golden {
+		damaged := slices.Clone(golden)
 		damaged[i] ^= 1
-		if err := new(marks).decode(damaged); err == nil {
+		if _, err := parseMarks(damaged); err == nil {
 			t.Errorf("byte %d is wrong: no error", i)
 		}
-		if err := new(marks).decode(sound[:i]); err == nil {
+		if _, err := parseMarks(golden[:i]); err == nil {
 			t.Errorf("%d bytes: no error", i)
 		}
 	}
-	ok(t, os.WriteFile(path, sound[:len(sound)-1], 0o600))
-	s, err := memstore.New(memstore.Options{Metrics: goldenMetrics, Retention: time.Hour, Now: m.Now})
-	ok(t, err)
-	a, err := Open(Options{Dir: m.dir, Store: s, Now: m.Now})
-	ok(t, err)
-	defer a.Close()
-	if r, err := a.Restore(t.Context()); err != nil || r.Damaged != 1 {
-		t.Errorf("damaged %d, %v", r.Damaged, err)
-	}
-	if _, err := os.Stat(path + damagedSuffix); err != nil {
-		t.Error(err)
+	for _, damaged := range []bool{false, true} {
+		dir := t.TempDir()
+		ok(t, os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "v3", "directory"))))
+		path := filepath.Join(dir, subdir, marksName)
+		problems := 0
+		if damaged {
+			problems = 1
+			ok(t, os.WriteFile(path, golden[:len(golden)-1], 0o600))
+		}
+		v, err := Verify(t.Context(), disk.OS{}, dir)
+		if err != nil || len(v.Problems) != problems {
+			t.Errorf("verify: %q, %v", v.Problems, err)
+		}
+		a, err := Open(Options{Dir: dir, Store: goldenStore(t), Now: ticking()})
+		ok(t, err)
+		if r, err := a.Restore(t.Context()); err != nil || r.Damaged != problems {
+			t.Errorf("damaged %d, %v", r.Damaged, err)
+		}
+		for n := range 2 {
+			if _, err := os.Stat(path); !damaged && err != nil {
+				t.Errorf("after %d checkpoints: %v", n, err)
+			}
+			ok(t, a.Checkpoint())
+		}
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the file of marks stays: %v", err)
+		}
+		if _, err := os.Stat(path + damagedSuffix); damaged == (err != nil) {
+			t.Errorf("damaged %t: %v", damaged, err)
+		}
+		ok(t, a.Close())
 	}
 }

@@ -42,6 +42,8 @@ type manifest struct {
 	Journal     []manifestSegment `json:"journal"` // oldest first
 	Windows     []manifestFile    `json:"windows"` // newest first
 	Blocks      []manifestFile    `json:"blocks"`
+
+	Marks *storedMarks `json:"marks"` // nil in older manifests
 }
 
 // manifestClock has the times of [guard.Clock], in Unix milliseconds.
@@ -177,7 +179,7 @@ func (a *Archive) publishManifest(segments []journal.SegmentName, added []*file,
 	m := manifest{
 		Version: manifestVersion, Store: a.storeID, Generation: a.generation + 1, Run: a.run,
 		JournalFrom: a.journalFrom, Windows: append([]manifestFile{}, a.windows...),
-		Journal: []manifestSegment{}, Blocks: []manifestFile{}, Clock: a.clockTimes(),
+		Journal: []manifestSegment{}, Blocks: []manifestFile{}, Clock: a.clockTimes(), Marks: a.marks.stored(),
 	}
 	for _, s := range segments {
 		if s.Number < a.journalFrom {
@@ -213,7 +215,18 @@ func (a *Archive) publishManifest(segments []journal.SegmentName, added []*file,
 	if err != nil {
 		return err
 	}
-	return a.removeManifests()
+	return errors.Join(a.removeManifests(), a.removeMarks())
+}
+
+// removeMarks removes the file of marks once all manifests that are kept have them.
+func (a *Archive) removeMarks() error {
+	if a.oldMarks--; a.oldMarks != 0 {
+		return nil
+	}
+	if err := a.FS.Remove(filepath.Join(a.dir, marksName)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // removeManifests removes the manifests of all generations but the newest.

@@ -1,12 +1,11 @@
 package archive
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"io"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,19 +19,19 @@ import (
 	"github.com/ringstore/ringstore/memstore/binfmt"
 )
 
+// Directories whose manifest has no marks may have them in a file of their own.
 const (
 	marksName  = "marks.rsm"
 	marksMagic = "RSMARK\x00\x01" // the last byte is the version
 	marksHead  = len(marksMagic) + 4
 )
 
-// marks say what has happened to the contents of block files since they were written. The file
-// marksName holds them.
+// marks say what has happened to the contents of block files since they were written. The manifest
+// holds them.
 type marks struct {
-	mu        sync.Mutex
-	freed     []memstore.Tombstone
-	archived  map[clusterDay]archivedDay
-	published []byte // the contents of the file; nil if there is none
+	mu       sync.Mutex
+	freed    []memstore.Tombstone
+	archived map[clusterDay]archivedDay
 }
 
 // clusterDay is a day of a cluster.
@@ -81,7 +80,7 @@ func (m *marks) addArchived(at clusterDay, d archivedDay) {
 	}
 }
 
-// storedMarks is the JSON object in the file.
+// storedMarks is the JSON object in the manifest.
 type storedMarks struct {
 	Freed    []storedTombstone `json:"freed,omitempty"`
 	Archived []storedDay       `json:"archived,omitempty"`
@@ -158,8 +157,8 @@ func (m *marks) forgetFreed(files map[*file]struct{}) {
 	})
 }
 
-// encode returns the contents of the file.
-func (m *marks) encode() ([]byte, error) {
+// stored returns the marks for the manifest.
+func (m *marks) stored() *storedMarks {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var stored storedMarks
@@ -188,24 +187,25 @@ func (m *marks) encode() ([]byte, error) {
 	slices.SortFunc(stored.Archived, func(a, b storedDay) int {
 		return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Day, b.Day))
 	})
-	content, err := json.Marshal(stored)
-	if err != nil {
-		return nil, err
-	}
-	out := binary.LittleEndian.AppendUint32([]byte(marksMagic), binfmt.Checksum(content))
-	return append(out, content...), nil
+	return &stored
 }
 
 var errMarks = errors.New("expected a file of marks with a correct checksum")
 
-func (m *marks) decode(b []byte) error {
+// parseMarks parses a file of marks.
+func parseMarks(b []byte) (*storedMarks, error) {
 	if len(b) < marksHead || string(b[:len(marksMagic)]) != marksMagic ||
 		binary.LittleEndian.Uint32(b[len(marksMagic):]) != binfmt.Checksum(b[marksHead:]) {
-		return errMarks
+		return nil, errMarks
 	}
 	var stored storedMarks
-	if err := json.Unmarshal(b[marksHead:], &stored); err != nil {
-		return err
+	return &stored, json.Unmarshal(b[marksHead:], &stored)
+}
+
+// restore adds the marks of a manifest.
+func (m *marks) restore(stored *storedMarks) {
+	if stored == nil {
+		return
 	}
 	for _, d := range stored.Archived {
 		m.addArchived(clusterDay{d.Cluster, parquet.Day(d.Day)}, d.archivedDay)
@@ -225,25 +225,6 @@ func (m *marks) decode(b []byte) error {
 		}
 		m.addFreed(t)
 	}
-	return nil
-}
-
-// publishMarks writes the marks to their file if they have changed; checkpointMu is held.
-func (a *Archive) publishMarks() error {
-	m := &a.marks
-	content, err := m.encode()
-	if err != nil || bytes.Equal(content, m.published) || m.published == nil && string(content[marksHead:]) == "{}" {
-		return err
-	}
-	m.published = nil
-	err = disk.Publish(a.FS, filepath.Join(a.dir, marksName), func(w io.Writer) error {
-		_, err := w.Write(content)
-		return err
-	})
-	if err == nil {
-		m.published = content
-	}
-	return err
 }
 
 func readWhole(fsys disk.FS, path string) ([]byte, error) {
@@ -263,27 +244,23 @@ func readWhole(fsys disk.FS, path string) ([]byte, error) {
 	return content, errors.Join(err, f.Close())
 }
 
-// restoreMarks reads the marks.
-func (r *restorer) restoreMarks() error {
-	path := filepath.Join(r.dir, marksName)
-	content, err := readWhole(r.disk, path)
+// findMarks reads the marks: those of the manifest, or else the file.
+func (d *directory) findMarks() error {
+	if d.manifest != nil && d.manifest.Marks != nil {
+		d.marks = d.manifest.Marks
+		return nil
+	}
+	path := filepath.Join(d.root, marksName)
+	content, err := readWhole(d.fsys, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	r.total.Files++
-	r.marks.published = content
-	if err := r.marks.decode(content); err != nil {
-		r.total.Damaged++
-		r.marks.published = nil
-		if r.readOnly != nil {
-			r.Logger.Error("a file is damaged and unreadable. Samples that were freed or archived may return", "error", &disk.DamageError{Path: path, Err: err})
-			return nil
-		}
-		r.Logger.Error("a file is damaged and unreadable; it was renamed. Samples that were freed or archived may return", "to", path+damagedSuffix, "error", &disk.DamageError{Path: path, Err: err})
-		return r.FS.Rename(path, path+damagedSuffix)
+	if d.marks, err = parseMarks(content); err != nil {
+		d.marks = nil
+		d.problems = append(d.problems, &disk.DamageError{Path: path, Err: fmt.Errorf("%w; samples that were freed or archived may return", err)})
 	}
 	return nil
 }

@@ -73,7 +73,8 @@ func (a *Archive) Restore(ctx context.Context) (Restored, error) {
 	a.gate.Lock()
 	defer a.gate.Unlock()
 	a.journal.Store(j)
-	a.restored.Store(true)
+	total := r.total // nothing else of r is kept
+	a.restored.Store(&total)
 	return r.total, nil
 }
 
@@ -81,12 +82,13 @@ func (r *restorer) restore() (*journal.Journal, error) {
 	if err := r.tidy(); err != nil {
 		return nil, err
 	}
-	if err := r.restoreMarks(); err != nil {
-		return nil, err
-	}
 	d, err := examine(r.ctx, r.disk, r.dir)
 	if err != nil {
 		return nil, err
+	}
+	r.marks.restore(d.marks)
+	if d.manifest == nil || d.manifest.Marks == nil {
+		r.oldMarks = keptManifests
 	}
 	for _, p := range d.problems {
 		if err := r.reportProblem(p); err != nil {

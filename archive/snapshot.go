@@ -103,9 +103,6 @@ func (l *linker) link(path string) error {
 	if err := l.linkFiles("", files); err != nil {
 		return err
 	}
-	if err := l.linkFile(marksName); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	byCluster := make(map[string][]string)
 	for f := range l.catalog.files {
 		byCluster[f.cluster] = append(byCluster[f.cluster], filepath.Base(f.path))

@@ -16,6 +16,7 @@ type Status struct {
 	Checkpoints Runs
 	Cleanups    Runs // bytes of Parquet files
 	Clock       guard.State
+	Restored    Restored // zero until Restore has finished
 }
 
 // Runs counts the runs of a recurring task.
@@ -34,6 +35,9 @@ func (a *Archive) Status() Status {
 	s := Status{Unavailable: a.Unavailable(), Checkpoints: a.checkpoints.get(), Cleanups: a.cleanups.get()}
 	if g := a.Store.Guard(); g != nil {
 		s.Clock = g.State()
+	}
+	if r := a.restored.Load(); r != nil {
+		s.Restored = *r
 	}
 	if j := a.journal.Load(); j != nil {
 		s.Journal = j.Status()

@@ -59,6 +59,16 @@ func archiveCollector(a *archive.Archive) prometheus.Collector {
 		gauge("clock_ahead_seconds", "Seconds that the clock is ahead of the time by which samples are deleted and archived, until that is confirmed.",
 			func(s status) float64 { return s.Clock.Ahead.Seconds() }),
 	}
+	const problems, help, kind = "restore_problems_total", "What the start found in the checkpoint directory, by kind: damaged places, files that do not belong or are missing, and parts of files that cannot be read.", "kind"
+	all = append(all,
+		counter(problems, help, func(s status) float64 { return float64(s.Restored.Damaged) }, kind, "damaged"),
+		counter(problems, help, func(s status) float64 { return float64(s.Restored.Foreign) }, kind, "foreign"),
+		counter(problems, help, func(s status) float64 { return float64(s.Restored.Missing) }, kind, "missing"),
+		counter(problems, help, func(s status) float64 { return float64(s.Restored.Unreadable) }, kind, "unreadable"),
+		counter("restore_dropped_samples_total", "Samples on disk that the start could not store.",
+			func(s status) float64 { return float64(s.Restored.Dropped) }),
+		counter("restore_lost_samples_total", "Samples in the journal that the start could not assign, because records that name their series are damaged.",
+			func(s status) float64 { return float64(s.Restored.Lost) }))
 	all = append(all, runMetrics("checkpoint", func(s status) archive.Runs { return s.Checkpoints })...)
 	all = append(all, runMetrics("archive",
 		func(s status) archive.Runs { return s.Cleanups })...)

@@ -1,15 +1,65 @@
 package server
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/ringstore/ringstore/archive"
 	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/memstore"
 )
+
+// What a start could not restore is exported by kind.
+func TestRestoreMetrics(t *testing.T) {
+	dir := t.TempDir()
+	restored := func() *archive.Archive {
+		t.Helper()
+		store, err := memstore.New(memstore.Options{Metrics: []memstore.Metric{{Name: "load", Frequency: time.Minute}}, Retention: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := archive.Open(archive.Options{Dir: dir, Store: store})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Restore(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	if err := restored().Close(); err != nil {
+		t.Fatal(err)
+	}
+	windows, err := filepath.Glob(filepath.Join(dir, "ringstore", "windows-*"))
+	if err != nil || len(windows) != 1 {
+		t.Fatal(windows, err)
+	}
+	if err := os.Rename(windows[0], filepath.Join(dir, "ringstore", "windows-0000000000001.rsw")); err != nil {
+		t.Fatal(err)
+	}
+	a := restored()
+	defer a.Close()
+	const want = `
+		# HELP ringstore_restore_problems_total What the start found in the checkpoint directory, by kind: damaged places, files that do not belong or are missing, and parts of files that cannot be read.
+		# TYPE ringstore_restore_problems_total counter
+		ringstore_restore_problems_total{kind="damaged"} 0
+		ringstore_restore_problems_total{kind="foreign"} 1
+		ringstore_restore_problems_total{kind="missing"} 1
+		ringstore_restore_problems_total{kind="unreadable"} 0
+	`
+	if err := testutil.CollectAndCompare(archiveCollector(a), strings.NewReader(want), "ringstore_restore_problems_total"); err != nil {
+		t.Error(err)
+	}
+	if problems, err := testutil.CollectAndLint(archiveCollector(a)); err != nil || len(problems) > 0 {
+		t.Error(problems, err)
+	}
+}
 
 // TestStoreMetrics: every number in the store's size is exported, evictions as a counter.
 func TestStoreMetrics(t *testing.T) {
