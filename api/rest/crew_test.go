@@ -191,3 +191,49 @@ func TestHelperPanics(t *testing.T) {
 		t.Error("the panic is not logged")
 	}
 }
+
+// An answer has an entry for each id that is named, also for one that is named again. What a few
+// kilobytes can repeat is limited for everyone.
+func TestRepeatedDevices(t *testing.T) {
+	d := open(t)
+	d.skipContract()
+	fillForCrew(t, d.store)
+	query := func(more string) string {
+		return fmt.Sprintf(`{"cluster": "c", "from": %d, "to": %d, "queries": [{"metric": "ipc", "host": "h1", "type": "hwthread", %s}]}`, now-6000, now, more)
+	}
+	entries := func(body string) []json.RawMessage {
+		t.Helper()
+		got := d.send(t, "POST", "/api/query", body)
+		var decoded struct{ Results [][]json.RawMessage }
+		if err := json.Unmarshal([]byte(got.body), &decoded); err != nil || got.status != 200 {
+			t.Fatalf("%d %.300s", got.status, got.body)
+		}
+		var all []json.RawMessage
+		for _, r := range decoded.Results {
+			all = append(all, r...)
+		}
+		return all
+	}
+	once, again := entries(query(`"type-ids": ["0", "1"]`)), entries(query(`"type-ids": ["1", "0", "1", "1"]`))
+	for i, k := range []int{1, 0, 1, 1} {
+		if len(again) != 4 || string(again[i]) != string(once[k]) {
+			t.Fatalf("entry %d of %d: %.100s", i, len(again), again[i])
+		}
+	}
+	if a, b := entries(query(`"type-ids": ["0", "1"], "aggreg": true`)), entries(query(`"type-ids": ["0", "1", "0"], "aggreg": true`)); string(a[0]) != string(b[0]) {
+		t.Error("a device counts twice in an aggregate")
+	}
+
+	f := func(body string) {
+		t.Helper()
+		if got := d.send(t, "POST", "/api/query", body); got.status != 400 || !strings.Contains(got.body, "name each id and metric once") {
+			t.Errorf("%.80s: %d %.200s", body, got.status, got.body)
+		}
+	}
+	f(query(`"type-ids": ["0"` + strings.Repeat(`,"0"`, 1_900_000) + `]`))
+	f(query(`"type-ids": ["0"` + strings.Repeat(`,"0"`, 1_000) + `], "subtype": "s", "subtype-ids": ["0"` + strings.Repeat(`,"0"`, 1_000) + `]`))
+	f(`{"cluster": "c", "from": 0, "to": 9999999999, "for-all-nodes": ["ipc"` + strings.Repeat(`,"ipc"`, 50_000) + `]}`)
+	if n := len(entries(`{"cluster": "c", "from": 0, "to": 9999999999, "for-all-nodes": ["ipc", "ipc"]}`)); n != 6 {
+		t.Errorf("%d entries of three hosts for a metric that is named twice", n)
+	}
+}

@@ -22,6 +22,9 @@ const (
 	// maxMetricName bounds the names that an answer repeats once per host. No metric has a longer
 	// name.
 	maxMetricName = 256
+	// maxRepeats bounds the entries of an answer that repeat another one, which a few kilobytes can
+	// ask for.
+	maxRepeats = 100_000
 )
 
 // request is the body of /api/query. Unknown members are ignored.
@@ -46,16 +49,16 @@ type request struct {
 
 // query is one query of a request.
 type query struct {
-	Metric     string   `json:"metric"`
-	Host       string   `json:"host"`
-	Resolution int64    `json:"resolution"` // seconds; 0: the metric's frequency
-	ScaleBy    float64  `json:"scale-by"`   // 0: 1
-	Aggregate  bool     `json:"aggreg"`
-	Type       string   `json:"type"` // empty: the host
-	TypeIDs    []string `json:"type-ids"`
-	Subtype    string   `json:"subtype"`
-	SubtypeIDs []string `json:"subtype-ids"`
-	Resample   string   `json:"resample"`
+	Metric     string  `json:"metric"`
+	Host       string  `json:"host"`
+	Resolution int64   `json:"resolution"` // seconds; 0: the metric's frequency
+	ScaleBy    float64 `json:"scale-by"`   // 0: 1
+	Aggregate  bool    `json:"aggreg"`
+	Type       string  `json:"type"` // empty: the host
+	TypeIDs    idList  `json:"type-ids"`
+	Subtype    string  `json:"subtype"`
+	SubtypeIDs idList  `json:"subtype-ids"`
+	Resample   string  `json:"resample"`
 
 	resample memstore.Resample // decoded Resample
 }
@@ -91,6 +94,9 @@ func (h *Handler) readRequest(w http.ResponseWriter, r *http.Request) (*request,
 		if req.hosts, err = req.reader.Hosts(req.Cluster); err != nil {
 			return nil, err
 		}
+	}
+	if err := req.checkRepeats(); err != nil {
+		return nil, err
 	}
 	return req, h.checkQueryCost(r.Context(), req)
 }
@@ -134,20 +140,10 @@ func (q *query) check(where string) error {
 	default:
 		return badRequest(`%s.resample: expected "average", "max", "min" or "lttb"`, where)
 	}
-	if q.Aggregate {
-		q.TypeIDs, q.SubtypeIDs = distinct(q.TypeIDs), distinct(q.SubtypeIDs)
+	if q.Aggregate { // no device counts twice
+		q.TypeIDs.order, q.SubtypeIDs.order = nil, nil
 	}
 	return checkMetric(where+".metric", q.Metric)
-}
-
-// distinct returns the names without repetitions, so that no device counts twice in an aggregate.
-func distinct(names []string) []string {
-	seen := make(map[string]bool, len(names))
-	return slices.DeleteFunc(names, func(name string) bool {
-		known := seen[name]
-		seen[name] = true
-		return known
-	})
 }
 
 func checkMetric(where, name string) error {
@@ -155,6 +151,34 @@ func checkMetric(where, name string) error {
 		return badRequest("%s: longer than %d bytes", where, maxMetricName)
 	}
 	return nil
+}
+
+// checkRepeats refuses a request whose answer would repeat too many entries, because an id or a
+// metric is named again and again.
+func (req *request) checkRepeats() error {
+	metrics := make(map[string]bool)
+	for _, name := range req.ForAllNodes {
+		metrics[name] = true
+	}
+	repeats := (len(req.ForAllNodes) - len(metrics)) * len(req.hosts)
+	for i := range req.queries {
+		q := &req.queries[i]
+		repeats += max(0, q.answers()-q.distinct())
+		if repeats > maxRepeats {
+			break
+		}
+	}
+	if repeats > maxRepeats {
+		return badRequest("more than %d entries of the answer would repeat another one: name each id and metric once", maxRepeats)
+	}
+	return nil
+}
+
+// distinct returns how many of the query's selections are different.
+func (q *query) distinct() int {
+	once := *q
+	once.TypeIDs.order, once.SubtypeIDs.order = nil, nil
+	return once.answers()
 }
 
 // generated yields the queries that for-all-nodes stands for. Each is valid until the next one.
@@ -241,7 +265,7 @@ func (h *Handler) checkQueryCost(ctx context.Context, req *request) error {
 
 // answers returns how many selections the query has.
 func (q *query) answers() int {
-	ids, subtypes := len(q.TypeIDs), len(q.SubtypeIDs)
+	ids, subtypes := q.TypeIDs.len(), q.SubtypeIDs.len()
 	switch {
 	case q.Type == "" || q.Aggregate:
 		return 1
@@ -264,25 +288,25 @@ func (q *query) selections(cluster string) iter.Seq[memstore.Selection] {
 			yield(sel)
 			return
 		}
-		sel.TypeIDs, sel.Subtype, sel.SubtypeIDs = q.TypeIDs, q.Subtype, q.SubtypeIDs
+		sel.TypeIDs, sel.Subtype, sel.SubtypeIDs = q.TypeIDs.names, q.Subtype, q.SubtypeIDs.names
 		if q.Aggregate {
 			yield(sel)
 			return
 		}
-		ids := q.TypeIDs
+		ids := &q.TypeIDs
 		if q.Type == "node" {
-			ids = []string{""}
+			ids = &idList{names: []string{""}}
 		}
-		for i := range ids {
-			sel.TypeIDs = ids[i : i+1]
+		for i := range ids.len() {
+			sel.TypeIDs = ids.at(i)
 			if q.Subtype == "" {
 				if !yield(sel) {
 					return
 				}
 				continue
 			}
-			for j := range q.SubtypeIDs {
-				sel.SubtypeIDs = q.SubtypeIDs[j : j+1]
+			for j := range q.SubtypeIDs.len() {
+				sel.SubtypeIDs = q.SubtypeIDs.at(j)
 				if !yield(sel) {
 					return
 				}
