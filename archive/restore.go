@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/ringstore/ringstore/archive/blockfile"
@@ -102,7 +103,8 @@ func (r *restorer) restore() (*journal.Journal, error) {
 		if r.readOnly != nil {
 			break
 		}
-		if err := r.FS.Remove(path); err != nil {
+		// Names that came back after a loss of power would not be in later manifests.
+		if err := errors.Join(r.FS.Remove(path), r.FS.SyncDir(filepath.Dir(path))); err != nil {
 			r.Logger.Error("a file that is no longer needed could not be removed", "error", err)
 		}
 	}

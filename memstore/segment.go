@@ -175,7 +175,8 @@ func (h *host) writable(s *Store, l *lane, slot, now int64) (*segment, *reopenin
 }
 
 // newSegment returns an open segment for a slot, to be inserted at index i: a whole window, or the
-// part of it that restored segments do not cover.
+// part of it that restored segments do not cover. It covers no slot that was evicted either: its block
+// would take the place of the one on disk. Windows may have had another length when that was written.
 func (l *lane) newSegment(i int, slot int64) *segment {
 	first := l.windowOf(slot)
 	end := first + l.window
@@ -184,6 +185,9 @@ func (l *lane) newSegment(i int, slot int64) *segment {
 	}
 	if i < len(l.segments) {
 		end = min(end, l.segments[i].first)
+	}
+	if slot >= l.evictedBefore {
+		first = max(first, l.evictedBefore)
 	}
 	return &segment{first: first, slots: int(end - first), rows: make([][]float64, end-first), reopened: slot < l.newest}
 }

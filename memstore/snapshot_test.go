@@ -107,3 +107,19 @@ func TestOlderSamplesKeepTheirTimes(t *testing.T) {
 		}
 	}
 }
+
+// A new window begins after the slots that are only on disk, wherever the windows of that time ended.
+func TestWindowsBeginAfterEvictedSlots(t *testing.T) {
+	for minutes := range int64(300) {
+		s := newStore(t, clockAt(base+400*60))
+		end := (base + minutes*60) * 1000
+		s.Skip("alpha", "n1", 60_000, base*1000%60_000, end)
+		put(t, s, series(t, s, "n1", "load", Device{}), float64(base+minutes*60), 1, 2, 3)
+		s.Seal(math.MaxInt64, true)
+		blocks, _ := take(t, s.Snapshot())
+		b := blocks[0].Lanes[0].Windows[0].Block
+		if begin := b.Grid + b.First*b.Frequency; begin < end {
+			t.Fatalf("the block begins %d s before what is on disk ends", (end-begin)/1000)
+		}
+	}
+}
