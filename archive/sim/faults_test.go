@@ -147,7 +147,7 @@ func (s *server) damage(change func(files []string) ([]string, error)) error {
 
 // spare reports whether another file holds what the changed ones do.
 func (s *server) spare(changed []string) bool {
-	if len(changed) > 1 || s.changed {
+	if len(changed) > 1 || s.changed || s.torn > 0 { // or what an fsync has lost is in no journal
 		return false
 	}
 	for _, path := range changed {

@@ -103,6 +103,7 @@ type view struct {
 	frequency func(series int) int64 // seconds; 0: the metric is not configured
 	phases    map[int]int64          // of the times of the series that it has, seconds
 	values    map[place]float64      // what it answered
+	newest    int64                  // Unix seconds; later samples are not shown
 	partial   bool                   // samples may be missing although they are on disk
 	stale     bool                   // and what they have replaced may be there
 }
@@ -143,7 +144,7 @@ func (m *model) check(v view, power bool) error {
 		return nilOr(first)
 	}
 	for p := range m.places {
-		if v.frequency(p.series) != p.frequency {
+		if v.frequency(p.series) != p.frequency || p.second > v.newest {
 			continue
 		}
 		if _, found := v.values[p]; !found && !slices.Contains(m.allowed(p, power), absent) {
@@ -155,7 +156,7 @@ func (m *model) check(v view, power bool) error {
 			continue
 		}
 		for _, q := range from {
-			if near := max(p.second-q.second, q.second-p.second); 2*near < p.frequency && !slices.Contains(m.allowed(q, power), absent) && p.second >= m.horizon {
+			if near := max(p.second-q.second, q.second-p.second); 2*near < p.frequency && !slices.Contains(m.allowed(q, power), absent) && p.second >= m.horizon && p.second <= v.newest-p.frequency {
 				differs(p, "is empty, but a former sample goes there: %+v, one of %v", q, m.allowed(q, power))
 			}
 		}
@@ -210,7 +211,7 @@ func (m *model) settle(v view, power bool) {
 		return
 	}
 	for p, events := range m.places {
-		if v.frequency(p.series) != p.frequency || p.second < m.horizon || len(m.allowed(p, power)) == 1 {
+		if v.frequency(p.series) != p.frequency || p.second < m.horizon || p.second > v.newest || len(m.allowed(p, power)) == 1 {
 			continue
 		}
 		value, found := v.values[p]

@@ -42,6 +42,19 @@ func operatorActions() []action {
 			s.pass(time.Duration(4+r.IntN(22)) * time.Hour)
 			return nil
 		}},
+		{"jump", 1, false, func(s *server, r *rand.Rand) error {
+			s.jump(pick(r, 0, 0, 3*24*time.Hour, 10*time.Minute, -10*time.Minute, -2*time.Hour))
+			if r.IntN(2) == 0 {
+				s.pass(time.Duration(r.IntN(60)) * time.Second)
+				if s.archive != nil {
+					if err := s.store.Maintain(); err != nil {
+						return err
+					}
+				}
+				s.jump(0)
+			}
+			return nil
+		}},
 		{"snapshot", 2, true, func(s *server, _ *rand.Rand) error {
 			m := s.model.clone()
 			info, err := s.archive.Snapshot(context.Background())

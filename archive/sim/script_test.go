@@ -88,6 +88,7 @@ func (s *server) run(c script) (err error) {
 	}()
 	s.settings = c.settings
 	time.Sleep(20 * time.Hour) // four hours before midnight
+	s.trusted, s.asked = time.Now(), time.Now()
 	if err := s.start(); err != nil {
 		return err
 	}

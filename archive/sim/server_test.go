@@ -21,6 +21,7 @@ import (
 	"github.com/ringstore/ringstore/archive/journal"
 	"github.com/ringstore/ringstore/archive/parquet"
 	"github.com/ringstore/ringstore/memstore"
+	"github.com/ringstore/ringstore/memstore/guard"
 )
 
 const (
@@ -87,9 +88,14 @@ type server struct {
 	snapshots []snapshot
 	rewound   bool // to a snapshot
 	last      view // at the end, of a server with Parquet files
-	steps     int
-	restarts  int
-	acked     int
+
+	ahead          time.Duration // of the wall clock
+	jumped         time.Time     // when it was set
+	trusted, asked time.Time     // see trust
+
+	steps    int
+	restarts int
+	acked    int
 }
 
 func newServer(seed uint64) *server {
@@ -125,7 +131,25 @@ func (s *server) watch() {
 	})
 }
 
-func (s *server) now() time.Time { return time.Now() }
+// now is the wall clock, which jumps.
+func (s *server) now() time.Time { return time.Now().Add(s.ahead) }
+
+// jump sets the wall clock.
+func (s *server) jump(ahead time.Duration) {
+	s.trust()
+	s.ahead, s.jumped = ahead, time.Now()
+}
+
+// trust returns the latest time that samples may be deleted by: a wall clock that has jumped ahead is
+// trusted only after an hour.
+func (s *server) trust() time.Time {
+	now := time.Now()
+	s.trusted, s.asked = s.trusted.Add(now.Sub(s.asked)), now
+	if wall := s.now(); wall.Before(s.trusted) || now.Sub(s.jumped) >= time.Hour {
+		s.trusted = wall
+	}
+	return s.trusted
+}
 
 // start opens the archive and restores into a new store.
 func (s *server) start() error {
@@ -135,8 +159,10 @@ func (s *server) start() error {
 			list = append(list, memstore.Metric{Name: name, Frequency: time.Duration(f) * time.Second})
 		}
 	}
+	began := time.Now()
 	store, err := memstore.New(memstore.Options{
 		Metrics: list, Retention: s.retention, MemoryLimit: s.memory, KeepUnstored: s.parquet, Now: s.now,
+		Guard: guard.New(func() (time.Time, time.Duration) { return s.now(), time.Since(began) }),
 	})
 	if err != nil {
 		return err
@@ -167,6 +193,8 @@ func (s *server) stop() error {
 	n := s.model.n
 	err := s.archive.Close()
 	s.archive = nil
+	synctest.Wait()
+	s.fault = nil
 	if err == nil {
 		s.stored(n)
 		return nil
@@ -201,7 +229,7 @@ func (s *server) end(power bool) {
 	s.watch()
 	if s.unsynced {
 		s.model.forget()
-		s.unsynced = false
+		s.unsynced, s.torn = false, 2
 	}
 }
 
@@ -220,21 +248,23 @@ func (s *server) pass(d time.Duration) {
 
 // advanceHorizon notes what has left the retention.
 func (s *server) advanceHorizon() {
+	s.trust()
 	if s.archive != nil {
-		s.model.horizon = max(s.model.horizon, s.now().Add(-s.retention).Unix())
+		s.model.horizon = max(s.model.horizon, s.trust().Add(-s.retention).Unix())
 	}
 }
 
 // view reads everything from the store.
 func (s *server) view() (view, error) {
+	now := s.now().Unix()
 	v := view{
 		frequency: func(i int) int64 { return s.frequencies[series[i].metric] },
+		newest:    now,
 		phases:    make(map[int]int64),
 		values:    make(map[place]float64),
 		stale:     s.restored.Unreadable > 0,
 		partial:   s.store.Evicted() > 0 || s.restored.Skipped > 0 || s.restored.Unreadable > 0,
 	}
-	now := s.now().Unix()
 	for i, x := range series {
 		d := x.Device
 		sel := memstore.Selection{Cluster: x.Cluster, Host: x.Host, Metric: x.Metric, Type: d.Type, Subtype: d.Subtype}
@@ -244,7 +274,7 @@ func (s *server) view() (view, error) {
 		if d.Subtype != "" {
 			sel.SubtypeIDs = []string{d.SubtypeID}
 		}
-		got, err := s.store.Read(context.Background(), sel, memstore.Range{From: now - int64(s.retention/time.Second) - 3600, To: now + 120, Pad: memstore.PadNone})
+		got, err := s.store.Read(context.Background(), sel, memstore.Range{From: 0, To: now + 120, Pad: memstore.PadNone})
 		if errors.Is(err, memstore.ErrNotFound) || errors.Is(err, memstore.ErrUnknownMetric) {
 			continue
 		}

@@ -29,13 +29,14 @@ type outcome struct {
 }
 
 func simulate(t *testing.T, c script) (o outcome) {
+	var s *server
 	synctest.Test(t, func(t *testing.T) {
 		defer func() {
 			if p := recover(); p != nil {
 				panic(fmt.Sprintf("%v: %v", c, p))
 			}
 		}()
-		s := newServer(c.seed)
+		s = newServer(c.seed)
 		if *trace != "" {
 			f, err := os.Create(*trace)
 			if err != nil {
@@ -48,6 +49,9 @@ func simulate(t *testing.T, c script) (o outcome) {
 		o.failed = s.run(c)
 		o.digest, o.acked = s.sum.Sum64(), s.acked
 	})
+	if o.failed == nil && s.parquet {
+		o.failed = s.checkArchive()
+	}
 	return o
 }
 
