@@ -26,20 +26,20 @@ const (
 	otherPeers = "(others)"
 )
 
-// An Event is a request that was refused. Unknown fields, such as the subject of a forged token, stay empty.
+// An Event is a request that was refused, or an administrative action that was performed. Unknown fields, such as the subject of a forged token, stay empty.
 type Event struct {
 	Time      time.Time // zero: when it is recorded
-	Transport string    // "http" or "nats"
+	Transport string    // "http", "nats" or "signal"
 	Request   string    // the request's id in the response and in the log; empty if it has none
 	Peer      string    // an address without its port, which would make every connection a new peer
 	Issuer    string
 	Subject   string
 	Roles     Roles
 	Action    Action
-	Code      Reason // of the *Refusal or *Denied
+	Code      Reason // of the *Refusal or *Denied; Accepted for an action that was performed
 }
 
-// An Audit writes each refusal as one line of JSON, at most ten per second for one peer and reason; when the second has
+// An Audit writes each event as one line of JSON, at most ten per second for one peer and reason; when the second has
 // passed, one more line counts the suppressed ones. Its memory is bounded for any number of peers. It is safe for
 // concurrent use.
 type Audit struct {

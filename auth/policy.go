@@ -6,7 +6,7 @@ import "slices"
 // everyone.
 type Action uint8
 
-// The actions.
+// The actions. Those up to OwnJobs have a row in the role table.
 const (
 	Query Action = iota + 1
 	Healthcheck
@@ -21,11 +21,12 @@ const (
 	OpenAPI
 	Whoami
 	OwnJobs
+	Reload // of the configuration, by a signal: no token permits it
 )
 
 var actionNames = [...]string{
 	Query: "query", Healthcheck: "healthcheck", Write: "write", Free: "free", Debug: "debug", Status: "status",
-	Snapshot: "snapshot", ConfirmClock: "confirm_clock", Profile: "profile", Metrics: "metrics", OpenAPI: "openapi", Whoami: "whoami", OwnJobs: "own_jobs",
+	Snapshot: "snapshot", ConfirmClock: "confirm_clock", Profile: "profile", Metrics: "metrics", OpenAPI: "openapi", Whoami: "whoami", OwnJobs: "own_jobs", Reload: "reload",
 }
 
 // String returns the action's name as the audit writes it, "" for an invalid action.
@@ -34,6 +35,12 @@ func (a Action) String() string {
 		return ""
 	}
 	return actionNames[a]
+}
+
+// IsAdministrative reports whether the audit also records that the action was performed: it deletes
+// or copies data, changes what the server accepts, or shows the inside of the process.
+func (a Action) IsAdministrative() bool {
+	return a == Free || a == Debug || a == Snapshot || a == ConfirmClock || a == Profile || a == Reload
 }
 
 // grant is a cell of the role table. Grants are ordered: a wider one is greater.

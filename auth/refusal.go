@@ -35,6 +35,13 @@ const (
 	Revoked           Reason = "revoked"
 )
 
+// Reasons to refuse a connection for its client certificate.
+const (
+	NoCertificate      Reason = "no_certificate"
+	BadCertificate     Reason = "bad_certificate"
+	RevokedCertificate Reason = "revoked_certificate"
+)
+
 // Reasons to deny a principal an action.
 const (
 	InsufficientRole Reason = "insufficient_role"

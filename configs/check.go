@@ -52,6 +52,9 @@ func (c checker) main() {
 	if m.HTTPSClientCAFile != "" && m.HTTPSCertFile == "" {
 		c.fail("main.https-client-ca-file", "needs main.https-cert-file: clients send certificates over HTTPS only")
 	}
+	if m.HTTPSClientCRLFile != "" && m.HTTPSClientCAFile == "" {
+		c.fail("main.https-client-crl-file", "needs main.https-client-ca-file: it lists certificates of these authorities")
+	}
 }
 
 func (c checker) metricsAddr() {

@@ -40,6 +40,9 @@ type Main struct {
 	// HTTPSClientCAFile is a PEM file of certificate authorities: a client needs a certificate of
 	// one of them, in addition to its token. Empty: clients need no certificate.
 	HTTPSClientCAFile string `json:"https-client-ca-file"`
+	// HTTPSClientCRLFile is a PEM file of revocation lists, one of each authority in
+	// HTTPSClientCAFile: a revoked certificate is refused. Empty: none is.
+	HTTPSClientCRLFile string `json:"https-client-crl-file"`
 	// JWTPublicKey is an Ed25519 public key, standard base64 of 32 bytes, or a [Reference] to one.
 	// It may be empty if Auth.Issuers or Auth.Disabled is set.
 	JWTPublicKey string `json:"jwt-public-key"`

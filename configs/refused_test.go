@@ -90,12 +90,12 @@ func TestRefusedKeys(t *testing.T) {
 	f(inMain(`"adr": ":1"`), `config.json: main.adr: unknown key; did you mean "addr"?`)
 	f(inMain(`"https_cert_file": ""`), `config.json: main.https_cert_file: unknown key; did you mean "https-cert-file"?`)
 	f(inMain(`"db": "./var/job.db"`), "config.json: main.db: unknown key; known here: "+
-		"addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-key-file, jwt-public-key, metrics-addr, slow-query, user")
+		"addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-client-crl-file, https-key-file, jwt-public-key, metrics-addr, slow-query, user")
 	f(inMain(`"disable-authentication": true`), `config.json: main.disable-authentication: unknown key; `+
 		`to switch authentication off, set "auth": {"disabled": true}`)
 	f(inMain(`"a.b\n": 1, "": 1`), `config.json: main["a.b\n"]: unknown key; known here: `+
-		"addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-key-file, jwt-public-key, metrics-addr, slow-query, user",
-		`config.json: main[""]: unknown key; known here: addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-key-file, jwt-public-key, metrics-addr, slow-query, user`)
+		"addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-client-crl-file, https-key-file, jwt-public-key, metrics-addr, slow-query, user",
+		`config.json: main[""]: unknown key; known here: addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-client-crl-file, https-key-file, jwt-public-key, metrics-addr, slow-query, user`)
 	f(inMetric(`"frequencey": 60`), `config.json: metrics.cpu_load.frequencey: unknown key; did you mean "frequency"?`,
 		"config.json: metrics.cpu_load.frequency: expected 1 to 31536000 seconds; got 0")
 	f(inStore(`"retention": "48h"`), `config.json: metric-store.retention: unknown key; known here: checkpoint-interval, `+
@@ -137,6 +137,7 @@ func TestRefusedMain(t *testing.T) {
 		`config.json: main.metrics-addr: expected a port from 0 to 65535 or the name of a service; got "metrics!"`)
 	f(inMain(`"https-cert-file": "c.pem"`), "config.json: main.https-key-file: missing: main.https-cert-file is set, and HTTPS needs both")
 	f(inMain(`"https-key-file": "k.pem"`), "config.json: main.https-cert-file: missing: main.https-key-file is set, and HTTPS needs both")
+	f(inMain(`"https-client-crl-file": "crl.pem"`), "config.json: main.https-client-crl-file: needs main.https-client-ca-file: it lists certificates of these authorities")
 	f(inMain(`"https-client-ca-file": "ca.pem"`), "config.json: main.https-client-ca-file: needs main.https-cert-file: clients send certificates over HTTPS only")
 	f(inMain(`"slow-query": "0s"`), `config.json: main.slow-query: expected a duration longer than 0; got "0s"`)
 	f(inMain(`"slow-query": 2`), `config.json: main.slow-query: expected a duration in quotes, such as "48h" or "10m"; got a number`)

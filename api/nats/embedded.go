@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	natsgo "github.com/nats-io/nats.go"
 
+	"github.com/ringstore/ringstore/api/internal/ciphers"
 	"github.com/ringstore/ringstore/auth"
 )
 
@@ -121,7 +122,7 @@ func (o *Embedded) certificate() (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded server: TLS certificate %q with key %q: %w", o.CertFile, o.KeyFile, err)
 	}
-	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, CipherSuites: ciphers.AEAD()}, nil
 }
 
 // splitListen splits host:port. It translates port 0, which means 4222 to nats-server, to a random

@@ -19,6 +19,9 @@ func (h *Handler) admit(x *exchange, r *http.Request, action auth.Action) (err e
 		return nil
 	}
 	x.principal, err = h.authorize(r, action)
+	if err == nil {
+		x.admitted = action
+	}
 	if refusal, ok := errors.AsType[*auth.Refusal](err); ok {
 		h.auditDenial(x, r, action, refusal.Code)
 	} else if denied, ok := errors.AsType[*auth.Denied](err); ok {
@@ -35,6 +38,18 @@ func (h *Handler) admit(x *exchange, r *http.Request, action auth.Action) (err e
 // auditDenial counts and audits that a request for action was denied.
 func (h *Handler) auditDenial(x *exchange, r *http.Request, action auth.Action, code auth.Reason) {
 	h.counters.refused(code)
+	h.audit(x, r, action, code)
+}
+
+// auditPerformed audits that an administrative action was performed, or may have been in part.
+func (h *Handler) auditPerformed(x *exchange, r *http.Request) {
+	refused := x.status >= http.StatusBadRequest && x.status < statusGone
+	if x.admitted.IsAdministrative() && !refused {
+		h.audit(x, r, x.admitted, auth.Accepted)
+	}
+}
+
+func (h *Handler) audit(x *exchange, r *http.Request, action auth.Action, code auth.Reason) {
 	if h.Audit == nil {
 		return
 	}

@@ -178,7 +178,7 @@ func TestRefusalsAreAuditedAndCounted(t *testing.T) {
 	d := open(t)
 	d.send(t, "POST", "/api/free?to=1", `[["*"]]`, "Authorization", "Bearer "+d.token("user"), "X-Request-Id", "job-17")
 	anonymous := d.send(t, "POST", "/api/free?to=1", `[["*"]]`, "Authorization", "").header.Get("X-Request-Id")
-	d.send(t, "POST", "/api/free?to=1", `[["*"]]`)
+	performed := d.send(t, "POST", "/api/free?to=1", `[["*"]]`).header.Get("X-Request-Id")
 	type event struct {
 		Transport, ID, Peer, Issuer, Subject, Action, Code string
 		Roles                                              []string
@@ -194,6 +194,7 @@ func TestRefusalsAreAuditedAndCounted(t *testing.T) {
 	want := []string{
 		fmt.Sprint(event{"http", "job-17", "127.0.0.1", "jwt-public-key", "tester", "free", "insufficient_role", []string{"user"}}),
 		fmt.Sprint(event{"http", anonymous, "127.0.0.1", "", "", "free", "missing", []string{}}),
+		fmt.Sprint(event{"http", performed, "127.0.0.1", "jwt-public-key", "tester", "free", "accepted", []string{"admin"}}),
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("audited:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -210,6 +211,38 @@ func TestRefusalsAreAuditedAndCounted(t *testing.T) {
 			t.Errorf("/metrics lacks %s:\n%s", want, metrics)
 		}
 	}
+}
+
+// TestAdministrativeActionsAreAudited: what an administrator does is in the audit, and what anybody
+// reads or writes is not, nor is a request that is refused as malformed.
+func TestAdministrativeActionsAreAudited(t *testing.T) {
+	d := open(t)
+	d.skipContract() // of profiles
+	f := func(want, method, path, body string, status int, roles ...string) {
+		t.Helper()
+		before := d.audit.String()
+		got := d.send(t, method, path, body, "Authorization", "Bearer "+d.token(roles...))
+		if got.status != status {
+			t.Fatalf("%s: %d %s", path, got.status, got.body)
+		}
+		audited := strings.TrimPrefix(d.audit.String(), before)
+		if want == "" && audited != "" || want != "" && !strings.Contains(audited, want) {
+			t.Errorf("%s: audited %q, want %q", path, audited, want)
+		}
+	}
+	f(`"action":"free","code":"accepted"`, "POST", "/api/free?to=1", `[["*"]]`, 200, "admin")
+	f(`"subject":"tester","roles":["admin"],"action":"debug","code":"accepted"`, "GET", "/api/debug", "", 200, "admin")
+	f(`"action":"snapshot","code":"accepted"`, "POST", "/api/snapshot", "", 200, "admin")
+	f(`"action":"profile","code":"accepted"`, "GET", "/debug/pprof/cmdline", "", 200, "admin")
+	f(`"action":"profile","code":"accepted"`, "GET", "/debug/pprof/goroutine", "", 200, "admin")
+	f(`"action":"debug","code":"insufficient_role"`, "GET", "/api/debug", "", 403, "api")
+	f("", "POST", "/api/free", `[["*"]]`, 400, "admin")
+	f("", "GET", "/api/free?to=1", "", 405, "admin")
+	f("", "GET", "/api/debug?selector=none", "", 404, "admin")
+	f("", "POST", "/api/write?cluster=alpha", "", 200, "admin")
+	f("", "GET", "/api/query", "{}", 200, "admin")
+	f("", "GET", "/metrics", "", 200, "admin")
+	f("", "GET", "/api/whoami", "", 200, "admin")
 }
 
 // An error of the authenticator other than a refusal is an internal error.

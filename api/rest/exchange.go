@@ -37,6 +37,7 @@ type exchange struct {
 	stream bool
 
 	principal *auth.Principal // nil if unknown
+	admitted  auth.Action     // that the caller may perform; 0 before that is known
 	request   *request        // of /api/query, once it is decoded
 }
 
@@ -55,6 +56,9 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) (*exchange, *htt
 	w.Header().Set("X-Request-Id", x.id)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
+	if r.TLS != nil {
+		w.Header().Set("Strict-Transport-Security", "max-age=31536000") // RFC 6797; a year
+	}
 	if !x.stream {
 		x.extendWrite()
 	}
@@ -137,6 +141,7 @@ func (h *Handler) end(x *exchange, r *http.Request) {
 		}
 	}
 	x.extendDeadlines()
+	h.auditPerformed(x, r)
 	h.record(r, x, aborted)
 	if aborted {
 		panic(http.ErrAbortHandler)

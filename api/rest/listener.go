@@ -240,11 +240,14 @@ func (l *listener) handshake(c *connection) (net.Conn, error) {
 	return newHTTP1Conn(conn, c), nil
 }
 
-// handshakeFailed tells a client that speaks HTTP to use HTTPS, and logs other failures, which any
-// client can cause.
+// handshakeFailed tells a client that speaks HTTP to use HTTPS, reports what is wrong with a client's
+// certificate, and logs all failures, which any client can cause.
 func (s *Server) handshakeFailed(c *connection, err error) {
 	if record, ok := errors.AsType[tls.RecordHeaderError](err); ok && record.Conn != nil && looksLikeHTTP(record.RecordHeader) {
 		_, _ = io.WriteString(record.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
+	}
+	if code := certificateReason(err); code != "" {
+		s.refused(c.peer.String(), code)
 	}
 	s.log.Debug("TLS handshake failed", "peer", c.peer.String(), "error", err)
 }

@@ -5,18 +5,16 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"log"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/ringstore/ringstore/api/internal/ciphers"
 	"github.com/ringstore/ringstore/auth"
 )
 
@@ -25,19 +23,15 @@ type ServerOptions struct {
 	Certificate Certificate  // zero means HTTP
 	Log         *slog.Logger // nil means none
 
+	// RefusedCertificate is called for each connection that is refused because of its client
+	// certificate, with the peer's address; nil means none.
+	RefusedCertificate func(peer string, code auth.Reason)
+
 	// Stall is the longest time in which an HTTP/2 client may read nothing from its connection:
 	// even the end of a stream, as [Options.Stall] causes it, must be sent over it. 0 means 30 s.
 	Stall time.Duration
 
 	Connections ConnectionLimits
-}
-
-// Certificate names the PEM files of HTTPS.
-type Certificate struct {
-	CertFile, KeyFile string
-	// ClientCAFile holds the authorities of client certificates. If it is set, a client without a
-	// certificate of one of them gets no connection. Requests still need a token.
-	ClientCAFile string
 }
 
 // The limits of a connection until a request's header has arrived. Bodies and answers may then take
@@ -54,6 +48,7 @@ const (
 type Server struct {
 	http      http.Server
 	log       *slog.Logger
+	refused   func(peer string, code auth.Reason) // for its certificate
 	admission *admission
 	tlsConfig *tls.Config                // nil for HTTP
 	tls       atomic.Pointer[tls.Config] // of new connections
@@ -69,7 +64,10 @@ func NewServer(handler http.Handler, o ServerOptions) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{log: o.Log, admission: newAdmission(o.Connections), unused: make(map[net.Conn]struct{})}
+	if o.RefusedCertificate == nil {
+		o.RefusedCertificate = func(string, auth.Reason) {}
+	}
+	s := &Server{log: o.Log, refused: o.RefusedCertificate, admission: newAdmission(o.Connections), unused: make(map[net.Conn]struct{})}
 	s.http = http.Server{
 		Handler:           s.serveConnection(handler),
 		ReadHeaderTimeout: headerTimeout,
@@ -89,54 +87,9 @@ func NewServer(handler http.Handler, o ServerOptions) (*Server, error) {
 	s.tlsConfig = &tls.Config{
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.tls.Load(), nil },
 		MinVersion:         tls.VersionTLS12,
+		CipherSuites:       ciphers.AEAD(),
 	}
 	return s, nil
-}
-
-// IsHTTPS reports whether the server was created with a certificate.
-func (s *Server) IsHTTPS() bool { return s.tlsConfig != nil }
-
-// LoadCertificate reads a certificate for new connections; open ones continue. After an error the
-// previous certificate stays active. It has no effect on a server that was created for HTTP.
-func (s *Server) LoadCertificate(c Certificate) error {
-	config, err := c.load()
-	if err != nil {
-		return err
-	}
-	s.tls.Store(config)
-	return nil
-}
-
-// Check reads the files and returns what is wrong with them.
-func (c Certificate) Check() error {
-	_, err := c.load()
-	return err
-}
-
-func (c Certificate) load() (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("HTTPS certificate %q with key %q: %w", c.CertFile, c.KeyFile, err)
-	}
-	config := &tls.Config{
-		Certificates: []tls.Certificate{cert},
-		MinVersion:   tls.VersionTLS12,
-		NextProtos:   []string{"h2", "http/1.1"},
-	}
-	if c.ClientCAFile == "" {
-		return config, nil
-	}
-	text, err := os.ReadFile(c.ClientCAFile)
-	if err != nil {
-		return nil, fmt.Errorf("authorities of HTTPS clients: %w", err)
-	}
-	config.ClientCAs = x509.NewCertPool()
-	if !config.ClientCAs.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("authorities of HTTPS clients: %q holds no certificate (PEM)", c.ClientCAFile)
-	}
-	config.ClientAuth = tls.RequireAndVerifyClientCert
-	config.SessionTicketsDisabled = true // a resumed session would outlive the removal of its authority
-	return config, nil
 }
 
 // Serve answers requests on l until Shutdown is called, and closes l. It then returns nil at once,

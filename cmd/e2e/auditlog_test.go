@@ -14,7 +14,7 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// auditIDs returns the request ids in an audit log.
+// auditIDs returns the ids of the refused requests in an audit log.
 func auditIDs(t *testing.T, file string) (ids string) {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -22,11 +22,13 @@ func auditIDs(t *testing.T, file string) (ids string) {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(text)) {
-		var event struct{ ID string }
+		var event struct{ ID, Action string }
 		if err := json.Unmarshal([]byte(line), &event); err != nil {
 			t.Errorf("%s: %q: %v", file, line, err)
 		}
-		ids += " " + event.ID
+		if event.Action != "reload" {
+			ids += " " + event.ID
+		}
 	}
 	return ids
 }

@@ -44,6 +44,7 @@ func TestSIGHUP(t *testing.T) {
 		t.Helper()
 		cmdtest.WriteFile(t, file, mustJSON(c.settings))
 		p.signal(t, syscall.SIGHUP)
+		p.says(t, regexp.MustCompile(`"transport":"signal",.*"action":"reload","code":"accepted"`))
 		p.saysTimes(t, n, says)
 	}
 	const done = `msg=reloaded what="issuers, keys and revocations"`

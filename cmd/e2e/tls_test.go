@@ -159,6 +159,84 @@ func TestClientCertificates(t *testing.T) {
 	p.client = stranger // for the end of the test
 }
 
+// TestRevokedClientCertificate: a certificate that its authority revokes while the server runs gets
+// no connection from then on, and the audit has the reason.
+func TestRevokedClientCertificate(t *testing.T) {
+	s := newSettings(t)
+	directory := t.TempDir()
+	c := newCertificate(t, directory)
+	s.https(c)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := func(serial int64) *x509.Certificate {
+		return &x509.Certificate{
+			SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: fmt.Sprint("test ", serial)}, IsCA: serial == 1, BasicConstraintsValid: true,
+			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
+			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		}
+	}
+	issue := func(serial int64, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) *x509.Certificate {
+		der, err := x509.CreateCertificate(nil, template(serial), parent, key.Public(), parentKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cert
+	}
+	ca := issue(1, template(1), key, key)
+	revoke := func(serials ...int64) []byte {
+		list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour)}
+		for _, serial := range serials {
+			list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: big.NewInt(serial), RevocationTime: time.Now()})
+		}
+		der, err := x509.CreateRevocationList(nil, list, ca, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pemOf("X509 CRL", der)
+	}
+	as := func(serial int64) httpClient {
+		own, err := ecdsa.GenerateKey(elliptic.P256(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := c.trust.Clone()
+		config.Certificates = []tls.Certificate{{Certificate: [][]byte{issue(serial, ca, own, key).Raw}, PrivateKey: own}}
+		client := newClient(t, config)
+		t.Cleanup(client.CloseIdleConnections)
+		return client
+	}
+	s["main"]["https-client-ca-file"] = cmdtest.WriteFile(t, filepath.Join(directory, "ca.pem"), pemOf("CERTIFICATE", ca.Raw))
+	lists := cmdtest.WriteFile(t, filepath.Join(directory, "crl.pem"), revoke(3))
+	s["main"]["https-client-crl-file"] = lists
+	p := call(t, "-config", s.file(t))
+	accepted := func(client httpClient) bool {
+		client.CloseIdleConnections()
+		resp, err := client.Get(p.url + "/-/healthy")
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err == nil
+	}
+	good, doomed := as(2), as(4)
+	p.client = good
+	p.ready(t)
+	if accepted(as(3)) || !accepted(doomed) || !accepted(good) {
+		t.Error("the list at the start is not applied")
+	}
+	cmdtest.WriteFile(t, lists, revoke(3, 4))
+	cmdtest.Eventually(t, "the revocation", func() bool { return !accepted(doomed) })
+	p.says(t, regexp.MustCompile(`"transport":"http","peer":"127.0.0.1","issuer":"","subject":"","roles":\[\],"action":"","code":"revoked_certificate"`))
+	if !accepted(good) {
+		t.Error("others are refused too")
+	}
+}
+
 // TestHTTPSFiles: the start fails with an unusable certificate and names it.
 func TestHTTPSFiles(t *testing.T) {
 	good, other := newCertificate(t, t.TempDir()), newCertificate(t, t.TempDir())

@@ -4,6 +4,8 @@ import (
 	"context"
 	"reflect"
 
+	"github.com/ringstore/ringstore/api/rest"
+	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/auth/source"
 	"github.com/ringstore/ringstore/cmd/internal/setup"
 	"github.com/ringstore/ringstore/configs"
@@ -20,6 +22,7 @@ func (s *Server) reload(ctx context.Context, file string) {
 		s.log.Error("reload failed; the previous configuration stays active", "error", err)
 		return
 	}
+	s.audit.Record(auth.Event{Transport: "signal", Action: auth.Reload, Code: auth.Accepted})
 	logWarnings(cfg, s.log)
 	for _, section := range sectionsNeedingRestart(s.cfg, cfg) {
 		s.log.Warn("a changed setting requires a restart", "section", section)
@@ -81,6 +84,7 @@ func withoutReloadable(c configs.Config) configs.Config {
 	c.Main.JWTPublicKey = ""
 	if c.Main.HTTPSCertFile != "" {
 		c.Main.HTTPSCertFile, c.Main.HTTPSKeyFile, c.Main.HTTPSClientCAFile = "set", "set", ""
+		c.Main.HTTPSClientCRLFile = ""
 	}
 	c.Auth.Issuers, c.Auth.Times = nil, configs.Times{}
 	c.Auth.PollInterval, c.Auth.RevocationFile, c.Auth.AzureKV = 0, "", configs.AzureKV{}
@@ -95,6 +99,9 @@ func (s *Server) followCertificate(ctx context.Context, cfg *configs.Config) err
 	files := []*source.Source{source.File(c.CertFile, load), source.File(c.KeyFile, load)}
 	if c.ClientCAFile != "" {
 		files = append(files, source.File(c.ClientCAFile, load))
+	}
+	if c.ClientCRLFile != "" {
+		files = append(files, source.FileUpTo(rest.MaxRevocationLists, c.ClientCRLFile, load))
 	}
 	w, err := source.Open(ctx, source.Options{Log: s.log}, files...)
 	if err != nil {

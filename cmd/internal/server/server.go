@@ -217,6 +217,9 @@ func (s *Server) listen() (err error) {
 	s.server, err = rest.NewServer(handler, rest.ServerOptions{
 		Certificate: setup.Certificate(s.cfg),
 		Log:         s.log,
+		RefusedCertificate: func(peer string, code auth.Reason) {
+			s.audit.Record(auth.Event{Transport: "http", Peer: peer, Code: code})
+		},
 		Connections: rest.ConnectionLimits{Total: s.cfg.Limits.Connections, PerPeer: s.cfg.Limits.ConnectionsPerPeer},
 	})
 	if err != nil {

@@ -36,7 +36,7 @@ func Check(ctx context.Context, cfg *configs.Config, log *slog.Logger) error {
 // Certificate returns the certificate files of the HTTP server, none without HTTPS.
 func Certificate(cfg *configs.Config) rest.Certificate {
 	m := cfg.Main
-	return rest.Certificate{CertFile: m.HTTPSCertFile, KeyFile: m.HTTPSKeyFile, ClientCAFile: m.HTTPSClientCAFile}
+	return rest.Certificate{CertFile: m.HTTPSCertFile, KeyFile: m.HTTPSKeyFile, ClientCAFile: m.HTTPSClientCAFile, ClientCRLFile: m.HTTPSClientCRLFile}
 }
 
 // CheckCertificate reads the certificate files. Its errors are of type [ConfigError].
