@@ -1,14 +1,19 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/ringstore/ringstore/configs/secureurl"
@@ -18,13 +23,15 @@ import (
 const maxRedirects = 3
 
 // newClient returns a client that follows at most maxRedirects redirects, only to URLs that are
-// permitted themselves.
+// permitted themselves, on the host that redirects.
 func newClient(o Options, w *Watcher) *http.Client {
 	transport := o.Transport
 	if transport == nil {
 		own := http.DefaultTransport.(*http.Transport).Clone()
 		own.MaxResponseHeaderBytes = 64 << 10
 		own.MaxIdleConnsPerHost = 1
+		d := &dialer{proxies: make(map[string]struct{})}
+		own.Proxy, own.DialContext = d.proxy, d.dial
 		w.transport, transport = own, own
 	}
 	return &http.Client{
@@ -36,9 +43,77 @@ func newClient(o Options, w *Watcher) *http.Client {
 			if via[0].URL.Scheme == "https" && r.URL.Scheme != "https" {
 				return errors.New("redirected from https to " + r.URL.Scheme)
 			}
+			if !strings.EqualFold(r.URL.Hostname(), via[0].URL.Hostname()) {
+				return errors.New("redirected to another host")
+			}
 			return secure(r.URL)
 		},
 	}
+}
+
+// dialer connects to no address of this machine or its link, except those of hosts that the
+// configuration names: neither a name server nor a provider may make this program talk to what only
+// it can reach, such as a cloud's metadata service.
+type dialer struct {
+	mu      sync.Mutex
+	proxies map[string]struct{} // host:port; they are configured too
+}
+
+// configuredHost is the key of a context's value: the host of the URL that the configuration has.
+type configuredHost struct{}
+
+func (d *dialer) proxy(r *http.Request) (*url.URL, error) {
+	u, err := http.ProxyFromEnvironment(r)
+	if u != nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.proxies[proxyAddress(u)] = struct{}{}
+	}
+	return u, err
+}
+
+// proxyAddress returns what net/http dials for a proxy.
+func proxyAddress(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	own := net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second} // as http.DefaultTransport
+	d.mu.Lock()
+	_, isProxy := d.proxies[address]
+	d.mu.Unlock()
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	configured, _ := ctx.Value(configuredHost{}).(string)
+	if !isProxy && !strings.EqualFold(host, configured) && !isLocalHost(configured) {
+		own.Control = refuseLocal
+	}
+	return own.DialContext(ctx, network, address)
+}
+
+// refuseLocal refuses the address that a name was resolved to.
+func refuseLocal(_, address string, _ syscall.RawConn) error {
+	at, err := netip.ParseAddrPort(address)
+	if err == nil && isLocal(at.Addr()) {
+		err = errors.New("the host is on this machine or its link")
+	}
+	return err
+}
+
+func isLocalHost(host string) bool {
+	at, err := netip.ParseAddr(host)
+	return secureurl.IsLoopback(host) || err == nil && isLocal(at)
+}
+
+func isLocal(at netip.Addr) bool {
+	at = at.Unmap()
+	return at.IsLoopback() || at.IsUnspecified() || at.IsLinkLocalUnicast() || at.IsLinkLocalMulticast() || at.IsInterfaceLocalMulticast()
 }
 
 // secure says what is wrong with a URL that keys are to come from: nobody on the way may change
@@ -52,9 +127,10 @@ func secure(u *url.URL) error {
 
 // document is a URL, with its last response for conditional requests (RFC 9110, section 13.1.2).
 type document struct {
-	url  string
-	etag string
-	data []byte
+	url        string
+	configured string // host of the URL in the configuration; empty: that of url
+	etag       string
+	data       []byte
 }
 
 func (d *document) fetch(ctx context.Context, client *http.Client) (found, error) {
@@ -86,6 +162,7 @@ func (d *document) get(ctx context.Context, client *http.Client) (*http.Response
 	if err := secure(request.URL); err != nil {
 		return nil, err
 	}
+	request = request.WithContext(context.WithValue(ctx, configuredHost{}, cmp.Or(d.configured, request.URL.Hostname())))
 	request.Header.Set("Accept", "application/json, application/jwk-set+json")
 	if d.etag != "" {
 		request.Header.Set("If-None-Match", d.etag)
@@ -139,13 +216,22 @@ func (d *discovery) fetch(ctx context.Context, client *http.Client) (found, erro
 		return found{}, fmt.Errorf("discovery document: %w", err)
 	}
 	if uri != d.keys.url {
-		d.keys = document{url: uri}
+		d.keys = document{url: uri, configured: d.host()}
 	}
 	keys, err := d.keys.fetch(ctx, client)
 	if err != nil {
 		return found{}, fmt.Errorf("key set of the discovery document: %w", err)
 	}
 	return keys, nil
+}
+
+// host returns the issuer's host.
+func (d *discovery) host() string {
+	u, err := url.Parse(d.issuer)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 // keysURL returns the document's jwks_uri, after checking its issuer (section 4.3).
@@ -167,6 +253,9 @@ func (d *discovery) keysURL(metadata []byte) (string, error) {
 	}
 	if own, _ := url.Parse(d.issuer); own != nil && own.Scheme == "https" && u.Scheme != "https" {
 		return "", errors.New("its \"jwks_uri\" is not https")
+	}
+	if isLocalHost(u.Hostname()) && !isLocalHost(d.host()) {
+		return "", errors.New("its \"jwks_uri\" is on this machine or its link")
 	}
 	return uri, secure(u)
 }

@@ -25,6 +25,8 @@ type Options struct {
 	MinRefresh time.Duration
 	// Timeout limits one read. Default 10 s.
 	Timeout time.Duration
+	// OpenWait is how long Open waits for URLs and discovery. Default 2 s.
+	OpenWait time.Duration
 	// Transport carries HTTP requests; nil: a transport of the Watcher's own with Go's defaults.
 	Transport http.RoundTripper
 	// Log receives changes and failures, never a source's content; nil discards them.
@@ -48,41 +50,88 @@ type Watcher struct {
 
 // Open reads all sources once, in parallel, and then watches them. It fails, and watches nothing,
 // if a file or a reference cannot be read or its Apply refuses it. For URLs and discovery, such
-// failures are only logged and retried: an identity provider that is down must not keep the users
-// of others out. Open takes at most Options.Timeout. The end of ctx cancels Open, but does not stop
-// the returned Watcher.
+// failures are only logged and retried, and Open waits for them for at most Options.OpenWait: an
+// identity provider that is down must not keep the users of others out. The end of ctx cancels Open,
+// but does not stop the returned Watcher.
 func Open(ctx context.Context, o Options, sources ...*Source) (*Watcher, error) {
 	o.PollInterval = cmp.Or(o.PollInterval, 5*time.Minute)
 	o.FileInterval = cmp.Or(o.FileInterval, 30*time.Second)
 	o.MinRefresh = min(cmp.Or(o.MinRefresh, 10*time.Second), o.PollInterval)
 	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
+	o.OpenWait = cmp.Or(o.OpenWait, 2*time.Second)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	w := &Watcher{options: o, sources: sources}
 	w.client = newClient(o, w)
-	states := make([]state, len(sources))
-	errs := make([]error, len(sources))
-	var first sync.WaitGroup
-	for i, s := range sources {
-		first.Go(func() {
-			_, errs[i] = w.read(ctx, s, &states[i])
-			if errs[i] != nil && !s.required {
-				w.report(s, &states[i], errs[i])
-				errs[i] = nil
-			}
-		})
-	}
-	first.Wait()
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	w.cancel = cancel
-	if err := errors.Join(append(errs, ctx.Err())...); err != nil {
+	detach := context.AfterFunc(ctx, cancel)
+	first := make([]firstRead, len(sources))
+	for i, s := range sources {
+		first[i].done = make(chan struct{})
+		w.running.Go(func() { w.start(background, s, &first[i]) })
+	}
+	err := w.await(ctx, first)
+	detach()
+	if err = errors.Join(err, ctx.Err()); err != nil {
 		_ = w.Close()
 		return nil, err
 	}
-	for i, s := range sources {
-		w.running.Go(func() { w.watch(background, s, &states[i]) })
-	}
 	w.watchFiles(background)
 	return w, nil
+}
+
+// firstRead is the result of a source's first read. err is set before done is closed.
+type firstRead struct {
+	done chan struct{}
+	err  error
+}
+
+// start reads a source for the first time, and watches it unless it is required and cannot be read.
+func (w *Watcher) start(ctx context.Context, s *Source, first *firstRead) {
+	st := new(state)
+	_, err := w.read(ctx, s, st)
+	if err != nil && s.required {
+		first.err = err
+		close(first.done)
+		return
+	}
+	if err != nil && ctx.Err() == nil {
+		w.report(s, st, err)
+	}
+	close(first.done)
+	w.watch(ctx, s, st)
+}
+
+// await waits for the first reads: for those of required sources until they are done, for the others
+// until OpenWait has passed since the call.
+func (w *Watcher) await(ctx context.Context, first []firstRead) error {
+	limit, cancel := context.WithTimeout(ctx, w.options.OpenWait)
+	defer cancel()
+	var errs []error
+	for i, s := range w.sources {
+		if s.required {
+			<-first[i].done
+			errs = append(errs, first[i].err)
+		}
+	}
+	for i, s := range w.sources {
+		if s.required {
+			continue
+		}
+		select {
+		case <-first[i].done:
+			continue
+		default:
+		}
+		select {
+		case <-first[i].done:
+		case <-limit.Done():
+			if ctx.Err() == nil {
+				w.options.Log.Warn("source does not answer; not waiting for it", "source", s.String())
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Close cancels all reads and stops watching. It waits until no Apply is running; none is called
