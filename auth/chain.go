@@ -55,7 +55,7 @@ type issuerTable struct {
 	byName map[string]*issuer
 }
 
-// NewChain checks all settings. Errors name the entry and its field as in the configuration, and a
+// NewChain checks all settings, of all issuers. Errors name the entry and its field as in the configuration, and a
 // key by its position. Keys are copied.
 func NewChain(c ChainConfig) (*Chain, error) {
 	chain := &Chain{now: c.Now, log: c.Log, warned: make(map[issuerSubject]struct{})}
@@ -79,25 +79,30 @@ func NewChain(c ChainConfig) (*Chain, error) {
 
 func newIssuerTable(issuers []Issuer, log *slog.Logger) (*issuerTable, error) {
 	if len(issuers) == 0 {
-		return nil, errors.New("issuers: none")
+		return nil, errors.New("auth.issuers: none")
 	}
 	t := &issuerTable{make(map[string]*issuer), make(map[string]*issuer)}
+	var errs []error
 	for n, c := range issuers {
 		i, err := compileIssuer(c, log)
 		if err != nil {
-			return nil, fmt.Errorf("issuers[%d] %q: %w", n, c.Name, err)
+			errs = append(errs, fmt.Errorf("auth.issuers[%d] %q: %w", n, c.Name, err))
+			continue
 		}
 		if t.byName[c.Name] != nil {
-			return nil, fmt.Errorf("issuers[%d] %q: name: already used by another issuer", n, c.Name)
+			return nil, fmt.Errorf("auth.issuers[%d] %q: name: already used by another issuer", n, c.Name)
 		}
 		if other := t.byISS[c.Issuer]; other != nil {
-			return nil, fmt.Errorf("issuers[%d] %q: issuer: same as that of %q (an entry without issuer is for tokens without iss)", n, c.Name, other.Name)
+			return nil, fmt.Errorf("auth.issuers[%d] %q: issuer: same as that of %q (an entry without issuer is for tokens without iss)", n, c.Name, other.Name)
 		}
 		t.byName[c.Name], t.byISS[c.Issuer] = i, i
 	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
 	for name, i := range t.byName { // a revocation names an issuer by either
 		if other := t.byISS[name]; other != nil && other != i {
-			return nil, fmt.Errorf("issuer %q: name: is the issuer of %q", name, other.Name)
+			return nil, fmt.Errorf("auth.issuers: %q: name: is the issuer of %q", name, other.Name)
 		}
 	}
 	return t, nil
@@ -217,6 +222,7 @@ func (c *Chain) SetRevocations(r *Revocations) error {
 	}
 	c.revocations.Store(r)
 	c.generation.Add(1)
+	r.warn(c.issuers.Load(), c.log)
 	return nil
 }
 

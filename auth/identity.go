@@ -9,28 +9,30 @@ import (
 type identity struct {
 	subject        string
 	serviceAccount bool // of Keycloak
-	mappable       bool // the role map applies to the subject: no person chose it
+	selfChosen     bool // a person may have chosen the subject
 }
 
 // serviceAccountPrefix precedes the client's id in the name of a client's own account at Keycloak.
 const serviceAccountPrefix = "service-account-"
 
-// selfChosenClaims are claims that users can set for themselves, at least at some issuers. If a
-// role depended on one, users could obtain it by renaming themselves.
+// selfChosenClaims are claims that users can set for themselves, at least at some issuers, in the
+// form that isSelfChosen compares. If a right depended on one, users could obtain it by renaming
+// themselves.
 var selfChosenClaims = []string{
-	"preferred_username", "username", "email", "upn", "unique_name", "name", "nickname", "given_name", "family_name",
+	"preferredusername", "username", "login", "loginname", "upn", "userprincipalname", "uniquename", "email", "emailaddress",
+	"mail", "name", "nickname", "displayname", "givenname", "familyname", "surname", "phonenumber",
 }
 
 func (i *issuer) identify(claims map[string]any) (identity, error) {
 	if i.tenant != "" {
 		subject, err := entraSubject(claims, i.tenant)
-		return identity{subject: subject, mappable: true}, err
+		return identity{subject: subject}, err
 	}
 	claim, subject, err := i.subject(claims)
 	if err != nil {
 		return identity{}, err
 	}
-	id := identity{subject: subject, mappable: claims["isBot"] == true || !isSelfChosen(claim)}
+	id := identity{subject: subject, selfChosen: isSelfChosen(claim) && !(i.TrustIsBot && claims["isBot"] == true)}
 	if i.Issuer.Issuer == "" {
 		return id, nil
 	}
@@ -39,7 +41,7 @@ func (i *issuer) identify(claims map[string]any) (identity, error) {
 	case err != nil:
 		return identity{}, err
 	case account != "":
-		id.serviceAccount, id.mappable = true, true
+		id.serviceAccount, id.selfChosen = true, false
 		if claim != "sub" { // a client_id may equal a user's name
 			id.subject = account
 		}
@@ -70,8 +72,12 @@ func isUnverified(claims map[string]any, claim string) bool {
 	return claim == "email" && present && verified != true && verified != "true"
 }
 
+// isSelfChosen compares the last part of a claim's name, whether it is a member of an object
+// (user.name) or the end of a URL or URN (https://hpc.example.org/preferred_username), and in any
+// way to write it (userName).
 func isSelfChosen(claim string) bool {
-	return slices.Contains(selfChosenClaims, claim[strings.LastIndexByte(claim, '.')+1:])
+	last := claim[strings.LastIndexAny(claim, "./:#|")+1:]
+	return slices.Contains(selfChosenClaims, strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(last)))
 }
 
 var errNoServiceAccount = refuse(BadClaims, "has a service account's name but not its claims")
@@ -134,7 +140,7 @@ func (i *issuer) readPrincipal(claims map[string]any) (*Principal, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Principal{Issuer: i.Name, Subject: id.subject, Clusters: i.Clusters}
+	p := &Principal{Issuer: i.Name, Subject: id.subject, SelfChosen: id.selfChosen, Clusters: i.Clusters}
 	if p.JobUser, err = i.jobUser(claims, id); err != nil {
 		return nil, err
 	}

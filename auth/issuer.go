@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -68,10 +69,16 @@ type Issuer struct {
 	// RolesClaims lists claims with arrays of roles (scope and scp: a string with spaces). Nil:
 	// none, or roles for tokens without iss.
 	RolesClaims []string
-	// RoleMap maps values of RolesClaims to our roles. It also maps the subject, unless a user may
-	// have chosen it: a preferred_username, e-mail address or the like that is not a service
-	// account's. Nil: values equal to the names of our roles are those roles.
+	// RoleMap maps values of RolesClaims to our roles. Nil: values equal to the names of our roles
+	// are those roles.
 	RoleMap map[string]MappedRole
+	// PrincipalMap maps subjects to our roles, such as those of bots. A claim that a person may
+	// choose, such as preferred_username or email, must not be one of PrincipalClaims then, unless
+	// the subject is a service account or TrustIsBot is set.
+	PrincipalMap map[string]MappedRole
+	// TrustIsBot says that the issuer sets the claim isBot itself, and only for bots: people did not
+	// choose these bots' names.
+	TrustIsBot bool
 	// DefaultRoles are granted to all its principals.
 	DefaultRoles Roles
 	// Clusters restricts all its principals to these clusters. Nil: no restriction.
@@ -111,7 +118,7 @@ func compileIssuer(c Issuer, log *slog.Logger) (*issuer, error) {
 	i := &issuer{Issuer: c}
 	i.setDefaults()
 	for _, check := range []func() error{
-		i.checkNames, i.checkAlgorithms, i.checkRoles, i.checkTimes, i.checkTenant,
+		i.checkNames, i.checkAlgorithms, i.checkTimes, i.checkTenant, i.checkRoles,
 	} {
 		if err := check(); err != nil {
 			return nil, err
@@ -251,29 +258,105 @@ func (i *issuer) checkAlgorithms() error {
 }
 
 func (i *issuer) checkRoles() error {
-	if len(i.RoleMap) > maxNames {
-		return fmt.Errorf("role-map: expected at most %d entries, got %d", maxNames, len(i.RoleMap))
-	}
-	for value, mapped := range i.RoleMap {
-		if value == "" || len(value) > maxName {
-			return fmt.Errorf("role-map: expected names of 1 to %d bytes, got %d: %.40q", maxName, len(value), value)
-		}
-		if names := mapped.Role.Names(); len(names) != 1 || mapped.Role >= 1<<len(roleNames) {
-			return fmt.Errorf("role-map: %q: expected one of %s, got %q", value, strings.Join(roleNames[:], ", "), strings.Join(names, ", "))
-		}
-		if err := checkList(mapped.Clusters); err != nil {
-			return fmt.Errorf("role-map: %q: clusters: %w", value, err)
-		}
-		for _, cluster := range mapped.Clusters {
-			if i.Clusters != nil && !slices.Contains(i.Clusters, cluster) {
-				return fmt.Errorf("role-map: %q: clusters: %q is not one of the issuer's", value, cluster)
-			}
-		}
+	if err := errors.Join(i.checkMap("role-map", i.RoleMap), i.checkMap("principal-map", i.PrincipalMap)); err != nil {
+		return err
 	}
 	if i.DefaultRoles >= 1<<len(roleNames) {
 		return fmt.Errorf("default-roles: expected some of %s", strings.Join(roleNames[:], ", "))
 	}
+	return errors.Join(i.checkSubjectsInRoleMap(), i.checkPrincipalMap())
+}
+
+// checkMap checks the entries of a role map or principal map.
+func (i *issuer) checkMap(field string, entries map[string]MappedRole) error {
+	if len(entries) > maxNames {
+		return fmt.Errorf("%s: expected at most %d entries, got %d", field, maxNames, len(entries))
+	}
+	for value, mapped := range entries {
+		if value == "" || len(value) > maxName {
+			return fmt.Errorf("%s: expected names of 1 to %d bytes, got %d: %.40q", field, maxName, len(value), value)
+		}
+		if names := mapped.Role.Names(); len(names) != 1 || mapped.Role >= 1<<len(roleNames) {
+			return fmt.Errorf("%s: %q: expected one of %s, got %q", field, value, strings.Join(roleNames[:], ", "), strings.Join(names, ", "))
+		}
+		if err := checkList(mapped.Clusters); err != nil {
+			return fmt.Errorf("%s: %q: clusters: %w", field, value, err)
+		}
+		for _, cluster := range mapped.Clusters {
+			if i.Clusters != nil && !slices.Contains(i.Clusters, cluster) {
+				return fmt.Errorf("%s: %q: clusters: %q is not one of the issuer's", field, value, cluster)
+			}
+		}
+	}
 	return nil
+}
+
+// checkSubjectsInRoleMap refuses entries of the role map that no role can have: subjects, which it
+// mapped too up to version 0.9.0. Its error has the text to write instead.
+func (i *issuer) checkSubjectsInRoleMap() error {
+	subjects := make(map[string]MappedRole)
+	for value, mapped := range i.RoleMap {
+		tenant, object, _ := strings.Cut(value, "/")
+		if len(i.RolesClaims) == 0 || strings.HasPrefix(value, serviceAccountPrefix) || isGUID(tenant) && isGUID(object) {
+			subjects[value] = mapped
+		}
+	}
+	if len(subjects) == 0 {
+		return nil
+	}
+	what := "it maps roles only, and these are subjects"
+	if len(i.RolesClaims) == 0 {
+		what = "it maps values of roles-claims, of which there are none"
+	}
+	return fmt.Errorf(`role-map: %s; move them: "principal-map": %s`, what, mapText(subjects))
+}
+
+// mapText returns a role map or principal map as the configuration writes it.
+func mapText(entries map[string]MappedRole) string {
+	type entry struct {
+		Role     string   `json:"role"`
+		Clusters []string `json:"clusters,omitempty"`
+	}
+	written := make(map[string]any, len(entries))
+	for value, mapped := range entries {
+		written[value] = mapped.Role.String()
+		if mapped.Clusters != nil {
+			written[value] = entry{mapped.Role.String(), mapped.Clusters}
+		}
+	}
+	text, err := json.Marshal(written)
+	if err != nil { // impossible: strings only
+		return err.Error()
+	}
+	return string(text)
+}
+
+// checkPrincipalMap refuses to map names that people may choose.
+func (i *issuer) checkPrincipalMap() error {
+	if i.tenant != "" || i.TrustIsBot {
+		return nil
+	}
+	at := slices.IndexFunc(i.PrincipalClaims, isSelfChosen)
+	if at < 0 {
+		return nil
+	}
+	for _, subject := range slices.Sorted(maps.Keys(i.PrincipalMap)) {
+		if !strings.HasPrefix(subject, serviceAccountPrefix) {
+			return fmt.Errorf(`principal-map: %q: people may choose their %s, one of principal-claims: `+
+				`use a claim that they cannot choose, such as sub, or set "trust-is-bot": true if the issuer sets isBot for bots only`,
+				subject, i.PrincipalClaims[at])
+		}
+	}
+	return nil
+}
+
+// MayName reports whether a subject of the issuer can be trusted to be who the configuration means:
+// whether it can come from a claim that people do not choose themselves.
+func (i Issuer) MayName(subject string) bool {
+	c := &issuer{Issuer: i}
+	c.setDefaults()
+	return c.checkTenant() == nil && (c.tenant != "" || c.TrustIsBot || strings.HasPrefix(subject, serviceAccountPrefix) ||
+		slices.ContainsFunc(c.PrincipalClaims, func(claim string) bool { return !isSelfChosen(claim) }))
 }
 
 func (i *issuer) checkTimes() error {
@@ -355,6 +438,10 @@ func (i *issuer) warnOfKeys(log *slog.Logger) {
 func (i *issuer) warnOfSettings(log *slog.Logger) {
 	if i.tenant != "" && !slices.Equal(i.PrincipalClaims, []string{"sub"}) {
 		log.Warn("principal-claims has no effect for Entra ID: the subject is tid/oid", "issuer", i.Name)
+	}
+	if isSelfChosen(i.JobUserClaim) {
+		log.Warn("job-user-claim: whoever changes this claim at the issuer sees the jobs of another user; use one that people cannot change, such as uid",
+			"issuer", i.Name, "claim", i.JobUserClaim)
 	}
 	if strings.HasPrefix(i.Issuer.Issuer, "https://") && i.Audience == nil {
 		log.Warn("no audience: tokens issued for other services are accepted too", "issuer", i.Name)

@@ -24,16 +24,18 @@ type Authenticator interface {
 // A Principal is the person or service that a verified token identifies. Requests share it: it must
 // not be changed.
 type Principal struct {
-	Issuer    string       // the issuer's configured name, not the token's iss
-	Subject   string       // unique within the issuer; never empty, printable, at most 256 bytes
-	JobUser   string       // the cluster user whose jobs are this principal's own; empty: none
-	Roles     Roles        // may be empty
-	Projects  []string     // the projects whose jobs a manager may see
-	Clusters  []string     // the clusters that the principal is restricted to; nil: no restriction
-	Limited   []MappedRole // roles that hold on some clusters only, each once
-	Resources []Resource   // hosts and times that the token also permits to query
-	TokenID   string       // the token's jti; empty if it has none
-	Expires   time.Time    // the token's exp, without leeway; zero if it never expires
+	Issuer  string // the issuer's configured name, not the token's iss
+	Subject string // unique within the issuer; never empty, printable, at most 256 bytes
+	// SelfChosen says that the holder may have chosen the Subject, so it must not grant anything.
+	SelfChosen bool
+	JobUser    string       // the cluster user whose jobs are this principal's own; empty: none
+	Roles      Roles        // may be empty
+	Projects   []string     // the projects whose jobs a manager may see
+	Clusters   []string     // the clusters that the principal is restricted to; nil: no restriction
+	Limited    []MappedRole // roles that hold on some clusters only, each once
+	Resources  []Resource   // hosts and times that the token also permits to query
+	TokenID    string       // the token's jti; empty if it has none
+	Expires    time.Time    // the token's exp, without leeway; zero if it never expires
 }
 
 // RolesOn returns the roles that hold on a cluster.

@@ -1,12 +1,15 @@
 package auth
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ringstore/ringstore/auth/internal/object"
@@ -22,19 +25,25 @@ const maxRevocationItems = 1 << 18
 type Revocations struct {
 	ids      map[string]struct{} // jti
 	hashes   map[digest]struct{}
-	subjects map[issuerSubject]time.Time // tokens issued before then are revoked; all, for the zero time
+	subjects map[issuerSubject]revokedSubject
+	issuers  map[string]struct{} // of the subjects
 }
 
 type issuerSubject struct{ issuer, subject string }
 
+type revokedSubject struct {
+	notBefore time.Time // tokens issued before then are revoked; all, for the zero time
+	paired    bool      // the entry has both the sub and the name
+}
+
 // ParseRevocations reads
 //
 //	{"tokens": ["<jti>", "<SHA-256 of a token in hexadecimal>"],
-//	 "subjects": [{"issuer": "<name or iss>", "sub": "<sub or subject>", "not-before": <time>}]}
+//	 "subjects": [{"issuer": "<name or iss>", "sub": "<sub or subject>", "name": "<subject>", "not-before": <time>}]}
 //
-// A subject's tokens with an iat before not-before are revoked, and those without iat; a time is a
+// An entry with a name revokes tokens with the sub and tokens with the name. A subject's tokens with an iat before not-before are revoked, and those without iat; a time is a
 // NumericDate or an RFC 3339 string. Without not-before, all of the subject's tokens are. The two
-// lists and not-before are optional, unknown members are errors, and an error names the item.
+// lists, name and not-before are optional, unknown members are errors, and an error names the item.
 // Memory is bounded by the file's 8 MiB.
 func ParseRevocations(data []byte) (*Revocations, error) {
 	if len(data) > MaxRevocations {
@@ -47,7 +56,7 @@ func ParseRevocations(data []byte) (*Revocations, error) {
 	if err := checkMembers(members, "tokens", "subjects"); err != nil {
 		return nil, err
 	}
-	r := &Revocations{make(map[string]struct{}), make(map[digest]struct{}), make(map[issuerSubject]time.Time)}
+	r := &Revocations{make(map[string]struct{}), make(map[digest]struct{}), make(map[issuerSubject]revokedSubject), make(map[string]struct{})}
 	for _, list := range []struct {
 		name string
 		add  func(item any) error
@@ -99,25 +108,40 @@ func (r *Revocations) addSubject(item any) error {
 	if !ok {
 		return errors.New(": not an object")
 	}
-	if err := checkMembers(members, "issuer", "sub", "not-before"); err != nil {
+	if err := checkMembers(members, "issuer", "sub", "name", "not-before"); err != nil {
 		return fmt.Errorf(": %w", err)
 	}
-	var revoked issuerSubject
-	if revoked.issuer, ok = members["issuer"].(string); !ok || !IsName(revoked.issuer) {
+	issuer, ok := members["issuer"].(string)
+	if !ok || !IsName(issuer) {
 		return errors.New(".issuer: not a name")
 	}
-	if revoked.subject, ok = members["sub"].(string); !ok || !IsName(revoked.subject) {
+	subject, ok := members["sub"].(string)
+	if !ok || !IsName(subject) {
 		return errors.New(".sub: not a name")
+	}
+	name, ok := members["name"].(string)
+	if _, named := members["name"]; named && (!ok || !IsName(name)) {
+		return errors.New(".name: not a name")
 	}
 	notBefore, err := readNotBefore(members)
 	if err != nil {
 		return err
 	}
-	if other, exists := r.subjects[revoked]; exists && (other.IsZero() || !notBefore.IsZero() && notBefore.Before(other)) {
-		notBefore = other
+	r.issuers[issuer] = struct{}{}
+	r.revoke(issuerSubject{issuer, subject}, notBefore, name != "")
+	if name != "" {
+		r.revoke(issuerSubject{issuer, name}, notBefore, true)
 	}
-	r.subjects[revoked] = notBefore
 	return nil
+}
+
+// revoke adds a subject. Of two entries for it the stricter one counts.
+func (r *Revocations) revoke(subject issuerSubject, notBefore time.Time, paired bool) {
+	other, exists := r.subjects[subject]
+	if exists && (other.notBefore.IsZero() || !notBefore.IsZero() && notBefore.Before(other.notBefore)) {
+		notBefore = other.notBefore
+	}
+	r.subjects[subject] = revokedSubject{notBefore, paired || other.paired}
 }
 
 func readNotBefore(members map[string]any) (time.Time, error) {
@@ -138,9 +162,9 @@ func readNotBefore(members map[string]any) (time.Time, error) {
 
 // checkIssuers refuses subjects of unknown issuers, which would revoke nothing.
 func (r *Revocations) checkIssuers(known func(issuer string) bool) error {
-	for subject := range r.subjects {
-		if !known(subject.issuer) {
-			return fmt.Errorf("subjects: no issuer has the name or iss %q", subject.issuer)
+	for issuer := range r.issuers {
+		if !known(issuer) {
+			return fmt.Errorf("subjects: no issuer has the name or iss %q", issuer)
 		}
 	}
 	return nil
@@ -172,19 +196,98 @@ func (r *Revocations) hashRevoked(t *token) bool {
 	return ok
 }
 
+// subjectRevoked compares every name that the token has for its subject, not only the one that is
+// the principal's: which of the principal claims a token carries is often for its holder to say.
 func (r *Revocations) subjectRevoked(i *issuer, claims map[string]any, p *Principal, issued time.Time) bool {
 	if len(r.subjects) == 0 {
 		return false
 	}
-	sub, _ := claims["sub"].(string)
-	for _, name := range [...]string{i.Name, i.Issuer.Issuer} {
-		for _, subject := range [...]string{p.Subject, sub} {
-			if notBefore, ok := r.subjects[issuerSubject{name, subject}]; ok && (notBefore.IsZero() || issued.Before(notBefore)) {
+	names, hasSub := i.names(claims, p)
+	concerned := false
+	for _, issuer := range [...]string{i.Name, i.Issuer.Issuer} {
+		if _, ok := r.issuers[issuer]; !ok {
+			continue
+		}
+		concerned = true
+		for _, name := range names {
+			one, ok := r.subjects[issuerSubject{issuer, name}]
+			if ok && (one.notBefore.IsZero() || issued.Before(one.notBefore)) {
 				return true // an absent issued time is before all others
 			}
 		}
 	}
-	return false
+	// Without a sub, a revoked person is recognised by a name only, and can leave it out or change it.
+	return concerned && !hasSub && i.mayChange(claims, p)
+}
+
+// names returns all names of a token's subject: the principal's, the sub, every principal claim, and
+// the name of the service account that its client would have.
+func (i *issuer) names(claims map[string]any, p *Principal) (names []string, hasSub bool) {
+	names = append(names, p.Subject)
+	sub, _ := claims["sub"].(string)
+	if sub != "" {
+		names = append(names, sub)
+	}
+	if i.tenant != "" {
+		return names, sub != ""
+	}
+	for _, claim := range i.PrincipalClaims {
+		if name, found, err := lookupString(claims, claim); err == nil && found {
+			names = append(names, name)
+		}
+	}
+	if _, named := claims["preferred_username"]; !named {
+		for _, member := range [...]string{"client_id", "clientId"} {
+			if client, ok := claims[member].(string); ok {
+				names = append(names, serviceAccountPrefix+strings.ToLower(client))
+			}
+		}
+	}
+	return names, sub != ""
+}
+
+// mayChange reports whether the holder of a token without sub could have had another subject: by
+// renaming themselves, or by asking for a token with fewer claims.
+func (i *issuer) mayChange(claims map[string]any, p *Principal) bool {
+	if i.tenant != "" || strings.HasPrefix(p.Subject, serviceAccountPrefix) {
+		return false
+	}
+	first, found, err := lookupString(claims, i.PrincipalClaims[0])
+	return p.SelfChosen || err != nil || !found || first != p.Subject
+}
+
+// maxRevocationWarnings is the maximum number of entries that are named in warnings.
+const maxRevocationWarnings = 10
+
+// warn names the entries that a person escapes who changes their name, or leaves it out of a token.
+func (r *Revocations) warn(t *issuerTable, log *slog.Logger) {
+	if r == nil {
+		return
+	}
+	var escaped []issuerSubject
+	for subject, one := range r.subjects {
+		i := cmp.Or(t.byName[subject.issuer], t.byISS[subject.issuer])
+		if i != nil && !one.paired && i.nameMayChange() && !isGUID(subject.subject) && !strings.HasPrefix(subject.subject, serviceAccountPrefix) {
+			escaped = append(escaped, subject)
+		}
+	}
+	slices.SortFunc(escaped, func(a, b issuerSubject) int {
+		return cmp.Or(cmp.Compare(a.issuer, b.issuer), cmp.Compare(a.subject, b.subject))
+	})
+	for n, subject := range escaped {
+		if n == maxRevocationWarnings {
+			log.Warn("more revocations by name are evaded the same way", "entries", len(escaped)-n)
+			return
+		}
+		log.Warn("a revocation by name is evaded by changing the name, or by a token without it; if it is a name, add the sub that the issuer gave its owner",
+			"issuer", subject.issuer, "name", subject.subject,
+			"write", fmt.Sprintf(`{"issuer": %q, "name": %q, "sub": "SUB"}`, subject.issuer, subject.subject))
+	}
+}
+
+// nameMayChange reports whether a person's subject at the issuer may change.
+func (i *issuer) nameMayChange() bool {
+	return i.tenant == "" && (len(i.PrincipalClaims) > 1 || isSelfChosen(i.PrincipalClaims[0]))
 }
 
 // twin returns the other valid form of a token that is signed with ECDSA. If (r, s) verifies, so

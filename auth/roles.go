@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// mapRoles sets the principal's roles: from its roles claims, from its subject, and the default
-// roles.
+// mapRoles sets the principal's roles: from its roles claims, from its subject unless a person may
+// have chosen that, and the default roles.
 func (i *issuer) mapRoles(p *Principal, claims map[string]any, id identity) error {
 	granted := []MappedRole{{Role: i.DefaultRoles}}
 	for _, claim := range i.RolesClaims {
@@ -18,8 +18,8 @@ func (i *issuer) mapRoles(p *Principal, claims map[string]any, id identity) erro
 			granted = append(granted, i.mapRole(value))
 		}
 	}
-	if id.mappable && !i.ownRoles {
-		granted = append(granted, i.mapRole(id.subject))
+	if mapped, ok := i.PrincipalMap[id.subject]; ok && !id.selfChosen {
+		granted = append(granted, mapped)
 	}
 	p.Roles, p.Limited = union(granted)
 	return nil

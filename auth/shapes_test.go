@@ -38,13 +38,14 @@ func (c *centre) issuers() []Issuer {
 			ProjectsClaims: []string{"groups"},
 			RolesClaims:    []string{"realm_access.roles", "resource_access.metric-store.roles"},
 			RoleMap: map[string]MappedRole{
-				"hpc-admin": {Role: Admin}, "student": {Role: User}, "service-account-ingest": {Role: API, Clusters: []string{"fritz"}},
+				"hpc-admin": {Role: Admin}, "student": {Role: User},
 			},
+			PrincipalMap:  map[string]MappedRole{"service-account-ingest": {Role: API, Clusters: []string{"fritz"}}},
 			RequireClaims: map[string][]string{"typ": {"Bearer"}},
 		},
 		{
 			Name: "openmetadata", Issuer: "open-metadata.org", Keys: trusted(c.openMetadata), RequireExpiry: new(bool),
-			RoleMap: map[string]MappedRole{"ingestion-bot": {Role: API}}, Clusters: []string{"fritz"},
+			PrincipalMap: map[string]MappedRole{"ingestion-bot": {Role: API}}, Clusters: []string{"fritz"},
 		},
 		{
 			Name: "datahub", Issuer: "datahub-metadata-service", Secrets: []Secret{must(NewSecret("", c.dataHub.Secret()))},
@@ -59,7 +60,8 @@ func (c *centre) issuers() []Issuer {
 		{
 			Name: "entra-v2", Issuer: "https://login.microsoftonline.com/" + tenant + "/v2.0", Keys: trusted(c.entraV2),
 			Audience: []string{"6e74172b-be56-4843-9ff4-e66a39bb12e3"}, RolesClaims: []string{"roles"},
-			RoleMap: map[string]MappedRole{"Metrics.Read": {Role: Support}, tenant + "/" + object1: {Role: Manager}},
+			RoleMap:      map[string]MappedRole{"Metrics.Read": {Role: Support}},
+			PrincipalMap: map[string]MappedRole{tenant + "/" + object1: {Role: Manager}},
 		},
 	}
 }

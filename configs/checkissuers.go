@@ -185,17 +185,22 @@ func (c checker) grants(at string, i Issuer) {
 	for n, role := range i.DefaultRoles {
 		c.role(joinIndex(at+".default-roles", n), role)
 	}
-	for _, value := range slices.Sorted(maps.Keys(i.RoleMap)) {
-		path, grant := joinKey(at+".role-map", value), i.RoleMap[value]
+	c.grantMap(at+".role-map", i.RoleMap, i.Clusters)
+	c.grantMap(at+".principal-map", i.PrincipalMap, i.Clusters)
+	c.clusters(at+".clusters", i.Clusters, nil)
+}
+
+func (c checker) grantMap(at string, grants map[string]Grant, clusters []string) {
+	for _, value := range slices.Sorted(maps.Keys(grants)) {
+		path, grant := joinKey(at, value), grants[value]
 		c.text(path, value)
 		if grant.Role == "" {
 			c.fail(path+".role", "missing: one of %s", strings.Join(roles, ", "))
 		} else {
 			c.role(path, grant.Role)
 		}
-		c.clusters(path+".clusters", grant.Clusters, i.Clusters)
+		c.clusters(path+".clusters", grant.Clusters, clusters)
 	}
-	c.clusters(at+".clusters", i.Clusters, nil)
 }
 
 func (c checker) role(path, role string) {

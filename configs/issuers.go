@@ -42,7 +42,9 @@ type Issuer struct {
 	ProjectsClaims  []string         `json:"projects-claims"`
 	ResourcesClaim  string           `json:"resources-claim"` // hosts and times that the token makes visible; empty: none
 	RolesClaims     []string         `json:"roles-claims"`
-	RoleMap         map[string]Grant `json:"role-map"`      // by value of a roles claim or by principal
+	RoleMap         map[string]Grant `json:"role-map"`      // by value of a roles claim
+	PrincipalMap    map[string]Grant `json:"principal-map"` // by principal, whose name nobody may choose
+	TrustIsBot      bool             `json:"trust-is-bot"`  // the issuer sets "isBot" for bots only
 	DefaultRoles    []string         `json:"default-roles"` // of all tokens, in addition to those of their claims
 	Clusters        []string         `json:"clusters"`      // empty: all
 
@@ -63,7 +65,7 @@ const DefaultLeeway = 30 * time.Second
 // Values is a list of strings. In the file it may also be a single string.
 type Values []string
 
-// Grant is a value of "role-map": a role, and the clusters that it is restricted to. In the file it
+// Grant is a value of "role-map" and "principal-map": a role, and the clusters that it is restricted to. In the file it
 // may also be a role as a string.
 type Grant struct {
 	Role     string   `json:"role"`     // admin, api, support, manager or user

@@ -3,7 +3,6 @@ package configs
 import (
 	"cmp"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/ringstore/ringstore/configs/secureurl"
@@ -38,7 +37,7 @@ type NATSJobs struct {
 	// Authorization is AuthorizationHeader (the default) or AuthorizationConnection.
 	Authorization Authorization `json:"authorization"`
 	// Publishers may publish job events, and so may administrators. A publisher is
-	// "issuer:subject", or the subject alone, which must have no colon, for any issuer.
+	// "issuer:subject"; the subject alone if main.jwt-public-key is the only issuer.
 	Publishers []string `json:"publishers"`
 }
 
@@ -110,11 +109,6 @@ func (c checker) jobEvents() {
 	c.texts(path+".publishers", n.Publishers)
 	if c.config.NATS.Address == "" && c.config.NATS.Embedded == nil {
 		c.warn(path, "has no effect without a server in section nats")
-	}
-	for i, name := range n.Publishers {
-		if len(c.config.Auth.Issuers) > 1 && !strings.Contains(name, ":") {
-			c.warn(joinIndex(path+".publishers", i), "matches this subject of every issuer; write ISSUER:SUBJECT to name one")
-		}
 	}
 }
 

@@ -24,7 +24,7 @@ func started(id int, cluster string) []byte {
 func subscribeEvents(h *harness, authorization Authorization) *jobs.Index {
 	index := jobs.New(jobs.Options{Keep: time.Hour})
 	h.options.Subjects = append(h.options.Subjects, Subject{
-		Subject: eventSubject, Authorization: authorization, Events: jobs.NewEvents(index, []string{"slurmctld"}),
+		Subject: eventSubject, Authorization: authorization, Events: jobs.NewEvents(index, []jobs.Publisher{{Issuer: issuerName, Subject: "slurmctld"}}),
 	})
 	return index
 }

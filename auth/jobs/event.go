@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	influx "github.com/influxdata/line-protocol/v2/lineprotocol"
 
@@ -26,13 +25,15 @@ import (
 // messages to [Events.Handle]. Its methods may be called by many goroutines.
 type Events struct {
 	ix         *Index
-	publishers []string
+	publishers []Publisher
 }
 
+// Publisher names a principal that may report jobs.
+type Publisher struct{ Issuer, Subject string }
+
 // NewEvents returns an Events that accepts events of principals with role admin and of the
-// publishers only. A publisher is "issuer:subject", or the subject alone, which must have no colon,
-// for any issuer.
-func NewEvents(ix *Index, publishers []string) *Events {
+// publishers only.
+func NewEvents(ix *Index, publishers []Publisher) *Events {
 	return &Events{ix, slices.Clone(publishers)}
 }
 
@@ -81,11 +82,10 @@ func (e *Events) Handle(may func(cluster string) bool, message []byte) error {
 	return errors.Join(errs...)
 }
 
+// publishes reports whether p is one of the publishers. Anybody may choose a publisher's name where
+// people choose their names, and at another issuer.
 func (e *Events) publishes(p *auth.Principal) bool {
-	return slices.ContainsFunc(e.publishers, func(name string) bool {
-		// A name with a colon names its issuer: a subject of another issuer may look the same.
-		return name == p.Issuer+":"+p.Subject || name == p.Subject && !strings.Contains(name, ":")
-	})
+	return !p.SelfChosen && slices.Contains(e.publishers, Publisher{p.Issuer, p.Subject})
 }
 
 // mayReport reports whether a principal may report jobs of a cluster.

@@ -36,9 +36,10 @@ func handle(e *Events, p *auth.Principal, message []byte) error {
 	return e.Handle(may, message)
 }
 
-// No other right includes the right to report jobs, not even the right to write samples.
+// No other right includes the right to report jobs, not even the right to write samples, and nobody
+// can choose a publisher's name: not at another issuer, and not where people choose their names.
 func TestEventsAreAcceptedOfPublishersOnly(t *testing.T) {
-	f := func(p *auth.Principal, accepted bool, publishers ...string) {
+	f := func(p *auth.Principal, accepted bool, publishers ...Publisher) {
 		t.Helper()
 		ix := new(clock).index()
 		err := handle(NewEvents(ix, publishers), p, []byte(start(1, "ann", -100, "")))
@@ -52,24 +53,29 @@ func TestEventsAreAcceptedOfPublishersOnly(t *testing.T) {
 	of := func(issuer, subject string, roles auth.Roles) *auth.Principal {
 		return &auth.Principal{Issuer: issuer, Subject: subject, Roles: roles}
 	}
-	f(nil, false, "slurmctld", "")
+	slurm := Publisher{"i", "slurmctld"}
+	f(nil, false, slurm, Publisher{})
 	f(of("", "", 0), false)
-	f(of("i", "collector", auth.API), false, "slurmctld")
-	f(of("i", "ann", auth.User|auth.Manager|auth.Support|auth.API), false, "slurmctld")
-	f(of("i", "Slurmctld", auth.API), false, "slurmctld")
+	f(of("i", "collector", auth.API), false, slurm)
+	f(of("i", "ann", auth.User|auth.Manager|auth.Support|auth.API), false, slurm)
+	f(of("i", "Slurmctld", auth.API), false, slurm)
 	f(of("i", "slurmctld", auth.API), false)
-	f(of("other", "slurmctld", auth.API), false, "i:slurmctld")
-	f(of("other", "i:slurmctld", auth.API), false, "i:slurmctld")
-	f(of("i", "slurmctld", auth.API), true, "i:slurmctld")
-	f(of("i", "system:slurmctld", auth.API), true, "i:system:slurmctld")
-	f(of("i", "slurmctld", 0), true, "slurmctld")
+	f(of("other", "slurmctld", auth.API), false, slurm)
+	f(of("other", "i:slurmctld", auth.API), false, slurm)
+	f(of("i:slurmctld", "", auth.API), false, slurm)
+	f(of("i", "slurmctld", auth.API), true, slurm)
+	f(of("i", "system:slurmctld", auth.API), true, Publisher{"i", "system:slurmctld"})
+	f(of("i", "slurmctld", 0), true, slurm)
+	student := of("i", "slurmctld", auth.User)
+	student.SelfChosen = true
+	f(student, false, slurm)
 	f(of("i", "root", auth.Admin), true)
 	limited := of("i", "root", auth.Admin)
 	limited.Clusters = []string{"fritz"}
 	f(limited, false)
 	limited = of("i", "slurmctld", auth.API)
 	limited.Clusters = []string{"fritz"}
-	f(limited, false, "slurmctld")
+	f(limited, false, slurm)
 	limited = of("i", "root", auth.Admin)
 	limited.Limited = []auth.MappedRole{{Role: auth.Admin, Clusters: []string{"fritz"}}}
 	f(limited, false)

@@ -54,7 +54,7 @@ func newGeneration(o Options) (*generation, error) {
 	}
 	chain, err := auth.NewChain(auth.ChainConfig{Issuers: g.issuers(), Log: o.ChainLog})
 	if err != nil {
-		return nil, fmt.Errorf("auth.%w", err)
+		return nil, err
 	}
 	g.chain = chain
 	return g, nil
@@ -105,13 +105,13 @@ func (g *generation) takeOver(old *generation) error {
 	// The chain in use accepts whatever the trial accepts, so it cannot fail halfway.
 	trial, err := auth.NewChain(auth.ChainConfig{Issuers: issuers})
 	if err != nil {
-		return fmt.Errorf("auth.%w", err)
+		return err
 	}
 	if err := trial.SetRevocations(g.revoked); err != nil {
 		return err
 	}
 	if err := old.chain.SetIssuers(issuers); err != nil {
-		return fmt.Errorf("auth.%w", err)
+		return err
 	}
 	if err := old.chain.SetRevocations(g.revoked); err != nil {
 		return err

@@ -73,13 +73,14 @@ func newCentre(t testing.TB) *centre {
 			"principal-claims": []string{"preferred_username", "email", "sub"}, "job-user-claim": "preferred_username",
 			"roles-claims": []string{"realm_access.roles", "resource_access.metric-store.roles"},
 			"role-map": jsonObject{
-				"hpc-admin": "admin", "student": "user", "service-account-ingest": jsonObject{"role": "api", "clusters": []string{"fritz"}},
+				"hpc-admin": "admin", "student": "user",
 			},
+			"principal-map":  jsonObject{"service-account-ingest": jsonObject{"role": "api", "clusters": []string{"fritz"}}},
 			"require-claims": jsonObject{"typ": "Bearer"},
 		},
 		{
 			"name": "openmetadata", "issuer": "open-metadata.org", "public-key-file": c.file("om.der", spki(t, c.openMetadata)),
-			"key-id": c.openMetadata.KID(), "role-map": jsonObject{"ingestion-bot": "api"}, "clusters": []string{"fritz"}, "require-expiry": false,
+			"key-id": c.openMetadata.KID(), "principal-map": jsonObject{"ingestion-bot": "api"}, "clusters": []string{"fritz"}, "require-expiry": false,
 		},
 		{
 			"name": "datahub", "issuer": "datahub-metadata-service", "shared-secret": "base64:file:" +
@@ -95,7 +96,8 @@ func newCentre(t testing.TB) *centre {
 		{
 			"name": "entra-v2", "issuer": "https://login.microsoftonline.com/" + tenant + "/v2.0", "jwks-urls": []string{c.web.URL},
 			"audience": []string{"6e74172b-be56-4843-9ff4-e66a39bb12e3"}, "roles-claims": []string{"roles"},
-			"role-map": jsonObject{"Metrics.Read": "support", tenant + "/" + object: "manager"},
+			"role-map":      jsonObject{"Metrics.Read": "support"},
+			"principal-map": jsonObject{tenant + "/" + object: "manager"},
 		},
 	}
 	delete(c.settings["main"], "jwt-public-key")

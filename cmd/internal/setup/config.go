@@ -4,7 +4,8 @@
 package setup
 
 import (
-	"fmt"
+	"errors"
+	"strings"
 
 	"github.com/ringstore/ringstore/auth"
 	"github.com/ringstore/ringstore/auth/keyring"
@@ -27,8 +28,9 @@ func Load(file string) (*configs.Config, error) {
 	if err != nil {
 		return nil, ConfigError{err}
 	}
-	if err := checkKeys(cfg); err != nil {
-		return nil, ConfigError{fmt.Errorf("%s: %w", file, err)}
+	_, publishersErr := publishers(cfg)
+	if err := errors.Join(checkKeys(cfg), publishersErr); err != nil {
+		return nil, ConfigError{errors.New(configs.Printable(file) + ": " + strings.ReplaceAll(err.Error(), "\n", "\n"+configs.Printable(file)+": "))}
 	}
 	return cfg, nil
 }

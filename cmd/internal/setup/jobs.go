@@ -2,9 +2,11 @@ package setup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/ringstore/ringstore/archive/disk"
@@ -47,7 +49,11 @@ func Jobs(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*JobSourc
 		},
 	}
 	if c.NATS != nil {
-		s.Events = jobs.NewEvents(index, c.NATS.Publishers)
+		named, err := publishers(cfg)
+		if err != nil {
+			return nil, ConfigError{err}
+		}
+		s.Events = jobs.NewEvents(index, named)
 	}
 	if c.Backend.Token == "" || cfg.Main.BackendURL == "" {
 		return s, nil
@@ -60,6 +66,61 @@ func Jobs(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*JobSourc
 		Client: client, Index: index, LookBack: retention + maxJobDuration, Interval: c.Backend.PollInterval, Log: log,
 	})
 	return s, nil
+}
+
+// publishers returns auth.jobs.nats.publishers. Each must name its issuer, unless
+// main.jwt-public-key is the only one, and it must be a subject that nobody can choose. The errors
+// have the text to write instead.
+func publishers(cfg *configs.Config) ([]jobs.Publisher, error) {
+	n := cfg.Auth.Jobs.NATS
+	if n == nil || cfg.Auth.Disabled {
+		return nil, nil
+	}
+	all := issuers(cfg)
+	var named []jobs.Publisher
+	var errs []error
+	for at, text := range n.Publishers {
+		p, err := publisher(text, all, len(cfg.Auth.Issuers) == 0)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("auth.jobs.nats.publishers[%d]: %q %w", at, text, err))
+		}
+		named = append(named, p)
+	}
+	return named, errors.Join(errs...)
+}
+
+// publisher finds the issuer that a publisher names. alone says that issuers has only that of
+// main.jwt-public-key.
+func publisher(text string, issuers []configs.Issuer, alone bool) (p jobs.Publisher, err error) {
+	var fits []string // full names of the subject at each issuer where nobody can choose it
+	for _, i := range issuers {
+		settings, err := issuerSettings(i, configs.Auth{})
+		if err != nil {
+			return p, err
+		}
+		subject, ok := strings.CutPrefix(text, i.Name+":")
+		switch {
+		case ok && subject != "" && p.Issuer != "":
+			return p, fmt.Errorf("may be of the issuer %q or %q: rename one of them", p.Issuer, i.Name)
+		case ok && subject != "" && !settings.MayName(subject):
+			return p, fmt.Errorf("can be impersonated: people choose all principal-claims of the issuer %q; "+
+				"add one that they cannot choose, such as sub, and name the publisher by it", i.Name)
+		case ok && subject != "":
+			p = jobs.Publisher{Issuer: i.Name, Subject: subject}
+		case settings.MayName(text):
+			fits = append(fits, fmt.Sprintf("%q", i.Name+":"+text))
+		}
+	}
+	switch {
+	case p.Issuer != "":
+		return p, nil
+	case alone && !strings.Contains(text, ":"):
+		return jobs.Publisher{Issuer: plainIssuer, Subject: text}, nil
+	case len(fits) == 0:
+		return p, errors.New("names no issuer: write ISSUER:SUBJECT")
+	default:
+		return p, fmt.Errorf("names no issuer, so every issuer's subject of this name could report jobs: write %s", strings.Join(fits, " or "))
+	}
 }
 
 // ProjectsFile returns the source of auth.jobs.projects-file, which calls apply with the projects.

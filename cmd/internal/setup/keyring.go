@@ -109,6 +109,7 @@ func issuerSettings(c configs.Issuer, rules configs.Auth) (auth.Issuer, error) {
 		JobUserClaim:      c.JobUserClaim,
 		ProjectsClaims:    c.ProjectsClaims,
 		ResourcesClaim:    c.ResourcesClaim,
+		TrustIsBot:        c.TrustIsBot,
 		RolesClaims:       c.RolesClaims,
 		Clusters:          c.Clusters,
 		RequireExpiry:     &requireExpiry,
@@ -121,15 +122,12 @@ func issuerSettings(c configs.Issuer, rules configs.Auth) (auth.Issuer, error) {
 			i.RequireClaims[claim] = values
 		}
 	}
-	if c.RoleMap != nil {
-		i.RoleMap = make(map[string]auth.MappedRole, len(c.RoleMap))
-		for value, grant := range c.RoleMap {
-			role, ok := auth.ParseRole(grant.Role)
-			if !ok {
-				return i, fmt.Errorf("role-map: unknown role %q", grant.Role)
-			}
-			i.RoleMap[value] = auth.MappedRole{Role: role, Clusters: grant.Clusters}
-		}
+	var err error
+	if i.RoleMap, err = mappedRoles("role-map", c.RoleMap); err != nil {
+		return i, err
+	}
+	if i.PrincipalMap, err = mappedRoles("principal-map", c.PrincipalMap); err != nil {
+		return i, err
 	}
 	for _, name := range c.DefaultRoles {
 		role, ok := auth.ParseRole(name)
@@ -139,6 +137,22 @@ func issuerSettings(c configs.Issuer, rules configs.Auth) (auth.Issuer, error) {
 		i.DefaultRoles |= role
 	}
 	return i, nil
+}
+
+// mappedRoles returns a role map or principal map, nil for nil.
+func mappedRoles(key string, grants map[string]configs.Grant) (map[string]auth.MappedRole, error) {
+	if grants == nil {
+		return nil, nil
+	}
+	roles := make(map[string]auth.MappedRole, len(grants))
+	for value, grant := range grants {
+		role, ok := auth.ParseRole(grant.Role)
+		if !ok {
+			return nil, fmt.Errorf("%s: unknown role %q", key, grant.Role)
+		}
+		roles[value] = auth.MappedRole{Role: role, Clusters: grant.Clusters}
+	}
+	return roles, nil
 }
 
 // keyValue returns a key that the configuration holds or refers to, nil if text is empty.
