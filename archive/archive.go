@@ -158,6 +158,12 @@ func (o Options) orDefaults() Options {
 // error may also be a [*journal.UnavailableError]: then no part of the batch may be acknowledged,
 // although some of it may be in the store.
 func (a *Archive) Write(ctx context.Context, batch []memstore.Sample) ([]memstore.Refusal, error) {
+	return a.WriteFrom(ctx, memstore.Origin{}, batch)
+}
+
+// WriteFrom is like [Archive.Write] for a batch from a message of a stream. A sample that a later
+// message of the stream wrote stays as it is; the older one is not refused.
+func (a *Archive) WriteFrom(ctx context.Context, from memstore.Origin, batch []memstore.Sample) ([]memstore.Refusal, error) {
 	a.gate.RLock()
 	defer a.gate.RUnlock()
 	if err := a.checkAvailable(ctx); err != nil {
@@ -167,7 +173,7 @@ func (a *Archive) Write(ctx context.Context, batch []memstore.Sample) ([]memstor
 	defer a.writes.Put(w)
 	defer w.reset()
 	w.ctx, w.batch, w.segment = ctx, batch, a.journal.Load().Segment()
-	w.record.Begin(w.segment)
+	w.record.Begin(w.segment, from)
 	refused, err := a.Store.WriteRecord(batch, &w.record, w.add)
 	if err := errors.Join(err, w.wait()); err != nil {
 		return nil, err

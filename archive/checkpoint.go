@@ -56,6 +56,9 @@ func (a *Archive) checkpoint(begin time.Time, p *pace) (int64, error) {
 	}
 	c := checkpoint{archive: a, snapshot: snapshot, pace: p, head: blockfile.Head{Run: a.nextRun(), Journal: first, Store: a.storeID}}
 	err = a.journal.Load().SyncName() // the manifest will list the new segment
+	if err == nil {                   // the journal before this run, which has it, will not be replayed
+		err = a.Store.RecordHistory(func(record []byte) error { return a.journal.Load().Append(context.Background(), record) })
+	}
 	if err == nil {
 		err = c.write()
 	}

@@ -86,3 +86,43 @@ func TestOverwritesAreReplayedInTheirOrder(t *testing.T) {
 		t.Errorf("after the kill %d of %d slots differ, and %d are there", different, len(want), len(got))
 	}
 }
+
+// A message that is delivered again after a restart does not overwrite what a later one wrote, also
+// if only a checkpoint remembers that one.
+func TestRedeliveryAfterARestart(t *testing.T) {
+	for _, checkpoint := range []bool{false, true} {
+		dir, s := t.TempDir(), newStore(t)
+		a := open(t, dir, s)
+		write := func(sequence uint64, devices ...string) {
+			t.Helper()
+			var batch []memstore.Sample
+			for _, id := range devices {
+				sr, err := s.Series(memstore.Key{Cluster: "c", Host: "h", Metric: "load", Device: memstore.Device{Type: "hwthread", TypeID: id}})
+				ok(t, err)
+				batch = append(batch, memstore.Sample{Series: sr, Time: (now - 60) * 1000, Value: float64(sequence)})
+			}
+			refused, err := a.WriteFrom(t.Context(), memstore.Origin{Stream: 7, Sequence: sequence}, batch)
+			ok(t, err)
+			if len(refused) > 0 {
+				t.Fatal(refused)
+			}
+		}
+		write(3, "0", "1")
+		write(9, "0")
+		if checkpoint {
+			ok(t, a.Checkpoint())
+		}
+		killed := t.TempDir()
+		ok(t, os.CopyFS(killed, os.DirFS(dir)))
+		s = newStore(t)
+		a = open(t, killed, s)
+		write(5, "0", "1")
+		for id, want := range map[string]float64{"0": 9, "1": 5} {
+			got, err := s.Read(t.Context(), memstore.Selection{Cluster: "c", Host: "h", Metric: "load", Type: "hwthread", TypeIDs: []string{id}}, memstore.Range{From: now - 60, To: now - 1})
+			ok(t, err)
+			if len(got.Values) == 0 || got.Values[0] != want {
+				t.Errorf("checkpoint %v: device %s holds %v, want %v", checkpoint, id, got.Values, want)
+			}
+		}
+	}
+}

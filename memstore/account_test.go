@@ -26,6 +26,9 @@ func recount(s *Store) (n int64) {
 				n += x.bytes()
 			}
 			n += laneBytes + 8*int64(cap(l.columns)+cap(l.segments)) + 4*int64(cap(l.free)+cap(l.released))
+			if l.history != nil {
+				n += l.history.bytes
+			}
 			for _, sr := range l.columns {
 				if sr != nil {
 					series++

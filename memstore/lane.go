@@ -33,6 +33,7 @@ type lane struct {
 	current       *segment   // the open one that was written last
 	newest        int64      // the last slot that got a sample
 	evictedBefore int64      // slots before this one were evicted
+	history       *history   // nil: no message of a stream wrote to the lane
 
 	sets    []columnSet    // of whole levels: blocks keep their sums
 	levels  map[string]int // their indices by key
@@ -73,7 +74,11 @@ func (h *host) lane(frequency, retention int64) *lane {
 
 // bytes returns the memory of the lane without its segments.
 func (l *lane) bytes() int64 {
-	return laneBytes + 8*int64(cap(l.columns)+cap(l.segments)) + 4*int64(cap(l.free)+cap(l.released))
+	n := laneBytes + 8*int64(cap(l.columns)+cap(l.segments)) + 4*int64(cap(l.free)+cap(l.released))
+	if l.history != nil {
+		n += l.history.bytes
+	}
+	return n
 }
 
 // hash staggers the windows of different hosts, so that a thousand hosts do not seal at once.

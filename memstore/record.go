@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/bits"
+	"slices"
 )
 
 // Record lists what batches changed, in bytes that [Restorer.Record] applies again: series and the
@@ -15,6 +16,8 @@ type Record struct {
 	slot    int64 // of the run
 	seconds int64 // between two slots of the run; 0: no run has begun
 	era     era
+	origin  Origin // of the samples
+	logged  Origin // that the record contains
 	places  []loggedPlace
 	before  SeriesState // the place before the next one
 	spacing spacing     // of that place
@@ -28,10 +31,11 @@ type era uint16
 // spacing is the distance of a lane's slots and their position, in milliseconds.
 type spacing struct{ frequency, grid int64 }
 
-// Begin empties r and says which segment of the journal it is for.
-func (r *Record) Begin(segment uint64) {
+// Begin empties r and says which segment of the journal it is for, and which message of a stream
+// the samples come from.
+func (r *Record) Begin(segment uint64, from Origin) {
 	r.Reset()
-	r.era = eraOf(segment)
+	r.era, r.origin = eraOf(segment), from
 }
 
 func eraOf(segment uint64) era { return era(segment%math.MaxUint16) + 1 } // 0: none
@@ -62,6 +66,9 @@ const (
 	otherFree     = 1 // a call of free begins: its path, time and run follow
 	otherFreeLane = 2 // a lane of the call of free follows
 	otherFreeEnd  = 3 // the call of free ends; the number of its lanes follows
+	otherOrigin   = 4 // the following samples come from a message of a stream, which follows
+	otherWritten  = 5 // the message wrote to columns of the run's slot, which follow
+	otherNewer    = 6 // messages before that one only fill in what is missing in the run's lane
 )
 
 // The first byte of a place says which fields differ from the place before. The initial values are
@@ -108,19 +115,75 @@ func (r *Record) begin(sr *Series, slot int64) {
 	if sr.phase.logged != r.era {
 		r.logPlace(sr)
 	}
-	h, l := sr.lane.host, sr.lane
+	l := sr.lane
+	if r.origin != r.logged {
+		r.logOrigin(r.origin)
+	}
 	if l == r.lane && slot == r.slot {
 		return
 	}
+	r.beginRun(l, slot)
+}
+
+// beginRun starts a run of a lane.
+func (r *Record) beginRun(l *lane, slot int64) {
 	seconds := l.frequency / 1000
 	if seconds == r.seconds && slot == r.slot {
-		r.entry(uint64(h.number), entrySame)
+		r.entry(uint64(l.host.number), entrySame)
 	} else {
-		r.entry(uint64(h.number), entryRun)
+		r.entry(uint64(l.host.number), entryRun)
 		r.bytes = binary.AppendUvarint(r.bytes, uint64(seconds))
 		r.bytes = binary.AppendVarint(r.bytes, slot-r.slot)
 	}
 	r.lane, r.slot, r.seconds = l, slot, seconds
+}
+
+// logOrigin says that what follows comes from a message.
+func (r *Record) logOrigin(o Origin) {
+	r.entry(otherOrigin, entryOther)
+	r.bytes = binary.LittleEndian.AppendUint64(r.bytes, o.Stream)
+	r.bytes = binary.AppendUvarint(r.bytes, o.Sequence)
+	r.logged = o
+}
+
+// written appends that a message wrote to columns of a slot, with their places.
+func (r *Record) written(l *lane, run writtenRun, columns []uint32) {
+	columns = slices.DeleteFunc(slices.Clone(columns), func(c uint32) bool { return !l.has(c) })
+	if len(columns) == 0 {
+		return
+	}
+	r.logHost(l.host)
+	for _, c := range columns {
+		r.logPlaceOf(l.columns[c])
+	}
+	r.beginOrigin(l, run.slot, run.Origin)
+	r.entry(otherWritten, entryOther)
+	r.bytes = binary.AppendUvarint(r.bytes, uint64(len(columns)))
+	for _, c := range columns {
+		r.bytes = binary.AppendUvarint(r.bytes, uint64(c))
+	}
+}
+
+// forgotten appends that messages before o only fill in what is missing in a lane.
+func (r *Record) forgotten(l *lane, o Origin) {
+	for _, sr := range l.columns {
+		if sr != nil { // its place gives the lane its grid
+			r.logHost(l.host)
+			r.logPlaceOf(sr)
+			r.beginOrigin(l, r.slot, o)
+			r.entry(otherNewer, entryOther)
+			return
+		}
+	}
+}
+
+func (r *Record) beginOrigin(l *lane, slot int64, o Origin) {
+	if o != r.logged {
+		r.logOrigin(o)
+	}
+	if l != r.lane || slot != r.slot {
+		r.beginRun(l, slot)
+	}
 }
 
 // sample appends a value of the run without its trailing zero bytes, which are most of the bytes of
@@ -139,16 +202,26 @@ func (r *Record) entry(x, entry uint64) {
 
 // logPlace appends the place of a series and, if necessary, the names of its host.
 func (r *Record) logPlace(sr *Series) {
-	h, l := sr.lane.host, sr.lane
+	h := sr.lane.host
 	if last := len(r.places) - 1; h.logged != r.era && (last < 0 || r.places[last].series.lane.host != h) {
-		r.entry(uint64(h.number), entryHost)
-		r.bytes = appendString(r.bytes, h.cluster)
-		r.bytes = appendString(r.bytes, h.name)
+		r.logHost(h)
 	}
-	r.entry(uint64(h.number), entryPlace)
+	at := r.logPlaceOf(sr)
+	r.places = append(r.places, loggedPlace{sr, at.Offset})
+}
+
+func (r *Record) logHost(h *host) {
+	r.entry(uint64(h.number), entryHost)
+	r.bytes = appendString(r.bytes, h.cluster)
+	r.bytes = appendString(r.bytes, h.name)
+}
+
+func (r *Record) logPlaceOf(sr *Series) SeriesState {
+	l := sr.lane
+	r.entry(uint64(l.host.number), entryPlace)
 	at := SeriesState{Column: sr.column, Metric: sr.metric.Name, Device: sr.level.device, Offset: sr.phase.offset}
 	r.place(at, spacing{l.frequency, l.grid})
-	r.places = append(r.places, loggedPlace{sr, at.Offset})
+	return at
 }
 
 // place appends the differences of a place from the place before.

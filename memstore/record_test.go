@@ -32,9 +32,9 @@ func journaled(t *testing.T) (segments [3][][]byte, held map[string]float64) {
 				batch = append(batch, Sample{sr, at * 1000, v})
 				held[fmt.Sprint(k, at)] = v
 			}
-			r.Begin(uint64(segment + 7))
+			r.Begin(uint64(segment+7), Origin{})
 			if minute == 2 { // the segment changed between the write and the append
-				r.Begin(uint64(segment + 6))
+				r.Begin(uint64(segment+6), Origin{})
 			}
 			if refused, err := s.WriteRecord(batch, &r, func(*Record) error { return nil }); err != nil || len(refused) > 0 {
 				t.Fatal(refused, err)
@@ -84,7 +84,7 @@ func TestMovedRecordNamesItsSeries(t *testing.T) {
 	}
 	batch := []Sample{{sr, base * 1000, 1}}
 	for segment := range uint64(2) { // the first segment has the name, the second gets it by Move
-		rec.Begin(0)
+		rec.Begin(0, Origin{})
 		if _, err := moved.WriteRecord(batch, &rec, func(*Record) error { return nil }); err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -35,7 +36,7 @@ type run struct {
 func (r *Restorer) Record(record []byte) error {
 	p := parser{Reader: binfmt.NewReader(record, 0)}
 	var at run
-	r.before, r.spacing = SeriesState{}, spacing{}
+	r.before, r.spacing, r.origin = SeriesState{}, spacing{}, Origin{}
 	for len(p.Rest) > 0 {
 		tag := p.tag()
 		x, entry := tag>>entryBits, tag&entryMask
@@ -86,7 +87,7 @@ func (r *Restorer) entry(entry uint64, x uint32, p *parser, at *run) error {
 			r.Tombstones = append(r.Tombstones, t)
 		}
 	case entryOther:
-		err = r.otherEntry(x, p)
+		err = r.otherEntry(x, p, *at)
 	default:
 		return errRecord
 	}
@@ -97,7 +98,7 @@ func (r *Restorer) entry(entry uint64, x uint32, p *parser, at *run) error {
 }
 
 // otherEntry reads an entry that is neither a sample nor a place.
-func (r *Restorer) otherEntry(x uint32, p *parser) error {
+func (r *Restorer) otherEntry(x uint32, p *parser, at run) error {
 	switch {
 	case x == otherAfresh:
 		r.before, r.spacing = SeriesState{}, spacing{}
@@ -120,6 +121,16 @@ func (r *Restorer) otherEntry(x uint32, p *parser) error {
 		}
 		if p.Err() == nil {
 			r.freeAgain(c)
+		}
+	case x == otherOrigin:
+		if b := p.Take(8, "stream"); p.Err() == nil {
+			r.origin = Origin{binary.LittleEndian.Uint64(b), p.Uvarint(0, math.MaxUint64, "sequence")}
+		}
+	case x == otherWritten && r.origin.Stream != 0:
+		r.written(p, at)
+	case x == otherNewer && r.origin.Stream != 0:
+		if l := at.lane(); l != nil {
+			r.store.noteForgotten(l, r.origin)
 		}
 	default:
 		return errRecord
@@ -182,6 +193,9 @@ func (r *Restorer) assign(at run, l *lane) {
 	}
 	widest := slices.Max(r.columns)
 	s.account(h, g.set(at.slot, widest, len(l.columns), math.NaN(), &s.spare))
+	if r.origin.Stream != 0 {
+		l.noteAll(s, r.origin, at.slot, r.columns)
+	}
 	row, e := g.rows[at.slot-g.first], r.extentsOf(l)
 	for i, c := range r.columns {
 		row[c] = r.values[i]

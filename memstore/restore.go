@@ -44,6 +44,7 @@ type Restorer struct {
 
 	before  SeriesState // the place before the next one of the record
 	spacing spacing     // of that place
+	origin  Origin      // of the samples of the record
 
 	columns []uint32 // of the samples of the current run
 	values  []float64

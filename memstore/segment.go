@@ -53,6 +53,12 @@ func (g *segment) set(slot int64, column uint32, columns int, v float64, spare *
 	return grown
 }
 
+// hasSample reports whether a slot of an open segment holds a sample.
+func (g *segment) hasSample(slot int64, column uint32) bool {
+	row := g.rows[slot-g.first]
+	return int(column) < len(row) && row[column] == row[column]
+}
+
 // own replaces the row of a slot by one that only the segment uses.
 func (g *segment) own(slot int64, row []float64) {
 	g.rows[slot-g.first] = row

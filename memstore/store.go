@@ -97,6 +97,7 @@ type Store struct {
 	readers      sync.Pool // of *reader
 	spare        spareRows
 	stripes      stripes
+	settled      settled
 
 	mu       sync.RWMutex // guards the maps; taken before a host's lock
 	clusters map[string]*cluster

@@ -180,6 +180,14 @@ func (s *Store) store(h *host, x Sample, p period, r *Record, c *cursor) (Refusa
 	if sr.phase.offset != before.offset {
 		sr.phase.logged = 0
 	}
+	var noted *history
+	if r != nil && r.origin.Stream != 0 {
+		if g.hasSample(slot, sr.column) && l.history.supersedes(&s.settled, r.origin, slot, sr.column) {
+			sr.phase = before
+			return "", nil
+		}
+		noted = l.note(s, r.origin, slot, sr.column)
+	}
 	v := sr.metric.round(x.Value)
 	s.assign(g, sr, slot, v)
 	if r != nil {
@@ -187,7 +195,7 @@ func (s *Store) store(h *host, x Sample, p period, r *Record, c *cursor) (Refusa
 		r.sample(sr.column, v)
 	}
 	if newest && sr.phase.steady() && g.open() {
-		*c = cursor{lane: l, time: x.Time, offset: sr.phase.offset, slot: slot, row: g.rows[slot-g.first]}
+		*c = cursor{lane: l, time: x.Time, offset: sr.phase.offset, slot: slot, row: g.rows[slot-g.first], noted: noted}
 	}
 	return "", nil
 }
@@ -216,6 +224,7 @@ type cursor struct {
 	time, offset int64
 	slot         int64
 	row          []float64
+	noted        *history // nil unless the samples come from a stream
 }
 
 // store stores a sample in the row if it belongs there and is the newest of its series. Otherwise
@@ -232,6 +241,9 @@ func (c *cursor) store(x *Sample, r *Record) bool {
 			return false
 		}
 		r.sample(sr.column, v)
+	}
+	if c.noted != nil {
+		c.noted.columns = append(c.noted.columns, sr.column)
 	}
 	c.row[sr.column] = v
 	sr.last = c.slot

@@ -88,7 +88,7 @@ func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte
 			return 0, fmt.Errorf("storing: %w", err)
 		}
 	}
-	refused, err := g.Writer.Write(ctx, c.samples)
+	refused, err := g.Writer.WriteFrom(ctx, src.Origin, c.samples)
 	if err != nil {
 		return 0, fmt.Errorf("storing: %w", err)
 	}
@@ -111,6 +111,9 @@ func (c *chunk) rejectRefused(src Source, piece []byte, first int, refused []ref
 			why += moment(r.reason, r.time, src.Dialect, text.line(r.line))
 		}
 		c.reject(report, r.line, causeOf(r.reason), why)
+		if r.reason == memstore.RefusedFuture {
+			report.Future++
+		}
 	}
 }
 

@@ -26,7 +26,7 @@ import (
 // Writer stores samples and returns those that it refused, in the order of the batch. After an
 // error nothing of the batch may be acknowledged. A Writer must not keep the batch.
 type Writer interface {
-	Write(ctx context.Context, batch []memstore.Sample) ([]memstore.Refusal, error)
+	WriteFrom(ctx context.Context, from memstore.Origin, batch []memstore.Sample) ([]memstore.Refusal, error)
 }
 
 // Store finds or creates the series of a key.
@@ -60,6 +60,8 @@ type Source struct {
 	// May reports whether the sender may write to a cluster; nil: to all. Lines of other clusters
 	// are rejected.
 	May func(cluster string) bool
+	// Origin is the message of a stream that the batch is; zero: none.
+	Origin memstore.Origin
 	// ListUnconfigured asks for the names in [Report.Unconfigured].
 	ListUnconfigured bool
 }
@@ -72,6 +74,7 @@ type Report struct {
 	Rejected      []Rejected // the first 100 rejected lines
 	RejectedTotal int        // all rejected lines
 	Forbidden     int        // rejected lines of a cluster that the sender may not write to
+	Future        int        // rejected lines whose timestamp is too far in the future
 	Unknown       int        // skipped lines of metrics that are not configured; not an error
 	Duplicates    int        // lines that differ from another only in value and ignored tags
 	Unconfigured  []string   // the first 100 metrics of the lines in Unknown, if the source asks for them

@@ -27,7 +27,7 @@ const now = 1_795_308_600
 // direct is a Writer that keeps no journal.
 type direct struct{ *memstore.Store }
 
-func (d direct) Write(_ context.Context, batch []memstore.Sample) ([]memstore.Refusal, error) {
+func (d direct) WriteFrom(_ context.Context, _ memstore.Origin, batch []memstore.Sample) ([]memstore.Refusal, error) {
 	return d.Store.Write(batch)
 }
 
@@ -83,9 +83,11 @@ func TestReport(t *testing.T) {
 	f("unknown metrics are skipped", "a", "nope,hostname=n1 value=1\n"+good+"nope,hostname=n1 value=2\n", Report{Accepted: 1, Unknown: 2})
 	f("a host that is a parent directory", "a", "load,hostname=.. value=1", rejected(0, Rejected{1, `bad name: host may not be ".."`}))
 	f("a cluster with a slash", "", "load,cluster=a/b,hostname=n value=1", rejected(0, Rejected{1, "bad name: cluster contains a slash"}))
-	f("too old and too new", "a", "load,hostname=n value=1 1\nload,hostname=n value=1 1795309999\n", rejected(0,
+	oldAndNew := rejected(0,
 		Rejected{1, string(memstore.RefusedOld) + ": 1 read as seconds is 1970-01-01T00:00:01Z"},
-		Rejected{2, string(memstore.RefusedFuture) + ": 1795309999 read as seconds is 2026-11-22T01:13:19Z"}))
+		Rejected{2, string(memstore.RefusedFuture) + ": 1795309999 read as seconds is 2026-11-22T01:13:19Z"})
+	oldAndNew.Future = 1
+	f("too old and too new", "a", "load,hostname=n value=1 1\nload,hostname=n value=1 1795309999\n", oldAndNew)
 	f("lines that differ in an ignored tag", "a", "load,hostname=n,device=x value=1\nload,hostname=n,device=y value=1\nload,hostname=n,device=x value=1 1795308595\n",
 		Report{Accepted: 3, Duplicates: 1})
 	f("lines that differ in an extra tag", "a", "kept,hostname=n,device=x value=1\nkept,hostname=n,device=y value=1\n", Report{Accepted: 2})
@@ -373,7 +375,7 @@ var errFull = errors.New("no space left on device")
 
 type full struct{}
 
-func (full) Write(context.Context, []memstore.Sample) ([]memstore.Refusal, error) {
+func (full) WriteFrom(context.Context, memstore.Origin, []memstore.Sample) ([]memstore.Refusal, error) {
 	return nil, errFull
 }
 

@@ -11,9 +11,9 @@ type counters struct {
 	connectionsRefused                      *prometheus.CounterVec
 	connects, unchecked, closed, violations prometheus.Counter
 
-	streams             *prometheus.CounterVec
-	pending, ackPending *prometheus.GaugeVec
-	more                []prometheus.Collector
+	streams, deadLetters, gaps *prometheus.CounterVec
+	pending, ackPending        *prometheus.GaugeVec
+	more                       []prometheus.Collector
 }
 
 // Reasons for counters.failed.
@@ -47,6 +47,9 @@ func newCounters(connected func() bool) *counters {
 		closed:     plain("connections_closed_total", "Publishers' connections closed because the token expired or is no longer valid, or a limit was exceeded."),
 		violations: plain("violations_total", "Attempts of connected publishers to publish or subscribe without permission."),
 		streams:    vec("stream_messages_total", "Messages of streams by verdict: ack, nak (redelivered later) or term (never redelivered).", "verdict"),
+		deadLetters: vec("dead_letters_total", "Messages of streams given up because they stayed unverifiable or in the future, by reason."+
+			" attempts: delivered too often; share: too many others of guests waited.", "reason"),
+		gaps:       vec("stream_gap_messages_total", "Messages that their stream removed before they were delivered, such as for its age or size limit."),
 		pending:    gauge("stream_pending", "Messages of the stream not yet delivered to the consumer."),
 		ackPending: gauge("stream_ack_pending", "Messages of the stream delivered but not acknowledged."),
 		redelivered: vec("redelivered_total",
@@ -68,13 +71,13 @@ func newCounters(connected func() bool) *counters {
 
 // bySubject returns the counters whose only label is the subject.
 func (c *counters) bySubject() []*prometheus.CounterVec {
-	return []*prometheus.CounterVec{c.messages, c.bytes, c.rejected, c.dropped, c.redelivered}
+	return []*prometheus.CounterVec{c.messages, c.bytes, c.rejected, c.dropped, c.redelivered, c.gaps}
 }
 
 func (c *counters) all() []prometheus.Collector {
 	return append([]prometheus.Collector{
 		c.messages, c.bytes, c.refused, c.failed, c.rejected, c.dropped, c.redelivered,
-		c.connected, c.connectionsRefused, c.connects, c.unchecked, c.closed, c.violations, c.streams, c.pending, c.ackPending,
+		c.connected, c.connectionsRefused, c.connects, c.unchecked, c.closed, c.violations, c.streams, c.deadLetters, c.gaps, c.pending, c.ackPending,
 	}, c.more...)
 }
 

@@ -191,8 +191,10 @@ func (h *harness) sum(name string, labels ...string) (sum float64) {
 // writer writes to the store without a journal.
 type writer struct{ store *memstore.Store }
 
-func (w writer) Write(_ context.Context, batch []memstore.Sample) ([]memstore.Refusal, error) {
-	return w.store.Write(batch)
+func (w writer) WriteFrom(_ context.Context, from memstore.Origin, batch []memstore.Sample) ([]memstore.Refusal, error) {
+	var r memstore.Record
+	r.Begin(1, from)
+	return w.store.WriteRecord(batch, &r, func(*memstore.Record) error { return nil })
 }
 
 // gate is an ingester that a test can block or make fail.

@@ -25,6 +25,7 @@ type feed struct {
 	may                                func(cluster string) bool
 	counters                           *counters
 	refused, failed, rejected, dropped *rateLimitedLog
+	dead                               *rateLimitedLog
 	skipped                            *rateLimitedLog // nil unless debug messages are logged
 }
 
@@ -36,6 +37,7 @@ func newFeed(s Subject, c *counters, log *slog.Logger) *feed {
 		failed:   newRateLimitedLog(log, slog.LevelError, 1, "NATS messages not stored"),
 		rejected: newRateLimitedLog(log, slog.LevelWarn, 1, "NATS messages with bad lines"),
 		dropped:  newRateLimitedLog(log, slog.LevelWarn, 1, "NATS messages dropped: they arrive faster than they are stored"),
+		dead:     newRateLimitedLog(log, slog.LevelWarn, 1, "NATS messages given up: they could not be verified, or were too far in the future, at every delivery"),
 	}
 	if log.Enabled(context.Background(), slog.LevelDebug) {
 		f.skipped = newRateLimitedLog(log, slog.LevelDebug, 1, "NATS messages with lines of unconfigured metrics, or that replace each other")
@@ -55,7 +57,7 @@ func newFeed(s Subject, c *counters, log *slog.Logger) *feed {
 }
 
 func (f *feed) limitedLogs() []*rateLimitedLog {
-	all := []*rateLimitedLog{f.refused, f.failed, f.rejected, f.dropped}
+	all := []*rateLimitedLog{f.refused, f.failed, f.rejected, f.dropped, f.dead}
 	if f.skipped != nil {
 		all = append(all, f.skipped)
 	}
@@ -82,12 +84,15 @@ const (
 	accepted verdict = iota // its good lines are stored
 	retry                   // not stored; it may be if it is delivered again
 	discard                 // cannot be stored
+	putOff                  // like retry, but the fault may be the sender's
+	early                   // like putOff: samples are too far in the future, by our clock
 )
 
 // handle authorizes and stores one message. Workers handle metrics concurrently: their order
-// matters only to samples of the same series and time. at is when the message reached its stream,
-// zero without one.
-func (s *Subscriber) handle(f *feed, m *natsgo.Msg, at time.Time) verdict {
+// matters only to samples of the same series and time, and for these the store knows the order of a
+// stream's messages.
+func (s *Subscriber) handle(j job) verdict {
+	f, m, at := j.feed, j.msg, j.at
 	f.counters.messages.WithLabelValues(f.Subject.Subject).Inc()
 	f.counters.bytes.WithLabelValues(f.Subject.Subject).Add(float64(len(m.Data)))
 	if f.Events != nil {
@@ -95,7 +100,7 @@ func (s *Subscriber) handle(f *feed, m *natsgo.Msg, at time.Time) verdict {
 	}
 	src := ingest.Source{
 		Cluster: f.ClusterTag, Transport: transport, May: f.may, ListUnconfigured: f.skipped != nil,
-		Dialect: lineprotocol.Dialect{EachField: f.EachField},
+		Dialect: lineprotocol.Dialect{EachField: f.EachField}, Origin: j.origin,
 	}
 	var p *auth.Principal
 	if f.Authorization == Header {
@@ -127,6 +132,8 @@ func (s *Subscriber) handle(f *feed, m *natsgo.Msg, at time.Time) verdict {
 			return retry
 		}
 		return discard
+	case report.Future > 0: // in a stream, it is stored once our clock, if that is slow, is right
+		return early
 	case report.Accepted == 0 && report.RejectedTotal > 0:
 		return discard
 	}
@@ -176,11 +183,11 @@ func (s *Subscriber) refuse(f *feed, p *auth.Principal, err error) verdict {
 	code, ok := reasonOf(err)
 	if overloaded, busy := errors.AsType[*auth.Overloaded](err); busy {
 		f.fail(string(overloaded.Code), err)
-		return retry
+		return putOff
 	}
 	if !ok {
 		f.fail(failedAuth, err)
-		return retry
+		return putOff
 	}
 	f.counters.refused.WithLabelValues(f.Subject.Subject, string(code)).Inc()
 	f.refused.add(1, "reason", string(code))

@@ -225,7 +225,7 @@ func BenchmarkMessage(b *testing.B) {
 	m := message(body.String(), "Authorization", "Bearer "+token("api"))
 	b.SetBytes(int64(len(m.Data)))
 	for b.Loop() {
-		s.handle(s.feeds[0], m, time.Time{})
+		s.handle(job{feed: s.feeds[0], msg: m})
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*lines), "ns/sample")
 }

@@ -95,8 +95,11 @@ type Options struct {
 	// the two calls is on disk. Messages of a stream are acknowledged after that. nil: they are
 	// acknowledged when stored.
 	SyncPoint func() (sync func(context.Context) error)
-	MaxAge    time.Duration // of messages in streams created here; 0: forever
-	AckWait   time.Duration // before an unacknowledged message is delivered again; default 30 s
+	// Settle is told that no message of a stream up to a sequence number will be delivered again; see
+	// [memstore.Store.Settle]. May be nil.
+	Settle  func(stream, sequence uint64)
+	MaxAge  time.Duration // of messages in streams created here; 0: forever
+	AckWait time.Duration // before an unacknowledged message is delivered again; default 30 s
 
 	Authenticator Authenticator
 	Policy        auth.Policy
@@ -137,6 +140,9 @@ func (o *Options) complete() error {
 	}
 	if o.SyncPoint == nil {
 		o.SyncPoint = func() func(context.Context) error { return func(context.Context) error { return nil } }
+	}
+	if o.Settle == nil {
+		o.Settle = func(uint64, uint64) {}
 	}
 	setDefault(&o.Workers, runtime.GOMAXPROCS(0))
 	setDefault(&o.PendingMessages, 64<<10)

@@ -8,11 +8,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/ringstore/ringstore/memstore"
 )
 
 const (
@@ -37,13 +40,19 @@ type puller struct {
 
 	conn       *natsgo.Conn // of consumer
 	consumer   jetstream.Consumer
+	stream     jetstream.Stream
+	streamID   uint64 // identifies the stream, not only its name
 	lagUpdated time.Time
 	tooFew     int // attempts that found too few servers for the replicas
+
+	waiting  map[uint64]bool // messages that are put off, by sequence
+	gapsUpTo uint64          // the sequence up to which gaps are counted
+	floor    atomic.Uint64   // the messages up to this sequence are settled
 }
 
 func newPuller(s *Subscriber, f *feed) *puller {
 	log := s.o.Log.With("subject", f.Subject.Subject, "stream", f.Stream, "durable", f.Durable)
-	return &puller{feed: f, s: s, log: log, fail: newRateLimitedLog(log, slog.LevelError, 1, "NATS stream cannot be read, retrying")}
+	return &puller{feed: f, s: s, log: log, waiting: make(map[uint64]bool), fail: newRateLimitedLog(log, slog.LevelError, 1, "NATS stream cannot be read, retrying")}
 }
 
 // run fetches messages until the Subscriber stops.
@@ -109,10 +118,14 @@ func (p *puller) handle(messages <-chan jetstream.Msg) []result {
 			p.feed.counters.redelivered.WithLabelValues(p.feed.Subject.Subject).Inc()
 		}
 		handled.Add(1)
-		j := job{p.feed, &natsgo.Msg{Subject: m.Subject(), Header: m.Headers(), Data: m.Data()}, meta.Timestamp, func(v verdict) {
-			one.verdict = v
-			handled.Done()
-		}}
+		j := job{
+			feed: p.feed, msg: &natsgo.Msg{Subject: m.Subject(), Header: m.Headers(), Data: m.Data()}, at: meta.Timestamp,
+			origin: memstore.Origin{Stream: p.streamID, Sequence: meta.Sequence.Stream},
+			done: func(v verdict) {
+				one.verdict = v
+				handled.Done()
+			},
+		}
 		select {
 		case p.s.jobs <- j:
 		case <-p.s.ctx.Done():
@@ -128,7 +141,7 @@ func (p *puller) handle(messages <-chan jetstream.Msg) []result {
 }
 
 // acknowledge sends the verdicts to the stream. A message whose verdict is lost is delivered and
-// stored again, which changes nothing.
+// stored again, which changes nothing: the store keeps what later messages wrote.
 func (p *puller) acknowledge(all []result, sync func(context.Context) error) {
 	synced := p.synced(all, sync)
 	for _, one := range all {
@@ -136,13 +149,14 @@ func (p *puller) acknowledge(all []result, sync func(context.Context) error) {
 		if v == accepted && !synced {
 			v = retry
 		}
+		v = p.bounded(one.msg, v)
 		p.feed.counters.streams.WithLabelValues(p.feed.Subject.Subject, v.String()).Inc()
 		switch v {
 		case accepted:
 			_ = one.msg.Ack()
 		case discard:
 			_ = one.msg.TermWithReason("refused by RingStore")
-		case retry:
+		default:
 			_ = one.msg.NakWithDelay(backoff(one.msg))
 		}
 	}
@@ -161,7 +175,7 @@ func (p *puller) synced(all []result, sync func(context.Context) error) bool {
 }
 
 // String returns the verdict's name in JetStream.
-func (v verdict) String() string { return [...]string{"ack", "nak", "term"}[v] }
+func (v verdict) String() string { return [...]string{"ack", "nak", "term", "nak", "nak"}[v] }
 
 // backoff returns how long to wait before the next delivery. It doubles with each one.
 func backoff(m jetstream.Msg) time.Duration {
@@ -184,7 +198,7 @@ func (p *puller) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stream, err := p.stream(ctx, js)
+	stream, err := p.findStream(ctx, js)
 	if err != nil {
 		return fmt.Errorf("stream: %w", err)
 	}
@@ -192,12 +206,13 @@ func (p *puller) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("consumer: %w", err)
 	}
-	p.consumer, p.conn = consumer, conn
+	p.consumer, p.conn, p.stream, p.streamID = consumer, conn, stream, identity(stream.CachedInfo())
+	clear(p.waiting)
 	p.log.Info("NATS stream opened")
 	return nil
 }
 
-func (p *puller) stream(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
+func (p *puller) findStream(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
 	want := p.streamConfig()
 	if p.s.embedded != nil { // the stream is ours alone
 		return js.CreateOrUpdateStream(ctx, want)
@@ -371,4 +386,9 @@ func (p *puller) updateLag(ctx context.Context) {
 	c := p.feed.counters
 	c.pending.WithLabelValues(p.feed.Stream, p.feed.Durable).Set(float64(info.NumPending))
 	c.ackPending.WithLabelValues(p.feed.Stream, p.feed.Durable).Set(float64(info.NumAckPending))
+	p.floor.Store(info.AckFloor.Stream)
+	p.s.settle(p.feed.Stream, p.streamID)
+	if stream, err := p.stream.Info(ctx); err == nil {
+		p.countGap(stream, info.Delivered.Stream)
+	}
 }

@@ -39,6 +39,9 @@ type Subject struct {
 	// Set both or neither. Two subjects must not share a consumer.
 	Stream, Durable string
 
+	// Guests says that clients without a password may publish. It bounds what they can hold up.
+	Guests bool
+
 	// Events handles the messages; nil means that they are metrics. Such a subject has no Stream,
 	// and with Connection it must not overlap any other subject.
 	Events Events

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
+
+	"github.com/ringstore/ringstore/memstore"
 )
 
 const (
@@ -47,10 +49,11 @@ type Subscriber struct {
 
 // job is a message to handle. A worker calls done with the verdict, unless it is nil.
 type job struct {
-	feed *feed
-	msg  *natsgo.Msg
-	at   time.Time // when the message reached its stream; zero without one
-	done func(verdict)
+	feed   *feed
+	msg    *natsgo.Msg
+	at     time.Time       // when the message reached its stream; zero without one
+	origin memstore.Origin // zero without a stream
+	done   func(verdict)
 }
 
 // Subscribe connects to the external server, or starts the embedded one, and receives messages from
@@ -202,7 +205,7 @@ func (s *Subscriber) Connected() bool {
 // overtake its start.
 func (s *Subscriber) enqueue(f *feed, m *natsgo.Msg) {
 	if f.Events != nil {
-		s.handle(f, m, time.Time{})
+		s.handle(job{feed: f, msg: m})
 		return
 	}
 	select {
@@ -216,7 +219,7 @@ func (s *Subscriber) work() {
 	for {
 		select {
 		case j := <-s.jobs:
-			v := s.handle(j.feed, j.msg, j.at)
+			v := s.handle(j)
 			if j.done != nil {
 				j.done(v)
 			}

@@ -62,7 +62,7 @@ type deployment struct {
 // storage is the Writer and Freer of a store without a disk.
 type storage struct{ *memstore.Store }
 
-func (s storage) Write(_ context.Context, batch []memstore.Sample) ([]memstore.Refusal, error) {
+func (s storage) WriteFrom(_ context.Context, _ memstore.Origin, batch []memstore.Sample) ([]memstore.Refusal, error) {
 	return s.Store.Write(batch)
 }
 

@@ -76,7 +76,7 @@ type sampler struct {
 }
 
 // Write implements [ingest.Writer].
-func (s sampler) Write(_ context.Context, batch []memstore.Sample) ([]memstore.Refusal, error) {
+func (s sampler) WriteFrom(_ context.Context, _ memstore.Origin, batch []memstore.Sample) ([]memstore.Refusal, error) {
 	for _, x := range batch {
 		k := x.Series.Key()
 		s.values[k] = x.Value

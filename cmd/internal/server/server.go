@@ -356,7 +356,7 @@ func (s *Server) subscribe(ctx context.Context) error {
 	if err != nil || len(o.Subjects) == 0 {
 		return err
 	}
-	o.Ingester, o.SyncPoint = s.ingester, s.archive.SyncPoint
+	o.Ingester, o.SyncPoint, o.Settle = s.ingester, s.archive.SyncPoint, s.store.Settle
 	o.Authenticator, o.Policy, o.Audit = s.authenticator, setup.Policy(s.cfg), s.audit
 	o.Log, o.Registerer = s.log, s.registry
 	s.nats, err = nats.Subscribe(o)
