@@ -52,6 +52,9 @@ func newFeed(s Subject, c *counters, log *slog.Logger) *feed {
 	for _, reason := range [...]string{failedEncoding, failedTooLarge, failedAuth, failedStore, failedMemory} {
 		c.failed.WithLabelValues(s.Subject, reason)
 	}
+	for _, reason := range [...]string{deadAttempts, deadShare} {
+		c.deadLetters.WithLabelValues(s.Subject, reason)
+	}
 	c.refused.WithLabelValues(s.Subject, string(auth.Missing))
 	return f
 }
