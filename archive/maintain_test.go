@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,10 +34,11 @@ func TestMaintenanceDuringACheckpoint(t *testing.T) {
 		if refused, err := a.Write(t.Context(), []memstore.Sample{{Series: sr, Time: time.Now().UnixMilli(), Value: 1}}); err != nil || len(refused) > 0 {
 			t.Fatal(refused, err)
 		}
-		release, blocked := make(chan struct{}), false
+		var blocked atomic.Bool
+		release := make(chan struct{})
 		fsys.Inject(func(op disktest.Op) error {
 			if op.Kind == disktest.Open && strings.Contains(op.Path, windowsPrefix) {
-				blocked = true
+				blocked.Store(true)
 				<-release
 			}
 			return nil
@@ -45,7 +47,7 @@ func TestMaintenanceDuringACheckpoint(t *testing.T) {
 		ended := make(chan struct{})
 		go func() { defer close(ended); a.Run(ctx) }()
 		time.Sleep(3 * time.Hour)
-		if !blocked || a.checkpoints.get().Done+a.checkpoints.get().Failed != 0 {
+		if !blocked.Load() || a.checkpoints.get().Done+a.checkpoints.get().Failed != 0 {
 			t.Fatal("no checkpoint is blocked")
 		}
 		if n := s.Size(); n.Series != 0 {

@@ -18,7 +18,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -41,10 +40,9 @@ type Options struct {
 	MaxSamples int
 	Timeout    time.Duration // of one query; 0 means two minutes
 
-	Now        func() time.Time      // nil means time.Now
-	Version    string                // of the program
-	Registerer prometheus.Registerer // of the engine's metrics; nil means none
-	Log        *slog.Logger          // nil means none
+	Now     func() time.Time // nil means time.Now
+	Version string           // of the program
+	Log     *slog.Logger     // nil means none
 }
 
 const (
@@ -99,9 +97,6 @@ func New(o Options) (*API, error) {
 		NoStepSubqueryIntervalFn: func(int64) int64 {
 			return slowest(o.Metrics).Milliseconds()
 		},
-	}
-	if o.Registerer != nil {
-		engine.Reg = prometheus.WrapRegistererWithPrefix("ringstore_", o.Registerer)
 	}
 	a.engine = promql.NewEngine(engine)
 	a.engine.SetQueryLimits(maxSeries, 0, 0)

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -358,14 +359,13 @@ func TestInfinitiesAreNull(t *testing.T) {
 type faultyStore struct {
 	rest.Reader
 	err   error
-	after int // number of reads that succeed
-	reads int
+	after int64 // number of reads that succeed
+	reads atomic.Int64
 }
 
 func (s *faultyStore) Read(ctx context.Context, sel memstore.Selection, r memstore.Range) (memstore.Data, error) {
-	s.reads++
-	switch {
-	case s.reads <= s.after:
+	switch reads := s.reads.Add(1); {
+	case reads <= s.after:
 		return s.Reader.Read(ctx, sel, r)
 	case s.err != nil:
 		return memstore.Data{}, s.err

@@ -75,20 +75,22 @@ func (s *server) fail(r *rand.Rand, cause error) {
 	from := s.fsys.Operations() + 1 + r.IntN(pick(r, 5, 50, 200))
 	to := from + pick(r, 1, 1, 4, 15)
 	full := errors.Is(cause, syscall.ENOSPC)
-	s.fault = func(op disktest.Op) error {
+	fault := func(op disktest.Op) error {
 		if op.N >= to {
-			s.fault = nil
+			s.fault.Store(nil)
 			return nil
 		}
 		if op.N < from || full && !needsSpace[op.Kind] {
 			return nil
 		}
 		if op.Kind == disktest.Sync && s.sync == journal.Off {
-			s.unsynced, s.torn = true, 2
+			s.unsynced.Store(true)
+			s.torn.Store(2)
 		}
-		s.ailing = true
+		s.ailing.Store(true)
 		return cause
 	}
+	s.fault.Store(&fault)
 }
 
 // failReads makes a start unable to read some files, for a while or until it gives up.
@@ -101,22 +103,23 @@ func (s *server) failReads(r *rand.Rand, cause error) {
 	}
 	kinds := pick(r, []disktest.Kind{disktest.Open}, []disktest.Kind{disktest.Read}, []disktest.Kind{disktest.Open, disktest.Read})
 	end := time.Now().Add(pick(r, 4*time.Second, time.Hour))
-	s.fault = func(op disktest.Op) error {
+	fault := func(op disktest.Op) error {
 		if time.Now().Before(end) && slices.Contains(kinds, op.Kind) && slices.Contains(files, op.Path) {
 			return cause
 		}
 		return nil
 	}
+	s.fault.Store(&fault)
 }
 
 // failing reports whether an operation may just have failed. A journal that has failed recovers
 // within some seconds.
 func (s *server) failing() bool {
-	if s.fault == nil && s.ailing && (s.archive == nil || s.archive.Unavailable() == nil) {
-		s.ailing = false
+	if s.fault.Load() == nil && s.ailing.Load() && (s.archive == nil || s.archive.Unavailable() == nil) {
+		s.ailing.Store(false)
 		return true
 	}
-	return s.fault != nil || s.ailing
+	return s.fault.Load() != nil || s.ailing.Load()
 }
 
 // damage ends the process, changes files, and starts it again. Nothing is lost if the changed files
@@ -129,7 +132,8 @@ func (s *server) damage(change func(files []string) ([]string, error)) error {
 		return asMismatch(errors.Join(err, s.startAgain(false)))
 	}
 	spare := s.spare(changed)
-	s.changed, s.torn = true, 2 // a damaged segment stays until then
+	s.changed = true
+	s.torn.Store(2) // a damaged segment stays until then
 	if spare {
 		return asMismatch(s.startAgain(false))
 	}
@@ -147,7 +151,7 @@ func (s *server) damage(change func(files []string) ([]string, error)) error {
 
 // spare reports whether another file holds what the changed ones do.
 func (s *server) spare(changed []string) bool {
-	if len(changed) > 1 || s.changed || s.torn > 0 { // or what an fsync has lost is in no journal
+	if len(changed) > 1 || s.changed || s.torn.Load() > 0 { // or what an fsync has lost is in no journal
 		return false
 	}
 	for _, path := range changed {

@@ -147,7 +147,7 @@ func (s *server) restart(power bool) error {
 // startAgain starts the server after its end and compares what it holds with the model.
 func (s *server) startAgain(power bool) error {
 	for {
-		failing := s.fault != nil
+		failing := s.fault.Load() != nil
 		err := s.start()
 		synctest.Wait()
 		if s.ended() { // while it started
@@ -161,11 +161,11 @@ func (s *server) startAgain(power bool) error {
 		if !failing {
 			return fmt.Errorf("it does not start: %w", err)
 		}
-		s.fault = nil // a supervisor tries again
+		s.fault.Store(nil) // a supervisor tries again
 	}
-	s.fault = nil
+	s.fault.Store(nil)
 	r := s.restored
-	if s.torn > 0 {
+	if s.torn.Load() > 0 {
 		r.Damaged -= r.Journal.DamageTotal
 	}
 	if r.Foreign+r.Missing+r.Damaged > 0 && !s.changed {
@@ -187,7 +187,8 @@ func (s *server) finish() error {
 	if s.archive != nil {
 		s.end(false)
 	}
-	s.fault, s.stopAt = nil, 0
+	s.stopAt = 0
+	s.fault.Store(nil)
 	s.memory = 0
 	if err := s.startAgain(false); err != nil {
 		return err

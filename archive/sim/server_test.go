@@ -12,6 +12,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"regexp"
+	"sync/atomic"
 	"testing/synctest"
 	"time"
 
@@ -72,19 +73,19 @@ type server struct {
 	restored archive.Restored
 
 	digest    io.Writer
-	sum       hash.Hash64             // of the digest
-	fault     func(disktest.Op) error // nil: none
-	stopAt    int                     // the last operation before the process ends; 0: never
-	losePower bool                    // when it ends
+	sum       hash.Hash64                             // of the digest
+	fault     atomic.Pointer[func(disktest.Op) error] // nil: none; goroutines of the archive call it
+	stopAt    int                                     // the last operation before the process ends; 0: never
+	losePower bool                                    // when it ends
 
 	// unsynced is set when an fsync has failed and the journal has no copy of the data. Until the next
 	// checkpoint, samples that were acknowledged since the last one may then be lost when the process
 	// ends.
-	unsynced bool
-	ailing   bool // an operation has failed, and the journal may not have recovered yet
-	changed  bool // files were damaged; some of them stay
+	unsynced atomic.Bool
+	ailing   atomic.Bool // an operation has failed, and the journal may not have recovered yet
+	changed  bool        // files were damaged; some of them stay
 	// torn counts the checkpoints until the segments that a loss of power may have damaged are gone.
-	torn      int
+	torn      atomic.Int64
 	snapshots []snapshot
 	rewound   bool // to a snapshot
 	last      view // at the end, of a server with Parquet files
@@ -123,8 +124,8 @@ func (w unsalted) Write(p []byte) (int, error) {
 func (s *server) watch() {
 	s.fsys.Inject(func(op disktest.Op) error {
 		var err error
-		if s.fault != nil {
-			err = s.fault(op)
+		if fault := s.fault.Load(); fault != nil {
+			err = (*fault)(op)
 		}
 		fmt.Fprintln(s.digest, op.Kind, op.Path, err)
 		return err
@@ -194,19 +195,20 @@ func (s *server) stop() error {
 	err := s.archive.Close()
 	s.archive = nil
 	synctest.Wait()
-	s.fault = nil
+	s.fault.Store(nil)
 	if err == nil {
 		s.stored(n)
 		return nil
 	}
-	s.unsynced = s.unsynced || s.sync != journal.Always
+	s.unsynced.Store(s.unsynced.Load() || s.sync != journal.Always)
 	return err
 }
 
 // stored notes that a checkpoint has stored the first n events.
 func (s *server) stored(n int) {
-	s.model.durable, s.model.firm, s.unsynced = n, n, false
-	s.torn = max(s.torn-1, 0)
+	s.model.durable, s.model.firm = n, n
+	s.unsynced.Store(false)
+	s.torn.Store(max(s.torn.Load()-1, 0))
 }
 
 // end ends the process, with or without a loss of power.
@@ -214,22 +216,24 @@ func (s *server) end(power bool) {
 	s.fsys.StopAfter(0)
 	if s.archive != nil {
 		// A journal that has not recovered yet may have data that an fsync has lost.
-		s.unsynced = s.unsynced || s.ailing && s.sync != journal.Always && s.archive.Unavailable() != nil
+		s.unsynced.Store(s.unsynced.Load() || s.ailing.Load() && s.sync != journal.Always && s.archive.Unavailable() != nil)
 		_ = s.archive.Close() // ends its goroutines
 		s.archive = nil
 	}
 	synctest.Wait()
 	if power {
 		s.fsys.LosePower()
-		s.torn = 2
+		s.torn.Store(2)
 	} else {
 		s.fsys.Kill()
 	}
-	s.stopAt, s.fault = 0, nil
+	s.stopAt = 0
+	s.fault.Store(nil)
 	s.watch()
-	if s.unsynced {
+	if s.unsynced.Load() {
 		s.model.forget()
-		s.unsynced, s.torn = false, 2
+		s.unsynced.Store(false)
+		s.torn.Store(2)
 	}
 }
 
@@ -461,7 +465,7 @@ func (s *server) checkpoint() error {
 func (s *server) syncPoint() error {
 	n := s.model.n
 	err := s.archive.SyncPoint()(context.Background())
-	if err == nil && !s.unsynced {
+	if err == nil && !s.unsynced.Load() {
 		s.model.durable = n
 	}
 	return err

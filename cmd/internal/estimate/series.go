@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ringstore/ringstore/api/ingest"
 	"github.com/ringstore/ringstore/cmd/internal/setup"
@@ -89,6 +90,7 @@ func (s sampler) WriteFrom(_ context.Context, _ memstore.Origin, batch []memstor
 func readSample(ctx context.Context, cfg *configs.Config, name string, r io.Reader) ([]syntheticSeries, []string, error) {
 	o := setup.StoreOptions(cfg)
 	o.MemoryLimit = 0
+	o.Retention = 100 * 365 * 24 * time.Hour // a sample may be of any time
 	store, err := memstore.New(o)
 	if err != nil {
 		return nil, nil, err

@@ -268,7 +268,7 @@ func (s *Server) serve(background context.Context) error {
 		limits.ValuesPerQuery = int(*n)
 	}
 	promql, err := prometheus.New(prometheus.Options{
-		Metrics: setup.MetricsForPeople(s.cfg), MaxSamples: s.maxSamples(), Version: s.version, Registerer: s.registry, Log: s.log,
+		Metrics: setup.MetricsForPeople(s.cfg), MaxSamples: s.maxSamples(), Version: s.version, Log: s.log,
 	})
 	if err != nil {
 		return err
