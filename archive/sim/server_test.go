@@ -12,6 +12,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"regexp"
+	"sync"
 	"sync/atomic"
 	"testing/synctest"
 	"time"
@@ -103,7 +104,7 @@ func newServer(seed uint64) *server {
 	s := &server{
 		fsys: disktest.New(seed), dir: dataDir, log: slog.DiscardHandler, model: newModel(), sum: fnv.New64a(),
 	}
-	s.digest = unsalted{s.sum}
+	s.digest = &unsalted{w: s.sum}
 	s.watch()
 	return s
 }
@@ -112,10 +113,15 @@ func newServer(seed uint64) *server {
 var salt = regexp.MustCompile(`-[0-9a-f]{8}\.rsj`)
 
 // unsalted leaves out salts.
-type unsalted struct{ io.Writer }
+type unsalted struct {
+	mu sync.Mutex // goroutines of the archive write too
+	w  io.Writer
+}
 
-func (w unsalted) Write(p []byte) (int, error) {
-	_, err := w.Writer.Write(salt.ReplaceAll(p, []byte(".rsj")))
+func (u *unsalted) Write(p []byte) (int, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	_, err := u.w.Write(salt.ReplaceAll(p, []byte(".rsj")))
 	return len(p), err
 }
 

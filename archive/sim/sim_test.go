@@ -43,7 +43,7 @@ func simulate(t *testing.T, c script) (o outcome) {
 				t.Fatal(err)
 			}
 			defer f.Close()
-			s.digest = unsalted{io.MultiWriter(s.sum, f)}
+			s.digest = &unsalted{w: io.MultiWriter(s.sum, f)}
 			s.log = slog.NewTextHandler(s.digest, nil)
 		}
 		o.failed = s.run(c)

@@ -276,7 +276,8 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// nextCheckpoint waits for a checkpoint that begins after the call.
+// nextCheckpoint waits until a checkpoint that begins after the call is complete: a manifest names
+// its windows file.
 func (p *program) nextCheckpoint(t *testing.T, s settings) {
 	t.Helper()
 	begin := fmt.Sprintf("windows-%013d.rsw", time.Now().UnixMilli())
@@ -286,11 +287,24 @@ func (p *program) nextCheckpoint(t *testing.T, s settings) {
 			t.Fatal(err)
 		}
 		for _, f := range files {
-			if filepath.Base(f) > begin {
+			if base := filepath.Base(f); base > begin && s.manifestNames(t, base) {
 				return true
 			}
 		}
 		return false
+	})
+}
+
+// manifestNames reports whether a manifest names a file.
+func (s settings) manifestNames(t *testing.T, file string) bool {
+	t.Helper()
+	manifests, err := filepath.Glob(filepath.Join(s.checkpoints(), "MANIFEST-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(manifests, func(path string) bool {
+		text, err := os.ReadFile(path) // an older one may be gone
+		return err == nil && strings.Contains(string(text), file)
 	})
 }
 
