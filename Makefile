@@ -3,6 +3,7 @@
 GO       ?= go
 FUZZTIME ?= 10s
 SIMTIME  ?= 60s
+SIMSEEDS ?= 500
 BENCHTIME ?= 1s
 
 .DEFAULT_GOAL := build
@@ -47,7 +48,7 @@ fuzz: # every fuzz target for FUZZTIME
 	GO='$(GO)' scripts/fuzz $(FUZZTIME)
 
 simulate: # servers on disks that fail, for SIMTIME: fixed seeds, then fresh ones
-	GO='$(GO)' scripts/simulate -for $(SIMTIME)
+	GO='$(GO)' scripts/simulate -seeds $(SIMSEEDS) -for $(SIMTIME)
 
 node: # what tests run in Node.js, from lock files; without npm these tests are skipped
 	@command -v npm >/dev/null || { echo "npm is missing: tests against an OpenID Connect provider and DuckDB will be skipped"; exit 0; }; \
