@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"debug/buildinfo"
 	"fmt"
 	"io/fs"
 	"os"
@@ -8,6 +9,8 @@ import (
 	"os/user"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -182,4 +185,33 @@ func TestPrivilegesCannotBeDropped(t *testing.T) {
 	}
 	p := asNobody("", own.Name)
 	p.ready(t)
+}
+
+// TestHardened: no thread of the program can gain privileges, and its memory is not dumped. A server
+// that stays root says so.
+func TestHardened(t *testing.T) {
+	p := process(t, newSettings(t))
+	pid := p.cmd.Process.Pid
+	limits := cmdtest.ReadFile(t, fmt.Sprintf("/proc/%d/limits", pid))
+	if !regexp.MustCompile(`(?m)^Max core file size +0 +0 `).MatchString(limits) {
+		t.Errorf("core dumps are possible:\n%s", limits)
+	}
+	info, err := buildinfo.ReadFile(binary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	if err != nil || len(threads) == 0 {
+		t.Fatal(threads, err)
+	}
+	cgo := slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool { return s.Key == "CGO_ENABLED" && s.Value == "1" })
+	for _, thread := range threads {
+		// With cgo, which no release is built with, Go cannot reach all threads.
+		if status := cmdtest.ReadFile(t, thread); !cgo && !strings.Contains(status, "NoNewPrivs:\t1\n") {
+			t.Errorf("a thread could gain privileges:\n%s", status)
+		}
+	}
+	if root := os.Getuid() == 0; root != strings.Contains(p.stderr.String(), "runs as root") {
+		t.Errorf("root %v:\n%s", root, p.stderr.String())
+	}
 }

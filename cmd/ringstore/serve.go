@@ -48,6 +48,9 @@ func serverCommand(std stdio) *ffcli.Command {
 	return root
 }
 
+// gopsAddress is never another: the agent asks for no token.
+const gopsAddress = "127.0.0.1:0"
+
 // run runs the server until ctx ends, or does what else the flags ask for.
 func (f *serverFlags) run(ctx context.Context, std stdio) error {
 	if f.version {
@@ -68,10 +71,12 @@ func (f *serverFlags) run(ctx context.Context, std stdio) error {
 	if f.clean {
 		return cleanCheckpoints(ctx, cfg, log)
 	}
+	server.Harden(log)
 	if f.gops || cfg.Main.Debug.Gops {
-		if err := agent.Listen(agent.Options{}); err != nil {
+		if err := agent.Listen(agent.Options{Addr: gopsAddress}); err != nil {
 			return fmt.Errorf("gops: %w", err)
 		}
+		log.Warn("every user of this machine can profile this process through gops, without a token")
 		defer agent.Close()
 	}
 	reload := make(chan os.Signal, 1)

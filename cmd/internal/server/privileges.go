@@ -2,15 +2,17 @@ package server
 
 import (
 	"fmt"
+	"os"
 	"syscall"
 
 	"github.com/ringstore/ringstore/cmd/internal/setup"
 )
 
-// dropPrivileges makes the process run as another user and group.
+// dropPrivileges makes the process run as another user and group. Root gives up its supplementary
+// groups also if the group is the current one.
 func dropPrivileges(username, group string) error {
 	who, err := setup.LookUp(username, group)
-	if err != nil || who.IsCurrent() {
+	if err != nil || who.IsCurrent() && (who.GID < 0 || os.Geteuid() != 0) {
 		return err
 	}
 	uid, gid := who.UID, who.GID

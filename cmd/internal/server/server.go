@@ -115,6 +115,8 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := dropPrivileges(cfg.Main.User, cfg.Main.Group); err != nil {
 		return nil, err
 	}
+	warnOfRoot(log)
+	setup.WarnOfReadable(cfg, log)
 	if err := s.openKeys(ctx); err != nil {
 		return nil, err
 	}

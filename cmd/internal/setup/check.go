@@ -24,6 +24,7 @@ func Check(ctx context.Context, cfg *configs.Config, log *slog.Logger) error {
 		}
 		errs = append(errs, err)
 	}
+	WarnOfReadable(cfg, log)
 	_, storeErr := Store(cfg, nil)
 	errs = append(errs, CheckCertificate(cfg), checkSources(ctx, cfg), storeErr, checkDirectories(cfg, identity))
 	err = errors.Join(errs...)
