@@ -174,7 +174,7 @@ type faultyWriter struct {
 	err error
 }
 
-func (w faultyWriter) Write(context.Context, []memstore.Sample) ([]memstore.Refusal, error) {
+func (w faultyWriter) WriteFrom(context.Context, memstore.Origin, []memstore.Sample) ([]memstore.Refusal, error) {
 	return nil, w.err
 }
 
