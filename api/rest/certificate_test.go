@@ -134,6 +134,14 @@ func TestRevokedClientCertificates(t *testing.T) {
 		refused = nil
 		mu.Unlock()
 		status, err := h.get(t, identity, nil)
+		reported := func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(refused) > 0
+		}
+		for deadline := time.Now().Add(5 * time.Second); want != "" && !reported() && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond) // the client gets the alert before the server reports it
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		if want == "" && (err != nil || status != 200 || len(refused) > 0) || want != "" && (err == nil || len(refused) == 0 || refused[0] != "127.0.0.1 "+string(want)) {
