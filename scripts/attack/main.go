@@ -81,22 +81,19 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	return o, nil
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	o, err := parseOptions(args, stderr)
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "ringstore-attack-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if o.program == "" {
-		o.program = filepath.Join(dir, "ringstore")
-		if err := launch.Build(ctx, o.program); err != nil {
-			return err
-		}
-	}
+	return launch.InDirectory(ctx, "attack", o.program, func(dir, program string) error {
+		o.program = program
+		return attackAll(ctx, o, dir, stdout, stderr)
+	})
+}
+
+// attackAll runs the attacks and prints a table.
+func attackAll(ctx context.Context, o options, dir string, stdout, stderr io.Writer) error {
 	table := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "attack\tsent\tmemory\twrite p99\tquery p99\tlost\tverdict")
 	broken := 0

@@ -12,9 +12,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -190,33 +188,14 @@ func (s *site) launch(ctx context.Context, o options, config object, dir string)
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), text, 0o600); err != nil {
 		return err
 	}
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
+	if s.Process, err = launch.Serve(ctx, o.program, dir); err != nil {
 		return err
 	}
-	defer log.Close()
-	cmd := exec.CommandContext(ctx, o.program, "-config", "config.json")
-	cmd.Dir = dir
-	if s.Process, err = launch.Start(cmd, log); err != nil {
+	if err := s.WaitReady(ctx, s.url()); err != nil {
+		s.Kill()
 		return err
 	}
-	for {
-		r, err := http.Get(s.url() + "/-/ready")
-		if err == nil {
-			r.Body.Close()
-			if r.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			s.Kill()
-			return ctx.Err()
-		case <-s.Done():
-			return s.Explain(errors.New("the server exited"))
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	return nil
 }
 
 // attack runs the attack in a process of its own with the lowest priority, so that it takes no CPU

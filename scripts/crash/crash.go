@@ -67,7 +67,7 @@ func killOnce(ctx context.Context, o options, dir, addr string, senders []*sende
 		return r, err
 	}
 	defer s.Kill()
-	if err := s.ready(ctx); err != nil {
+	if err := s.WaitReady(ctx, s.url); err != nil {
 		return r, err
 	}
 	var writing sync.WaitGroup
@@ -83,7 +83,7 @@ func killOnce(ctx context.Context, o options, dir, addr string, senders []*sende
 		return r, err
 	}
 	defer again.Kill()
-	if err := again.ready(ctx); err != nil {
+	if err := again.WaitReady(ctx, again.url); err != nil {
 		return r, err
 	}
 	for _, x := range senders {

@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/ringstore/ringstore/scripts/launch"
@@ -62,22 +61,19 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	return o, nil
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	o, err := parseOptions(args, stderr)
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "ringstore-crash-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if o.program == "" {
-		o.program = filepath.Join(dir, "ringstore")
-		if err := launch.Build(ctx, o.program); err != nil {
-			return err
-		}
-	}
+	return launch.InDirectory(ctx, "crash", o.program, func(dir, program string) error {
+		o.program = program
+		return rounds(ctx, o, dir, stdout, stderr)
+	})
+}
+
+// rounds kills servers and prints what was lost.
+func rounds(ctx context.Context, o options, dir string, stdout, stderr io.Writer) error {
 	fmt.Fprintf(stderr, "seed %d\n", o.seed)
 	total, err := crash(ctx, o, dir, stderr)
 	if err != nil {

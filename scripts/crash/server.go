@@ -3,12 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"time"
 
 	"github.com/ringstore/ringstore/scripts/launch"
 )
@@ -53,36 +49,9 @@ func configure(o options, dir string) (addr string, err error) {
 }
 
 func start(ctx context.Context, o options, dir, addr string) (*server, error) {
-	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	cmd := exec.CommandContext(ctx, o.program, "-config", "config.json")
-	cmd.Dir = dir
-	p, err := launch.Start(cmd, log)
+	p, err := launch.Serve(ctx, o.program, dir)
 	if err != nil {
 		return nil, err
 	}
 	return &server{p, "http://" + addr}, nil
-}
-
-// ready waits until the server has restored its data.
-func (s *server) ready(ctx context.Context) error {
-	for {
-		r, err := http.Get(s.url + "/-/ready")
-		if err == nil {
-			r.Body.Close()
-			if r.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-s.Done():
-			return s.Explain(errors.New("the server exited"))
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
 }

@@ -57,22 +57,19 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	return o, nil
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	o, err := parseOptions(args, stderr)
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "ringstore-memory-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if o.program == "" {
-		o.program = filepath.Join(dir, "ringstore")
-		if err := launch.Build(ctx, o.program); err != nil {
-			return err
-		}
-	}
+	return launch.InDirectory(ctx, "memory", o.program, func(dir, program string) error {
+		o.program = program
+		return report(ctx, o, dir, stdout)
+	})
+}
+
+// report measures the loads and prints a table.
+func report(ctx context.Context, o options, dir string, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "%-8s %8s %8s %8s %8s %6s %10s %8s\n", "load", "cap MB", "limit", "account", "RSS", "RSS/cap", "samples", "refused")
 	exceeded := false
 	for _, name := range slices.Sorted(maps.Keys(loads)) {

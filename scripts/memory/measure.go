@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -64,20 +63,13 @@ func measure(ctx context.Context, o options, dir string, lines generator) (r res
 	if err != nil {
 		return r, err
 	}
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		return r, err
-	}
-	defer log.Close()
-	cmd := exec.CommandContext(ctx, o.program, "-config", "config.json")
-	cmd.Dir = dir
-	p, err := launch.Start(cmd, log)
+	p, err := launch.Serve(ctx, o.program, dir)
 	if err != nil {
 		return r, err
 	}
 	defer p.Kill() // nothing of this directory is needed again
 	s := &server{Process: p, url: "http://" + addr}
-	if err := s.ready(ctx); err != nil {
+	if err := s.WaitReady(ctx, s.url); err != nil {
 		return r, err
 	}
 	if err := s.send(ctx, o, lines, &r); err != nil {
@@ -90,25 +82,6 @@ func measure(ctx context.Context, o options, dir string, lines generator) (r res
 type server struct {
 	*launch.Process
 	url string
-}
-
-func (s *server) ready(ctx context.Context) error {
-	for {
-		r, err := http.Get(s.url + "/-/ready")
-		if err == nil {
-			r.Body.Close()
-			if r.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-s.Done():
-			return s.Explain(errors.New("the server exited"))
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
 }
 
 // send sends a load and observes the server meanwhile.
@@ -168,7 +141,7 @@ func (s *server) observe(r *result) error {
 		return errors.New("the server exited")
 	default:
 	}
-	resident, err := peakMemory(s.PID())
+	resident, err := launch.Memory(s.PID(), "VmHWM:") // the peak
 	if err != nil {
 		return err
 	}
@@ -181,7 +154,7 @@ func (s *server) observe(r *result) error {
 	if err != nil {
 		return err
 	}
-	r.resident = max(r.resident, resident)
+	r.resident = max(r.resident, float64(resident))
 	r.limit = value(text, "ringstore_memory_cap_bytes")
 	r.storeLimit = value(text, "ringstore_store_limit_bytes")
 	r.accounted = max(r.accounted, value(text, "ringstore_store_bytes"))
@@ -197,20 +170,4 @@ func value(text []byte, name string) float64 {
 		}
 	}
 	return 0
-}
-
-// peakMemory returns VmHWM of proc_pid_status(5), in bytes.
-func peakMemory(pid int) (float64, error) {
-	name := fmt.Sprintf("/proc/%d/status", pid)
-	status, err := os.ReadFile(name)
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(status)) {
-		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "VmHWM:" {
-			kib, err := strconv.ParseInt(fields[1], 10, 64)
-			return float64(kib << 10), err
-		}
-	}
-	return 0, fmt.Errorf("%s has no VmHWM", name)
 }
