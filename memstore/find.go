@@ -1,8 +1,6 @@
 package memstore
 
-import (
-	"slices"
-)
+import "slices"
 
 // Found is a series that [Store.Find] found: a metric of a device of the host.
 type Found struct {
@@ -10,10 +8,10 @@ type Found struct {
 	Metric string
 }
 
-// Find appends to dst the series of a host that hold a visible sample within t, ordered by
-// device and then as the metrics are configured. keep selects among the metrics; nil keeps all. A metric whose frequency has changed is
-// found once for each device. Like an answer, the result depends only on visible samples. The error
-// reports a damaged block; a host that does not exist has no series.
+// Find appends to dst the series of a host that hold a visible sample within t, ordered by device
+// and then as the metrics are configured. keep selects among the metrics; nil keeps all. A metric
+// whose frequency has changed is found once for each device. Like an answer, the result depends only
+// on visible samples. The error reports a damaged block; a host that does not exist has no series.
 func (s *Store) Find(dst []Found, cluster, host string, keep func(metric string) bool, t Span, visible Visibility) ([]Found, error) {
 	h := s.host(cluster, host)
 	if h == nil {

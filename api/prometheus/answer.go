@@ -16,6 +16,9 @@ import (
 // notes are what an answer tells beside its data.
 type notes struct{ warnings, infos []string }
 
+// cutOff adds that the result was cut off at the limit.
+func (n *notes) cutOff() { n.warnings = append(n.warnings, "the result was cut off at the limit") }
+
 // noteOf returns the texts of annotations, as many as Prometheus shows.
 func noteOf(a annotations.Annotations, query string) (n notes) {
 	const most = 10
@@ -87,11 +90,14 @@ func (b *body) string(s string) {
 	b.buf = append(b.buf, quoted...)
 }
 
-func (b *body) strings(list []string) {
+func (b *body) strings(list []string) { appendList(b, list, b.string) }
+
+// appendList appends a list, each element by one call.
+func appendList[T any](b *body, list []T, element func(T)) {
 	b.raw("[")
-	for i, s := range list {
+	for i, e := range list {
 		b.comma(i)
-		b.string(s)
+		element(e)
 		if !b.more() {
 			return
 		}
@@ -122,9 +128,9 @@ func (b *body) labels(l labels.Labels) {
 func (b *body) value(v parser.Value) {
 	switch v := v.(type) {
 	case promql.Matrix:
-		b.matrix(v)
+		appendList(b, v, b.series)
 	case promql.Vector:
-		b.vector(v)
+		appendList(b, v, b.sample)
 	case promql.Scalar:
 		b.point(v.T, v.V)
 	case promql.String:
@@ -136,39 +142,20 @@ func (b *body) value(v parser.Value) {
 	}
 }
 
-func (b *body) matrix(m promql.Matrix) {
-	b.raw("[")
-	for i, s := range m {
-		b.comma(i)
-		b.raw(`{"metric":`)
-		b.labels(s.Metric)
-		b.raw(`,"values":[`)
-		for k, p := range s.Floats {
-			b.comma(k)
-			b.point(p.T, p.F)
-			if !b.more() {
-				return
-			}
-		}
-		b.raw("]}")
-	}
-	b.raw("]")
+func (b *body) series(s promql.Series) {
+	b.raw(`{"metric":`)
+	b.labels(s.Metric)
+	b.raw(`,"values":`)
+	appendList(b, s.Floats, func(p promql.FPoint) { b.point(p.T, p.F) })
+	b.raw("}")
 }
 
-func (b *body) vector(v promql.Vector) {
-	b.raw("[")
-	for i, s := range v {
-		b.comma(i)
-		b.raw(`{"metric":`)
-		b.labels(s.Metric)
-		b.raw(`,"value":`)
-		b.point(s.T, s.F)
-		b.raw("}")
-		if !b.more() {
-			return
-		}
-	}
-	b.raw("]")
+func (b *body) sample(s promql.Sample) {
+	b.raw(`{"metric":`)
+	b.labels(s.Metric)
+	b.raw(`,"value":`)
+	b.point(s.T, s.F)
+	b.raw("}")
 }
 
 // point appends a time and a value: [seconds, "value"].

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/annotations"
 )
 
 // lookup is a request for series, or for the names or values of their labels.
@@ -34,30 +35,29 @@ func (a *API) lookup(w http.ResponseWriter, r *http.Request, c Caller) (*lookup,
 	return l, err
 }
 
-// each calls find for each selector, or once without matchers, and joins what it returns.
-func (l *lookup) each(find func(...*labels.Matcher) ([]string, error)) (all []string, err error) {
+// list answers the names or values that find returns for each selector, or for all series without
+// selectors.
+func (l *lookup) list(w http.ResponseWriter, find func(...*labels.Matcher) ([]string, annotations.Annotations, error)) error {
 	selectors := l.matchers
 	if len(selectors) == 0 {
 		selectors = [][]*labels.Matcher{nil}
 	}
+	var all []string
 	for _, matchers := range selectors {
-		found, err := find(matchers...)
+		found, _, err := find(matchers...)
 		if err != nil {
-			return nil, failed(promql.ErrStorage{Err: err})
+			return failed(promql.ErrStorage{Err: err})
 		}
 		all = append(all, found...)
 	}
 	slices.Sort(all)
-	return slices.Compact(all), nil
-}
-
-// answer sends a list of names or values.
-func (l *lookup) answer(w http.ResponseWriter, list []string) error {
+	all = slices.Compact(all)
 	var n notes
-	if l.limit > 0 && len(list) > l.limit {
-		list, n.warnings = list[:l.limit], []string{"the result was cut off at the limit"}
+	if l.limit > 0 && len(all) > l.limit {
+		all = all[:l.limit]
+		n.cutOff()
 	}
-	return answer(w, n, func(b *body) { b.strings(list) })
+	return answer(w, n, func(b *body) { b.strings(all) })
 }
 
 func (a *API) labelNames(w http.ResponseWriter, r *http.Request, c Caller) error {
@@ -65,14 +65,9 @@ func (a *API) labelNames(w http.ResponseWriter, r *http.Request, c Caller) error
 	if err != nil {
 		return err
 	}
-	list, err := l.each(func(m ...*labels.Matcher) ([]string, error) {
-		names, _, err := l.querier.LabelNames(r.Context(), nil, m...)
-		return names, err
+	return l.list(w, func(m ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+		return l.querier.LabelNames(r.Context(), nil, m...)
 	})
-	if err != nil {
-		return err
-	}
-	return l.answer(w, list)
 }
 
 func (a *API) labelValues(w http.ResponseWriter, r *http.Request, c Caller) error {
@@ -84,14 +79,9 @@ func (a *API) labelValues(w http.ResponseWriter, r *http.Request, c Caller) erro
 	if !model.UTF8Validation.IsValidLabelName(label) {
 		return badData("invalid label name %q", clip(label))
 	}
-	list, err := l.each(func(m ...*labels.Matcher) ([]string, error) {
-		values, _, err := l.querier.LabelValues(r.Context(), label, nil, m...)
-		return values, err
+	return l.list(w, func(m ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+		return l.querier.LabelValues(r.Context(), label, nil, m...)
 	})
-	if err != nil {
-		return err
-	}
-	return l.answer(w, list)
 }
 
 func (a *API) series(w http.ResponseWriter, r *http.Request, c Caller) error {
@@ -113,7 +103,7 @@ func (a *API) series(w http.ResponseWriter, r *http.Request, c Caller) error {
 	var n notes
 	for merged.Next() {
 		if l.limit > 0 && len(found) == l.limit {
-			n.warnings = []string{"the result was cut off at the limit"}
+			n.cutOff()
 			break
 		}
 		found = append(found, merged.At().Labels())
@@ -121,15 +111,5 @@ func (a *API) series(w http.ResponseWriter, r *http.Request, c Caller) error {
 	if err := merged.Err(); err != nil {
 		return failed(promql.ErrStorage{Err: err})
 	}
-	return answer(w, n, func(b *body) {
-		b.raw("[")
-		for i, s := range found {
-			b.comma(i)
-			b.labels(s)
-			if !b.more() {
-				return
-			}
-		}
-		b.raw("]")
-	})
+	return answer(w, n, func(b *body) { appendList(b, found, b.labels) })
 }

@@ -18,8 +18,11 @@ const (
 	typeIDLabel  = "type_id"
 	stypeLabel   = "stype"
 	stypeIDLabel = "stype_id"
-	nodeType     = "node" // the type of the node itself
-	wholePrefix  = "node:"
+)
+
+const (
+	nodeType    = "node"  // the type of the node itself
+	wholePrefix = "node:" // of the names of aggregates over a node
 )
 
 // allLabels are the labels of any series, sorted.

@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/timestamp"
+
+	"github.com/ringstore/ringstore/api/internal/truncate"
 )
 
 // maxForm is the length of a form in a body, in bytes.
@@ -127,10 +129,4 @@ func matchesEmpty(matchers []*labels.Matcher) bool {
 }
 
 // clip shortens what a client sent before it is quoted.
-func clip(text string) string {
-	const most = 100
-	if len(text) > most {
-		return text[:most] + "..."
-	}
-	return text
-}
+func clip(text string) string { return truncate.Text(text, 100) }

@@ -89,7 +89,7 @@ func (a *API) evaluate(w http.ResponseWriter, r *http.Request, c Caller, prepare
 	value, cut := truncated(result.Value, limit)
 	notes := noteOf(result.Warnings, r.Form.Get("query"))
 	if cut {
-		notes.warnings = append(notes.warnings, "the result was cut off at the limit")
+		notes.cutOff()
 	}
 	return answer(w, notes, func(b *body) {
 		b.raw(`{"resultType":`)

@@ -42,7 +42,7 @@ func (a *API) remoteRead(w http.ResponseWriter, r *http.Request, c Caller) error
 	if c.MaxSamples > 0 {
 		left = min(left, c.MaxSamples)
 	}
-	reads := make([]read, len(req.Queries))
+	reads := make([]storage.SeriesSet, len(req.Queries))
 	for i, q := range req.Queries {
 		if reads[i], err = a.selectFor(r.Context(), q, c); err != nil {
 			return err
@@ -53,9 +53,6 @@ func (a *API) remoteRead(w http.ResponseWriter, r *http.Request, c Caller) error
 	}
 	return answerSamples(w, reads, left)
 }
-
-// read is one query of a request, with the index that it has there.
-type read struct{ storage.SeriesSet }
 
 func decodeReadRequest(w http.ResponseWriter, r *http.Request) (*prompb.ReadRequest, error) {
 	compressed, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReadRequest))
@@ -99,20 +96,20 @@ func responseType(accepted []prompb.ReadRequest_ResponseType) (streamed bool, er
 	return false, nil
 }
 
-func (a *API) selectFor(ctx context.Context, q *prompb.Query, c Caller) (read, error) {
+func (a *API) selectFor(ctx context.Context, q *prompb.Query, c Caller) (storage.SeriesSet, error) {
 	if q == nil {
-		return read{}, badData("a query is missing")
+		return nil, badData("a query is missing")
 	}
 	var matchers []*labels.Matcher
 	for _, m := range q.Matchers {
 		matcher, err := matcherOf(m)
 		if err != nil {
-			return read{}, err
+			return nil, err
 		}
 		matchers = append(matchers, matcher)
 	}
 	reader := &querier{queryable{a, c.Reader}, q.StartTimestampMs, q.EndTimestampMs}
-	return read{reader.Select(ctx, true, nil, matchers...)}, nil
+	return reader.Select(ctx, true, nil, matchers...), nil
 }
 
 func matcherOf(m *prompb.LabelMatcher) (*labels.Matcher, error) {
@@ -135,7 +132,7 @@ func matcherOf(m *prompb.LabelMatcher) (*labels.Matcher, error) {
 }
 
 // answerSamples answers all samples in one message, at most as many as left says.
-func answerSamples(w http.ResponseWriter, reads []read, left int) error {
+func answerSamples(w http.ResponseWriter, reads []storage.SeriesSet, left int) error {
 	var resp prompb.ReadResponse
 	var it chunkenc.Iterator
 	for _, q := range reads {
@@ -175,7 +172,7 @@ func answerSamples(w http.ResponseWriter, reads []read, left int) error {
 
 // streamChunks answers chunks of samples, series by series, in frames that are sent when they are
 // full. Memory does not grow with the number of samples.
-func streamChunks(w http.ResponseWriter, reads []read) error {
+func streamChunks(w http.ResponseWriter, reads []storage.SeriesSet) error {
 	w.Header().Set("Content-Type", "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse")
 	var it chunkenc.Iterator
 	for i, q := range reads {

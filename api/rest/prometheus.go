@@ -28,14 +28,10 @@ func (h *Handler) prometheusRoutes() (routes []route) {
 	return routes
 }
 
-// prometheusCaller returns the reader and the limit of the caller. A limit that depends on the role
-// is that of the caller's role on all clusters.
+// prometheusCaller returns the reader and the limit of the caller.
 func (h *Handler) prometheusCaller(w http.ResponseWriter) prometheus.Caller {
-	c := prometheus.Caller{Reader: h.reader(w), MaxSamples: h.Limits.ValuesPerQuery}
-	if c.MaxSamples == 0 && !c.Reader.HasServiceRole("") {
-		c.MaxSamples = defaultValuesPerQuery
-	}
-	return c
+	reader := h.reader(w)
+	return prometheus.Caller{Reader: reader, MaxSamples: h.maxValues(reader, "")}
 }
 
 // prometheusBody is the body of a failure as Prometheus answers it.

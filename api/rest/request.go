@@ -234,15 +234,21 @@ func (req *request) timeRange(s shape) memstore.Range {
 	}
 }
 
+// maxValues returns how many values one request of a caller may read; 0 means no limit. An empty
+// cluster means the caller's role on all clusters.
+func (h *Handler) maxValues(reader *access.Reader, cluster string) int {
+	if h.Limits.ValuesPerQuery == 0 && !reader.HasServiceRole(cluster) {
+		return defaultValuesPerQuery
+	}
+	return h.Limits.ValuesPerQuery
+}
+
 // checkQueryCost refuses a request that reads too many values, before it reads any. Each selection
 // counts as at least one value. The status is 400 because 413 means that the body is too large.
 func (h *Handler) checkQueryCost(ctx context.Context, req *request) error {
-	limit := h.Limits.ValuesPerQuery
+	limit := h.maxValues(req.reader, req.Cluster)
 	if limit == 0 {
-		if req.reader.HasServiceRole(req.Cluster) {
-			return nil
-		}
-		limit = defaultValuesPerQuery
+		return nil
 	}
 	exceeded := badRequest("the queries read more than %d values: request fewer series or a shorter time range", limit)
 	left := limit

@@ -64,9 +64,13 @@ func (v View) Hosts(cluster string) (hosts []string) {
 
 // Clusters returns the clusters of the view's jobs, sorted.
 func (v View) Clusters() (clusters []string) {
-	for _, j := range v.Jobs() {
-		clusters = append(clusters, j.Cluster)
-	}
+	v.visit(func(t *tables, _ moment, u *owned, project uint32) {
+		for _, i := range u.intervals {
+			if row := &t.jobs[i.job]; row.isIn(project) {
+				clusters = append(clusters, t.clusters[row.cluster])
+			}
+		}
+	})
 	slices.Sort(clusters)
 	return slices.Compact(clusters)
 }
@@ -83,7 +87,7 @@ func (v View) Jobs() (all []VisibleJob) {
 		place := make(map[uint32]int)
 		for _, i := range u.intervals {
 			row := &t.jobs[i.job]
-			if row.flags&replaced != 0 || project != anyProject && row.project != project {
+			if !row.isIn(project) {
 				continue
 			}
 			n, ok := place[i.job]
@@ -112,6 +116,11 @@ func (k Key) compare(o Key) int {
 
 // anyProject matches every project.
 const anyProject = math.MaxUint32
+
+// isIn reports whether a job is one of a project and was not replaced by a later report.
+func (j *job) isIn(project uint32) bool {
+	return j.flags&replaced == 0 && (project == anyProject || j.project == project)
+}
 
 // visit calls f with the user's own jobs of all projects, and for each project of the view with
 // every user who has jobs in it.
