@@ -440,7 +440,7 @@ func (i *issuer) warnOfSettings(log *slog.Logger) {
 		log.Warn("principal-claims has no effect for Entra ID: the subject is tid/oid", "issuer", i.Name)
 	}
 	if isSelfChosen(i.JobUserClaim) {
-		log.Warn("job-user-claim: whoever changes this claim at the issuer sees the jobs of another user; use one that people cannot change, such as uid",
+		log.Warn("job-user-claim: a user who changes this claim at the issuer sees the jobs of another user; use one that people cannot change, such as uid",
 			"issuer", i.Name, "claim", i.JobUserClaim)
 	}
 	if strings.HasPrefix(i.Issuer.Issuer, "https://") && i.Audience == nil {

@@ -134,7 +134,7 @@ func (l *lane) noteAll(s *Store, o Origin, slot int64, columns []uint32) {
 	h.columns = append(h.columns, columns[1:]...)
 }
 
-// noteForgotten records that messages before o only fill in what is missing.
+// noteForgotten records that messages before o only fill empty slots.
 func (s *Store) noteForgotten(l *lane, o Origin) {
 	l.host.mu.Lock()
 	defer l.host.mu.Unlock()

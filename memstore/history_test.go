@@ -125,7 +125,7 @@ func TestOlderMessageDoesNotOverwrite(t *testing.T) {
 		w.want(what, 0, -60, 10)
 		w.write(Origin{2, 1}, 1, at(0, -60)) // another stream has its own order
 		w.want(what, 0, -60, 1)
-		w.write(Origin{}, 0.5, at(1, -60)) // whoever is in none writes as before
+		w.write(Origin{}, 0.5, at(1, -60)) // a sample of no stream is written as before
 		w.want(what, 1, -60, 0.5)
 		w.restart()
 		w.want(what+", after a restart", 0, -60, 1)

@@ -68,7 +68,7 @@ const (
 	otherFreeEnd  = 3 // the call of free ends; the number of its lanes follows
 	otherOrigin   = 4 // the following samples come from a message of a stream, which follows
 	otherWritten  = 5 // the message wrote to columns of the run's slot, which follow
-	otherNewer    = 6 // messages before that one only fill in what is missing in the run's lane
+	otherNewer    = 6 // messages before that one only fill empty slots of the run's lane
 )
 
 // The first byte of a place says which fields differ from the place before. The initial values are
@@ -164,7 +164,7 @@ func (r *Record) written(l *lane, run writtenRun, columns []uint32) {
 	}
 }
 
-// forgotten appends that messages before o only fill in what is missing in a lane.
+// forgotten appends that messages before o only fill empty slots of a lane.
 func (r *Record) forgotten(l *lane, o Origin) {
 	for _, sr := range l.columns {
 		if sr != nil { // its place gives the lane its grid

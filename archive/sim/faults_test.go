@@ -24,7 +24,7 @@ func faultActions() []action {
 			return nil
 		}},
 		{"unreadable", 3, true, func(s *server, r *rand.Rand) error {
-			if s.changed { // what is damaged may have no other copy that is readable
+			if s.changed { // a damaged file may have no other readable copy
 				return nil
 			}
 			s.end(false)

@@ -15,8 +15,8 @@ import (
 	"github.com/ringstore/ringstore/cmd/internal/cmdtest"
 )
 
-// TestTokensInTheWrongPlace: whoever puts a token where another value belongs does not find it in
-// the log or the audit, at any level: neither whole nor without its signature.
+// TestTokensInTheWrongPlace: a token that stands where another value belongs is not in the log or the
+// audit, at any level: neither whole nor without its signature.
 func TestTokensInTheWrongPlace(t *testing.T) {
 	s := newSettings(t)
 	s["main"]["slow-query"] = "1ns"

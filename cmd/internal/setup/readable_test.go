@@ -11,7 +11,7 @@ import (
 )
 
 // TestReadableSecrets: of each secret in a file that others can read there is one warning, and none
-// of those that only a group can read, of public keys, and of what is missing.
+// of those that only a group can read, of public keys, and of missing files.
 func TestReadableSecrets(t *testing.T) {
 	t.Chdir(t.TempDir())
 	names := []string{"https", "creds", "nkey", "password", "tls", "account", "xkey", "shared", "client", "token"}
