@@ -54,14 +54,17 @@ func (a *Archive) ConfirmClock() (before guard.State) {
 	return before
 }
 
+// clockState returns the state of the clock, and whether it is so far ahead that this is reported.
+func (a *Archive) clockState() (s guard.State, ahead bool) {
+	if g := a.Store.Guard(); g != nil {
+		s = g.State()
+	}
+	return s, s.Ahead > reportAhead
+}
+
 // logClock logs once that the clock is ahead, and once that it no longer is.
 func (a *Archive) logClock() {
-	g := a.Store.Guard()
-	if g == nil {
-		return
-	}
-	s := g.State()
-	ahead := s.Ahead > reportAhead
+	s, ahead := a.clockState()
 	switch {
 	case a.clockLog.ahead.Swap(ahead) == ahead:
 	case ahead:
@@ -74,12 +77,8 @@ func (a *Archive) logClock() {
 
 // clockNote returns the note that the clock is ahead, "" if it is not.
 func (a *Archive) clockNote() string {
-	g := a.Store.Guard()
-	if g == nil {
-		return ""
-	}
-	s := g.State()
-	if s.Ahead <= reportAhead {
+	s, ahead := a.clockState()
+	if !ahead {
 		return ""
 	}
 	return fmt.Sprintf("the clock is %v ahead: nothing more is deleted or archived for its age until the clock has run evenly for another %v, or POST /api/confirm-clock says that it is right",

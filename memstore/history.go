@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -56,9 +57,7 @@ func (s *Store) Settle(stream, sequence uint64) {
 	defer s.settled.mu.Unlock()
 	next := make(map[uint64]uint64)
 	if all := s.settled.by.Load(); all != nil {
-		for k, v := range *all {
-			next[k] = v
-		}
+		next = maps.Clone(*all)
 	}
 	next[stream] = max(next[stream], sequence)
 	s.settled.by.Store(&next)
@@ -115,12 +114,16 @@ func (h *history) columnsOf(i int) []uint32 {
 	return h.columns[h.runs[i].begin:]
 }
 
-// note records that a message writes to a slot of a column; the host is locked.
-func (l *lane) note(s *Store, o Origin, slot int64, column uint32) *history {
+func (l *lane) ensureHistory() *history {
 	if l.history == nil {
 		l.history = new(history)
 	}
-	h := l.history
+	return l.history
+}
+
+// note records that a message writes to a slot of a column; the host is locked.
+func (l *lane) note(s *Store, o Origin, slot int64, column uint32) *history {
+	h := l.ensureHistory()
 	if last := len(h.runs) - 1; last < 0 || h.runs[last].Origin != o || h.runs[last].slot != slot {
 		h.begin(s, l, o, slot)
 	}
@@ -138,11 +141,8 @@ func (l *lane) noteAll(s *Store, o Origin, slot int64, columns []uint32) {
 func (s *Store) noteForgotten(l *lane, o Origin) {
 	l.host.mu.Lock()
 	defer l.host.mu.Unlock()
-	if l.history == nil {
-		l.history = new(history)
-	}
-	l.history.newest = raise(l.history.newest, o)
-	l.history.forgotten = raise(l.history.forgotten, o)
+	h := l.ensureHistory()
+	h.newest, h.forgotten = raise(h.newest, o), raise(h.forgotten, o)
 }
 
 // begin begins a run.

@@ -252,8 +252,10 @@ func (c *connection) setOnClose(f func()) {
 }
 
 // CloseWrite shuts down the sending side, so that the client still gets the last answer.
-func (c *connection) CloseWrite() error {
-	if t, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+func (c *connection) CloseWrite() error { return closeWrite(c.Conn) }
+
+func closeWrite(c net.Conn) error {
+	if t, ok := c.(interface{ CloseWrite() error }); ok {
 		return t.CloseWrite()
 	}
 	return nil

@@ -56,12 +56,7 @@ type https1Conn struct {
 func (c *https1Conn) ConnectionState() tls.ConnectionState { return c.tls.ConnectionState() }
 
 // CloseWrite implements the interface that net/http uses.
-func (h *http1Conn) CloseWrite() error {
-	if t, ok := h.Conn.(interface{ CloseWrite() error }); ok {
-		return t.CloseWrite()
-	}
-	return nil
-}
+func (h *http1Conn) CloseWrite() error { return closeWrite(h.Conn) }
 
 func (h *http1Conn) Read(p []byte) (int, error) {
 	if len(h.pending) > 0 {

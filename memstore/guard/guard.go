@@ -99,7 +99,11 @@ type State struct {
 func (g *Clock) State() State {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	wall := g.advance()
+	return g.state(g.advance())
+}
+
+// state returns the state at a wall time, of which the clock has been advanced; g is locked.
+func (g *Clock) state(wall time.Time) State {
 	return State{g.now, wall.Sub(g.now), g.agreed + ConfirmAfter - g.last}
 }
 
@@ -108,7 +112,7 @@ func (g *Clock) Confirm() State {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	wall := g.advance()
-	before := State{g.now, wall.Sub(g.now), g.agreed + ConfirmAfter - g.last}
+	before := g.state(wall)
 	g.reset(wall, g.last)
 	g.now, g.latest = wall, wall
 	return before
