@@ -118,8 +118,8 @@ func New(o Options) *Ingester {
 	}
 }
 
-// Batch stores one batch that is in memory, without a byte order mark at its start. The error is the Writer's or [memstore.ErrMemory]; then
-// nothing may be acknowledged.
+// Batch stores one batch that is in memory, without a byte order mark at its start. The error is the
+// Writer's or [memstore.ErrMemory]; then nothing may be acknowledged.
 func (g *Ingester) Batch(ctx context.Context, src Source, batch []byte) (Report, error) {
 	g.counters.forTransport(src.Transport).batches.Inc()
 	var report Report
@@ -127,23 +127,19 @@ func (g *Ingester) Batch(ctx context.Context, src Source, batch []byte) (Report,
 	defer g.chunks.Put(c)
 	batch = bytes.TrimPrefix(batch, []byte(byteOrderMark))
 	for line := 0; len(batch) > 0; {
-		part := batch
-		if len(part) > chunkBytes {
-			if complete, _ := lineprotocol.Cut(part[:chunkBytes]); len(complete) > 0 {
-				part = complete
-			}
-		}
-		n, err := g.store(ctx, src, c, part, line, &report)
+		var piece []byte
+		piece, batch = cutPiece(batch)
+		n, err := g.store(ctx, src, c, piece, line, &report)
 		if err != nil {
 			return report, err
 		}
-		batch, line = batch[len(part):], line+n
+		line += n
 	}
 	return report, nil
 }
 
-// Stream is like Batch, but stores the batch while reading it, in bounded memory. The error is that of r or of the
-// Writer, or [memstore.ErrMemory]; the report then covers what was stored before.
+// Stream is like Batch, but stores the batch while reading it, in bounded memory. The error is that
+// of r or of the Writer, or [memstore.ErrMemory]; the report then covers what was stored before.
 func (g *Ingester) Stream(ctx context.Context, src Source, r io.Reader) (Report, error) {
 	g.counters.forTransport(src.Transport).batches.Inc()
 	var report Report

@@ -8,6 +8,19 @@ import (
 	"github.com/ringstore/ringstore/api/lineprotocol"
 )
 
+// cutPiece cuts the first piece of whole lines off a batch. Of a line that is longer than chunkBytes
+// it returns only the beginning, as pieces does.
+func cutPiece(batch []byte) (piece, rest []byte) {
+	if len(batch) <= chunkBytes {
+		return batch, nil
+	}
+	if complete, _ := lineprotocol.Cut(batch[:chunkBytes]); len(complete) > 0 {
+		return complete, batch[len(complete):]
+	}
+	_, rest, _ = bytes.Cut(batch[chunkBytes:], []byte{'\n'})
+	return batch[:chunkBytes], rest
+}
+
 // pieces splits a stream into pieces of whole lines, each as large as the buffer allows. Of a line
 // that is longer than the buffer it returns only the beginning, which the scanner rejects as too
 // long.
