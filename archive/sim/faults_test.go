@@ -132,7 +132,9 @@ func (s *server) damage(change func(files []string) ([]string, error)) error {
 		return asMismatch(errors.Join(err, s.startAgain(false)))
 	}
 	spare := s.spare(changed)
-	s.changed = true
+	if s.changed = true; s.forgetsClock(changed) {
+		s.trusted = s.now()
+	}
 	s.torn.Store(2) // a damaged segment stays until then
 	if spare {
 		return asMismatch(s.startAgain(false))
@@ -147,6 +149,14 @@ func (s *server) damage(change func(files []string) ([]string, error)) error {
 	s.end(false)
 	s.model.doubt()
 	return asMismatch(s.startAgain(false))
+}
+
+// forgetsClock reports whether a start trusts the wall clock, because the manifests, which say how far
+// earlier processes trusted it, are changed.
+func (s *server) forgetsClock(changed []string) bool {
+	return !slices.ContainsFunc(s.files(s.dir), func(path string) bool {
+		return strings.HasPrefix(filepath.Base(path), "MANIFEST-") && !slices.Contains(changed, path)
+	})
 }
 
 // spare reports whether another file holds what the changed ones do.

@@ -145,15 +145,20 @@ func (s *server) now() time.Time { return time.Now().Add(s.ahead) }
 func (s *server) jump(ahead time.Duration) {
 	s.trust()
 	s.ahead, s.jumped = ahead, time.Now()
+	fmt.Fprintln(s.digest, "the clock is ahead by", ahead)
 }
 
-// trust returns the latest time that samples may be deleted by: a wall clock that has jumped ahead is
-// trusted only after an hour.
+// trust returns the latest time that samples may be deleted by. A wall clock that has jumped ahead is
+// trusted only after an hour. One that returns to where it was before it was set back is not ahead of
+// the time that has passed: a server that was restarted meanwhile trusts it at once.
 func (s *server) trust() time.Time {
-	now := time.Now()
+	now, wall := time.Now(), s.now()
 	s.trusted, s.asked = s.trusted.Add(now.Sub(s.asked)), now
-	if wall := s.now(); wall.Before(s.trusted) || now.Sub(s.jumped) >= time.Hour {
+	if now.Sub(s.jumped) >= time.Hour && wall.After(s.trusted) {
 		s.trusted = wall
+	}
+	if wall.Before(s.trusted) {
+		return wall
 	}
 	return s.trusted
 }
@@ -258,9 +263,8 @@ func (s *server) pass(d time.Duration) {
 
 // advanceHorizon notes what has left the retention.
 func (s *server) advanceHorizon() {
-	s.trust()
-	if s.archive != nil {
-		s.model.horizon = max(s.model.horizon, s.trust().Add(-s.retention).Unix())
+	if trusted := s.trust(); s.archive != nil {
+		s.model.horizon = max(s.model.horizon, trusted.Add(-s.retention).Unix())
 	}
 }
 
