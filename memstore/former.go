@@ -9,7 +9,8 @@ import (
 // Blocks keep the frequency that they were written with. After a metric's frequency has changed, its
 // older samples are in series of their own, of the same metric at the former frequency. A query
 // answers on the grid of the configured frequency: a former sample goes to the nearest slot, unless
-// that has a sample of the configured frequency; of several for one slot the last one counts.
+// that has a sample of the configured frequency, or had one before it was evicted; of several for one
+// slot the last one counts.
 
 // formerPart is a series of a former frequency in an answer.
 type formerPart struct {
@@ -17,6 +18,7 @@ type formerPart struct {
 	grid   grid  // of the former series
 	offset int64 // of its samples
 	to     int64 // offset of the answer's samples of this series
+	first  int64 // slot of the answer; earlier ones were evicted
 	span   span  // of reader.pieces
 }
 
@@ -94,7 +96,7 @@ func (rd *reader) collectPart(g grid, i int, old *Series, to int64, shaped bool)
 	begin, end := g.lane.time(g.first)+to-half, g.lane.time(g.first+int64(g.n))+to-half
 	// All slots whose samples go to slots of the answer.
 	first, last := slotAt(l.grid+old.phase.offset, l.frequency, begin), slotAt(l.grid+old.phase.offset, l.frequency, end)
-	part := formerPart{index: i, offset: old.phase.offset, to: to}
+	part := formerPart{index: i, offset: old.phase.offset, to: to, first: g.lane.evictedBefore}
 	part.grid = grid{lane: l, offset: old.phase.offset, first: first, n: int(max(last-first, 0))}
 	rd.collectSeries(part.grid, old, l.overlapping(first, max(last, first)), shaped)
 	b, n := rd.bounds[len(rd.bounds)-1], len(rd.spans)-1
@@ -126,8 +128,9 @@ func (rd *reader) fillFormer(g grid, dst []float64, p *formerPart) error {
 		if v != v {
 			continue
 		}
-		k := int(p.slot(g, p.grid.first+int64(i)) - g.first)
-		if k < 0 || k >= len(dst) || k != filled && isValue(dst[k]) {
+		slot := p.slot(g, p.grid.first+int64(i))
+		k := int(slot - g.first)
+		if k < 0 || k >= len(dst) || slot < p.first || k != filled && isValue(dst[k]) {
 			continue
 		}
 		dst[k], filled = v, k
