@@ -43,6 +43,7 @@ func (c checker) main() {
 		c.hostPort("main.addr", m.Addr)
 	}
 	c.metricsAddr()
+	c.adminAddr()
 	if m.HTTPSCertFile != "" && m.HTTPSKeyFile == "" {
 		c.fail("main.https-key-file", "missing: main.https-cert-file is set, and HTTPS needs both")
 	}
@@ -66,6 +67,17 @@ func (c checker) metricsAddr() {
 	c.hostPort(path, addr)
 	if host, _, err := net.SplitHostPort(addr); err == nil && !secureurl.IsLoopback(host) {
 		c.warn(path, "other machines can reach this address and read the metrics without a token, including the names of token issuers and subjects")
+	}
+}
+
+func (c checker) adminAddr() {
+	const path = "main.admin-addr"
+	if c.config.Main.AdminAddr == "" {
+		return
+	}
+	c.hostPort(path, c.config.Main.AdminAddr)
+	if !c.config.Main.IsAdminOnLoopback() && c.config.Main.HTTPSCertFile == "" {
+		c.warn(path, "other machines can reach this address, and administrators' tokens are sent there without encryption; set main.https-cert-file and main.https-key-file, or use a loopback address")
 	}
 }
 

@@ -9,8 +9,11 @@ package configs
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"time"
+
+	"github.com/ringstore/ringstore/configs/secureurl"
 )
 
 // Config is a loaded configuration: all values are checked and all defaults are filled in. It is
@@ -34,6 +37,9 @@ type Main struct {
 	// MetricsAddr is a host:port that serves /metrics over HTTP without a token; empty: /metrics is
 	// at Addr only, with a token.
 	MetricsAddr string `json:"metrics-addr"`
+	// AdminAddr is a host:port that serves the administrators' paths, which Addr then hides; empty:
+	// they are at Addr. It is HTTPS like Addr, but HTTP on loopback.
+	AdminAddr string `json:"admin-addr"`
 	// HTTPSCertFile and HTTPSKeyFile are PEM files; either both are set (HTTPS) or none (HTTP).
 	HTTPSCertFile string `json:"https-cert-file"`
 	HTTPSKeyFile  string `json:"https-key-file"`
@@ -58,6 +64,12 @@ type Main struct {
 	// SlowQuery is the duration from which a query is logged; 0: no query is logged.
 	SlowQuery time.Duration `json:"slow-query"`
 	Debug     Debug         `json:"debug"`
+}
+
+// IsAdminOnLoopback reports whether only this machine can reach AdminAddr.
+func (m Main) IsAdminOnLoopback() bool {
+	host, _, err := net.SplitHostPort(m.AdminAddr)
+	return err == nil && secureurl.IsLoopback(host)
 }
 
 // Metric is an entry of section "metrics".

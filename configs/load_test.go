@@ -186,6 +186,14 @@ func TestWarnings(t *testing.T) {
 		f(inMain(`"metrics-addr": "`+addr+`"`), "config.json: main.metrics-addr: other machines can reach this address and read the metrics without a token, "+
 			"including the names of token issuers and subjects")
 	}
+	for _, addr := range []string{"127.0.0.1:9200", "localhost:9200", "[::1]:9200"} {
+		f(inMain(`"admin-addr": "` + addr + `"`))
+	}
+	for _, addr := range []string{":9200", "0.0.0.0:9200", "192.0.2.1:9200", "example.org:9200"} {
+		f(inMain(`"admin-addr": "`+addr+`"`), "config.json: main.admin-addr: other machines can reach this address, and administrators' tokens are sent there "+
+			"without encryption; set main.https-cert-file and main.https-key-file, or use a loopback address")
+		f(inMain(`"admin-addr": "` + addr + `", "https-cert-file": "cert.pem", "https-key-file": "key.pem"`))
+	}
 	f(inMain(`"debug": {"dump-to-file": "x", "gops": true, "pprof": true}`),
 		"config.json: main.debug.dump-to-file: has no effect; /api/debug shows the same", "config.json: main.debug.pprof: unknown key, ignored")
 	f(inStore(`"checkpoints": {"file-format": "json", "interval": "12h"}, "cleanup": {"interval": "48h"}`),

@@ -90,12 +90,12 @@ func TestRefusedKeys(t *testing.T) {
 	f(inMain(`"adr": ":1"`), `config.json: main.adr: unknown key; did you mean "addr"?`)
 	f(inMain(`"https_cert_file": ""`), `config.json: main.https_cert_file: unknown key; did you mean "https-cert-file"?`)
 	f(inMain(`"db": "./var/job.db"`), "config.json: main.db: unknown key; known here: "+
-		"addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-client-crl-file, https-key-file, jwt-public-key, metrics-addr, slow-query, user")
+		"addr, admin-addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-client-crl-file, https-key-file, jwt-public-key, metrics-addr, slow-query, user")
 	f(inMain(`"disable-authentication": true`), `config.json: main.disable-authentication: unknown key; `+
 		`to switch authentication off, set "auth": {"disabled": true}`)
 	f(inMain(`"a.b\n": 1, "": 1`), `config.json: main["a.b\n"]: unknown key; known here: `+
-		"addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-client-crl-file, https-key-file, jwt-public-key, metrics-addr, slow-query, user",
-		`config.json: main[""]: unknown key; known here: addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-client-crl-file, https-key-file, jwt-public-key, metrics-addr, slow-query, user`)
+		"addr, admin-addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-client-crl-file, https-key-file, jwt-public-key, metrics-addr, slow-query, user",
+		`config.json: main[""]: unknown key; known here: addr, admin-addr, backend-url, debug, group, gzip, https-cert-file, https-client-ca-file, https-client-crl-file, https-key-file, jwt-public-key, metrics-addr, slow-query, user`)
 	f(inMetric(`"frequencey": 60`), `config.json: metrics.cpu_load.frequencey: unknown key; did you mean "frequency"?`,
 		"config.json: metrics.cpu_load.frequency: expected 1 to 31536000 seconds; got 0")
 	f(inStore(`"retention": "48h"`), `config.json: metric-store.retention: unknown key; known here: checkpoint-interval, `+
@@ -132,6 +132,9 @@ func TestRefusedMain(t *testing.T) {
 		`config.json: main.addr: expected host:port, such as "127.0.0.1:8080" or "[::1]:8080"; got "localhost"`)
 	f(minimal(`"main": {"addr": "localhost:70000", "jwt-public-key": "`+key+`"}`),
 		`config.json: main.addr: expected a port from 0 to 65535 or the name of a service; got "70000"`)
+	f(inMain(`"admin-addr": "9200"`), `config.json: main.admin-addr: expected host:port, such as "127.0.0.1:8080" or "[::1]:8080"; got "9200"`)
+	f(inMain(`"admin-addr": "127.0.0.1:70000"`),
+		`config.json: main.admin-addr: expected a port from 0 to 65535 or the name of a service; got "70000"`)
 	f(inMain(`"metrics-addr": "9100"`), `config.json: main.metrics-addr: expected host:port, such as "127.0.0.1:8080" or "[::1]:8080"; got "9100"`)
 	f(inMain(`"metrics-addr": "localhost:metrics!"`),
 		`config.json: main.metrics-addr: expected a port from 0 to 65535 or the name of a service; got "metrics!"`)

@@ -68,11 +68,51 @@ func permitted(t *testing.T, path string, roles []string) bool {
 	return slices.ContainsFunc(strings.Fields(rule), has)
 }
 
-// TestEveryCell sends a request for every route, method and set of roles, and with credentials of no
-// worth, through the router. A method that a route does not have is refused before anything else,
-// and only the roles of the table pass.
+// listeners are ways to reach a handler's routes, in words of their own: has reports whether a route
+// is among them.
+var listeners = []struct {
+	name     string
+	separate bool // from the administrators'
+	serve    func(*rest.Handler, http.ResponseWriter, *http.Request)
+	has      func(path string) bool
+}{
+	{"the only one", false, (*rest.Handler).ServeHTTP, func(string) bool { return true }},
+	{"main", true, (*rest.Handler).ServeHTTP, func(path string) bool { return !isFor(path, administrative) }},
+	{"admin", true, (*rest.Handler).ServeAdmin, func(path string) bool { return !isFor(path, writing) }},
+}
+
+var (
+	administrative = []string{"/api/free", "/api/debug", "/api/status", "/api/snapshot", "/api/confirm-clock", "/debug/pprof"}
+	writing        = []string{"/api/write", "/write", "/api/v2/write", "/query"}
+)
+
+// isFor reports whether a path is one of these or below it.
+func isFor(path string, paths []string) bool {
+	return slices.ContainsFunc(paths, func(p string) bool { return path == p || strings.HasPrefix(path, p+"/") })
+}
+
+// TestEveryCell sends a request for every listener, route, method and set of roles, and with
+// credentials of no worth, through the router. A listener hides what belongs to another. A method that
+// a route does not have is refused before anything else, and only the roles of the table pass.
 func TestEveryCell(t *testing.T) {
-	d := open(t, func(o *rest.Options) { o.SwaggerUI = true })
+	if err := pprof.StartCPUProfile(io.Discard); err == nil { // so that no request has to wait for one
+		defer pprof.StopCPUProfile()
+	}
+	for _, l := range listeners {
+		t.Run(l.name, func(t *testing.T) {
+			d := open(t, func(o *rest.Options) { o.SwaggerUI, o.SeparateAdmin = true, l.separate })
+			handler := d.Config.Handler.(*rest.Handler)
+			roles := 6
+			if l.separate || raceDetector {
+				roles = 2
+			}
+			testEveryCell(t, d, roles, l.has, func(w http.ResponseWriter, r *http.Request) { l.serve(handler, w, r) })
+		})
+	}
+}
+
+// testEveryCell uses tokens with up to so many roles.
+func testEveryCell(t *testing.T, d *deployment, maxRoles int, has func(path string) bool, serve http.HandlerFunc) {
 	type credential struct {
 		name, header string
 		roles        []string
@@ -89,7 +129,7 @@ func TestEveryCell(t *testing.T) {
 	}
 	names := []string{"admin", "api", "support", "manager", "user", "Admin"}
 	for set := range 1 << len(names) {
-		if raceDetector && bits.OnesCount(uint(set)) > 2 {
+		if bits.OnesCount(uint(set)) > maxRoles {
 			continue
 		}
 		var roles []string
@@ -100,18 +140,17 @@ func TestEveryCell(t *testing.T) {
 		}
 		credentials = append(credentials, credential{fmt.Sprint(roles), "Bearer " + d.token(roles...), roles, true})
 	}
-	if err := pprof.StartCPUProfile(io.Discard); err == nil { // so that no request has to wait for one
-		defer pprof.StopCPUProfile()
-	}
 	methods := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get"}
 	cells := 0
 	for _, route := range d.Config.Handler.(*rest.Handler).Routes() {
 		for _, method := range methods {
 			for _, c := range credentials {
 				cells++
-				got := cellStatus(t, d, method, route.Path, c.header)
+				got := cellStatus(t, serve, method, route.Path, c.header)
 				var wrong bool
 				switch {
+				case !has(route.Path):
+					wrong = got != http.StatusNotFound
 				case !slices.Contains(route.Methods, method):
 					wrong = got != http.StatusMethodNotAllowed
 				case route.Open:
@@ -136,7 +175,7 @@ func TestEveryCell(t *testing.T) {
 }
 
 // cellStatus returns the status of a request, whose client does not wait for a trace.
-func cellStatus(t *testing.T, d *deployment, method, path, authorization string) int {
+func cellStatus(t *testing.T, serve http.HandlerFunc, method, path, authorization string) int {
 	t.Helper()
 	ctx := t.Context()
 	if path == "/debug/pprof/trace" {
@@ -150,6 +189,6 @@ func cellStatus(t *testing.T, d *deployment, method, path, authorization string)
 		r.Header.Set("Authorization", authorization)
 	}
 	w := httptest.NewRecorder()
-	d.Config.Handler.ServeHTTP(w, r)
+	serve(w, r)
 	return w.Code
 }

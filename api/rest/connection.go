@@ -55,7 +55,7 @@ type admission struct {
 	peers   map[netip.Addr]*peerTraffic // with unidentified connections
 	long    int                         // long headers being read
 	changed chan struct{}               // closed when long decreases
-	evicted uint64
+	evicted uint64                      // connections closed in favour of others
 }
 
 // peerTraffic is what the unidentified connections of one address use.
@@ -156,6 +156,14 @@ func (a *admission) evictOldest() bool {
 	}
 	_ = victim.Close() // its client gets no answer
 	return true
+}
+
+// EvictedConnections returns how many connections the server has closed in favour of others, before
+// they had shown an accepted token.
+func (s *Server) EvictedConnections() uint64 {
+	s.admission.mu.Lock()
+	defer s.admission.mu.Unlock()
+	return s.admission.evicted
 }
 
 // busiest returns the address with most unidentified connections, nil for none.

@@ -88,6 +88,10 @@ type Options struct {
 	// Operator answers /api/status and /api/snapshot. If it is nil, these paths are not found.
 	Operator Operator
 
+	// SeparateAdmin moves the administrators' paths from ServeHTTP, which no longer finds them, to
+	// [Handler.ServeAdmin].
+	SeparateAdmin bool
+
 	// SwaggerUI serves a user interface for the API's description at /swagger/, without a token.
 	SwaggerUI bool
 
@@ -123,6 +127,7 @@ type Handler struct {
 	Options
 	gate     *access.Gate
 	router   http.Handler
+	admin    http.Handler // router of ServeAdmin
 	counters counters
 	buffers  sync.Pool // of *[]byte, for answers
 	gunzips  sync.Pool // of *gzip.Reader
@@ -184,14 +189,20 @@ func New(o Options) (*Handler, error) {
 	if h.counters, err = newCounters(o.Registry); err != nil {
 		return nil, err
 	}
-	if h.router, err = h.newRouter(); err != nil {
+	if err := h.newRouters(); err != nil {
 		return nil, err
 	}
 	return h, nil
 }
 
 // ServeHTTP answers one request.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.serve(h.router, w, r) }
+
+// ServeAdmin answers one request of the administrators' own listener, which has all paths but those
+// for writing. It is used with [Options.SeparateAdmin].
+func (h *Handler) ServeAdmin(w http.ResponseWriter, r *http.Request) { h.serve(h.admin, w, r) }
+
+func (h *Handler) serve(router http.Handler, w http.ResponseWriter, r *http.Request) {
 	h.active.Add(1)
 	defer h.active.Add(-1)
 	x, r := h.begin(w, r)
@@ -200,5 +211,5 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.fail(x, notReady(err))
 		return
 	}
-	h.router.ServeHTTP(x, r)
+	router.ServeHTTP(x, r)
 }

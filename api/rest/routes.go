@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/http/pprof"
@@ -74,25 +75,44 @@ func (h *Handler) routes() []route {
 	return routes
 }
 
-func (h *Handler) newRouter() (http.Handler, error) {
+// isOnMain reports whether the main listener has the route, when the administrators' paths have a
+// listener of their own.
+func (rt route) isOnMain() bool {
+	return rt.action != auth.Status && !rt.action.IsAdministrative()
+}
+
+// isOnAdmin reports whether the administrators' own listener has the route.
+func (rt route) isOnAdmin() bool { return rt.action != auth.Write }
+
+func (h *Handler) newRouters() error {
 	compress := func(handler http.Handler) http.HandlerFunc { return handler.ServeHTTP }
 	if h.Gzip {
 		var err error
 		compress, err = gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.EnableZstd(false))
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	var endpoints []endpoint
+	var main, admin []endpoint
 	for _, rt := range h.routes() {
 		h.counters.expect(rt.name)
 		serve := http.Handler(compress(h.run(rt)))
 		if rt.action == auth.Query {
 			serve = h.share(serve)
 		}
-		endpoints = append(endpoints, endpoint{rt.path, rt.prefix, h.guard(rt, serve)})
+		e := endpoint{rt.path, rt.prefix, h.guard(rt, serve)}
+		if !h.SeparateAdmin || rt.isOnMain() {
+			main = append(main, e)
+		}
+		if rt.isOnAdmin() {
+			admin = append(admin, e)
+		}
 	}
-	return newRouter(endpoints, func(w http.ResponseWriter, _ *http.Request) { h.fail(w, noSuchPath()) })
+	notFound := func(w http.ResponseWriter, _ *http.Request) { h.fail(w, noSuchPath()) }
+	var mainErr, adminErr error
+	h.router, mainErr = newRouter(main, notFound)
+	h.admin, adminErr = newRouter(admin, notFound)
+	return errors.Join(mainErr, adminErr)
 }
 
 // guard checks the method and the permission of a request before it calls next.

@@ -44,14 +44,17 @@ func (s *Server) registerMetrics() error {
 // programCollector returns the metrics of the program as a whole.
 func (s *Server) programCollector() prometheus.Collector {
 	memory, _ := configs.MemoryCap(s.cfg.MetricStore.MemoryCap)
-	return statsCollector[*Server]{
-		func() *Server { return s },
-		[]statMetric[*Server]{
-			gauge("build_info", "1, with the version that runs.", func(*Server) float64 { return 1 }, "version", s.version),
-			gauge("ready", "1 once the store is restored, else 0.", func(s *Server) float64 { return boolToFloat(s.ready.Load()) }),
-			gauge("memory_cap_bytes", "Bytes that the process may use, 0 if there is no cap.", func(*Server) float64 { return float64(memory) }),
-		},
+	metrics := []statMetric[*Server]{
+		gauge("build_info", "1, with the version that runs.", func(*Server) float64 { return 1 }, "version", s.version),
+		gauge("ready", "1 once the store is restored, else 0.", func(s *Server) float64 { return boolToFloat(s.ready.Load()) }),
+		gauge("memory_cap_bytes", "Bytes that the process may use, 0 if there is no cap.", func(*Server) float64 { return float64(memory) }),
 	}
+	for _, server := range s.httpServers() {
+		metrics = append(metrics, counter("http_evicted_connections_total",
+			"Connections closed in favour of others before they had shown an accepted token, by listener.",
+			func(*Server) float64 { return float64(server.EvictedConnections()) }, "listener", server.name))
+	}
+	return statsCollector[*Server]{func() *Server { return s }, metrics}
 }
 
 // storeCollector returns the metrics of the store's size.

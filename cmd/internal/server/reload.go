@@ -33,7 +33,7 @@ func (s *Server) reload(ctx context.Context, file string) {
 	if s.jobs != nil && !cfg.Auth.Disabled {
 		s.logReload("the projects file", s.jobs.followProjects(ctx, cfg.Auth.Jobs.ProjectsFile))
 	}
-	if s.server.IsHTTPS() && cfg.Main.HTTPSCertFile != "" {
+	if s.main.IsHTTPS() && cfg.Main.HTTPSCertFile != "" {
 		s.logReload("the HTTPS certificate", s.followCertificate(ctx, cfg))
 	}
 }
@@ -95,7 +95,7 @@ func withoutReloadable(c configs.Config) configs.Config {
 // followCertificate loads the configured certificate, and loads it again whenever its files change.
 func (s *Server) followCertificate(ctx context.Context, cfg *configs.Config) error {
 	c := setup.Certificate(cfg)
-	load := func([]byte) error { return s.server.LoadCertificate(c) }
+	load := func([]byte) error { return s.loadCertificate(c) }
 	files := []*source.Source{source.File(c.CertFile, load), source.File(c.KeyFile, load)}
 	if c.ClientCAFile != "" {
 		files = append(files, source.File(c.ClientCAFile, load))

@@ -72,21 +72,19 @@ func (s *Server) stop() error {
 		}
 		return err
 	}
-	var closed [3]error // by transport
+	servers := s.httpServers()
+	closed := make([]error, len(servers)+1)
 	var transports sync.WaitGroup
 	if s.nats != nil {
-		transports.Go(func() { closed[0] = drained("nats", s.nats.Close(ctx)) })
+		transports.Go(func() { closed[len(servers)] = drained("nats", s.nats.Close(ctx)) })
 	}
-	if s.server != nil {
-		transports.Go(func() { closed[1] = drained("http", s.server.Shutdown(ctx)) })
-	}
-	if s.metrics != nil {
-		transports.Go(func() { closed[2] = drained("metrics", s.metrics.close(ctx)) })
+	for i, server := range servers {
+		transports.Go(func() { closed[i] = drained(server.name, server.close(ctx)) })
 	}
 	transports.Wait()
 	s.cancel()
 	s.running.Wait()
-	errs := closed[:]
+	errs := closed
 	if s.keyring != nil {
 		errs = append(errs, s.keyring.Close())
 	}
@@ -102,9 +100,6 @@ func (s *Server) stop() error {
 	}
 	if s.auditLog != nil {
 		errs = append(errs, s.auditLog.Close())
-	}
-	if s.listener != nil && s.handler == nil {
-		_ = s.listener.Close() // the HTTP server never got it
 	}
 	return errors.Join(errs...)
 }

@@ -6,11 +6,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,10 +63,10 @@ type Server struct {
 	store    *memstore.Store
 	nodes    *ccbackend.Nodes // nil if no cc-backend is asked where jobs run
 	jobs     *jobSources      // nil without job sources
-	listener net.Listener
-	server   *rest.Server
-	handler  http.Handler   // the server's; set before it serves
-	metrics  *metricsServer // nil if metrics are only on the main listener
+	main     *httpServer
+	admin    *httpServer   // nil if the administrators' paths are on the main one
+	metrics  *httpServer   // nil if metrics are only on the main one
+	handler  *rest.Handler // of the first two; set before they serve
 	audit    *auth.Audit
 	auditLog io.Closer // nil if the audit log is not a file
 	archive  *archive.Archive
@@ -77,7 +74,7 @@ type Server struct {
 	nats     *nats.Subscriber // nil without NATS
 
 	ready   atomic.Bool
-	ended   chan error // gets the HTTP server's error if that ends by itself
+	ended   chan error // gets the error of an HTTP server that ends by itself
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
@@ -91,7 +88,7 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	s := &Server{
 		cfg: cfg, log: log, version: o.Version, swaggerUI: o.SwaggerUI, drainTime: cmp.Or(o.DrainTime, defaultDrainTime),
 		registry: promclient.NewRegistry(), journalTimes: newJournalTimes(),
-		ended: make(chan error, 1), cancel: cancel,
+		ended: make(chan error, 2), cancel: cancel,
 	}
 	defer func() {
 		if err != nil {
@@ -151,12 +148,12 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	}
 	s.ready.Store(true)
 	serviceManager{log}.ready()
-	log.Info("ready", "version", s.version, "addr", s.listener.Addr().String())
+	log.Info("ready", "version", s.version, "addr", s.main.addr())
 	return s, nil
 }
 
 // Addr returns the address of the HTTP server.
-func (s *Server) Addr() string { return s.listener.Addr().String() }
+func (s *Server) Addr() string { return s.main.addr() }
 
 // NATSAddr returns the address of the embedded NATS server. There must be one.
 func (s *Server) NATSAddr() string { return s.nats.Addr().String() }
@@ -201,40 +198,12 @@ func (s *Server) openKeys(ctx context.Context) (err error) {
 		}
 		s.authenticator = s.keyring
 	}
-	if s.server.IsHTTPS() {
+	if s.main.IsHTTPS() {
 		if err := s.followCertificate(ctx, s.cfg); err != nil {
 			s.log.Warn("cannot follow the HTTPS certificate; a new one requires a restart", "error", err)
 		}
 	}
 	return nil
-}
-
-// listen opens the ports and reads the certificate, which may need the privileges that are dropped
-// afterwards.
-func (s *Server) listen() (err error) {
-	if err := setup.CheckCertificate(s.cfg); err != nil {
-		return err
-	}
-	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) })
-	s.server, err = rest.NewServer(handler, rest.ServerOptions{
-		Certificate: setup.Certificate(s.cfg),
-		Log:         s.log,
-		RefusedCertificate: func(peer string, code auth.Reason) {
-			s.audit.Record(auth.Event{Transport: "http", Peer: peer, Code: code})
-		},
-		Connections: rest.ConnectionLimits{Total: s.cfg.Limits.Connections, PerPeer: s.cfg.Limits.ConnectionsPerPeer},
-	})
-	if err != nil {
-		return err
-	}
-	if s.listener, err = net.Listen("tcp", s.cfg.Main.Addr); err != nil {
-		return fmt.Errorf("main.addr: %w", err)
-	}
-	if addr := s.cfg.Main.MetricsAddr; addr != "" {
-		limits := rest.ConnectionLimits{Total: 1024, PerPeer: 128} // all without a token: at most a quarter
-		s.metrics, err = openMetricsServer(addr, rest.ServerOptions{Log: s.log, Connections: limits}, s.registry)
-	}
-	return err
 }
 
 // openFiles opens the audit log and the archive.
@@ -275,7 +244,7 @@ func (s *Server) serve(background context.Context) error {
 	if err != nil {
 		return err
 	}
-	handler, err := rest.New(rest.Options{
+	s.handler, err = rest.New(rest.Options{
 		Store:         s.store,
 		Freer:         s.archive,
 		Ingester:      s.ingester,
@@ -298,6 +267,8 @@ func (s *Server) serve(background context.Context) error {
 
 		Prometheus: promql,
 
+		SeparateAdmin: s.admin != nil,
+
 		SwaggerUI: s.swaggerUI,
 		Limits:    limits,
 		Gzip:      s.cfg.Main.Gzip,
@@ -308,14 +279,8 @@ func (s *Server) serve(background context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.handler = handler
-	s.running.Go(func() { s.ended <- s.server.Serve(s.listener) })
 	s.running.Go(func() { s.flushAudit(background) })
-	s.log.Info("listening", "addr", s.listener.Addr().String())
-	if s.metrics != nil {
-		s.running.Go(s.serveMetrics)
-		s.log.Info("metrics are shown without a token", "addr", s.metrics.listener.Addr().String())
-	}
+	s.serveHTTP()
 	return nil
 }
 
@@ -335,13 +300,6 @@ func (s *Server) notes() []string {
 		notes = append(notes, "nats: the server is not connected: no samples or events arrive from it")
 	}
 	return notes
-}
-
-// serveMetrics logs if the metrics listener fails; the server goes on without it.
-func (s *Server) serveMetrics() {
-	if err := s.metrics.serve(); err != nil {
-		s.log.Error("metrics are no longer shown without a token", "error", err)
-	}
 }
 
 func (s *Server) flushAudit(ctx context.Context) {

@@ -105,7 +105,7 @@ func (s *Server) supervise(ctx, background context.Context) {
 // checkHealth asks the server for its health as a client would, and the store for its size, which
 // does not return if the store is deadlocked.
 func (s *Server) checkHealth(ctx context.Context) error {
-	err := requestHealth(ctx, s.cfg.Main.HTTPSCertFile != "", s.listener.Addr().String())
+	err := requestHealth(ctx, s.cfg.Main.HTTPSCertFile != "", s.main.addr())
 	s.store.Size()
 	return err
 }

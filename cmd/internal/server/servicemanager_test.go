@@ -37,7 +37,7 @@ func TestWatchdogStarves(t *testing.T) {
 		}
 	}()
 	m.Until(t, "WATCHDOG=1")
-	s.listener.Close()
+	s.main.listener.Close()
 	failures := func() int { return strings.Count(log.String(), "does not respond") }
 	cmdtest.Eventually(t, "a failed check", func() bool { return failures() > 0 })
 	m.Drop()
