@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"net/http"
 	"os"
@@ -44,7 +43,10 @@ func TestDemo(t *testing.T) {
 	checkNoToken(t, "stderr", p.stderr.String(), slices.Collect(maps.Values(tokens))...)
 }
 
-// demoTokens waits for a demo's banner and returns the tokens in it, by role.
+// demoUsers have the roles user, admin and api.
+var demoUsers = [...]string{"ann", "root", "collector"}
+
+// demoTokens waits for a demo's banner and returns its users' tokens.
 func (p *program) demoTokens(t testing.TB) map[string]string {
 	t.Helper()
 	cmdtest.Eventually(t, "the demo's banner", func() bool {
@@ -54,13 +56,27 @@ func (p *program) demoTokens(t testing.TB) map[string]string {
 		return strings.Contains(p.stdout.String(), "Press Ctrl-C to stop the demo.")
 	})
 	banner := p.stdout.String()
-	p.url = regexp.MustCompile(`HTTP  (\S+)`).FindStringSubmatch(banner)[1]
+	p.url = regexp.MustCompile(`http://[0-9.:]+`).FindString(banner)
 	tokens := make(map[string]string)
-	for _, m := range tokenLine.FindAllStringSubmatch(banner, -1) {
-		tokens[m[1]] = m[2]
+	for _, m := range tokenFile.FindAllStringSubmatch(banner, -1) {
+		info, err := os.Stat(m[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: mode %v", m[1], info.Mode())
+		}
+		tokens[m[2]] = strings.TrimSpace(cmdtest.ReadFile(t, m[1]))
+	}
+	for _, name := range demoUsers {
+		if tokens[name] == "" {
+			t.Fatalf("no token of %s in\n%s", name, banner)
+		}
 	}
 	return tokens
 }
+
+var tokenFile = regexp.MustCompile(`(?m)^  export TOKEN=\$\(cat (\S+/(\w+)\.token)\)$`)
 
 func entries(t testing.TB, directory string) int {
 	t.Helper()
@@ -71,27 +87,54 @@ func entries(t testing.TB, directory string) int {
 	return len(list)
 }
 
-var tokenLine = regexp.MustCompile(`(?m)^  (admin|api|user) +(\S+)$`)
-
-// checkDemoTokens tries the three tokens. The demo itself writes over HTTP and NATS.
+// checkDemoTokens tries the tokens. The demo itself writes over HTTP and NATS, and a user sees the
+// nodes and devices of three jobs.
 func checkDemoTokens(t *testing.T, p *program, tokens map[string]string) {
-	f := func(role, method, path, body string, status int) {
+	f := func(user, method, path, body string, status int) {
 		t.Helper()
-		if got := p.send(t, tokens[role], method, path, body); got.status != status {
-			t.Errorf("%s: %s %s: %d, want %d: %s", role, method, path, got.status, status, got.body)
+		if got := p.send(t, tokens[user], method, path, body); got.status != status {
+			t.Errorf("%s: %s %s: %d, want %d: %s", user, method, path, got.status, status, got.body)
 		}
 	}
-	f("admin", "GET", "/api/debug/?selector=demo:node01", "", http.StatusOK)
-	f("api", "GET", "/api/debug/?selector=demo:node01", "", http.StatusForbidden)
-	f("api", "POST", "/api/query", `{}`, http.StatusOK)
-	f("user", "POST", "/api/query", `{}`, http.StatusOK) // the demo lets users read
-	f("user", "POST", "/api/write", ``, http.StatusForbidden)
+	f("root", "GET", "/api/debug/?selector=demo:node01", "", http.StatusOK)
+	f("collector", "GET", "/api/debug/?selector=demo:node01", "", http.StatusForbidden)
+	f("collector", "POST", "/api/query", `{}`, http.StatusOK)
+	f("ann", "POST", "/api/query", `{}`, http.StatusOK)
+	f("ann", "POST", "/api/write", ``, http.StatusForbidden)
 	f("", "POST", "/api/query", `{}`, http.StatusUnauthorized)
 	for _, transport := range []string{"http", "nats"} {
 		series := regexp.MustCompile(`ringstore_ingest_samples_total\{transport="` + transport + `"\} [1-9]`)
 		cmdtest.Eventually(t, "samples over "+transport, func() bool {
-			return series.MatchString(p.send(t, tokens["admin"], "GET", "/metrics", "").body)
+			return series.MatchString(p.send(t, tokens["root"], "GET", "/metrics", "").body)
 		})
+	}
+	var list struct {
+		Jobs []struct {
+			Hosts   []string
+			Running bool
+		}
+	}
+	if err := json.Unmarshal([]byte(p.send(t, tokens["ann"], "GET", "/api/jobs", "").body), &list); err != nil {
+		t.Fatal(err)
+	}
+	running, hosts := 0, []string{}
+	for _, j := range list.Jobs {
+		if hosts = append(hosts, j.Hosts...); j.Running {
+			running++
+		}
+	}
+	if len(list.Jobs) != 3 || running != 2 {
+		t.Errorf("ann's jobs: %+v", list.Jobs)
+	}
+	names := func(user, metric string) string {
+		return p.send(t, tokens[user], "GET", "/api/v1/label/hostname/values?match[]="+metric, "").body
+	}
+	slices.Sort(hosts)
+	if got, want := names("ann", "flops_any"), `"data":["`+strings.Join(hosts, `","`)+`"]`; !strings.Contains(got, want) {
+		t.Errorf("ann sees %s, want %s", got, want)
+	}
+	if got := names("root", "flops_any"); strings.Count(got, "node") != 24 {
+		t.Errorf("root sees %s", got)
 	}
 }
 
@@ -102,54 +145,30 @@ func checkDemoLines(t *testing.T, banner string) {
 			t.Skipf("the printed commands cannot be run: %v", err)
 		}
 	}
-	values := func(results, minValues int) func(string) error {
-		return func(out string) error {
-			var a answer
-			if err := json.Unmarshal([]byte(out), &a); err != nil {
-				return err
-			}
-			if len(a.Results) != results {
-				return fmt.Errorf("%d results, want %d", len(a.Results), results)
-			}
-			for _, r := range a.Results {
-				if len(r) != 1 || r[0].Error != nil || len(r[0].ByTime()) < minValues {
-					return fmt.Errorf("fewer than %d values in %+v", minValues, r)
-				}
-			}
-			return nil
-		}
+	if n := strings.Count(banner, "\n"); n > 24 || strings.Contains(banner, "\x1b") {
+		t.Errorf("%d lines, want one screen without colours:\n%s", n, banner)
 	}
-	contains := func(parts ...string) func(string) error {
-		return func(out string) error {
-			for _, part := range parts {
-				if !strings.Contains(out, part) {
-					return fmt.Errorf("no %q", part)
-				}
-			}
-			return nil
-		}
+	exports := tokenFile.FindAllString(banner, -1)
+	wants := []struct {
+		command string
+		answers [len(demoUsers)]string // by user
+	}{
+		{"/api/whoami", [...]string{`"sees":{"*":"own-jobs"}`, `"roles":["admin"]`, `"subject":"collector"`}},
+		{"/api/jobs", [...]string{`"project":"vision","hosts":["node21"]`, `{"jobs":[`, `{"jobs":[`}},
+		{"/api/v1/query", [...]string{`"hostname":"node08"`, `"hostname":"node24"`, `"hostname":"node24"`}},
+		{"/api/write/", [...]string{"Forbidden", "", ""}},
 	}
-	wants := []func(string) error{
-		values(1, 60),
-		values(2, 60),
-		contains("200\n"),
-		values(1, 1),
-		contains(`"status":"Forbidden"`, "403\n"),
-		contains(`"status":"Unauthorized"`, "401\n"),
-		contains(`"node01":{"State":"full"`, `"node02":{"State":"full"`),
-		contains("ringstore_store_hosts 5\n", `ringstore_ingest_samples_total{transport="nats"}`),
-	}
-	lines := regexp.MustCompile(`(?m)^curl .*$`).FindAllString(banner, -1)
-	if len(lines) != len(wants) {
-		t.Fatalf("%d commands are printed, want %d", len(lines), len(wants))
+	lines := regexp.MustCompile(`(?m)^  curl .*$`).FindAllString(banner, -1)
+	if len(lines) != len(wants) || len(exports) != len(demoUsers) {
+		t.Fatalf("%d commands and %d users are printed:\n%s", len(lines), len(exports), banner)
 	}
 	for i, line := range lines {
-		out, err := exec.Command("bash", "-c", line).Output()
-		if err == nil {
-			err = wants[i](string(out))
-		}
-		if err != nil {
-			t.Errorf("%v\n%s\n%.1000s", err, line, out)
+		for u, export := range exports {
+			out, err := exec.Command("bash", "-c", export+"\n"+line).Output()
+			if want := wants[i].answers[u]; err != nil || !strings.Contains(line, wants[i].command) ||
+				!strings.Contains(string(out), want) || want == "" && len(out) > 0 {
+				t.Errorf("%s: %v, want %s in the answer to\n%s\n%.1000s", demoUsers[u], err, want, line, out)
+			}
 		}
 	}
 }

@@ -109,13 +109,13 @@ func TestPrometheusScrapesTheDemo(t *testing.T) {
 	}
 	p := launch(t, nil, "demo", "-addr", "127.0.0.1:0", "-nats", "127.0.0.1:0", "-dir", t.TempDir())
 	tokens := p.demoTokens(t)
-	prometheus := startPrometheus(t, strings.TrimPrefix(p.url, "http://"), tokens["api"])
+	prometheus := startPrometheus(t, strings.TrimPrefix(p.url, "http://"), tokens["collector"])
 	for end := time.Now().Add(*scrapeTime); time.Now().Before(end); time.Sleep(time.Second) {
 		to := time.Now().Unix()
-		p.send(t, tokens["user"], "POST", "/api/query", fmt.Sprintf(
+		p.send(t, tokens["root"], "POST", "/api/query", fmt.Sprintf(
 			`{"cluster":"demo","from":%d,"to":%d,"queries":[{"metric":"cpu_load","host":"node01"}]}`, to-600, to))
 	}
-	checkMetrics(t, p.send(t, tokens["api"], "GET", "/metrics", "").body)
+	checkMetrics(t, p.send(t, tokens["collector"], "GET", "/metrics", "").body)
 	for _, e := range dashboard(t, 15*time.Second) {
 		values, err := prometheus.ask(e.expr)
 		isNumber := func(v float64) bool { return v >= 0 && !math.IsInf(v, 0) } // quantiles of unused histograms are NaN

@@ -184,9 +184,8 @@ func demoCommand(std stdio) *ffcli.Command {
 	var level *string
 	o := demo.Options{Stdout: std.out, Audit: std.err, Version: version()}
 	c := newCommand(std, "demo", "", "run a server with a synthetic cluster; needs no files", `
-Runs a server with an issuer of its own and a synthetic cluster of four nodes
-that write over HTTP and NATS. Prints tokens for three roles, and commands to
-copy. Needs no files and no configuration; Ctrl-C stops it.`,
+Runs a server with a synthetic cluster of 24 nodes, users and jobs. Prints what
+to do next. Needs no files and no configuration; Ctrl-C stops it.`,
 		func(ctx context.Context, _ []string) error {
 			log, err := newLogger(std, *level, logging.Text, false)
 			if err != nil {

@@ -10,15 +10,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
-	"text/template"
-	"time"
-
-	natsgo "github.com/nats-io/nats.go"
 
 	"github.com/ringstore/ringstore/cmd/internal/server"
 	"github.com/ringstore/ringstore/cmd/internal/setup"
@@ -73,7 +68,6 @@ func run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return setup.ConfigError{Err: err}
 	}
-	cfg.Warnings = nil // what they warn of is intended here
 	s, err := server.Start(ctx, server.Options{Config: cfg, Log: o.Log, Audit: o.Audit, Version: o.Version})
 	if err != nil && ctx.Err() != nil { // Ctrl-C
 		return nil
@@ -83,27 +77,30 @@ func run(ctx context.Context, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Stop()) }()
 
-	b, err := newBanner(s, cfg, issuer)
+	p, err := issuer.principals()
 	if err != nil {
 		return err
 	}
-	conn, err := natsgo.Connect("nats://"+b.NATS, natsgo.UserInfo("demo", b.API), natsgo.MaxReconnects(-1))
+	c, closeCluster, err := newSynthetic(s, p)
 	if err != nil {
-		return fmt.Errorf("demo collectors: %w", err)
+		return err
 	}
-	defer conn.Close()
-	client := &http.Client{Transport: &http.Transport{}}
-	defer client.CloseIdleConnections()
-	c := collectors{url: b.URL + "/api/write/", client: client, token: b.API, nats: conn}
-	if err := c.writeHistory(ctx, b.Now); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("demo history: %w", err)
+	defer closeCluster()
+	if err := c.catchUp(ctx); err != nil {
+		if ctx.Err() != nil { // Ctrl-C
+			return nil
+		}
+		return err
+	}
+	if err := writeTokens(o.Dir, p.people); err != nil {
+		return err
 	}
 	pushCtx, stopPushing := context.WithCancel(ctx)
 	var pushing sync.WaitGroup
 	defer pushing.Wait()
 	defer stopPushing()
 	pushing.Go(func() { c.run(pushCtx, func(err error) { o.Log.Error("demo push", "error", err) }) })
-	if err := bannerText.Execute(o.Stdout, b); err != nil {
+	if err := newBanner(s, o).print(o.Stdout); err != nil {
 		return err
 	}
 	return s.Wait(ctx, nil, "")
@@ -116,7 +113,7 @@ func config(o Options, publicKey string) []byte {
 	}
 	return fmt.Appendf(nil, `{
   "main": {"addr": %s, "jwt-public-key": %s},
-  "auth": {"users-read": "all"},
+  "auth": {"jobs": {"nats": {"subject": %q, "authorization": "connection", "publishers": [%q]}}},
   "metrics": %s,
   "metric-store": {
     "retention-in-memory": "4h",
@@ -124,71 +121,5 @@ func config(o Options, publicKey string) []byte {
     "nats-subscriptions": [{"subscribe-to": %q, "cluster-tag": %q}]
   },
   "nats": {"embedded": {"listen": %s}}
-}`, quote(o.Addr), quote(publicKey), metrics, quote(filepath.Join(o.Dir, "checkpoints")), subject, cluster, quote(o.NATSAddr))
+}`, quote(o.Addr), quote(publicKey), jobsSubject, batchSystem, metrics, quote(filepath.Join(o.Dir, "checkpoints")), metricsSubject, cluster, quote(o.NATSAddr))
 }
-
-// banner is what the demo prints.
-type banner struct {
-	URL, NATS, Subject, Dir string
-	Admin, API, User        string // tokens
-	Now                     time.Time
-}
-
-func newBanner(s *server.Server, cfg *configs.Config, issuer issuer) (banner, error) {
-	b := banner{
-		URL:     "http://" + s.Addr(),
-		NATS:    s.NATSAddr(),
-		Subject: subject,
-		Dir:     cfg.MetricStore.Checkpoints.Directory,
-		Now:     time.Now().Truncate(time.Second),
-	}
-	var errs [3]error
-	b.Admin, errs[0] = issuer.token("admin")
-	b.API, errs[1] = issuer.token("api")
-	b.User, errs[2] = issuer.token("user")
-	return b, errors.Join(errs[:]...)
-}
-
-// Before returns the Unix time some seconds before the demo began.
-func (b banner) Before(seconds int64) int64 { return b.Now.Unix() - seconds }
-
-var bannerText = template.Must(template.New("demo").Parse(`
-RingStore demo: 4 synthetic nodes write a sample of each metric every second, over HTTP and NATS.
-They begin with an hour of history.
-
-  HTTP  {{.URL}}
-  NATS  nats://{{.NATS}}  subject {{.Subject}}
-  data  {{.Dir}}
-
-Tokens, valid for 24 hours or until the demo stops. In the demo, users may read everything; by default they
-see their own jobs only:
-
-  admin  {{.Admin}}
-  api    {{.API}}
-  user   {{.User}}
-
-Commands to copy, for bash. The last 90 seconds of one node's load:
-
-curl -s -H 'Authorization: Bearer {{.User}}' -d '{"cluster":"demo","from":'$(($(date +%s) - 90))',"to":'$(date +%s)',"queries":[{"metric":"cpu_load","host":"node01"}]}' {{.URL}}/api/query/
-
-The power of two nodes in the hour before the demo began, summed over its sockets, one value a minute:
-
-curl -s -H 'Authorization: Bearer {{.User}}' -d '{"cluster":"demo","from":{{.Before 3600}},"to":{{.Before 0}},"queries":[{"metric":"cpu_power","host":"node01","resolution":60},{"metric":"cpu_power","host":"node02","resolution":60}]}' {{.URL}}/api/query/
-
-Write a sample of your own, and query it:
-
-curl -s -w '%{http_code}\n' -H 'Authorization: Bearer {{.API}}' --data-binary 'cpu_load,cluster=demo,hostname=laptop,type=node value=0.5' {{.URL}}/api/write/
-curl -s -H 'Authorization: Bearer {{.User}}' -d '{"cluster":"demo","from":'$(($(date +%s) - 60))',"to":'$(($(date +%s) + 2))',"queries":[{"metric":"cpu_load","host":"laptop"}]}' {{.URL}}/api/query/
-
-Role user may not write (403), and every request needs a token (401):
-
-curl -s -w '%{http_code}\n' -H 'Authorization: Bearer {{.User}}' --data-binary 'cpu_load,cluster=demo,hostname=laptop,type=node value=1' {{.URL}}/api/write/
-curl -s -w '%{http_code}\n' -d '{}' {{.URL}}/api/query/
-
-The state of the nodes, and the metrics of the server:
-
-curl -s -X GET -H 'Authorization: Bearer {{.API}}' -d '{"cluster":"demo","nodes":["node01","node02"],"metric-names":["cpu_load","ipc"]}' {{.URL}}/api/healthcheck/
-curl -s -H 'Authorization: Bearer {{.Admin}}' {{.URL}}/metrics
-
-Press Ctrl-C to stop the demo.
-`))
