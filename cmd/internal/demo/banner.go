@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"text/template"
@@ -55,31 +54,6 @@ func unsafeInShell(r rune) bool {
 }
 
 func (b banner) print(w io.Writer) error { return bannerText.Execute(w, b) }
-
-// callingName returns what a user types to run this program again.
-func callingName() string {
-	const installed = "ringstore"
-	self, err := os.Executable()
-	if err != nil {
-		return installed
-	}
-	if inPath, err := exec.LookPath(installed); err == nil && sameFile(inPath, self) {
-		return installed
-	}
-	if strings.Contains(self, string(filepath.Separator)+"go-build") {
-		return "go run ./cmd/ringstore"
-	}
-	if wd, err := os.Getwd(); err == nil && filepath.Dir(self) == wd {
-		return "." + string(filepath.Separator) + filepath.Base(self)
-	}
-	return self
-}
-
-func sameFile(a, b string) bool {
-	infoA, errA := os.Stat(a)
-	infoB, errB := os.Stat(b)
-	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
-}
 
 var bannerText = template.Must(template.New("demo").Parse(`{{.Strong "RingStore demo"}}: a cluster of 24 synthetic nodes with an hour of history, and new samples every 5 s.
 
