@@ -25,6 +25,7 @@ type Config struct {
 	NATS        NATS              `json:"nats"`
 	Auth        Auth              `json:"auth"`
 	Limits      Limits            `json:"limits"`
+	Explorer    Explorer          `json:"explorer"`
 
 	// Warnings did not stop the configuration from loading, but should be logged at every start.
 	Warnings []Problem `json:"-"`
@@ -305,6 +306,12 @@ type Limits struct {
 	Connections int `json:"connections"`
 	// ConnectionsPerPeer is how many of one address may be open without one. Default 1,024.
 	ConnectionsPerPeer int `json:"connections-per-peer"`
+}
+
+// Explorer is section "explorer": the web page at /.
+type Explorer struct {
+	// Disabled switches the page off: its paths are not found.
+	Disabled bool `json:"disabled"`
 }
 
 // Precision returns the number of significant bits of a metric's values that are kept; 0: all. It

@@ -276,6 +276,7 @@ func TestAdditions(t *testing.T) {
 		`"metric-store": {"retention-in-memory": "1h30m", "nats-subscriptions": [{"subscribe-to": "a"}]}`,
 		`"auth": {"require-expiry": true, "audit-log": "audit", "jobs": {"backend": {"token": "env:CCB_TOKEN", "poll-interval": "1m"}}}`,
 		`"limits": {"body-bytes": 9007199254740993, "values-per-query": 2, "hosts": 3, "devices-per-host": 4, "name-bytes": 6, "connections": 7, "connections-per-peer": 8, "queries-per-user": 9, "queries-per-service": 10}`,
+		`"explorer": {"disabled": true}`,
 	))
 	want := &configs.Config{
 		Main:    configs.Main{Addr: "[::1]:http", JWTPublicKey: key, Gzip: true, SlowQuery: 2 * time.Second, Debug: configs.Debug{Gops: true}, BackendURL: "https://h"},
@@ -291,7 +292,8 @@ func TestAdditions(t *testing.T) {
 			Times: configs.Times{RequireExpiry: new(true)}, PollInterval: 5 * time.Minute, AuditLog: "audit",
 			Jobs: configs.Jobs{Backend: configs.BackendJobs{Token: "env:CCB_TOKEN", PollInterval: time.Minute}, MaxStaleness: 10 * time.Minute},
 		},
-		Limits: configs.Limits{BodyBytes: 1<<53 + 1, ValuesPerQuery: new(int64(2)), Hosts: 3, DevicesPerHost: 4, NameBytes: 6, Connections: 7, ConnectionsPerPeer: 8, QueriesPerUser: 9, QueriesPerService: 10},
+		Limits:   configs.Limits{BodyBytes: 1<<53 + 1, ValuesPerQuery: new(int64(2)), Hosts: 3, DevicesPerHost: 4, NameBytes: 6, Connections: 7, ConnectionsPerPeer: 8, QueriesPerUser: 9, QueriesPerService: 10},
+		Explorer: configs.Explorer{Disabled: true},
 	}
 	if !reflect.DeepEqual(config, want) {
 		t.Errorf("\n got %+v\nwant %+v", config, want)

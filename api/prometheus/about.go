@@ -3,6 +3,8 @@ package prometheus
 import (
 	"net/http"
 	"runtime"
+	"strconv"
+	"time"
 
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -21,7 +23,8 @@ func (a *API) buildInfo(w http.ResponseWriter, _ *http.Request, _ Caller) error 
 	})
 }
 
-// metadata answers the type, unit and help of the configured metrics.
+// metadata answers the type, unit and help of the configured metrics. The frequency, in seconds, is
+// an addition to what Prometheus answers.
 func (a *API) metadata(w http.ResponseWriter, r *http.Request, _ Caller) error {
 	if err := readForm(w, r); err != nil {
 		return err
@@ -46,6 +49,8 @@ func (a *API) metadata(w http.ResponseWriter, r *http.Request, _ Caller) error {
 			b.string(m.Help)
 			b.raw(`,"unit":`)
 			b.string(m.Unit)
+			b.raw(`,"frequency":`)
+			b.buf = strconv.AppendInt(b.buf, int64(m.Frequency/time.Second), 10)
 			b.raw("}]")
 		}
 		b.raw("}")

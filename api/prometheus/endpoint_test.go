@@ -165,10 +165,10 @@ func TestLimits(t *testing.T) {
 // TestMetadata: units and descriptions come from the configuration.
 func TestMetadata(t *testing.T) {
 	w := newTwin(t, 2)
-	var got map[string][]map[string]string
+	var got map[string][]map[string]any
 	status, body := w.ask(t, http.MethodGet, "/api/v1/metadata", url.Values{"metric": {"flops_any"}})
 	data(t, status, body, &got)
-	want := map[string][]map[string]string{"flops_any": {{"type": "gauge", "unit": "F/s", "help": "Floating point operations."}}}
+	want := map[string][]map[string]any{"flops_any": {{"type": "gauge", "unit": "F/s", "help": "Floating point operations.", "frequency": 60.0}}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

@@ -100,7 +100,7 @@ func TestEveryCell(t *testing.T) {
 	}
 	for _, l := range listeners {
 		t.Run(l.name, func(t *testing.T) {
-			d := open(t, func(o *rest.Options) { o.SwaggerUI, o.SeparateAdmin = true, l.separate })
+			d := open(t, func(o *rest.Options) { o.SwaggerUI, o.SeparateAdmin, o.Explorer = true, l.separate, page(t) })
 			handler := d.Config.Handler.(*rest.Handler)
 			roles := 6
 			if l.separate || raceDetector {

@@ -19,6 +19,7 @@ import (
 	promclient "github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/ringstore/ringstore/api/explorer"
 	"github.com/ringstore/ringstore/api/ingest"
 	"github.com/ringstore/ringstore/api/prometheus"
 	"github.com/ringstore/ringstore/api/rest"
@@ -118,6 +119,16 @@ func promql(t testing.TB) *prometheus.API {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// page returns the web page.
+func page(t testing.TB) *explorer.Page {
+	t.Helper()
+	p, err := explorer.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 // open starts a server. Each change may alter its options first.

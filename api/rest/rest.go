@@ -23,6 +23,7 @@ import (
 	promclient "github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ringstore/ringstore/api/access"
+	"github.com/ringstore/ringstore/api/explorer"
 	"github.com/ringstore/ringstore/api/ingest"
 	"github.com/ringstore/ringstore/api/prometheus"
 	"github.com/ringstore/ringstore/auth"
@@ -91,6 +92,9 @@ type Options struct {
 	// SeparateAdmin moves the administrators' paths from ServeHTTP, which no longer finds them, to
 	// [Handler.ServeAdmin].
 	SeparateAdmin bool
+
+	// Explorer is the web page at /. If it is nil, there is none.
+	Explorer *explorer.Page
 
 	// SwaggerUI serves a user interface for the API's description at /swagger/, without a token.
 	SwaggerUI bool

@@ -24,9 +24,10 @@ func newRouter(endpoints []endpoint, notFound http.HandlerFunc) (http.Handler, e
 	routes := []*mux.Route{r.MatcherFunc(isEncoded).Handler(notFound)}
 	for _, e := range endpoints {
 		routes = append(routes, r.Path(e.path).Handler(e.handler))
-		if e.prefix {
+		switch {
+		case e.prefix:
 			routes = append(routes, r.PathPrefix(e.path+"/").Handler(e.handler))
-		} else {
+		case e.path != "/":
 			routes = append(routes, r.Path(e.path+"/").Handler(e.handler))
 		}
 	}

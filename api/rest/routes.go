@@ -12,6 +12,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/ringstore/ringstore/api/explorer"
 	"github.com/ringstore/ringstore/auth"
 )
 
@@ -69,6 +70,12 @@ func (h *Handler) routes() []route {
 			route{name: "confirm-clock", path: "/api/confirm-clock", methods: post, action: auth.ConfirmClock, serve: h.confirmClock})
 	}
 	routes = append(routes, h.prometheusRoutes()...)
+	if h.Explorer != nil {
+		page := wrapHandler(h.Explorer.ServeHTTP)
+		routes = append(routes,
+			route{name: "explorer", path: explorer.Path, methods: get, serve: page},
+			route{name: "explorer", path: explorer.FilePrefix, prefix: true, methods: get, serve: page})
+	}
 	if h.SwaggerUI {
 		routes = append(routes, swagger()...)
 	}
@@ -85,12 +92,18 @@ func (rt route) isOnMain() bool {
 func (rt route) isOnAdmin() bool { return rt.action != auth.Write }
 
 func (h *Handler) newRouters() error {
-	compress := func(handler http.Handler) http.HandlerFunc { return handler.ServeHTTP }
-	if h.Gzip {
-		var err error
-		compress, err = gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.EnableZstd(false))
-		if err != nil {
-			return err
+	wrapper, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.EnableZstd(false))
+	if err != nil {
+		return err
+	}
+	compress := func(handler http.Handler) http.HandlerFunc {
+		compressed := wrapper(handler)
+		return func(w http.ResponseWriter, r *http.Request) {
+			if h.Gzip || h.Explorer != nil && isFromPage(r) {
+				compressed(w, r)
+				return
+			}
+			handler.ServeHTTP(w, r)
 		}
 	}
 	var main, admin []endpoint
@@ -114,6 +127,10 @@ func (h *Handler) newRouters() error {
 	h.admin, adminErr = newRouter(admin, notFound)
 	return errors.Join(mainErr, adminErr)
 }
+
+// isFromPage reports whether a browser sent a request for a page of this server, which only the
+// explorer is. Browsers let no script set this header.
+func isFromPage(r *http.Request) bool { return r.Header.Get("Sec-Fetch-Site") == "same-origin" }
 
 // guard checks the method and the permission of a request before it calls next.
 func (h *Handler) guard(rt route, next http.Handler) http.Handler {

@@ -70,6 +70,7 @@ func sectionsNeedingRestart(before, now *configs.Config) (sections []string) {
 		{"nats", a.NATS, b.NATS},
 		{"auth", a.Auth, b.Auth},
 		{"limits", a.Limits, b.Limits},
+		{"explorer", a.Explorer, b.Explorer},
 	} {
 		if !reflect.DeepEqual(section.before, section.now) {
 			sections = append(sections, section.name)

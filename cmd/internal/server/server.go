@@ -244,6 +244,10 @@ func (s *Server) serve(background context.Context) error {
 	if err != nil {
 		return err
 	}
+	page, err := setup.Explorer(s.cfg)
+	if err != nil {
+		return err
+	}
 	s.handler, err = rest.New(rest.Options{
 		Store:         s.store,
 		Freer:         s.archive,
@@ -269,6 +273,7 @@ func (s *Server) serve(background context.Context) error {
 
 		SeparateAdmin: s.admin != nil,
 
+		Explorer:  page,
 		SwaggerUI: s.swaggerUI,
 		Limits:    limits,
 		Gzip:      s.cfg.Main.Gzip,
