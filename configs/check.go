@@ -33,6 +33,7 @@ func (c checker) all() {
 	c.subscriptions()
 	c.nats()
 	c.limits()
+	c.prometheus()
 }
 
 func (c checker) main() {

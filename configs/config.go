@@ -26,6 +26,7 @@ type Config struct {
 	Auth        Auth              `json:"auth"`
 	Limits      Limits            `json:"limits"`
 	Explorer    Explorer          `json:"explorer"`
+	Prometheus  Prometheus        `json:"prometheus"`
 
 	// Warnings did not stop the configuration from loading, but should be logged at every start.
 	Warnings []Problem `json:"-"`
@@ -312,6 +313,16 @@ type Limits struct {
 type Explorer struct {
 	// Disabled switches the page off: its paths are not found.
 	Disabled bool `json:"disabled"`
+}
+
+// Prometheus is section "prometheus": how the series of remote write become series of hosts and devices.
+type Prometheus struct {
+	// Cluster is that of series without a label "cluster"; empty: such series are refused.
+	Cluster string `json:"cluster"`
+	// DeviceLabels are labels whose value is the id of a device, with its type: {"cpu": "hwthread"}.
+	DeviceLabels map[string]string `json:"device-labels"`
+	// SubtypeLabels are the same for a part of the node or device: {"device": "network"}.
+	SubtypeLabels map[string]string `json:"subtype-labels"`
 }
 
 // Precision returns the number of significant bits of a metric's values that are kept; 0: all. It

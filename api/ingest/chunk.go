@@ -18,6 +18,7 @@ import (
 type chunk struct {
 	buf     []byte
 	scanner lineprotocol.Scanner
+	points  pointPiece  // instead of lines
 	cluster fingerprint // of lines without a cluster tag
 	now     int64       // time of lines without a timestamp, Unix milliseconds
 	groups  [2]lineGroup
@@ -99,7 +100,7 @@ func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte
 	}
 	c.rejectRefused(src, piece, first, c.refused, report)
 	report.Accepted += len(c.samples) - len(refused)
-	return c.scanner.Lines(), nil
+	return c.count(), nil
 }
 
 // rejectRefused rejects lines of a piece, in their order.
@@ -107,7 +108,11 @@ func (c *chunk) rejectRefused(src Source, piece []byte, first int, refused []ref
 	text := lineFinder{rest: piece, next: first + 1}
 	for _, r := range refused {
 		why := string(r.reason)
-		if report.lists(r.line) {
+		switch {
+		case !report.lists(r.line):
+		case c.points.source != nil:
+			why += pointMoment(r.reason, r.time)
+		default:
 			why += moment(r.reason, r.time, src.Dialect, text.line(r.line))
 		}
 		c.reject(report, r.line, causeOf(r.reason), why)
@@ -123,7 +128,7 @@ func (g *Ingester) scan(src Source, c *chunk, s *lineGroup, first int, report *R
 	buckets := g.cache.bucketView()
 	var l lineprotocol.Line
 	for s.n = 0; s.n < groupLines; {
-		ok, err := c.scanner.Next(&l)
+		ok, err := c.next(&l)
 		if !ok {
 			return false
 		}
@@ -303,6 +308,7 @@ func (c *chunk) reset() {
 	c.groups = [2]lineGroup{}
 	c.rejected = [causes]int{}
 	c.scanner.Reset(nil)
+	c.points.reset()
 }
 
 // reject reports a line and counts it under its cause.

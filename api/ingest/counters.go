@@ -87,9 +87,9 @@ func newCounters(r prometheus.Registerer) counters {
 	}
 	c := counters{
 		samples:    vec("samples_total", "Samples stored."),
-		lines:      vec("lines_total", "Lines read, good or bad, including comments and empty lines."),
+		lines:      vec("lines_total", "Lines read, good or bad, including comments and empty lines; of remote write, samples."),
 		batches:    vec("batches_total", "Batches started: HTTP requests and NATS messages."),
-		bytes:      vec("bytes_total", "Bytes of line protocol read, after decompression."),
+		bytes:      vec("bytes_total", "Bytes of batches read, after decompression."),
 		unknown:    vec("unknown_metric_lines_total", "Lines skipped because their metric is not configured."),
 		duplicates: vec("duplicate_lines_total", "Lines with the series and time of another line, which differ from it only in ignored tags."),
 		rejected:   vec("rejected_lines_total", "Lines rejected, by reason.", "reason"),
@@ -125,7 +125,7 @@ func (c counters) forTransport(transport string) *transportCounters {
 func (c counters) count(transport string, before, after Report, piece *chunk, bytes int) {
 	t := c.forTransport(transport)
 	t.bytes.Add(float64(bytes))
-	t.lines.Add(float64(piece.scanner.Lines()))
+	t.lines.Add(float64(piece.count()))
 	t.samples.Add(float64(after.Accepted - before.Accepted))
 	if n := after.Unknown - before.Unknown; n > 0 {
 		t.unknown.Add(float64(n))

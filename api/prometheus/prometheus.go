@@ -40,6 +40,11 @@ type Options struct {
 	MaxSamples int
 	Timeout    time.Duration // of one query; 0 means two minutes
 
+	// WriteCluster is the cluster of series of remote write without a label "cluster"; empty: they are
+	// refused.
+	WriteCluster string
+	WriteDevices DeviceLabels
+
 	Now     func() time.Time // nil means time.Now
 	Version string           // of the program
 	Log     *slog.Logger     // nil means none
@@ -59,6 +64,7 @@ type API struct {
 	names  []name // of all metrics, sorted
 	parser parser.Parser
 	engine *promql.Engine
+	writes writes
 }
 
 // Caller is on whose behalf a request is answered.

@@ -38,13 +38,10 @@ func (b *rawBody) Read(p []byte) (int, error) {
 
 // open returns the body of a request. The caller closes it.
 func (h *Handler) open(w http.ResponseWriter, r *http.Request, limit int64) (*body, error) {
-	if r.ContentLength > limit {
-		w.Header().Set("Connection", "close") // instead of reading an unwanted body
-		return nil, h.tooLarge(limit)
+	b, err := h.openRaw(w, r, limit)
+	if err != nil {
+		return nil, err
 	}
-	b := &body{limit: limit, left: limit, h: h}
-	b.raw.Reader = http.MaxBytesReader(exchangeOf(w).ResponseWriter, r.Body, limit)
-	b.in = &b.raw
 	switch encoding := strings.ToLower(strings.TrimSpace(strings.Join(r.Header.Values("Content-Encoding"), ","))); encoding {
 	case "", "identity":
 	case "gzip", "x-gzip": // RFC 9110, section 8.4.1.3
@@ -59,6 +56,18 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request, limit int64) (*bo
 		w.Header().Set("Accept-Encoding", "gzip")
 		return nil, &failure{status: http.StatusUnsupportedMediaType, public: "Content-Encoding: expected gzip or none"}
 	}
+	return b, nil
+}
+
+// openRaw returns the body of a request as it was sent. It need not be closed.
+func (h *Handler) openRaw(w http.ResponseWriter, r *http.Request, limit int64) (*body, error) {
+	if r.ContentLength > limit {
+		w.Header().Set("Connection", "close") // instead of reading an unwanted body
+		return nil, h.tooLarge(limit)
+	}
+	b := &body{limit: limit, left: limit, h: h}
+	b.raw.Reader = http.MaxBytesReader(exchangeOf(w).ResponseWriter, r.Body, limit)
+	b.in = &b.raw
 	return b, nil
 }
 

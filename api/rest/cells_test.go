@@ -25,6 +25,8 @@ const cellTable = `
 	/write                 admin api
 	/api/v2/write          admin api
 	/query                 admin api
+	/api/v1/write          admin api
+	/prometheus/api/v1/write admin api
 	/api/free              admin
 	/api/debug             admin
 	/api/status            admin
@@ -41,7 +43,7 @@ const cellTable = `
 	/api/whoami            anyone
 	/api/jobs              anyone`
 
-// prometheusPaths begin the paths of the API of Prometheus, which reads.
+// prometheusPaths begin the paths of the API of Prometheus, which reads unless the table says otherwise.
 var prometheusPaths = []string{"/api/v1/", "/prometheus/"}
 
 // permitted reports whether a good token with these roles may use a path.
@@ -53,7 +55,7 @@ func permitted(t *testing.T, path string, roles []string) bool {
 			rule = strings.Join(cells[1:], " ")
 		}
 	}
-	if slices.ContainsFunc(prometheusPaths, func(p string) bool { return strings.HasPrefix(path, p) }) {
+	if rule == "" && slices.ContainsFunc(prometheusPaths, func(p string) bool { return strings.HasPrefix(path, p) }) {
 		rule = "reads"
 	}
 	has := func(role string) bool { return slices.Contains(roles, role) }

@@ -136,7 +136,7 @@ func classify(err error) *failure {
 		}
 	}
 	if p, ok := errors.AsType[*prometheus.Error](err); ok {
-		return &failure{status: p.Status, public: p.Public, kind: p.Type, cause: p.Cause}
+		return &failure{status: p.Status, public: p.Public, kind: p.Type, cause: p.Cause, overload: p.Type == "unavailable"}
 	}
 	switch {
 	case errors.Is(err, memstore.ErrNotFound):

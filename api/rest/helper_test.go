@@ -80,6 +80,10 @@ func (nopStorage) Stream(context.Context, ingest.Source, io.Reader) (ingest.Repo
 	return ingest.Report{}, nil
 }
 
+func (nopStorage) Points(context.Context, ingest.Source, ingest.Points, int) (ingest.Report, error) {
+	return ingest.Report{}, nil
+}
+
 // fixedAuthenticator returns the same result for every token.
 type fixedAuthenticator struct {
 	principal *auth.Principal

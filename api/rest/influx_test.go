@@ -286,6 +286,10 @@ func (b faultyIngester) Stream(context.Context, ingest.Source, io.Reader) (inges
 	return b.report, b.err
 }
 
+func (b faultyIngester) Points(context.Context, ingest.Source, ingest.Points, int) (ingest.Report, error) {
+	return b.report, b.err
+}
+
 // The requests are what Telegraf's outputs send for its inputs system, mem, net and disk, header by
 // header. The samples get the metrics' names of the configuration, directly or by an alias, and the
 // times of the lines.

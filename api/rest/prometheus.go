@@ -1,9 +1,11 @@
 package rest
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
+	"github.com/ringstore/ringstore/api/ingest"
 	"github.com/ringstore/ringstore/api/prometheus"
 	"github.com/ringstore/ringstore/auth"
 )
@@ -17,15 +19,42 @@ func (h *Handler) prometheusRoutes() (routes []route) {
 	if h.Prometheus == nil {
 		return nil
 	}
-	for _, e := range h.Prometheus.Endpoints() {
-		serve := func(w http.ResponseWriter, r *http.Request) error { return e.Serve(w, r, h.prometheusCaller(w)) }
+	add := func(rt route) {
+		rt.dialect = prometheusAPI
+		path := rt.path
 		for _, prefix := range []string{"", prometheusPrefix} {
-			routes = append(routes, route{
-				name: "prometheus", path: prefix + e.Path, methods: e.Methods, action: auth.Query, dialect: prometheusAPI, serve: serve,
-			})
+			rt.path = prefix + path
+			routes = append(routes, rt)
 		}
 	}
+	add(route{name: "remote-write", path: prometheus.WritePath, methods: []string{http.MethodPost}, action: auth.Write, serve: h.remoteWrite})
+	for _, e := range h.Prometheus.Endpoints() {
+		serve := func(w http.ResponseWriter, r *http.Request) error { return e.Serve(w, r, h.prometheusCaller(w)) }
+		add(route{name: "prometheus", path: e.Path, methods: e.Methods, action: auth.Query, serve: serve})
+	}
 	return routes
+}
+
+// remoteWrite stores a message of remote write, with ?cluster= for series without that label. An
+// answer without an error means that every sample was stored.
+func (h *Handler) remoteWrite(w http.ResponseWriter, r *http.Request) error {
+	b, err := h.openRaw(w, r, h.Limits.BodyBytes)
+	if err != nil {
+		return err
+	}
+	x := exchangeOf(w)
+	src := ingest.Source{Cluster: r.URL.Query().Get("cluster"), Transport: transport}
+	if may := h.clusters(x, auth.Write); !may.All() {
+		src.May = may.Has
+	}
+	report, err := h.Prometheus.Write(w, r, prometheus.Submission{Body: b, MaxBytes: h.Limits.BodyBytes, Source: src, Ingester: h.Ingester})
+	if report.Forbidden > 0 {
+		h.auditDenial(x, r, auth.Write, auth.OtherCluster)
+	}
+	if _, ok := errors.AsType[*prometheus.Error](err); err == nil || ok {
+		return err
+	}
+	return submissionFailure(err, report, nil)
 }
 
 // prometheusCaller returns the reader and the limit of the caller.

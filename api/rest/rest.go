@@ -50,9 +50,10 @@ type Freer interface {
 	Free(ctx context.Context, path [][]string, to int64) (int, error)
 }
 
-// Ingester stores line protocol; [ingest.Ingester] implements it.
+// Ingester stores line protocol and the samples of remote write; [ingest.Ingester] implements it.
 type Ingester interface {
 	Stream(ctx context.Context, src ingest.Source, r io.Reader) (ingest.Report, error)
+	prometheus.Ingester
 }
 
 // Options of a [Handler]. Store, Freer and Ingester are required, and an Authenticator unless

@@ -71,6 +71,7 @@ func sectionsNeedingRestart(before, now *configs.Config) (sections []string) {
 		{"auth", a.Auth, b.Auth},
 		{"limits", a.Limits, b.Limits},
 		{"explorer", a.Explorer, b.Explorer},
+		{"prometheus", a.Prometheus, b.Prometheus},
 	} {
 		if !reflect.DeepEqual(section.before, section.now) {
 			sections = append(sections, section.name)

@@ -240,6 +240,7 @@ func (s *Server) serve(background context.Context) error {
 	}
 	promql, err := prometheus.New(prometheus.Options{
 		Metrics: setup.MetricsForPeople(s.cfg), MaxSamples: s.maxSamples(), Version: s.version, Log: s.log,
+		WriteCluster: s.cfg.Prometheus.Cluster, WriteDevices: setup.DeviceLabels(s.cfg),
 	})
 	if err != nil {
 		return err

@@ -62,6 +62,11 @@ func MetricsForPeople(cfg *configs.Config) []prometheus.Metric {
 	return all
 }
 
+// DeviceLabels returns which labels of series of remote write name devices.
+func DeviceLabels(cfg *configs.Config) prometheus.DeviceLabels {
+	return prometheus.DeviceLabels{Types: cfg.Prometheus.DeviceLabels, Subtypes: cfg.Prometheus.SubtypeLabels}
+}
+
 // ExtraTags returns, by metric, the tags that tell its series apart in addition to the usual ones.
 func ExtraTags(cfg *configs.Config) map[string][]string {
 	tags := make(map[string][]string, len(cfg.Metrics))
