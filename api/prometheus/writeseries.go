@@ -198,7 +198,7 @@ func appendEscaped(dst, text []byte, special string) ([]byte, error) {
 	if n := len(text); n > 0 && text[n-1] == '\\' {
 		return dst, fmt.Errorf("a label ends with a backslash: %q", clip(string(text)))
 	}
-	if bytes.IndexAny(text, special) < 0 {
+	if !bytes.ContainsAny(text, special) {
 		return append(dst, text...), nil
 	}
 	for _, c := range text {
