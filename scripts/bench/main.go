@@ -69,7 +69,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.BoolVar(&o.query, "query", true, "measure queries")
 	flags.BoolVar(&o.only, "only-queries", false, "measure nothing but queries")
 	flags.IntVar(&o.rounds, "rounds", 5, "number of `times` that each query is measured")
-	flags.StringVar(&o.profile, "profile", "", "`file` for a CPU profile of our server during the load")
+	flags.StringVar(&o.profile, "profile", "", "`file` for a CPU profile of our server during the load; with -only-queries, one for each question")
 	flags.DurationVar(&o.checkpoints, "checkpoints", 0, "write at a steady pace for this `duration`, during a dozen checkpoints, and measure each request")
 	flags.IntVar(&o.pace, "pace", 500, "requests per second with -checkpoints, each with one interval of one host")
 	flags.Uint64Var(&o.seed, "seed", 1, "seed of the data")

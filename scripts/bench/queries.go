@@ -79,6 +79,14 @@ func measureQueries(ctx context.Context, o options, programs []program, dir stri
 	for _, q := range asked {
 		q.of.queries = q.costs
 	}
+	if o.profile == "" {
+		return nil
+	}
+	for _, c := range asked[0].costs {
+		if err := asked[0].profileQuestion(ctx, c.question); err != nil {
+			return fmt.Errorf("%s: %w", c.name, asked[0].Explain(err))
+		}
+	}
 	return nil
 }
 
