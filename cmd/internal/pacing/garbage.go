@@ -28,9 +28,10 @@ const (
 	percentOfScanned = 40
 )
 
-// minHeap is the heap size in bytes up to which garbage is not worth collecting: in a small store a
-// few hundred requests make 5 %, and would share their time with the collector.
-const minHeap = 16 << 20
+// headroom is how many bytes of garbage are not worth collecting: in a small store a few requests
+// make 5 %, and the collector would scan all series for each few megabytes. idleCollector returns
+// them when the work ends, and the limit of the process's memory (LimitMemory) takes precedence.
+const headroom = 32 << 20
 
 // GCPercent is the percentage that results for a store that holds a day of samples.
 const GCPercent = 6
@@ -109,11 +110,11 @@ func collections() uint64 {
 }
 
 // garbagePercent returns how much garbage may grow in relation to the live heap, and the minimum
-// that keeps the heap below minHeap uncollected. Both go by the last collection.
+// that leaves headroom uncollected. Both go by the last collection.
 func garbagePercent() (share, minPercent int) {
 	heap := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/heap:bytes"}}
 	metrics.Read(heap)
 	live, scanned := max(heap[0].Value.Uint64(), 1<<20), heap[1].Value.Uint64()
 	share = percentOfLive + int(percentOfScanned*min(scanned, live)/live)
-	return share, int(100 * (max(minHeap, live) - live) / live)
+	return share, int(100 * headroom / live)
 }

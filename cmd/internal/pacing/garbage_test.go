@@ -11,7 +11,7 @@ import (
 )
 
 // TestGarbageIsPaced: more garbage is allowed beside pointers, which the collector scans, than
-// beside samples, which it does not.
+// beside samples, which it does not. In a large store the headroom is a small part.
 func TestGarbageIsPaced(t *testing.T) {
 	t.Setenv("GOGC", "")
 	f := func(what string, minPercent, maxPercent int) {
@@ -21,8 +21,8 @@ func TestGarbageIsPaced(t *testing.T) {
 		if p < minPercent || p > maxPercent {
 			t.Errorf("next to %s: %d %%, want %d to %d", what, p, minPercent, maxPercent)
 		}
-		if floor != 0 {
-			t.Errorf("next to %s: minimum %d %%", what, floor)
+		if floor > 100*headroom/(256<<20) {
+			t.Errorf("next to %s: minimum %d %% is more than the headroom", what, floor)
 		}
 	}
 	runtime.GC()
