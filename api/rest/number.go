@@ -82,14 +82,22 @@ func isConstant(values []float64) bool {
 
 // putFloat formats v like appendFloat at the beginning of b, and returns the length of the text.
 func putFloat(b *number, v float64) int {
-	if i := int64(v); float64(i) == v && uint64(i) < 1e16 && math.Float64bits(v)>>63 == 0 {
-		return putWhole(b, 0, uint64(i))
-	}
 	size := math.Abs(v)
 	b[0] = '-'
 	at := int(math.Float64bits(v) >> 63)
+	// Nearly all values are decimals with few places, which are faster to format.
+	if size < 1e4 {
+		// What differs from i/1e4 by so little has the same significant digits. Dividing would take
+		// longer than all the rest.
+		t := size * 1e4
+		if i := int64(t + 0.5); math.Abs(t-float64(i)) <= t*0x1p-52 && (i != 0 || at == 0) {
+			return putSmall(b, at, uint64(i))
+		}
+	}
+	if i := int64(v); float64(i) == v && uint64(i) < 1e16 && at == 0 {
+		return putWhole(b, 0, uint64(i))
+	}
 	if size >= smallestFixed && size < largestFixed {
-		// Nearly all values are decimals with few places, which are faster to format.
 		if i := int64(size*1e4 + 0.5); size < 1e11 && float64(i)/1e4 == size {
 			return putFourPlaces(b, at, uint64(i))
 		}
@@ -147,7 +155,21 @@ func putWhole(b *number, at int, i uint64) int {
 	return at + 8
 }
 
-// putFourPlaces writes i / 10^4, and returns the index after it.
+// putSmall writes i / 10^4, which is below 10^4, at index at, and returns the index after it. It has
+// no branches, which would be mispredicted: the numbers of digits and of zeros at the end vary.
+func putSmall(b *number, at int, i uint64) int {
+	digits := eightDigits(i)
+	leading := bits.TrailingZeros64(digits|1<<24) / 8 // zeros before the first digit, at most 3
+	trailing := bits.LeadingZeros64(digits|1<<31) / 8 // zeros after the last place, at most 4
+	digits |= zeros
+	b.put(at, digits>>(8*leading&63))
+	at += 4 - leading
+	b[at&lastDigit] = '.'
+	binary.LittleEndian.PutUint32(b[at&lastDigit+1:], uint32(digits>>32))
+	return at + 5 - trailing - trailing/4 // without the point if there are no places
+}
+
+// putFourPlaces writes i / 10^4 at index at, and returns the index after it.
 func putFourPlaces(b *number, at int, i uint64) int {
 	at = putWhole(b, at, i/10000)
 	i %= 10000

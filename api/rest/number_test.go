@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -142,6 +143,32 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// Decimals with up to four places, and the numbers next to them, have the text of 15 significant
+// digits.
+func TestSmallDecimals(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 4))
+	for range 300_000 {
+		v := float64(r.IntN(int(math.Pow10(1+r.IntN(8))))) / 1e4
+		for range r.IntN(2) {
+			v = math.Nextafter(v, 1e9*float64(1-2*r.IntN(2)))
+		}
+		if math.Abs(v) < smallestFixed {
+			continue
+		}
+		rounded, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', significant, 64), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := strconv.FormatFloat(rounded, 'f', -1, 64)
+		if got := string(appendFloat(nil, v)); got != want {
+			t.Fatalf("%b: got %s, want %s", v, got, want)
+		}
+		if got := string(appendFloat(nil, -v)); got != "-"+want {
+			t.Fatalf("%b: got %s, want -%s", -v, got, want)
+		}
+	}
+}
+
 func BenchmarkAppendValues(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for name, next := range map[string]func() float64{
@@ -156,10 +183,20 @@ func BenchmarkAppendValues(b *testing.B) {
 		}
 		b.Run(name, func(b *testing.B) {
 			var buf []byte
+			begin := cpuTime(b)
 			for b.Loop() {
 				buf = appendValues(buf[:0], values, 1, '[')
 			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(values)), "ns/value")
+			b.ReportMetric(float64(cpuTime(b)-begin)/float64(b.N)/float64(len(values)), "cpu-ns/value")
 		})
 	}
+}
+
+// cpuTime returns the CPU time of this process in ns.
+func cpuTime(b *testing.B) int64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return u.Utime.Nano() + u.Stime.Nano()
 }
