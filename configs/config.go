@@ -191,6 +191,9 @@ type Subscription struct {
 	// Authorization is never empty after loading. Required with an external server, unless
 	// authentication is disabled. Default AuthorizationConnection with an embedded one.
 	Authorization Authorization `json:"authorization"`
+	// Guests lets clients without a token or password publish here, at an embedded server. In a
+	// stream, unverifiable messages are then given up sooner. Not with AuthorizationConnection.
+	Guests bool `json:"guests"`
 	// Dialect is that of the messages: DialectInflux, or empty for that of cc-metric-collector.
 	Dialect string `json:"dialect"`
 	// Stream and Durable are the JetStream stream with the subject and its consumer; either both
@@ -353,6 +356,7 @@ type Subject struct {
 	// none or several different ones for this subject: then each line must name its cluster.
 	ClusterTag      string
 	Authorization   Authorization
+	Guests          bool
 	Dialect         string
 	Stream, Durable string
 }
@@ -364,7 +368,7 @@ func (c *Config) Subjects() []Subject {
 		i := slices.IndexFunc(subjects, func(known Subject) bool { return known.Subject == s.SubscribeTo })
 		switch {
 		case i < 0:
-			subjects = append(subjects, Subject{s.SubscribeTo, s.ClusterTag, s.Authorization, s.Dialect, s.Stream, s.Durable})
+			subjects = append(subjects, Subject{s.SubscribeTo, s.ClusterTag, s.Authorization, s.Guests, s.Dialect, s.Stream, s.Durable})
 		case subjects[i].ClusterTag != s.ClusterTag:
 			subjects[i].ClusterTag = ""
 		}

@@ -39,6 +39,9 @@ func (c checker) subscriptions() {
 			s.Authorization != AuthorizationHeader && overlap(n.Subject, s.SubscribeTo) {
 			c.fail(at+".subscribe-to", "overlaps with auth.jobs.nats.subject: a publisher of job events could write metrics")
 		}
+		if n := c.config.Auth.Jobs.NATS; n != nil && s.Guests && overlap(n.Subject, s.SubscribeTo) {
+			c.fail(at+".guests", "overlaps with auth.jobs.nats.subject, where clients without a token or password must not publish")
+		}
 		for j, earlier := range all[:i] {
 			c.pair(at, *s, joinIndex(path, j), earlier)
 		}
@@ -74,11 +77,30 @@ func (c checker) subscription(at string, s Subscription) {
 	default: // the value is not shown: it may be a token
 		c.fail(at+".authorization", `expected "header", "connection" or "trusted"`)
 	}
+	c.guests(at, s)
 	if s.Dialect != "" && s.Dialect != DialectInflux {
 		c.fail(at+".dialect", "expected %q or nothing; got %s", DialectInflux, quote(s.Dialect))
 	}
 	c.stream(at, s)
 }
+
+// guests checks that clients without a token or password may publish only where that is intended.
+func (c checker) guests(at string, s Subscription) {
+	n := c.config.NATS
+	switch {
+	case s.Guests && s.Authorization == AuthorizationConnection:
+		c.fail(at+".guests", `cannot be combined with "authorization": "connection", which requires a token`)
+	case s.Guests && n.Embedded != nil:
+		c.warn(at+".guests", "every client that reaches nats.embedded.listen may publish to "+quote(s.SubscribeTo)+" without a token or password")
+	case s.Guests, n.Embedded == nil, s.Authorization == AuthorizationConnection, c.config.Auth.Disabled:
+	case n.Username == "" || n.Password == "":
+		c.fail(at+".guests", noGuests)
+	}
+}
+
+const noGuests = `missing: the embedded server admits no client without a token or password any more; ` +
+	`set nats.username and nats.password for such clients, "nats": {"username": "NAME", "password": "file:PATH"}, ` +
+	`or let every client publish here, with a warning at every start: add to the subscription "guests": true`
 
 func (c checker) stream(at string, s Subscription) {
 	switch {
@@ -104,6 +126,8 @@ func (c checker) pair(at string, s Subscription, earlierAt string, earlier Subsc
 		c.fail(at+".dialect", "expected the same as in %s, which has the same subject", earlierAt)
 	case s.SubscribeTo == earlier.SubscribeTo && s.Authorization != earlier.Authorization:
 		c.fail(at+".authorization", "expected the same as in %s, which has the same subject", earlierAt)
+	case s.Guests != earlier.Guests && s.Authorization == earlier.Authorization && overlap(s.SubscribeTo, earlier.SubscribeTo):
+		c.fail(at+".guests", "expected the same as in %s, whose subject is the same or overlaps", earlierAt)
 	case s.SubscribeTo == earlier.SubscribeTo && (s.Stream != earlier.Stream || s.Durable != earlier.Durable):
 		c.fail(at+".stream", "expected the same as in %s, which has the same subject", earlierAt)
 	case s.SubscribeTo != earlier.SubscribeTo && s.Stream != "" && s.Stream == earlier.Stream && s.Durable == earlier.Durable:

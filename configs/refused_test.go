@@ -103,7 +103,7 @@ func TestRefusedKeys(t *testing.T) {
 	f(inStore(`"checkpoints": {"dir": "x"}`), `config.json: metric-store.checkpoints.dir: unknown key; known here: directory, max-wal-size, sync`)
 	f(inStore(`"cleanup": {"modus": "delete"}`), `config.json: metric-store.cleanup.modus: unknown key; did you mean "mode"?`)
 	f(subscribed(`{"subscribe-to": "hpc", "cluster": "fritz"}`),
-		"config.json: metric-store.nats-subscriptions[0].cluster: unknown key; known here: authorization, cluster-tag, dialect, durable, stream, subscribe-to")
+		"config.json: metric-store.nats-subscriptions[0].cluster: unknown key; known here: authorization, cluster-tag, dialect, durable, guests, stream, subscribe-to")
 	f(minimal(`"nats": {"subscriptions": []}`), "config.json: nats.subscriptions: unknown key; "+
 		`subscriptions are in "metric-store", as "nats-subscriptions"`)
 	f(minimal(`"auth": {"disable": true}`), `config.json: auth.disable: unknown key; did you mean "disabled"?`)
@@ -238,7 +238,7 @@ func TestRefusedNATS(t *testing.T) {
 		at+"[2].authorization: expected the same as in metric-store.nats-subscriptions[0], which has the same subject")
 	const overlaps = at + "[1].subscribe-to: overlaps with metric-store.nats-subscriptions[0], which requires another permission: a publisher allowed on one could write to the other"
 	f(subscribed(`{"subscribe-to": "a.>"}, {"subscribe-to": "a.b", "authorization": "trusted"}`), overlaps)
-	f(embedding(`{"subscribe-to": "a.b"}, {"subscribe-to": "a.*", "authorization": "header"}`), overlaps)
+	f(embedding(`{"subscribe-to": "a.b"}, {"subscribe-to": "a.*", "authorization": "header", "guests": true}`), overlaps)
 	f(embedding(`{"subscribe-to": "a.>", "cluster-tag": "x"}, {"subscribe-to": "a.b", "cluster-tag": "y"}`), overlaps)
 	f(subscribed(`{"subscribe-to": "a"}`+strings.Repeat(`, {"subscribe-to": "a"}`, 1000)), at+": expected at most 1000 subscriptions; got 1001")
 
@@ -258,6 +258,19 @@ func TestRefusedNATS(t *testing.T) {
 		at+"[1].stream: expected the same as in metric-store.nats-subscriptions[0], which has the same subject")
 	f(subscribed(`{"subscribe-to": "a", "stream": "S", "durable": "d"}, {"subscribe-to": "b", "stream": "S", "durable": "d"}`),
 		at+"[1].durable: is also the consumer of metric-store.nats-subscriptions[0], which has another subject")
+
+	guests := at + "[%d].guests: missing: the embedded server admits no client without a token or password any more; " +
+		`set nats.username and nats.password for such clients, "nats": {"username": "NAME", "password": "file:PATH"}, ` +
+		`or let every client publish here, with a warning at every start: add to the subscription "guests": true`
+	f(embedding(`{"subscribe-to": "a", "authorization": "header"}, {"subscribe-to": "b"}, {"subscribe-to": "c", "authorization": "trusted", "stream": "S", "durable": "d"}`),
+		fmt.Sprintf(guests, 0), fmt.Sprintf(guests, 2))
+	f(strings.Replace(embedding(`{"subscribe-to": "a", "authorization": "header"}`), `"embedded"`, `"username": "u", "embedded"`, 1), fmt.Sprintf(guests, 0))
+	f(embedding(`{"subscribe-to": "a", "guests": true}`), at+`[0].guests: cannot be combined with "authorization": "connection", which requires a token`)
+	f(subscribed(`{"subscribe-to": "a.>", "guests": true}, {"subscribe-to": "a.b"}`),
+		at+"[1].guests: expected the same as in metric-store.nats-subscriptions[0], whose subject is the same or overlaps")
+	f(minimal(`"auth": {"jobs": {"nats": {"subject": "a.*"}}}`, `"nats": {"embedded": {"listen": ":0"}}`,
+		`"metric-store": {"retention-in-memory": "48h", "nats-subscriptions": [{"subscribe-to": "a.b", "authorization": "header", "guests": true}]}`),
+		at+"[0].guests: overlaps with auth.jobs.nats.subject, where clients without a token or password must not publish")
 
 	const embedded, callout = "config.json: nats.embedded", "config.json: nats.auth-callout"
 	f(minimal(`"nats": {"embedded": {"listen": ":0", "tls-cert-file": "c", "expiry-grace": "-1s"}}`),

@@ -18,9 +18,10 @@ type admission struct {
 	counters *counters
 	refused  *rateLimitedLog
 	failed   *rateLimitedLog
-	// guest is what clients without a token log in with; empty: anything. nil: such clients are
-	// refused, as always with an external server.
-	guest *credential
+	// password is what clients without a token log in with; empty: they cannot.
+	password credential
+	// embedded says that it decides for the embedded server, where some clients need no token.
+	embedded bool
 }
 
 type credential struct{ user, password string }
@@ -69,7 +70,7 @@ func (a *admission) admit(ctx context.Context, r request) (grant, error) {
 	g := grant{token: token}
 	var err error
 	if a.o.Authenticator == nil {
-		err = &auth.Refusal{Code: auth.Missing} // wrong guest password
+		err = &auth.Refusal{Code: auth.Missing} // wrong password
 	} else if g.principal, err = a.o.Authenticator.Authenticate(ctx, token); err == nil {
 		g.subjects, err = a.subjects(g.principal)
 	}
@@ -82,32 +83,29 @@ func (a *admission) admit(ctx context.Context, r request) (grant, error) {
 // guestSubjects returns the subjects that the client may publish to without a token, and false if
 // it needs one.
 func (a *admission) guestSubjects(r request) (subjects []string, ok bool) {
-	if a.guest == nil {
+	if !a.embedded {
 		return nil, false
 	}
-	open := *a.guest == credential{}
+	knows := a.password != credential{} && r.given.equal(a.password)
+	all := true
 	for _, s := range a.o.Subjects {
-		if s.Authorization != Connection {
+		if s.Guests || knows && s.Authorization != Connection {
 			subjects = append(subjects, s.Subject)
+		} else {
+			all = false
 		}
 	}
-	all := len(subjects) == len(a.o.Subjects)
-	switch {
-	case len(subjects) == 0:
+	if len(subjects) == 0 {
 		return nil, false
-	case !open:
-		return subjects, r.given.equal(*a.guest)
-	default:
-		// If a token permits more subjects, a client with a bad one is no guest.
-		return subjects, all || r.given.password == "" && r.token == ""
 	}
+	// If a token permits more subjects, a client with a bad one is no guest.
+	return subjects, knows || all || r.given.password == "" && r.token == ""
 }
 
 // subjects returns the subjects that p may publish to: those that it may write, and those that
 // check each message.
 func (a *admission) subjects(p *auth.Principal) ([]string, error) {
 	clusters, denied := writable(a.o.Policy, p)
-	open := a.guest != nil && *a.guest == credential{}
 	var subjects []string
 	for _, s := range a.o.Subjects {
 		var may bool
@@ -121,7 +119,7 @@ func (a *admission) subjects(p *auth.Principal) ([]string, error) {
 		case s.Authorization == Header:
 			may = true
 		case s.Authorization == Trusted:
-			may = open
+			may = a.embedded && s.Guests
 		}
 		if may {
 			subjects = append(subjects, s.Subject)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ringstore/ringstore/auth"
@@ -162,4 +163,43 @@ func TestSettledMessagesAreReported(t *testing.T) {
 	eventually(t, "the consumer is there", func() bool { return consumerInfo(t, c) != nil })
 	queue(t, c, bearers(hostNames(7))...)
 	eventually(t, "all are settled", func() bool { return settled.Load() == 7 })
+}
+
+// A stream that is created here is limited in bytes, to less where the server has no more.
+func TestNewStreamsAreLimited(t *testing.T) {
+	t.Parallel()
+	f := func(name string, available, want int64) {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t).streaming()
+			o := server.Options{JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: available}
+			url := runServer(t, o).ClientURL()
+			h.subscribe(url)
+			c := connect(t, url)
+			eventually(t, "the stream is there", func() bool { return consumerInfo(t, c) != nil })
+			stream, err := newJetStream(t, c).Stream(t.Context(), streamName)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := stream.CachedInfo().Config.MaxBytes; got != want {
+				t.Errorf("%d bytes, want %d", got, want)
+			}
+		})
+	}
+	f("enough", 20<<30, 16<<30)
+	f("a quarter", 5<<30, 4<<30)
+}
+
+// The limit of a stream of the embedded server stays what it is, and never removes messages.
+func TestLimitOfOurOwnStream(t *testing.T) {
+	t.Parallel()
+	f := func(have, size, want int64) {
+		t.Helper()
+		info := &jetstream.StreamInfo{Config: jetstream.StreamConfig{MaxBytes: have}, State: jetstream.StreamState{Bytes: uint64(size)}}
+		if got := limitOf(info); got != want {
+			t.Errorf("%d bytes in a stream of %d: %d, want %d", size, have, got, want)
+		}
+	}
+	f(-1, 0, 16<<30)
+	f(-1, 20<<30, 20<<30)
+	f(1<<30, 1<<20, 1<<30)
 }

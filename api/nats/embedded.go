@@ -55,7 +55,7 @@ func newEmbedded(o *Options, c *counters) *embedded {
 		e.streams = e.streams || s.Stream != ""
 	}
 	admission := newAdmission(o, c)
-	admission.guest = &credential{o.Username, o.Password}
+	admission.embedded, admission.password = true, credential{o.Username, o.Password}
 	e.publishers = newPublishers(admission, o.Embedded.ExpiryGrace, e)
 	e.log = newServerLog(o.Log, e.violation)
 	return e

@@ -47,7 +47,7 @@ func TestEventsKeepTheirOrder(t *testing.T) {
 	d := new(eventRecorder)
 	h.options.Workers = 4
 	h.options.Subjects = append(h.options.Subjects, Subject{Subject: eventSubject, Events: d})
-	s := h.subscribe("")
+	s := h.withPassword().subscribe("")
 	var messages []*natsgo.Msg
 	var want []string
 	for _, name := range []string{"a", "b", "c", "d"} {
@@ -55,7 +55,7 @@ func TestEventsKeepTheirOrder(t *testing.T) {
 		m.Subject = eventSubject
 		messages, want = append(messages, m), append(want, "begin "+name, "end "+name)
 	}
-	publish(t, connect(t, addressOf(s)), messages...)
+	publish(t, connect(t, addressOf(s), natsgo.UserInfo(withPassword())), messages...)
 	eventually(t, "all are taken", func() bool { return len(d.read()) == len(want) })
 	if got := d.read(); !slices.Equal(got, want) {
 		t.Errorf("%q", got)
@@ -69,7 +69,7 @@ func TestDroppedEventsAreMarkedLost(t *testing.T) {
 	d := new(eventRecorder)
 	h.options.PendingMessages = 2
 	h.options.Subjects = append(h.options.Subjects, Subject{Subject: eventSubject, Events: d})
-	c := connect(t, addressOf(h.subscribe("")))
+	c := connect(t, addressOf(h.withPassword().subscribe("")), natsgo.UserInfo(withPassword()))
 	var flood []*natsgo.Msg
 	for range 20 {
 		flood = append(flood, event(1, "alpha", "Authorization", "Bearer "+slurmctld()))

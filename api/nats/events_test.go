@@ -43,7 +43,7 @@ func TestJobEventsByHeader(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	index := subscribeEvents(h, Header)
-	c := connect(t, addressOf(h.subscribe("")))
+	c := connect(t, addressOf(h.withPassword().subscribe("")), natsgo.UserInfo(withPassword()))
 	refused := func(code string, header ...string) {
 		t.Helper()
 		before := h.sum("ringstore_nats_refused_total", eventSubject, code)

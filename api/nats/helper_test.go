@@ -97,6 +97,7 @@ type harness struct {
 	audit    buffer
 	auditor  *auth.Audit
 	options  Options
+	closed   bool // to guests; otherwise the embedded server admits them, unless there is a password
 }
 
 func newHarness(t testing.TB) *harness {
@@ -140,6 +141,12 @@ func (h *harness) subscribe(address string) *Subscriber {
 	if address == "" && h.options.Embedded == nil {
 		h.options.Embedded = &Embedded{Listen: "127.0.0.1:0"}
 	}
+	if address == "" && h.options.Username == "" && !h.closed {
+		for i := range h.options.Subjects {
+			s := &h.options.Subjects[i]
+			s.Guests = s.Authorization != Connection && s.Events == nil
+		}
+	}
 	s, err := Subscribe(h.options)
 	if err != nil {
 		h.t.Fatal(err)
@@ -152,6 +159,15 @@ func (h *harness) subscribe(address string) *Subscriber {
 	})
 	return s
 }
+
+// withPassword makes the embedded server require a token, or the password of the function of this
+// name.
+func (h *harness) withPassword() *harness {
+	h.options.Username, h.options.Password = withPassword()
+	return h
+}
+
+func withPassword() (user, password string) { return "somebody", "open sesame" }
 
 func (h *harness) close(s *Subscriber) {
 	h.t.Helper()

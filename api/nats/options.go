@@ -82,8 +82,8 @@ type Options struct {
 	Embedded *Embedded // replaces Address by a server in this process
 
 	// Username and Password are ours at an external server. At an embedded one they are those of
-	// publishers without a token, which may publish to the subjects that are not Connection. If
-	// both are empty, any client may.
+	// publishers without a token, which may publish to the subjects that are not Connection. Clients
+	// without any of these may publish to subjects with Guests only.
 	Username, Password string
 	CredsFile          string   // with user JWT and seed, read at each connect; empty: none
 	NkeySeedFile       string   // empty: none

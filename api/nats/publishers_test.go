@@ -231,6 +231,12 @@ func TestGuestsAndTokens(t *testing.T) {
 			h.options.Subjects = append(h.options.Subjects, Subject{Subject: "hpc.header", ClusterTag: "alpha"},
 				Subject{Subject: "hpc.trusted", ClusterTag: "alpha", Authorization: Trusted})
 			h.options.Username, h.options.Password = user, password
+			switch {
+			case user == "closed":
+				h.closed, h.options.Username = true, ""
+			case password == "both":
+				h.options.Subjects[1].Guests = true
+			}
 			want(t, h, addressOf(h.subscribe("")))
 		})
 	}
@@ -245,6 +251,7 @@ func TestGuestsAndTokens(t *testing.T) {
 		}
 	}
 	f("anybody", "", "", func(t *testing.T, h *harness, address string) {
+		mustContain(t, "the log", h.log.String(), "accepts publishers without a password")
 		mayNot(t, address, "publishing without a token", publishing(subject))
 		publish(t, connect(t, address), plain("hpc.trusted", "guest"))
 		eventually(t, "what is trusted is stored", func() bool { return h.stored("guest") })
@@ -252,6 +259,22 @@ func TestGuestsAndTokens(t *testing.T) {
 		refused(t, address, "x", token("user"))
 		publish(t, connect(t, address, withToken), plain(subject, "h1"), plain("hpc.trusted", "h2"))
 		eventually(t, "a token opens all", func() bool { return h.stored("h1") && h.stored("h2") })
+	})
+	f("nobody", "closed", "", func(t *testing.T, h *harness, address string) {
+		refused(t, address, "", "")
+		refused(t, address, "x", "garbage")
+		mayNot(t, address, "publishing with a token where nothing is checked", publishing("hpc.trusted"), withToken)
+		publish(t, connect(t, address, withToken), plain(subject, "h1"))
+		eventually(t, "the token's is stored", func() bool { return h.stored("h1") })
+		mustNotContain(t, "the log", h.log.String(), "accepts publishers without a password")
+	})
+	f("guests beside a password", "guest", "both", func(t *testing.T, h *harness, address string) {
+		mayNot(t, address, "publishing elsewhere", publishing("hpc.trusted"))
+		m := bearer("h1")
+		m.Subject = "hpc.header"
+		publish(t, connect(t, address), m)
+		publish(t, connect(t, address, natsgo.UserInfo("guest", "both")), plain("hpc.trusted", "h2"))
+		eventually(t, "both are stored", func() bool { return h.stored("h1") && h.stored("h2") })
 	})
 	f("with a password", "guest", "open sesame", func(t *testing.T, h *harness, address string) {
 		refused(t, address, "", "")

@@ -26,6 +26,8 @@ const (
 	apiTimeout         = 5 * time.Second        // for an answer of the server
 	minBackoff         = time.Second            // before a message is delivered again
 	maxBackoff         = time.Minute
+	maxStreamBytes     = 16 << 30 // of a stream created here
+	minStreamBytes     = 1 << 20
 	replicas           = 3  // of a stream created in a cluster
 	maxReplicaAttempts = 10 // before a stream is created without replicas
 )
@@ -214,9 +216,6 @@ func (p *puller) open(ctx context.Context) error {
 
 func (p *puller) findStream(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
 	want := p.streamConfig()
-	if p.s.embedded != nil { // the stream is ours alone
-		return js.CreateOrUpdateStream(ctx, want)
-	}
 	stream, err := js.Stream(ctx, p.feed.Stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return p.newStream(ctx, js, want)
@@ -224,12 +223,52 @@ func (p *puller) findStream(ctx context.Context, js jetstream.JetStream) (jetstr
 	if err != nil {
 		return nil, err
 	}
+	if p.s.embedded != nil { // the stream is ours alone
+		return p.updateStream(ctx, js, stream.CachedInfo(), want)
+	}
 	have := stream.CachedInfo().Config
 	if have.SubjectTransform == nil && len(have.Sources) == 0 && have.Mirror == nil && !covers(have.Subjects, p.feed.Subject.Subject) {
 		p.log.Warn("NATS stream does not cover the subject", "holds", have.Subjects)
 	}
 	return stream, nil
 }
+
+// updateStream changes our own stream to what is configured.
+func (p *puller) updateStream(ctx context.Context, js jetstream.JetStream, have *jetstream.StreamInfo, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	want.MaxBytes = limitOf(have)
+	return limited(want, int64(have.State.Bytes), func(c jetstream.StreamConfig) (jetstream.Stream, error) { return js.UpdateStream(ctx, c) })
+}
+
+// limitOf returns the limit of our own stream in bytes: a stream from before streams had one must
+// not lose messages.
+func limitOf(have *jetstream.StreamInfo) int64 {
+	if have.Config.MaxBytes > 0 {
+		return have.Config.MaxBytes
+	}
+	return max(maxStreamBytes, int64(have.State.Bytes))
+}
+
+func (p *puller) createStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	return limited(want, minStreamBytes, func(c jetstream.StreamConfig) (jetstream.Stream, error) { return js.CreateStream(ctx, c) })
+}
+
+// limited halves the stream's limit while the server has less storage than that, but not below
+// least.
+func limited(c jetstream.StreamConfig, least int64, apply func(jetstream.StreamConfig) (jetstream.Stream, error)) (jetstream.Stream, error) {
+	for {
+		stream, err := apply(c)
+		api, ok := errors.AsType[*jetstream.APIError](err)
+		little := ok && (slices.Contains(tooLittleStorage[:], api.ErrorCode) || strings.Contains(api.Description, "insufficient storage"))
+		if !little || c.MaxBytes/2 < max(least, minStreamBytes) {
+			return stream, err
+		}
+		c.MaxBytes /= 2
+	}
+}
+
+// tooLittleStorage are the errors for a stream whose limit exceeds the storage of the server, of the
+// account, or of one stream. A cluster has one code for all reasons, and tells them in its text.
+var tooLittleStorage = [...]jetstream.ErrorCode{10002, 10023, 10047, 10122}
 
 func covers(subjects []string, subject string) bool {
 	for _, s := range subjects {
@@ -244,12 +283,12 @@ func covers(subjects []string, subject string) bool {
 // newStream gives up the replicas only after maxReplicaAttempts found too few servers.
 func (p *puller) newStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
 	if js.Conn().ConnectedClusterName() == "" {
-		return js.CreateStream(ctx, want)
+		return p.createStream(ctx, js, want)
 	}
 	if p.tooFew < maxReplicaAttempts {
 		want.Replicas = replicas
 	}
-	stream, err := js.CreateStream(ctx, want)
+	stream, err := p.createStream(ctx, js, want)
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok && slices.Contains(tooFewServers[:], api.ErrorCode) {
 		p.tooFew++
 	}
@@ -267,7 +306,7 @@ var tooFewServers = [...]jetstream.ErrorCode{10005, 10074}
 // embedded server deletes a message when it is acknowledged; in an external one, other consumers
 // may need it.
 func (p *puller) streamConfig() jetstream.StreamConfig {
-	c := jetstream.StreamConfig{Name: p.feed.Stream, MaxAge: p.s.o.MaxAge, Storage: jetstream.FileStorage}
+	c := jetstream.StreamConfig{Name: p.feed.Stream, MaxAge: p.s.o.MaxAge, MaxBytes: maxStreamBytes, Storage: jetstream.FileStorage}
 	for _, f := range p.s.feeds {
 		if f.Stream == p.feed.Stream {
 			c.Subjects = append(c.Subjects, f.Subject.Subject)

@@ -39,7 +39,8 @@ type Subject struct {
 	// Set both or neither. Two subjects must not share a consumer.
 	Stream, Durable string
 
-	// Guests says that clients without a password may publish. It bounds what they can hold up.
+	// Guests lets clients without a token or password publish, at the embedded server. In a stream,
+	// it bounds what unverifiable messages can hold up. Not with Connection.
 	Guests bool
 
 	// Events handles the messages; nil means that they are metrics. Such a subject has no Stream,
@@ -71,6 +72,9 @@ func mergeSubjects(subjects []Subject) ([]Subject, error) {
 		}
 		if merged[i].Authorization != s.Authorization {
 			return nil, fmt.Errorf("subject %q: two kinds of authorization", s.Subject)
+		}
+		if merged[i].Guests != s.Guests {
+			return nil, fmt.Errorf("subject %q: with and without guests", s.Subject)
 		}
 		if merged[i].EachField != s.EachField {
 			return nil, fmt.Errorf("subject %q: two dialects", s.Subject)
@@ -109,7 +113,7 @@ func checkOverlaps(subjects []Subject) error {
 // sameCheck reports whether publishing to either subject needs the same permission, or both check
 // each message.
 func (s Subject) sameCheck(other Subject) bool {
-	return s.Authorization == other.Authorization &&
+	return s.Authorization == other.Authorization && s.Guests == other.Guests &&
 		(s.Authorization != Connection || s.Events == nil && other.Events == nil && s.ClusterTag == other.ClusterTag)
 }
 
@@ -124,6 +128,9 @@ func (s Subject) check() error {
 	}
 	if s.Events != nil && (s.Authorization == Trusted || s.Stream != "") {
 		return fmt.Errorf("subject %q: events must not be %q or in a stream", s.Subject, Trusted)
+	}
+	if s.Guests && (s.Authorization == Connection || s.Events != nil) {
+		return fmt.Errorf("subject %q: guests may publish neither events nor where authorization is %q", s.Subject, Connection)
 	}
 	if (s.Stream == "") != (s.Durable == "") {
 		return fmt.Errorf("subject %q: set stream and durable both or neither", s.Subject)

@@ -41,7 +41,7 @@ func newSettings(t testing.TB) settings {
 		"metric-store": {
 			"retention-in-memory": "72h",
 			"checkpoints":         map[string]any{"directory": filepath.Join(t.TempDir(), "checkpoints")},
-			"nats-subscriptions":  []any{map[string]any{"subscribe-to": subject, "cluster-tag": "alpha", "authorization": "header"}},
+			"nats-subscriptions":  []any{map[string]any{"subscribe-to": subject, "cluster-tag": "alpha", "authorization": "header", "guests": true}},
 		},
 		"nats": {"embedded": map[string]any{"listen": "127.0.0.1:0"}},
 	}

@@ -93,17 +93,7 @@ func start(ctx context.Context, o options, a attack, dir string) (*site, error) 
 	if err != nil {
 		return nil, err
 	}
-	// A build from before guests were configurable permits them without the key.
-	if err := s.launch(ctx, o, config, dir); err != nil {
-		if text, _ := os.ReadFile(filepath.Join(dir, "log")); !strings.Contains(string(text), "guests: unknown key") {
-			return nil, err
-		}
-		for _, one := range config["metric-store"].(object)["nats-subscriptions"].([]object) {
-			delete(one, "guests")
-		}
-		return s, s.launch(ctx, o, config, dir)
-	}
-	return s, nil
+	return s, s.launch(ctx, o, config, dir)
 }
 
 func (s *site) config(public ed25519.PublicKey, a attack) (object, error) {

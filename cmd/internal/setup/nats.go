@@ -44,8 +44,9 @@ func NATS(ctx context.Context, cfg *configs.Config, jobs *JobSources) (nats.Opti
 		if cfg.Auth.Disabled {
 			authorization = nats.Trusted
 		}
+		guests := sub.Guests || cfg.Auth.Disabled && c.Username == "" && c.Password == ""
 		o.Subjects = append(o.Subjects, nats.Subject{
-			Subject: sub.Subject, ClusterTag: sub.ClusterTag, Authorization: authorization,
+			Subject: sub.Subject, ClusterTag: sub.ClusterTag, Authorization: authorization, Guests: guests,
 			EachField: sub.Dialect == configs.DialectInflux,
 			Stream:    sub.Stream, Durable: sub.Durable,
 		})

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ringstore/ringstore/auth/authtest"
+	"github.com/ringstore/ringstore/configs"
 )
 
 // auth090 is a section "auth" that version 0.9.0 accepts, of a site with the issuers of its example.
@@ -100,6 +101,31 @@ func TestConfigurationOf090(t *testing.T) {
 	write(t, "revoked.json", `{"subjects": [{"issuer": "hpc-sso", "name": "mallory", "sub": "f8f2"}]}`)
 	if _, warnings := load(upgraded); strings.Contains(warnings, "evaded") {
 		t.Error(warnings)
+	}
+}
+
+// TestGuestsOf090: where version 0.9.0 let every client publish to its embedded server, the choices
+// are named. With either text in place the configuration is accepted, and only guests are warned of.
+func TestGuestsOf090(t *testing.T) {
+	load := func(nats, subscription string) (*configs.Config, error) {
+		file := filepath.Join(t.TempDir(), "config.json")
+		write(t, file, `{"main": {"addr": "127.0.0.1:0", "jwt-public-key": "`+authtest.NewIssuer("i").PublicKeyBase64()+`"}, "metrics": {"load": {"frequency": 60}},
+			"nats": {`+nats+`"embedded": {"listen": "127.0.0.1:0"}},
+			"metric-store": {"retention-in-memory": "48h", "nats-subscriptions": [{"subscribe-to": "hpc", `+subscription+`"authorization": "header"}]}}`)
+		return Load(file)
+	}
+	const password, guests = `"nats": {"username": "NAME", "password": "file:PATH"}`, `"guests": true`
+	_, err := load("", "")
+	if err == nil || !strings.Contains(err.Error(), password) || !strings.Contains(err.Error(), guests) {
+		t.Fatal(err)
+	}
+	cfg, err := load("", guests+", ")
+	if err != nil || len(cfg.Warnings) == 0 || !strings.Contains(cfg.Warnings[0].String(), "without a token or password") {
+		t.Errorf("%v, %v", cfg, err)
+	}
+	cfg, err = load(strings.TrimSuffix(strings.TrimPrefix(password, `"nats": {`), "}")+", ", "")
+	if err != nil || len(cfg.Warnings) > 0 {
+		t.Errorf("%v, %v", cfg, err)
 	}
 }
 
