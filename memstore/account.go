@@ -37,10 +37,12 @@ func (s *Store) account(h *host, n int64) {
 // data, such as a cache of its series; it is negative when they are released.
 func (s *Store) AddMemory(n int64) { s.memory.add(n) }
 
-// Eviction starts above the first of these fractions of the limit and stops at the second.
+// Eviction starts above the first of these fractions of the limit and stops at the second. What is
+// above the third is kept for clusters below their share.
 const (
 	evictAbove  = 0.97
 	evictDownTo = 0.93
+	keptAbove   = 0.985
 )
 
 func (a *memAccount) above(part float64) bool {
@@ -57,16 +59,16 @@ func (s *Store) Full() bool { return s.memory.above(evictDownTo) }
 // evicted.
 func (s *Store) StoreFirst() bool { return s.memory.storeFirst.Load() && s.memory.above(evictAbove) }
 
-// ensureMemory evicts windows if the limit is near. The error is [ErrMemory]. During a restore, it is
-// [Restorer.Relieve] that evicts.
-func (s *Store) ensureMemory() error {
+// ensureMemory evicts windows if the limit is near. The error is [ErrMemory]: a cluster, nil for an
+// unknown one, may not grow now. During a restore, it is [Restorer.Relieve] that evicts.
+func (s *Store) ensureMemory(c *cluster) error {
 	if !s.memory.above(evictAbove) || s.restoring.Load() && s.memory.stored.Load() {
 		return nil
 	}
 	if !s.memory.exhausted.Load() {
 		s.evict()
 	}
-	if s.memory.full() {
+	if s.full(c) {
 		return ErrMemory
 	}
 	return nil
@@ -81,29 +83,35 @@ type victim struct {
 	needed  bool  // by a running job
 }
 
-// evict drops the oldest windows of all hosts until enough memory is free. Windows that running
-// jobs need are evicted last, open windows never; if the store is kept on disk, neither are windows
-// that are not there, and later ones of their lanes. One goroutine evicts at a time; the others
-// continue without waiting for it.
+// evict drops windows until enough memory is free: the oldest ones of all clusters that hold more
+// than their share. Windows that running jobs need are evicted last, open windows never; if the store
+// is kept on disk, neither are windows that are not there, and later ones of their lanes. One
+// goroutine evicts at a time; the others continue without waiting for it.
 func (s *Store) evict() {
 	if !s.memory.above(evictAbove) || !s.memory.evicting.TryLock() {
 		return
 	}
 	defer s.memory.evicting.Unlock()
+	s.mu.RLock()
+	s.shareMemory()
+	s.mu.RUnlock()
 	evictedHosts := make(map[*host]bool)
-	for _, v := range s.victims() {
+	all := s.victims()
+	for _, v := range all {
 		if !s.memory.above(evictDownTo) {
 			break
 		}
-		v.host.mu.Lock()
-		if i, ok := v.lane.find(v.segment.first); ok && v.lane.segments[i] == v.segment && v.segment.sealed != nil &&
-			(v.segment.stored || !s.memory.stored.Load()) {
-			v.lane.evictedBefore = max(v.lane.evictedBefore, v.segment.end())
-			s.drop(v.lane, v.segment)
-			s.memory.evicted.Add(1)
-			evictedHosts[v.host] = true
+		if v.host.owner.aboveShare() {
+			s.evictWindow(v, evictedHosts)
 		}
-		v.host.mu.Unlock()
+	}
+	if s.memory.full() { // what is above the shares cannot be evicted now
+		for _, v := range all {
+			if !s.memory.above(keptAbove) {
+				break
+			}
+			s.evictWindow(v, evictedHosts)
+		}
 	}
 	for h := range evictedHosts {
 		h.mu.Lock()
@@ -116,7 +124,22 @@ func (s *Store) evict() {
 	s.memory.storeFirst.Store(above && s.memory.stored.Load())
 }
 
-// victims returns the sealed windows in the order in which they are evicted.
+// evictWindow evicts a window if it may still be, and adds its host to a set.
+func (s *Store) evictWindow(v victim, hosts map[*host]bool) {
+	v.host.mu.Lock()
+	defer v.host.mu.Unlock()
+	i, ok := v.lane.find(v.segment.first)
+	if !ok || v.lane.segments[i] != v.segment || v.segment.sealed == nil || !v.segment.stored && s.memory.stored.Load() {
+		return
+	}
+	v.lane.evictedBefore = max(v.lane.evictedBefore, v.segment.end())
+	s.drop(v.lane, v.segment)
+	s.memory.evicted.Add(1)
+	v.host.owner.evicted.Add(1)
+	hosts[v.host] = true
+}
+
+// victims returns the sealed windows in the order in which those of a cluster are evicted.
 func (s *Store) victims() []victim {
 	var all []victim
 	for _, h := range s.allHosts() {

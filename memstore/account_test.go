@@ -96,6 +96,21 @@ func checkAccount(t testing.TB, s *Store, format string, args ...any) {
 	}
 }
 
+// checkClusters compares the accounting of each cluster with a recount.
+func checkClusters(t testing.TB, s *Store) {
+	t.Helper()
+	for _, c := range s.clusters {
+		one := &Store{clusters: map[string]*cluster{c.name: c}, hosts: len(c.hosts)}
+		series := 0
+		for _, h := range c.hosts {
+			series += h.series
+		}
+		if used := recount(one) - clusterBytes; c.used.Load() != used || c.series.Load() != int64(series) {
+			t.Fatalf("cluster %s has %d bytes and %d series, a recount %d and %d", c.name, c.used.Load(), c.series.Load(), used, series)
+		}
+	}
+}
+
 // commit commits a snapshot, which forgets the freed windows.
 func commit(t testing.TB, s *Store) {
 	t.Helper()
@@ -150,6 +165,9 @@ func TestAccounting(t *testing.T) {
 				maintain(t, s)
 			}
 			checkAccount(t, s, "seed %d step %d (operation %d)", seed, step, op)
+			if step%20 == 0 {
+				checkClusters(t, s)
+			}
 		}
 		minute += 60 * 1000
 		maintain(t, s)
@@ -171,4 +189,5 @@ func TestAccountingConcurrently(t *testing.T) {
 		s.Free([][]string{{"*"}, {"n1", "n2"}, {"hwthread9"}}, now.Load())
 	})
 	checkAccount(t, s, "after all")
+	checkClusters(t, s)
 }

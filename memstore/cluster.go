@@ -2,15 +2,20 @@ package memstore
 
 import (
 	"maps"
+	"math"
 	"sync/atomic"
 )
 
-// cluster is the hosts of one cluster. The store's lock guards it, apart from used.
+// cluster is the hosts of one cluster. The store's lock guards name, hosts and peak.
 type cluster struct {
 	name  string
 	hosts map[string]*host
-	peak  int          // the largest number of hosts since the map was made
-	used  atomic.Int64 // bytes of its hosts, by the memory accounting
+	peak  int // the largest number of hosts since the map was made
+
+	used    atomic.Int64 // bytes of its hosts, by the memory accounting
+	share   atomic.Int64 // bytes that it may keep while memory is short, see [Store.shareMemory]
+	series  atomic.Int64
+	evicted atomic.Int64 // windows
 }
 
 // all returns the hosts by name; there may be no cluster.
@@ -26,7 +31,11 @@ func (s *Store) clusterOrNew(name string) *cluster {
 	c := s.clusters[name]
 	if c == nil {
 		c = &cluster{name: name, hosts: make(map[string]*host)}
+		c.share.Store(math.MaxInt64)
 		s.clusters[name] = c
+		if s.memory.exhausted.Load() {
+			s.shareMemory()
+		}
 		s.memory.add(clusterBytes)
 	}
 	return c

@@ -55,11 +55,11 @@ func (s *Store) hostOrNew(cluster, name string) (*host, error) {
 	if h := s.clusters[cluster].all()[name]; h != nil {
 		return h, nil
 	}
-	if s.memory.full() {
+	if s.full(s.clusters[cluster]) {
 		return nil, ErrMemory
 	}
-	if s.hosts >= s.limits.Hosts {
-		return nil, fmt.Errorf("%w: %d hosts", ErrLimit, s.limits.Hosts)
+	if err := s.checkHosts(cluster); err != nil {
+		return nil, err
 	}
 	return s.addHost(cluster, name, s.lastNumber+1), nil
 }
@@ -93,8 +93,11 @@ func (h *host) seriesOrNew(s *Store, m *metric, d Device) (*Series, error) {
 			return sr, nil
 		}
 	}
-	if s.memory.full() {
+	if s.full(h.owner) {
 		return nil, ErrMemory
+	}
+	if err := s.checkSeries(h.owner); err != nil {
+		return nil, err
 	}
 	if l == nil || len(l.series) == 0 {
 		if limit := s.limits.DevicesPerHost; h.devices >= limit {
@@ -135,8 +138,14 @@ func (h *host) newSeries() *Series {
 	}
 	sr := &h.spare[0]
 	h.spare = h.spare[1:]
-	h.series++
+	h.countSeries(1)
 	return sr
+}
+
+// countSeries adds to the number of series that are not gone; the host is locked.
+func (h *host) countSeries(n int) {
+	h.series += n
+	h.owner.series.Add(int64(n))
 }
 
 // repack moves the series to new memory if more than a few of those that are gone still take some:
@@ -381,7 +390,7 @@ func (h *host) prune(s *Store, l *level) (devices int) {
 		sr.gone.Store(true)
 		s.departed.Add(1)
 		sr.lane.removeColumn(sr, s.epoch.Load())
-		h.series--
+		h.countSeries(-1)
 		return true
 	})
 	if had && len(l.series) == 0 {

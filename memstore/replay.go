@@ -156,7 +156,7 @@ func (r *Restorer) flush(at run) error {
 		r.OldSamples += n
 		return nil
 	}
-	if err := s.ensureMemory(); err != nil {
+	if err := s.ensureMemory(nil); err != nil {
 		return err
 	}
 	var displaced []recordedSample

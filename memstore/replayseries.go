@@ -18,7 +18,7 @@ func (r *Restorer) hostEntry(number uint32, p *parser) error {
 	if err := checkNames(Key{Cluster: cluster, Host: name}, maxStoredName); err != nil {
 		return err
 	}
-	if err := r.store.ensureMemory(); err != nil {
+	if err := r.store.ensureMemory(nil); err != nil {
 		return err
 	}
 	r.host(cluster, name, number, true).setNeeded(r.store.needed(cluster, name))
@@ -91,7 +91,7 @@ func (r *Restorer) series(h *host, ss SeriesState, at spacing) (err error) {
 	ss.First, ss.Last = 0, -1
 	frequency, grid := at.frequency, at.grid
 	key := Key{Cluster: h.cluster, Host: h.name, Metric: ss.Metric, Device: ss.Device}
-	if err := errors.Join(checkNames(key, maxStoredName), checkMetric(ss.Metric), r.store.ensureMemory()); err != nil {
+	if err := errors.Join(checkNames(key, maxStoredName), checkMetric(ss.Metric), r.store.ensureMemory(nil)); err != nil {
 		return err
 	}
 	var moved []Sample
@@ -247,6 +247,6 @@ func (h *host) forget(s *Store, sr *Series) {
 		h.devices--
 	}
 	h.mayBeEmpty = true
-	h.series--
+	h.countSeries(-1)
 	h.account(s)
 }

@@ -80,7 +80,7 @@ func (s *Store) Series(k Key) (*Series, error) {
 		sr, err := s.seriesOrNew(k, m)
 		switch {
 		case errors.Is(err, ErrMemory):
-			if err := s.ensureMemory(); err != nil {
+			if err := s.ensureMemory(s.cluster(k.Cluster)); err != nil {
 				return nil, err
 			}
 		case err != nil || sr != nil:

@@ -72,8 +72,11 @@ const (
 // Limits bound how many hosts, devices and names senders can add.
 type Limits struct {
 	Hosts          int // in all clusters together; default 20,000
+	Clusters       int // beside those that ByCluster names; default 64
 	DevicesPerHost int // default 16,384
 	NameBytes      int // of a cluster, host, type, or id; default 256
+
+	ByCluster map[string]ClusterLimits // by name; those of [AnyCluster] hold for every other cluster
 }
 
 // Store holds the samples of all clusters. Its methods are safe for concurrent use.
@@ -172,6 +175,9 @@ func (l Limits) orDefaults() Limits {
 	if l.Hosts == 0 {
 		l.Hosts = 20_000
 	}
+	if l.Clusters == 0 {
+		l.Clusters = 64
+	}
 	if l.DevicesPerHost == 0 {
 		l.DevicesPerHost = 16_384
 	}
@@ -193,6 +199,13 @@ func (s *Store) Hosts(cluster string) []string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return slices.Sorted(maps.Keys(s.clusters[cluster].all()))
+}
+
+// cluster returns a cluster, nil if it holds no host.
+func (s *Store) cluster(name string) *cluster {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.clusters[name]
 }
 
 func (s *Store) host(cluster, name string) *host {

@@ -69,7 +69,7 @@ func (r *Restorer) storeBlock(u unplacedBlock) error {
 // which it loses if a record gives that column to another series.
 func (r *Restorer) provisionalSeries(key Key, frequency int64) (*Series, error) {
 	s := r.store
-	if err := s.ensureMemory(); err != nil {
+	if err := s.ensureMemory(nil); err != nil {
 		return nil, err
 	}
 	h, err := s.hostOrNew(key.Cluster, key.Host)

@@ -66,10 +66,10 @@ func (s *Store) write(batch []Sample, p period, r *Record) ([]Refusal, error) {
 	defer s.memory.add(-held)
 	var refused []Refusal
 	for done := 0; done < len(batch); {
-		if err := s.ensureMemory(); err != nil {
+		h := batch[done].Series.lane.host
+		if err := s.ensureMemory(h.owner); err != nil {
 			return nil, err
 		}
-		h := batch[done].Series.lane.host
 		run := done
 		h.mu.Lock()
 		var c cursor
@@ -205,7 +205,7 @@ func (s *Store) assign(g *segment, sr *Series, slot int64, v float64) {
 	h, l := sr.lane.host, sr.lane
 	if grown := g.set(slot, sr.column, len(l.columns), v, &s.spare); grown != 0 {
 		s.account(h, grown)
-		h.memoryFull = s.memory.full()
+		h.memoryFull = s.full(h.owner)
 	}
 	if sr.empty() {
 		h.seriesChanged(s)
