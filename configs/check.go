@@ -34,6 +34,7 @@ func (c checker) all() {
 	c.nats()
 	c.limits()
 	c.prometheus()
+	c.clusterLimits()
 }
 
 func (c checker) main() {
@@ -265,6 +266,7 @@ func (c checker) limits() {
 		{"name-bytes", int64(l.NameBytes), 1<<16 - 1},
 		{"queries-per-user", int64(l.QueriesPerUser), 1 << 20},
 		{"queries-per-service", int64(l.QueriesPerService), 1 << 20},
+		{"clusters-max", int64(l.ClustersMax), math.MaxInt64},
 		{"connections", int64(l.Connections), math.MaxInt64},
 		{"connections-per-peer", int64(l.ConnectionsPerPeer), math.MaxInt64},
 	} {
@@ -274,6 +276,34 @@ func (c checker) limits() {
 		case limit.value > limit.max:
 			c.fail("limits."+limit.key, "expected at most %d; got %d", limit.max, limit.value)
 		}
+	}
+}
+
+// clusterLimits checks limits.clusters.
+func (c checker) clusterLimits() {
+	l, memoryCap := c.config.Limits, c.config.MetricStore.MemoryCap
+	shares := 0
+	for _, name := range slices.Sorted(maps.Keys(l.Clusters)) {
+		path, own := joinKey("limits.clusters", name), l.Clusters[name]
+		c.name(path, "the cluster", name)
+		if name == "" {
+			c.fail(path, "the name of the cluster is empty")
+		}
+		if own.Hosts < 0 || own.Hosts > l.Hosts {
+			c.fail(path+".hosts", "expected 0 to %d, which is limits.hosts; got %d", l.Hosts, own.Hosts)
+		}
+		if own.Series < 0 {
+			c.fail(path+".series", "expected 0 or a number of series; got %d", own.Series)
+		}
+		if own.Memory < 0 || own.Memory > maxMemoryCap {
+			c.fail(path+".memory", "expected 0 to %d GB; got %d", maxMemoryCap, own.Memory)
+			continue
+		}
+		shares += own.Memory
+	}
+	if memoryCap > 0 && shares > memoryCap {
+		c.warn("limits.clusters", fmt.Sprintf("the clusters' memory adds up to %d GB, and metric-store.memory-cap is %d GB: "+
+			"under pressure each gets its part in proportion", shares, memoryCap))
 	}
 }
 

@@ -300,6 +300,11 @@ type Limits struct {
 	DevicesPerHost int `json:"devices-per-host"` // default 16,384
 	NameBytes      int `json:"name-bytes"`       // of a cluster, host, metric, type or id, at most 65,535. Default 256
 
+	// ClustersMax is how many clusters there may be beside those in Clusters. Default 64.
+	ClustersMax int `json:"clusters-max"`
+	// Clusters are the limits of single clusters by name; those of "*" hold for every other cluster.
+	Clusters map[string]ClusterLimits `json:"clusters"`
+
 	// QueriesPerUser is how many queries of one principal with role user or manager run at once.
 	// Default 4. QueriesPerService is the same for admin, support and api. Default 32.
 	QueriesPerUser    int `json:"queries-per-user"`
@@ -326,6 +331,14 @@ type Prometheus struct {
 	DeviceLabels map[string]string `json:"device-labels"`
 	// SubtypeLabels are the same for a part of the node or device: {"device": "network"}.
 	SubtypeLabels map[string]string `json:"subtype-labels"`
+}
+
+// ClusterLimits is an entry of "limits.clusters". 0 means no limit of its own.
+type ClusterLimits struct {
+	Hosts  int `json:"hosts"`
+	Series int `json:"series"`
+	// Memory in GB is what the cluster may keep while memory is short: 0 means an equal share.
+	Memory int `json:"memory"`
 }
 
 // Precision returns the number of significant bits of a metric's values that are kept; 0: all. It
@@ -393,6 +406,7 @@ func defaults() *Config {
 			Hosts:          20_000,
 			DevicesPerHost: 16_384,
 			NameBytes:      256,
+			ClustersMax:    64,
 
 			Connections:        16_384,
 			ConnectionsPerPeer: 1024,

@@ -166,6 +166,12 @@ func TestWarnings(t *testing.T) {
 	f(minimal(`"limits": {"values-per-query": 20000000}`), "config.json: limits.values-per-query: 20000000, as in the example of 0.9.0, now also limits "+
 		"cc-backend, which then cannot archive the footprints of large jobs: remove the key")
 	f(minimal(`"limits": {"values-per-query": 20000001}`))
+	shares := func(memoryCap string) string {
+		return minimal(`"metric-store": {"retention-in-memory": "1h", "memory-cap": `+memoryCap+`}`, `"limits": {"clusters": {"a": {"memory": 6}, "b": {"memory": 5}}}`)
+	}
+	f(shares("11"))
+	f(shares("0"))
+	f(shares("10"), "config.json: limits.clusters: the clusters' memory adds up to 11 GB, and metric-store.memory-cap is 10 GB: under pressure each gets its part in proportion")
 	f(minimal(`"main": {"addr": ":1"}`, `"auth": {"disabled": true}`), noToken)
 	f(minimal(`"auth": {"users-read": "all"}`), "config.json: auth.users-read: the roles user and manager may query every job's data")
 	f(minimal(`"main": {"addr": ":1", "jwt-public-key": "kzfYrYy+TzpanWZHJ5qSdMj5uKUWgq74BWhQG6copP0="}`),
@@ -249,7 +255,7 @@ func TestPeerConfigLoads(t *testing.T) {
 		},
 		Auth:   configs.Auth{PollInterval: 5 * time.Minute, Jobs: configs.Jobs{Backend: configs.BackendJobs{PollInterval: 30 * time.Second}, MaxStaleness: 10 * time.Minute}},
 		NATS:   configs.NATS{Address: "nats://0.0.0.0:4222", Username: "root", Password: "root"},
-		Limits: configs.Limits{BodyBytes: 64 << 20, Hosts: 20_000, DevicesPerHost: 16_384, NameBytes: 256, Connections: 16_384, ConnectionsPerPeer: 1024, QueriesPerUser: 4, QueriesPerService: 32},
+		Limits: configs.Limits{BodyBytes: 64 << 20, Hosts: 20_000, DevicesPerHost: 16_384, NameBytes: 256, ClustersMax: 64, Connections: 16_384, ConnectionsPerPeer: 1024, QueriesPerUser: 4, QueriesPerService: 32},
 	}
 	if !reflect.DeepEqual(config, want) {
 		t.Errorf("\n got %+v\nwant %+v", config, want)
@@ -275,7 +281,8 @@ func TestAdditions(t *testing.T) {
 		`"nats": {"embedded": {"listen": "127.0.0.1:4222"}}`,
 		`"metric-store": {"retention-in-memory": "1h30m", "nats-subscriptions": [{"subscribe-to": "a"}]}`,
 		`"auth": {"require-expiry": true, "audit-log": "audit", "jobs": {"backend": {"token": "env:CCB_TOKEN", "poll-interval": "1m"}}}`,
-		`"limits": {"body-bytes": 9007199254740993, "values-per-query": 2, "hosts": 3, "devices-per-host": 4, "name-bytes": 6, "connections": 7, "connections-per-peer": 8, "queries-per-user": 9, "queries-per-service": 10}`,
+		`"limits": {"body-bytes": 9007199254740993, "values-per-query": 2, "hosts": 3, "devices-per-host": 4, "name-bytes": 6, "connections": 7, "connections-per-peer": 8, "queries-per-user": 9, "queries-per-service": 10,
+			"clusters-max": 11, "clusters": {"a": {"hosts": 1, "series": 2, "memory": 3}, "*": {"hosts": 2}}}`,
 		`"explorer": {"disabled": true}`,
 	))
 	want := &configs.Config{
@@ -292,7 +299,10 @@ func TestAdditions(t *testing.T) {
 			Times: configs.Times{RequireExpiry: new(true)}, PollInterval: 5 * time.Minute, AuditLog: "audit",
 			Jobs: configs.Jobs{Backend: configs.BackendJobs{Token: "env:CCB_TOKEN", PollInterval: time.Minute}, MaxStaleness: 10 * time.Minute},
 		},
-		Limits:   configs.Limits{BodyBytes: 1<<53 + 1, ValuesPerQuery: new(int64(2)), Hosts: 3, DevicesPerHost: 4, NameBytes: 6, Connections: 7, ConnectionsPerPeer: 8, QueriesPerUser: 9, QueriesPerService: 10},
+		Limits: configs.Limits{
+			BodyBytes: 1<<53 + 1, ValuesPerQuery: new(int64(2)), Hosts: 3, DevicesPerHost: 4, NameBytes: 6, Connections: 7, ConnectionsPerPeer: 8, QueriesPerUser: 9, QueriesPerService: 10,
+			ClustersMax: 11, Clusters: map[string]configs.ClusterLimits{"a": {Hosts: 1, Series: 2, Memory: 3}, "*": {Hosts: 2}},
+		},
 		Explorer: configs.Explorer{Disabled: true},
 	}
 	if !reflect.DeepEqual(config, want) {

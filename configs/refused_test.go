@@ -206,9 +206,19 @@ func TestRefusedStore(t *testing.T) {
 	f(inStore(`"cleanup": {"mode": "keep"}`), `config.json: metric-store.cleanup.mode: expected "delete" or "archive"; got "keep"`)
 	f(inStore(`"cleanup": {"encoding": "v2"}`), `config.json: metric-store.cleanup.encoding: expected "compatible" or "compact"; got "v2"`)
 	f(inStore(`"cleanup": {"mode": "archive"}`), `config.json: metric-store.cleanup.directory: missing: where mode "archive" writes`)
-	for _, limit := range []string{"body-bytes", "values-per-query", "hosts", "devices-per-host", "name-bytes", "connections", "connections-per-peer", "queries-per-user", "queries-per-service"} {
+	for _, limit := range []string{"body-bytes", "values-per-query", "hosts", "devices-per-host", "name-bytes", "clusters-max", "connections", "connections-per-peer", "queries-per-user", "queries-per-service"} {
 		f(minimal(`"limits": {"`+limit+`": 0}`), "config.json: limits."+limit+": expected at least 1; got 0")
 	}
+	clusters := func(all string) string { return minimal(`"limits": {"hosts": 100, "clusters": {` + all + `}}`) }
+	f(clusters(`"": {}`), `config.json: limits.clusters[""]: the name of the cluster is empty`)
+	f(clusters(`"a\u0000": {}`), `config.json: limits.clusters["a\x00"]: the cluster contains a control character`)
+	f(clusters(`"a": 1`), "config.json: limits.clusters.a: expected an object; got a number")
+	f(clusters(`"a": {"host": 1}`), `config.json: limits.clusters.a.host: unknown key; did you mean "hosts"?`)
+	f(clusters(`"a": {"hosts": -1}`), "config.json: limits.clusters.a.hosts: expected 0 to 100, which is limits.hosts; got -1")
+	f(clusters(`"*": {"hosts": 101}`), `config.json: limits.clusters["*"].hosts: expected 0 to 100, which is limits.hosts; got 101`)
+	f(clusters(`"a": {"series": -1}`), "config.json: limits.clusters.a.series: expected 0 or a number of series; got -1")
+	f(clusters(`"a": {"memory": -1}`), "config.json: limits.clusters.a.memory: expected 0 to 1000000 GB; got -1")
+	f(clusters(`"a": {"memory": 1000001}`), "config.json: limits.clusters.a.memory: expected 0 to 1000000 GB; got 1000001")
 	f(minimal(`"limits": {"name-bytes": 65536}`), "config.json: limits.name-bytes: expected at most 65535; got 65536")
 }
 

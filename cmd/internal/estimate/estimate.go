@@ -172,11 +172,12 @@ func (o Options) print(w io.Writer, cfg *configs.Config, columns []column, assum
 	}
 	assumptions = append(assumptions, `column "lossless" keeps every digit; the other one rounds values to the significant bits that the key "precision" sets`)
 	assumptions = append(assumptions,
-		fmt.Sprintf("%d hosts alike, every series at its metric's frequency without gaps", o.Hosts),
+		fmt.Sprintf("%d hosts alike, of one cluster, every series at its metric's frequency without gaps", o.Hosts),
 		fmt.Sprintf("samples are kept for %s, and until their whole window is older than that", duration(cfg.MetricStore.RetentionInMemory)),
 		fmt.Sprintf("the process needs %.0f MB, %d bytes a series and %d %% beside its samples; requests need more while they run",
 			processBytes/1e6, seenSeriesBytes, pacing.GCPercent),
 		"on disk, checkpoints hold all samples of the retention")
+	assumptions = append(assumptions, o.exceeded(cfg, columns[0].series)...)
 	fmt.Fprintln(w, "\nAssumed:")
 	for _, a := range assumptions {
 		if _, err := fmt.Fprintf(w, "- %s\n", a); err != nil {
@@ -184,4 +185,18 @@ func (o Options) print(w io.Writer, cfg *configs.Config, columns []column, assum
 		}
 	}
 	return nil
+}
+
+// exceeded names the limits of the configuration that the site exceeds.
+func (o Options) exceeded(cfg *configs.Config, seriesPerHost float64) (texts []string) {
+	add := func(key string, limit int, needed float64) {
+		if limit > 0 && needed > float64(limit) {
+			texts = append(texts, fmt.Sprintf("%s is raised from %d to at least %.0f: the server would reject the rest", key, limit, needed))
+		}
+	}
+	add("limits.hosts", cfg.Limits.Hosts, float64(o.Hosts))
+	others := cfg.Limits.Clusters["*"]
+	add(`limits.clusters["*"].hosts`, others.Hosts, float64(o.Hosts))
+	add(`limits.clusters["*"].series`, others.Series, seriesPerHost*float64(o.Hosts))
+	return texts
 }

@@ -175,6 +175,12 @@ func TestEstimateSaysWhatItAssumes(t *testing.T) {
 	f(`column "lossless" keeps every digit`, Options{Sample: sample})
 	f("5 x hwthread:", Options{Threads: 5, Sockets: 2})
 	f("0 x accelerator: acc_ecc_errors", Options{Threads: 5, Sockets: 2})
+
+	cfg.Limits.Hosts = 2
+	cfg.Limits.Clusters = map[string]configs.ClusterLimits{"*": {Hosts: 1, Series: 2}}
+	f("limits.hosts is raised from 2 to at least 3", Options{Sample: sample})
+	f(`limits.clusters["*"].hosts is raised from 1 to at least 3`, Options{Sample: sample})
+	f(`limits.clusters["*"].series is raised from 2 to at least 3`, Options{Sample: sample})
 }
 
 func TestDuration(t *testing.T) {

@@ -112,7 +112,7 @@ func measureLane(ctx context.Context, cfg *configs.Config, series []syntheticSer
 func fill(ctx context.Context, cfg *configs.Config, series []syntheticSeries, frequency time.Duration, precision func(metric string) int, aggregate bool) (store *memstore.Store, bytes, aggregates float64, err error) {
 	now := time.Unix(startTime, 0)
 	o := setup.StoreOptions(cfg)
-	o.MemoryLimit = 0
+	o.MemoryLimit, o.Limits.ByCluster = 0, nil
 	o.Now = func() time.Time { return now }
 	for i := range o.Metrics {
 		o.Metrics[i].Precision = precision(o.Metrics[i].Name)

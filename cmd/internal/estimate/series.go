@@ -89,7 +89,7 @@ func (s sampler) WriteFrom(_ context.Context, _ memstore.Origin, batch []memstor
 // readSample reads one interval of one host. It accepts and rejects lines as the server would.
 func readSample(ctx context.Context, cfg *configs.Config, name string, r io.Reader) ([]syntheticSeries, []string, error) {
 	o := setup.StoreOptions(cfg)
-	o.MemoryLimit = 0
+	o.MemoryLimit, o.Limits.ByCluster = 0, nil
 	o.Retention = 100 * 365 * 24 * time.Hour // a sample may be of any time
 	store, err := memstore.New(o)
 	if err != nil {

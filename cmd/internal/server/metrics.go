@@ -21,6 +21,7 @@ func (s *Server) registerMetrics() error {
 		collectors.NewBuildInfoCollector(),
 		s.programCollector(),
 		storeCollector(s.store),
+		newClusterCollector(s.store),
 		s.journalTimes,
 		archiveCollector(s.archive),
 	}
@@ -73,6 +74,42 @@ func storeCollector(store *memstore.Store) prometheus.Collector {
 		counter("store_evicted_windows_total", "Windows evicted for lack of memory before their retention was over.",
 			func(n size) float64 { return float64(n.Evicted) }),
 	}}
+}
+
+// clusterCollector exports what each cluster holds.
+type clusterCollector struct {
+	store                         *memstore.Store
+	hosts, series, bytes, evicted *prometheus.Desc
+}
+
+func newClusterCollector(store *memstore.Store) clusterCollector {
+	desc := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc("ringstore_cluster_"+name, help, []string{"cluster"}, nil)
+	}
+	return clusterCollector{
+		store,
+		desc("hosts", "Hosts of a cluster that hold samples."),
+		desc("series", "Series of a cluster that hold samples."),
+		desc("bytes", "Bytes that a cluster holds, by the store's own accounting."),
+		desc("evicted_windows_total", "Windows of a cluster evicted for lack of memory before their retention was over, since it got its first host."),
+	}
+}
+
+// Describe implements [prometheus.Collector].
+func (c clusterCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range [...]*prometheus.Desc{c.hosts, c.series, c.bytes, c.evicted} {
+		ch <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c clusterCollector) Collect(ch chan<- prometheus.Metric) {
+	for _, u := range c.store.ClusterUsage() {
+		ch <- prometheus.MustNewConstMetric(c.hosts, prometheus.GaugeValue, float64(u.Hosts), u.Cluster)
+		ch <- prometheus.MustNewConstMetric(c.series, prometheus.GaugeValue, float64(u.Series), u.Cluster)
+		ch <- prometheus.MustNewConstMetric(c.bytes, prometheus.GaugeValue, float64(u.Bytes), u.Cluster)
+		ch <- prometheus.MustNewConstMetric(c.evicted, prometheus.CounterValue, float64(u.Evicted), u.Cluster)
+	}
 }
 
 // verifications exports the results of token verifications.

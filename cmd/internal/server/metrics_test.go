@@ -111,6 +111,41 @@ func TestStoreMetrics(t *testing.T) {
 	}
 }
 
+// Each cluster's hosts, series and bytes are exported.
+func TestClusterMetrics(t *testing.T) {
+	store, err := memstore.New(memstore.Options{Metrics: []memstore.Metric{{Name: "load", Frequency: time.Minute}}, Retention: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []memstore.Key{{Cluster: "alpha", Host: "n1"}, {Cluster: "alpha", Host: "n2"}, {Cluster: "beta", Host: "n1"}} {
+		k.Metric = "load"
+		if _, err := store.Series(k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const want = `
+		# HELP ringstore_cluster_hosts Hosts of a cluster that hold samples.
+		# TYPE ringstore_cluster_hosts gauge
+		ringstore_cluster_hosts{cluster="alpha"} 2
+		ringstore_cluster_hosts{cluster="beta"} 1
+		# HELP ringstore_cluster_series Series of a cluster that hold samples.
+		# TYPE ringstore_cluster_series gauge
+		ringstore_cluster_series{cluster="alpha"} 2
+		ringstore_cluster_series{cluster="beta"} 1
+		# HELP ringstore_cluster_evicted_windows_total Windows of a cluster evicted for lack of memory before their retention was over, since it got its first host.
+		# TYPE ringstore_cluster_evicted_windows_total counter
+		ringstore_cluster_evicted_windows_total{cluster="alpha"} 0
+		ringstore_cluster_evicted_windows_total{cluster="beta"} 0
+	`
+	c := newClusterCollector(store)
+	if err := testutil.CollectAndCompare(c, strings.NewReader(want), "ringstore_cluster_hosts", "ringstore_cluster_series", "ringstore_cluster_evicted_windows_total"); err != nil {
+		t.Error(err)
+	}
+	if problems, err := testutil.CollectAndLint(c); err != nil || len(problems) > 0 {
+		t.Error(problems, err)
+	}
+}
+
 // TestRejected: all verified tokens count but those that were accepted.
 func TestRejected(t *testing.T) {
 	chain, err := auth.NewChain(auth.ChainConfig{Issuers: []auth.Issuer{{Name: "cc-backend"}}})

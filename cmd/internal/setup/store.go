@@ -38,7 +38,12 @@ func StoreOptions(cfg *configs.Config) memstore.Options {
 			Hosts:          cfg.Limits.Hosts,
 			DevicesPerHost: cfg.Limits.DevicesPerHost,
 			NameBytes:      cfg.Limits.NameBytes,
+			Clusters:       cfg.Limits.ClustersMax,
+			ByCluster:      make(map[string]memstore.ClusterLimits),
 		},
+	}
+	for name, own := range cfg.Limits.Clusters {
+		o.Limits.ByCluster[name] = memstore.ClusterLimits{Hosts: own.Hosts, Series: own.Series, Memory: int64(own.Memory) * 1e9}
 	}
 	for name, m := range cfg.Metrics {
 		o.Metrics = append(o.Metrics, memstore.Metric{
