@@ -14,6 +14,9 @@ import (
 // version 1.
 func (r *restorer) adopt(d *directory) error {
 	r.storeID, r.generation = d.store, d.generation
+	if d.manifest != nil {
+		r.manifest.Store(d.manifest.Generation)
+	}
 	if d.manifest != nil || r.readOnly != nil {
 		return nil
 	}
@@ -45,8 +48,10 @@ func (r *restorer) convertLock() error {
 	if err == nil {
 		err = r.FS.MkdirAll(path, 0o750)
 	}
+	r.rootMu.Lock()
+	defer r.rootMu.Unlock()
 	if err == nil {
-		err = r.lock.Close()
+		err = r.closeLock()
 	}
 	if err == nil {
 		err = r.lockDir() // now with the file in the directory

@@ -7,10 +7,12 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -49,7 +51,9 @@ const lockName = "LOCK"
 
 const (
 	maintainEvery       = 10 * time.Second // [memstore.Store.Maintain]
-	checkJournalEvery   = time.Second      // its size, against Options.JournalBytes
+	checkJournalEvery   = time.Second      // its size, against Options.JournalBytes, and whether files are gone
+	checkAllEvery       = 10               // of these, whether any file is gone
+	retryGoneAfter      = 5 * time.Second  // a checkpoint of everything has failed
 	defaultInterval     = 10 * time.Minute
 	defaultJournalBytes = 256 << 20
 )
@@ -63,10 +67,21 @@ var ErrNotRestored = errors.New("the archive is not restored yet")
 // Archive keeps a store on disk. Its methods are safe for concurrent use.
 type Archive struct {
 	Options
-	dir     string
-	lock    io.Closer
-	writes  sync.Pool     // of *write
-	healthy chan struct{} // signals that the journal accepts records again
+	dir    string
+	writes sync.Pool // of *write
+
+	// checkpointDue signals that the journal accepts records again, or that files are gone.
+	checkpointDue chan struct{}
+
+	rootMu sync.Mutex  // guards the fields below
+	lock   io.Closer   // of dir; nil: the lock was lost
+	root   fs.FileInfo // of dir
+
+	// gone is the file because of which nothing is accepted until a checkpoint has written everything
+	// again; nil: none.
+	gone                   atomic.Pointer[disk.GoneError]
+	goneFiles, goneWindows atomic.Int64  // block files, and windows in them that were not in memory
+	manifest               atomic.Uint64 // generation of the manifest that was read or published last
 
 	cleanupMu    sync.Mutex        // held during a cleanup; locked before checkpointMu
 	logged       map[string]string // last errors of cleanups, by what they are about
@@ -106,11 +121,11 @@ type Archive struct {
 // error names it. Open restores nothing; see [Archive.Restore].
 func Open(o Options) (*Archive, error) {
 	a := &Archive{
-		Options: o.orDefaults(),
-		dir:     filepath.Join(o.Dir, subdir),
-		healthy: make(chan struct{}, 1),
-		catalog: newCatalog(),
-		logged:  make(map[string]string),
+		Options:       o.orDefaults(),
+		dir:           filepath.Join(o.Dir, subdir),
+		checkpointDue: make(chan struct{}, 1),
+		catalog:       newCatalog(),
+		logged:        make(map[string]string),
 	}
 	a.writes.New = func() any { return newWrite(a) }
 	a.catalog.archived, a.catalog.account = a.movedPartly, a.Store.AddMemory
@@ -120,7 +135,11 @@ func Open(o Options) (*Archive, error) {
 	if err := a.lockDir(); err != nil {
 		return nil, err
 	}
-	if err := a.checkWritable(); err != nil {
+	var err error
+	if a.root, err = a.FS.Stat(a.dir); err == nil {
+		err = a.checkWritable()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("checkpoint directory %s: %w", a.dir, errors.Join(err, a.lock.Close()))
 	}
 	return a, nil
@@ -231,19 +250,24 @@ func (a *Archive) checkAvailable(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	return j.Unavailable()
+	return cmp.Or(a.goneError(), j.Unavailable())
 }
 
 // journalHealth is the journal's Options.Health. After a failure it starts a checkpoint: the store
 // may hold samples that the journal could not append.
 func (a *Archive) journalHealth(err error) {
-	if err != nil {
+	_, gone := errors.AsType[*disk.GoneError](err)
+	switch {
+	case gone:
+		return // journalGone reports it
+	case err != nil:
 		a.Logger.Error("the disk fails; writes are refused until it recovers", "error", err)
 		return
+	case a.gone.Load() == nil:
+		a.Logger.Info("the disk has recovered; writes are accepted again")
 	}
-	a.Logger.Info("the disk has recovered; writes are accepted again")
 	select {
-	case a.healthy <- struct{}{}:
+	case a.checkpointDue <- struct{}{}:
 	default:
 	}
 }
@@ -280,8 +304,8 @@ func (a *Archive) runMaintenance(ctx context.Context) {
 }
 
 // runCheckpoints writes checkpoints: at the interval, when the journal has grown past its limit,
-// when windows must be stored before they can be evicted, and after the disk has recovered. A
-// cleanup is due after each. A checkpoint pauses for three quarters of its time, so as not to delay
+// when windows must be stored before they can be evicted, after the disk has recovered, and when
+// files are gone. A cleanup is due after each. A checkpoint pauses for three quarters of its time, so as not to delay
 // writers. One that fails is logged; the next is due after the interval.
 func (a *Archive) runCheckpoints(ctx context.Context, cleanupDue chan<- struct{}) {
 	interval := time.NewTicker(a.Interval)
@@ -289,15 +313,17 @@ func (a *Archive) runCheckpoints(ctx context.Context, cleanupDue chan<- struct{}
 	journalCheck := time.NewTicker(checkJournalEvery)
 	defer journalCheck.Stop()
 	var lastFailure time.Time
-	for {
+	for seconds := 0; ; seconds++ {
 		checkpoint := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-journalCheck.C:
+			a.checkFiles(seconds%checkAllEvery == 0)
 			due := a.journalSize() > a.JournalBytes || a.Store.StoreFirst()
-			checkpoint = due && time.Since(lastFailure) > a.Interval/10
-		case <-a.healthy:
+			checkpoint = due && time.Since(lastFailure) > a.Interval/10 ||
+				a.gone.Load() != nil && time.Since(lastFailure) > retryGoneAfter
+		case <-a.checkpointDue:
 			checkpoint = true
 		case <-interval.C:
 			checkpoint = true
@@ -305,7 +331,11 @@ func (a *Archive) runCheckpoints(ctx context.Context, cleanupDue chan<- struct{}
 		if !checkpoint {
 			continue
 		}
-		if err := a.pacedCheckpoint(newPace(ctx)); err != nil {
+		p := newPace(ctx)
+		if a.gone.Load() != nil { // there are no writers that it could delay
+			p = new(pace)
+		}
+		if err := a.pacedCheckpoint(p); err != nil {
 			lastFailure = time.Now()
 			a.Logger.Error("checkpoint failed", "error", err)
 		}
@@ -368,5 +398,7 @@ func (a *Archive) Close() error {
 	if a.Parquet != nil {
 		err = errors.Join(err, a.Parquet.Close())
 	}
-	return errors.Join(err, a.lock.Close())
+	a.rootMu.Lock()
+	defer a.rootMu.Unlock()
+	return errors.Join(err, a.closeLock())
 }

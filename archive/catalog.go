@@ -143,6 +143,36 @@ func (c *catalog) drop(expired func(*entry) bool) {
 	}
 }
 
+// forget removes files that are gone, and returns the entries that only they had.
+func (c *catalog) forget(gone map[*file]bool) (lost []*entry) {
+	defer c.update()
+	for lane, all := range c.lanes {
+		all = slices.DeleteFunc(all, func(e *entry) bool {
+			bases := len(e.bases)
+			e.bases = slices.DeleteFunc(e.bases, func(b *entry) bool { return gone[b.file] })
+			c.entries -= bases - len(e.bases)
+			if !gone[e.file] {
+				return false
+			}
+			c.entries -= 1 + len(e.bases)
+			for _, b := range e.bases {
+				b.file.live--
+			}
+			lost = append(lost, e)
+			return true
+		})
+		if len(all) == 0 {
+			delete(c.lanes, lane)
+		} else {
+			c.lanes[lane] = all
+		}
+	}
+	for f := range gone {
+		delete(c.files, f)
+	}
+	return lost
+}
+
 // blocks returns the live blocks, latest end first.
 func (c *catalog) blocks() []*entry {
 	var all []*entry

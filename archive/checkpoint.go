@@ -50,11 +50,15 @@ func (a *Archive) pacedCheckpoint(p *pace) error {
 
 // checkpoint returns how many bytes it wrote.
 func (a *Archive) checkpoint(begin time.Time, p *pace) (int64, error) {
+	gone, err := a.prepareCheckpoint()
+	if err != nil {
+		return 0, fmt.Errorf("checkpoint: %w", err)
+	}
 	snapshot, first, err := a.beginCheckpoint()
 	if err != nil {
 		return 0, fmt.Errorf("checkpoint: %w", err)
 	}
-	c := checkpoint{archive: a, snapshot: snapshot, pace: p, head: blockfile.Head{Run: a.nextRun(), Journal: first, Store: a.storeID}}
+	c := checkpoint{archive: a, snapshot: snapshot, pace: p, gone: gone, head: blockfile.Head{Run: a.nextRun(), Journal: first, Store: a.storeID}}
 	err = a.journal.Load().SyncName() // the manifest will list the new segment
 	if err == nil {                   // the journal before this run, which has it, will not be replayed
 		err = a.Store.RecordHistory(func(record []byte) error { return a.journal.Load().Append(context.Background(), record) })
@@ -71,8 +75,12 @@ func (a *Archive) checkpoint(begin time.Time, p *pace) (int64, error) {
 	snapshot.Commit()
 	c.addToCatalog()
 	a.stored.Store(c.head.Run)
+	if gone != nil {
+		err = a.findGone(true) // the files may still be being removed
+		a.accept(gone)
+	}
 	a.Logger.Info("checkpoint written", "run", c.head.Run, "hosts", c.hosts, "blocks", c.blocks, "bytes", c.bytes, "took", time.Since(begin))
-	if err := errors.Join(a.journal.Load().Drop(a.journalFrom), a.removeWindows(), a.removeBlocks()); err != nil {
+	if err := errors.Join(err, a.journal.Load().Drop(a.journalFrom), a.removeWindows(), a.removeBlocks()); err != nil {
 		return c.bytes, fmt.Errorf("checkpoint %d is written, but files that it replaces could not be removed: %w", c.head.Run, err)
 	}
 	return c.bytes, nil
@@ -94,13 +102,24 @@ func (a *Archive) spill() error {
 	return nil
 }
 
+// prepareCheckpoint looks for files that are gone. If there are any, it returns one of them, and the
+// checkpoint must write everything again.
+func (a *Archive) prepareCheckpoint() (*disk.GoneError, error) {
+	j := a.journal.Load()
+	if j == nil {
+		return nil, ErrNotRestored
+	}
+	if err := j.CheckPresent(); err != nil {
+		return nil, err
+	}
+	err := a.findGone(true)
+	return a.gone.Load(), err
+}
+
 // beginCheckpoint starts a journal segment and returns its number, with a snapshot of everything
 // that older segments hold.
 func (a *Archive) beginCheckpoint() (*memstore.Snapshot, uint64, error) {
 	j := a.journal.Load()
-	if j == nil {
-		return nil, 0, ErrNotRestored
-	}
 	_ = j.Sync(context.Background()) // shortens Rotate, which holds the gate and returns any error
 	a.gate.Lock()
 	defer a.gate.Unlock()
@@ -124,6 +143,7 @@ type checkpoint struct {
 	head     blockfile.Head // of the windows file
 	windows  *blockfile.Writer
 	pace     *pace
+	gone     *disk.GoneError // if not nil, files are gone, and no older one is relied on
 
 	listed    manifestFile // the windows file
 	published bool         // the manifest may be
@@ -147,6 +167,9 @@ func (c *checkpoint) publish() error {
 	windows, replayFrom, journalFrom, generation := a.windows, a.replayFrom, a.journalFrom, a.generation
 	a.windows = append([]manifestFile{c.listed}, windows[:min(len(windows), keptWindows-1)]...)
 	a.journalFrom, a.replayFrom = replayFrom, c.head.Journal
+	if c.gone != nil {
+		a.windows, a.journalFrom = a.windows[:1], c.head.Journal
+	}
 	var files []*file
 	for _, f := range c.files {
 		files = append(files, f.file)
@@ -243,6 +266,9 @@ func (c *checkpoint) writeCluster(name string) error {
 			return err
 		}
 		err = c.snapshot.Hosts(name, func(h memstore.HostState) error {
+			if a.gone.Load() != c.gone {
+				return a.goneError()
+			}
 			sealed, open, n := split(h)
 			c.hosts++
 			c.blocks += n

@@ -40,11 +40,7 @@ func (s *sender) load(files image) {
 	s.fsys = disktest.New(1)
 	for path, content := range files {
 		ok(s.t, s.fsys.MkdirAll(filepath.Dir(path), 0o750))
-		f, err := s.fsys.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o640)
-		ok(s.t, err)
-		_, err = f.Write(content)
-		ok(s.t, err)
-		ok(s.t, f.Close())
+		s.put(path, content)
 	}
 }
 

@@ -215,6 +215,7 @@ func (a *Archive) publishManifest(segments []journal.SegmentName, added []*file,
 	if err != nil {
 		return err
 	}
+	a.manifest.Store(m.Generation)
 	return errors.Join(a.removeManifests(), a.removeMarks())
 }
 

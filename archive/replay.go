@@ -58,6 +58,7 @@ func (r *restorer) replay(d *directory) (_ *journal.Journal, err error) {
 		Sync:   r.Options.Sync,
 		First:  r.replayFrom,
 		Health: r.journalHealth,
+		Gone:   r.journalGone,
 
 		Lineage:  lineage,
 		Now:      r.Now,

@@ -17,6 +17,10 @@ type Status struct {
 	Cleanups    Runs // bytes of Parquet files
 	Clock       guard.State
 	Restored    Restored // zero until Restore has finished
+
+	// GoneFiles counts the block files that were removed while the archive was open, GoneWindows the
+	// windows in them that were not in memory: those are lost.
+	GoneFiles, GoneWindows int64
 }
 
 // Runs counts the runs of a recurring task.
@@ -32,7 +36,7 @@ type Runs struct {
 
 // Status returns the state of the archive. It does not block.
 func (a *Archive) Status() Status {
-	s := Status{Unavailable: a.Unavailable(), Checkpoints: a.checkpoints.get(), Cleanups: a.cleanups.get()}
+	s := Status{Unavailable: a.Unavailable(), Checkpoints: a.checkpoints.get(), Cleanups: a.cleanups.get(), GoneFiles: a.goneFiles.Load(), GoneWindows: a.goneWindows.Load()}
 	if g := a.Store.Guard(); g != nil {
 		s.Clock = g.State()
 	}
@@ -52,6 +56,9 @@ func (a *Archive) Notes() (notes []string) {
 	}
 	if n := a.unreadable.Load(); n > 0 {
 		notes = append(notes, fmt.Sprintf("%d parts of files in the checkpoint directory cannot be read; their samples are missing until a restart can read them", n))
+	}
+	if n := a.goneWindows.Load(); n > 0 {
+		notes = append(notes, fmt.Sprintf("files in the checkpoint directory were removed; %d windows that only they held are lost", n))
 	}
 	return notes
 }

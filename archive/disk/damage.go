@@ -56,3 +56,8 @@ func (e *ReadError) Error() string {
 }
 
 func (e *ReadError) Unwrap() error { return e.Err }
+
+// GoneError says that a file was removed or replaced while it was in use.
+type GoneError struct{ Path string }
+
+func (e *GoneError) Error() string { return e.Path + ": was removed or replaced while it was in use" }

@@ -50,6 +50,11 @@ type FS interface {
 	Lock(name string) (io.Closer, error)
 }
 
+// SameFile reports whether two results of Stat describe the same file or directory.
+func SameFile(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) || a.Sys() != nil && a.Sys() == b.Sys()
+}
+
 // OS is the file system of the operating system.
 type OS struct{}
 

@@ -57,6 +57,12 @@ type Options struct {
 	// not call Close.
 	Health func(error)
 
+	// Gone is called when the file of the current segment or the directory was removed or replaced,
+	// before the directory is created again and another segment started. Records that were
+	// acknowledged before a sync found them there are then no longer on disk. The journal stays
+	// unavailable while Gone returns an error. It must not call methods of the journal.
+	Gone func(*disk.GoneError) error
+
 	Observer Observer // may be nil
 }
 
@@ -96,6 +102,7 @@ type Journal struct {
 	mode         SyncMode
 	segmentBytes int64
 	health       func(error)
+	gone         func(*disk.GoneError) error
 	observer     Observer
 	lineage      Lineage
 	store        uuid.UUID
@@ -158,6 +165,7 @@ func Open(ctx context.Context, o Options) (*Journal, error) {
 		mode:         o.Sync,
 		segmentBytes: o.SegmentBytes,
 		health:       o.Health,
+		gone:         o.Gone,
 		lineage:      o.Lineage,
 		store:        o.Lineage.Store,
 		now:          o.Now,
@@ -199,6 +207,9 @@ func (j *Journal) setDefaults() error {
 	}
 	if j.health == nil {
 		j.health = func(error) {}
+	}
+	if j.gone == nil {
+		j.gone = func(*disk.GoneError) error { return nil }
 	}
 	if j.observer == nil {
 		j.observer = noObserver{}

@@ -132,8 +132,14 @@ func (j *Journal) resumeAdding() {
 
 // reopen continues in a new segment after a failure. Both locks must be held.
 func (j *Journal) reopen() error {
+	if j.unavailable() == nil {
+		return nil // CheckPresent was faster
+	}
 	if j.file != nil {
 		j.abandon()
+	}
+	if err := j.restoreDir(); err != nil {
+		return j.fail(err)
 	}
 	if err := j.publishSegment(); err != nil {
 		return j.fail(err)

@@ -54,22 +54,28 @@ func (j *Journal) syncTo(ctx context.Context, end int64, epoch int) error {
 	return j.syncFile()
 }
 
-// syncFile syncs the current segment. The syncing lock must be held.
+// syncFile syncs the current segment and checks that it is still there. The syncing lock must be
+// held.
 func (j *Journal) syncFile() error {
 	j.mu.Lock()
 	err := j.checkUsable()
 	end, sum := j.written, j.sum
 	clean := j.synced == end
 	j.mu.Unlock()
-	if err != nil || clean {
+	if err != nil {
 		return err
 	}
 	begin := time.Now()
-	err = j.file.Sync()
-	if err == nil && j.nameUnsynced {
-		err = j.fs.SyncDir(j.dir)
+	if !clean {
+		err = j.file.Sync()
 	}
 	if err == nil {
+		err = j.checkPresent()
+	}
+	if err == nil && !clean && j.nameUnsynced {
+		err = j.fs.SyncDir(j.dir)
+	}
+	if err == nil && !clean {
 		j.nameUnsynced = false
 		j.observer.Synced(time.Since(begin))
 	}
@@ -77,6 +83,9 @@ func (j *Journal) syncFile() error {
 	defer j.mu.Unlock()
 	if err != nil {
 		return j.failLocked(fmt.Errorf("syncing %s: %w", j.current.path(j.dir), err))
+	}
+	if clean {
+		return nil
 	}
 	if j.mode > 0 {
 		n := copy(j.pending, j.pending[end-j.synced:])
@@ -125,20 +134,21 @@ func (j *Journal) failLocked(err error) error {
 	return j.down
 }
 
-// run syncs at the interval and recovers the journal after failures, until stop is closed.
+// run syncs at the interval, or checks that the current segment is still there, and recovers the
+// journal after failures, until stop is closed.
 func (j *Journal) run() {
-	var tick <-chan time.Time
+	interval, tick := defaultInterval, j.checkNow
 	if j.mode > 0 {
-		t := time.NewTicker(time.Duration(j.mode))
-		defer t.Stop()
-		tick = t.C
+		interval, tick = time.Duration(j.mode), j.syncNow
 	}
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-j.stop:
 			return
-		case <-tick:
-			j.syncNow()
+		case <-ticker.C:
+			tick()
 		case <-j.syncSoon:
 			j.syncNow()
 		case <-j.failed:
@@ -151,6 +161,21 @@ func (j *Journal) syncNow() {
 	j.syncing <- struct{}{}
 	_ = j.syncFile() // has reported a failure to j.failed
 	<-j.syncing
+}
+
+// checkNow checks that the current segment is still there.
+func (j *Journal) checkNow() {
+	j.syncing <- struct{}{}
+	defer func() { <-j.syncing }()
+	j.mu.Lock()
+	err := j.checkUsable()
+	j.mu.Unlock()
+	if err != nil {
+		return
+	}
+	if err := j.checkPresent(); err != nil {
+		_ = j.fail(err)
+	}
 }
 
 // The first retry comes at once, the others at growing intervals.

@@ -191,20 +191,21 @@ func (f *file) Close() error {
 func (f *file) Stat() (fs.FileInfo, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	return info{name: f.name, size: int64(len(f.node.data))}, nil
+	return info{name: f.name, size: int64(len(f.node.data)), is: f.node}, nil
 }
 
 type info struct {
 	name string
 	size int64
 	dir  bool
+	is   any // the *inode or *directory
 }
 
 func (i info) Name() string       { return i.name }
 func (i info) Size() int64        { return i.size }
 func (i info) ModTime() time.Time { return time.Time{} }
 func (i info) IsDir() bool        { return i.dir }
-func (i info) Sys() any           { return nil }
+func (i info) Sys() any           { return i.is }
 
 func (i info) Mode() fs.FileMode {
 	if i.dir {

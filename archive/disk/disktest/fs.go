@@ -68,7 +68,7 @@ type FS struct {
 	rng      *rand.Rand
 	dirs     map[string]*directory
 	names    []nameChange // unsynced, oldest first
-	locks    map[string]*lock
+	locks    map[*directory]*lock
 	ops      int
 	last     int // the last operation before the power is lost; 0 means never
 	boots    int // files of an earlier boot are unusable
@@ -97,7 +97,7 @@ func (c nameChange) apply(names map[string]*inode) {
 
 // New returns an empty file system with a root. The seed decides what a loss of power loses.
 func New(seed uint64) *FS {
-	f := &FS{rng: rand.New(rand.NewPCG(seed, seed)), dirs: map[string]*directory{}, locks: map[string]*lock{}}
+	f := &FS{rng: rand.New(rand.NewPCG(seed, seed)), dirs: map[string]*directory{}, locks: map[*directory]*lock{}}
 	f.dirs["/"] = newDirectory()
 	f.dirs["."] = newDirectory()
 	return f
@@ -247,8 +247,8 @@ func (f *FS) Stat(name string) (fs.FileInfo, error) {
 	if err := f.begin(Stat, name); err != nil {
 		return nil, err
 	}
-	if f.dirs[name] != nil {
-		return info{name: filepath.Base(name), dir: true}, nil
+	if dir := f.dirs[name]; dir != nil {
+		return info{name: filepath.Base(name), dir: true, is: dir}, nil
 	}
 	_, node, err := f.find(name)
 	if err == nil && node == nil {
@@ -257,7 +257,7 @@ func (f *FS) Stat(name string) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return info{name: filepath.Base(name), size: int64(len(node.data))}, nil
+	return info{name: filepath.Base(name), size: int64(len(node.data)), is: node}, nil
 }
 
 // Rename is atomic within a directory. Between two directories a loss of power may leave both names
@@ -350,6 +350,19 @@ func (f *FS) Remove(name string) error {
 	}
 	f.change(nameChange{dir: dir, remove: filepath.Base(name)})
 	return nil
+}
+
+// RemoveAll removes a directory with all below it for good, as another process would: it is no
+// operation.
+func (f *FS) RemoveAll(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for path, dir := range f.dirs {
+		if path == name || strings.HasPrefix(path, name+"/") {
+			f.names = slices.DeleteFunc(f.names, func(c nameChange) bool { return c.dir == dir })
+			delete(f.dirs, path)
+		}
+	}
 }
 
 // MkdirAll creates directories, which survive any loss of power.

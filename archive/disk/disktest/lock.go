@@ -11,7 +11,7 @@ import (
 // lock is held until it is closed or the process that took it ends.
 type lock struct {
 	fs   *FS
-	name string
+	dir  *directory
 	boot int
 }
 
@@ -23,14 +23,15 @@ func (f *FS) Lock(name string) (io.Closer, error) {
 	if err := f.begin(Lock, name); err != nil {
 		return nil, err
 	}
-	if _, _, err := f.find(name); err != nil {
+	dir, _, err := f.find(name)
+	if err != nil {
 		return nil, err
 	}
-	if held := f.locks[name]; held != nil && held.boot == f.boots {
+	if held := f.locks[dir]; held != nil && held.boot == f.boots {
 		return nil, &disk.LockedError{Holder: fmt.Sprint(held.boot)}
 	}
-	l := &lock{fs: f, name: name, boot: f.boots}
-	f.locks[name] = l
+	l := &lock{fs: f, dir: dir, boot: f.boots}
+	f.locks[dir] = l
 	return l, nil
 }
 
@@ -38,8 +39,8 @@ func (f *FS) Lock(name string) (io.Closer, error) {
 func (l *lock) Close() error {
 	l.fs.mu.Lock()
 	defer l.fs.mu.Unlock()
-	if l.fs.locks[l.name] == l {
-		delete(l.fs.locks, l.name)
+	if l.fs.locks[l.dir] == l {
+		delete(l.fs.locks, l.dir)
 	}
 	return nil
 }
