@@ -6,7 +6,6 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
-	"syscall"
 
 	"github.com/ringstore/ringstore/archive/disk"
 	"github.com/ringstore/ringstore/archive/journal"
@@ -51,7 +50,7 @@ func (a *Archive) restoreRoot() error {
 	info, err := a.FS.Stat(a.dir)
 	exists := err == nil
 	switch {
-	case err != nil && !isGone(err):
+	case err != nil && !disk.IsGone(err):
 		return err
 	case !exists || !disk.SameFile(info, a.root):
 		a.refuse(&disk.GoneError{Path: a.dir})
@@ -159,7 +158,7 @@ func (a *Archive) findGone(everything bool) error {
 	manifest := filepath.Join(a.dir, manifestName(a.manifest.Load()))
 	if !everything && a.gone.Load() == nil {
 		_, err := a.FS.Stat(manifest)
-		if !isGone(err) {
+		if !disk.IsGone(err) {
 			return err
 		}
 	}
@@ -218,7 +217,7 @@ func (a *Archive) listFiles() (map[string]bool, error) {
 	there := make(map[string]bool)
 	for _, dir := range slices.Sorted(maps.Keys(dirs)) {
 		entries, err := disk.List(a.FS, dir)
-		if err != nil && !isGone(err) {
+		if err != nil && !disk.IsGone(err) {
 			return nil, err
 		}
 		for _, e := range entries {
@@ -226,10 +225,6 @@ func (a *Archive) listFiles() (map[string]bool, error) {
 		}
 	}
 	return there, nil
-}
-
-func isGone(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // goneError returns why nothing is accepted because of files that are gone, or nil.

@@ -23,6 +23,9 @@ type File interface {
 	Stat() (fs.FileInfo, error)
 	Truncate(size int64) error // in bytes
 
+	// InPlace reports whether the name that the file was opened with still leads to it.
+	InPlace() (bool, error)
+
 	// Sync returns when the content is on disk. After an error the content on disk is unknown: a
 	// later Sync may succeed without the bytes of this one (Rebello et al., "Can Applications
 	// Recover from fsync Failures?", USENIX ATC 2020).
@@ -64,9 +67,28 @@ var _ FS = OS{}
 func (OS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	f, err := os.OpenFile(name, flag, perm)
 	if err != nil {
-		return nil, err // f would be a File that is not nil
+		return nil, err
 	}
-	return f, nil
+	return osFile{f}, nil
+}
+
+type osFile struct{ *os.File }
+
+func (f osFile) InPlace() (bool, error) {
+	open, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	named, err := os.Stat(f.Name())
+	if IsGone(err) {
+		return false, nil
+	}
+	return err == nil && os.SameFile(open, named), err
+}
+
+// IsGone reports whether an error says that there is no file of a name.
+func IsGone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // ReadDir is [os.ReadDir].

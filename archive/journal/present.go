@@ -2,8 +2,6 @@ package journal
 
 import (
 	"errors"
-	"io/fs"
-	"syscall"
 
 	"github.com/ringstore/ringstore/archive/disk"
 )
@@ -11,20 +9,11 @@ import (
 // checkPresent returns a *[disk.GoneError] if the name of the current segment no longer leads to its
 // file: records written there would be lost with the process. The syncing lock must be held.
 func (j *Journal) checkPresent() error {
-	path := j.current.path(j.dir)
-	open, err := j.file.Stat()
-	if err != nil {
-		return err
-	}
-	named, err := j.fs.Stat(path)
-	if isGone(err) || err == nil && !disk.SameFile(open, named) {
-		return &disk.GoneError{Path: path}
+	inPlace, err := j.file.InPlace()
+	if err == nil && !inPlace {
+		return &disk.GoneError{Path: j.current.path(j.dir)}
 	}
 	return err
-}
-
-func isGone(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // CheckPresent checks that the file of the current segment is still there. If it is not, the journal
@@ -47,7 +36,7 @@ func (j *Journal) CheckPresent() error {
 // those of reopen.
 func (j *Journal) restoreDir() error {
 	gone, is := errors.AsType[*disk.GoneError](j.unavailable().Err)
-	if _, err := j.fs.Stat(j.dir); !is && !isGone(err) {
+	if _, err := j.fs.Stat(j.dir); !is && !disk.IsGone(err) {
 		return nil
 	}
 	if !is {

@@ -194,6 +194,14 @@ func (f *file) Stat() (fs.FileInfo, error) {
 	return info{name: f.name, size: int64(len(f.node.data)), is: f.node}, nil
 }
 
+// InPlace is not counted as an operation: a journal without writes calls it every second.
+func (f *file) InPlace() (bool, error) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	_, named, err := f.fs.find(f.name)
+	return f.boot != f.fs.boots || err == nil && named == f.node, nil
+}
+
 type info struct {
 	name string
 	size int64

@@ -27,8 +27,8 @@ var ErrPower = errors.New("the power is off")
 // Kind is a kind of operation.
 type Kind string
 
-// The kinds of operations, named after the methods of [disk.FS] and [disk.File]. Close and the Stat
-// of an open file are not counted: no fault is injected into them.
+// The kinds of operations, named after the methods of [disk.FS] and [disk.File]. Close, Stat and
+// InPlace of an open file are not counted: no fault is injected into them.
 const (
 	Open     Kind = "open"
 	Read     Kind = "read"
