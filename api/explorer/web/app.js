@@ -73,8 +73,10 @@ async function start() {
   closeView();
   bar.show(null, "");
   try {
-    who = await ask("/api/whoami");
-    known = who?.may.query ? await metrics() : new Map();
+    /** @type {Who} */
+    const asked = await ask("/api/whoami");
+    known = asked.may.query ? await metrics() : new Map();
+    who = asked; // only now: the address may have changed meanwhile
   } catch (/** @type {any} */ problem) {
     who = null;
     if (problem.status === 401) return signIn(root, token() ? problem.message : "", start);

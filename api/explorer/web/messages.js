@@ -17,6 +17,8 @@ export function messageOf(problem) {
     case 403:
       if (/job source/.test(problem.message)) return noJobSource;
       return { title: "Not permitted", text: `${said} Ask for a token with another role, or look at your own jobs.`, retry: false };
+    case 404:
+      return { title: "Not here", text: "This address of the server does not have it; a server may have an address of its own for its administrators.", retry: false };
     case 422:
       return { title: "Too much, or not a query that can be answered", text: said, retry: false };
     case 400:

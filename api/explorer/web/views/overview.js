@@ -84,7 +84,7 @@ class Overview {
     if (document.activeElement?.matches(".tools input")) return; // somebody is typing
     fill(this.tools,
       choice("Cluster", all.map((value) => ({ value })), this.cluster, (cluster) => change({ cluster, metric: "" })),
-      names.length && choice("Metric", names.map((value) => ({ value })), name, (metric) => change({ metric })),
+      names.length > 0 && choice("Metric", names.map((value) => ({ value })), name, (metric) => change({ metric })),
       choice("Order", [{ value: "name", text: "by name" }, { value: "high", text: "highest first" }, { value: "low", text: "lowest first" }], this.order,
         (order) => { this.order = order; this.draw(); }),
       search);
