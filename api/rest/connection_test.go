@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ringstore/ringstore/api/rest"
@@ -239,6 +240,109 @@ func TestConnectionsOfOneAddress(t *testing.T) {
 			t.Errorf("a new connection with a token: %d", got)
 		}
 	}
+}
+
+// Connections that are closed in favour of others are counted.
+func TestEvictedConnectionsAreCounted(t *testing.T) {
+	s, address, served := serve(t, open(t).Config.Handler, rest.ServerOptions{Connections: rest.ConnectionLimits{PerPeer: 2}})
+	if n := s.EvictedConnections(); n != 0 {
+		t.Errorf("%d at the start", n)
+	}
+	var open []net.Conn
+	for range 5 {
+		c := dialTo(t, address, "")
+		if got := statusOn(c, probe); got != 200 { // so the server has accepted it
+			t.Fatal(got)
+		}
+		open = append(open, c)
+	}
+	for _, c := range open[3:] {
+		if got := statusOn(c, probe); got != 200 {
+			t.Errorf("one of the last two: %d", got)
+		}
+	}
+	if n := s.EvictedConnections(); n != 3 {
+		t.Errorf("%d, want 3", n)
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+// endless is a connection that always has bytes to read.
+type endless struct{ net.Conn }
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+func (endless) Close() error               { return nil }
+func (endless) RemoteAddr() net.Addr       { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1} }
+
+// An HTTP/2 connection that has shown no token is not read while many of its requests are in
+// progress: their headers stay in memory until they are answered.
+func TestHTTP2ReadsWaitForRequestsInProgress(t *testing.T) {
+	f := func(name string, proceed func(rest.Connection)) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			c := rest.NewConnection(endless{})
+			defer c.Close()
+			read := make(chan error, 1)
+			start := func() { go func() { _, err := c.Read(make([]byte, 1)); read <- err }() }
+			for range rest.WaitingHandlers {
+				start()
+				if err := <-read; err != nil {
+					t.Fatal(err)
+				}
+				c.Begin()
+			}
+			start()
+			synctest.Wait()
+			select {
+			case err := <-read:
+				t.Fatalf("%s: read with %d requests in progress: %v", name, rest.WaitingHandlers, err)
+			default:
+			}
+			proceed(c)
+			synctest.Wait()
+			select {
+			case <-read:
+			default:
+				t.Errorf("%s: still waits", name)
+				c.Close()
+				<-read
+			}
+		})
+	}
+	f("a request ends", func(c rest.Connection) { c.End() })
+	f("a token is shown", func(c rest.Connection) { c.Identify() })
+	f("the connection is closed", func(c rest.Connection) { c.Close() })
+}
+
+// More requests than that on one HTTP/2 connection without a token are all answered, one after
+// another.
+func TestManyHTTP2RequestsWithoutAToken(t *testing.T) {
+	cert, key, pool := selfSigned(t)
+	address := limited(t, open(t), rest.ServerOptions{Certificate: rest.Certificate{CertFile: cert, KeyFile: key}})
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true, MaxConnsPerHost: 1}
+	defer transport.CloseIdleConnections()
+	var all sync.WaitGroup
+	for range 10 * rest.WaitingHandlers {
+		all.Go(func() {
+			r, _ := http.NewRequestWithContext(t.Context(), "GET", "https://"+address+"/api/whoami", nil)
+			r.Header.Set("Authorization", "Bearer garbage")
+			resp, err := transport.RoundTrip(r)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer resp.Body.Close()
+			if resp.StatusCode != 401 || resp.ProtoMajor != 2 {
+				t.Errorf("%d over %s", resp.StatusCode, resp.Proto)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // A quarter of all connections may be without a token; the rest is for those that have shown one.

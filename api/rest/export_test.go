@@ -1,6 +1,9 @@
 package rest
 
-import "time"
+import (
+	"net"
+	"time"
+)
 
 // Route is a route as tests of the description see it.
 type Route struct {
@@ -30,3 +33,21 @@ func (h *Handler) Queries(issuer, subject string) int {
 	}
 	return 0
 }
+
+// Connection is an unidentified HTTP/2 connection.
+type Connection struct{ *connection }
+
+// NewConnection returns the connection that a server makes of c.
+func NewConnection(c net.Conn) Connection {
+	x := newAdmission(ConnectionLimits{}).admit(c)
+	x.http2.Store(true)
+	return Connection{x}
+}
+
+// Begin, End and Identify are called for requests of the connection.
+func (c Connection) Begin()    { c.begin() }
+func (c Connection) End()      { c.end() }
+func (c Connection) Identify() { c.identify() }
+
+// WaitingHandlers is how many requests an unidentified HTTP/2 connection may have in progress.
+const WaitingHandlers = waitingHandlers

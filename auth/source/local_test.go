@@ -85,6 +85,44 @@ func TestNamesOfLoopback(t *testing.T) {
 	}
 }
 
+// TestLocalAddressesAreRefusedAtConnect: what a provider's document, a redirect or a name server says
+// leads to no address of this machine or its link, however it is written. The check is of the
+// address to which the name was resolved.
+func TestLocalAddressesAreRefusedAtConnect(t *testing.T) {
+	inside, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inside.Close()
+	_, port, _ := net.SplitHostPort(inside.Addr().String())
+	hosts := []string{
+		"127.0.0.1", "127.255.255.254", "0.0.0.0", "::", "::1", "::ffff:127.0.0.1", "::ffff:7f00:1", "localhost",
+		"169.254.169.254", "::ffff:169.254.169.254", "fe80::1%lo", "224.0.0.1", "ff02::1%lo",
+	}
+	if _, err := net.LookupHost("localhost."); err == nil {
+		hosts = append(hosts, "localhost.")
+	}
+	for _, host := range hosts {
+		for _, configured := range []string{"sso.example.org", "", "192.0.2.1", "127.0.0.1.example.org"} {
+			c, err := source.Dial(t.Context(), configured, net.JoinHostPort(host, port))
+			if err == nil {
+				c.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), "on this machine or its link") {
+				t.Errorf("%s for keys of %q: %v", host, configured, err)
+			}
+		}
+	}
+	for host, configured := range map[string]string{"127.0.0.1": "localhost", "localhost": "127.0.0.1"} {
+		c, err := source.Dial(t.Context(), configured, net.JoinHostPort(host, port))
+		if err != nil {
+			t.Errorf("%s for keys of %s: %v", host, configured, err)
+			continue
+		}
+		c.Close()
+	}
+}
+
 // TestOpenDoesNotWaitForProviders: one that does not answer delays the start by two seconds, however
 // many there are, and its keys are used when they arrive. Files are waited for.
 func TestOpenDoesNotWaitForProviders(t *testing.T) {
