@@ -34,7 +34,7 @@ fmt-check: # fails if there is a file to format, and names it
 e2e: # the real program over real HTTP and NATS; never from the cache
 	$(GO) test -race -count=1 ./cmd/...
 
-attack: # what hostile senders cost a fresh server; shortly, so that only memory and losses decide
+attack: # what hostile senders cost a fresh server; shortly: memory and losses decide, response times are printed
 	$(GO) run ./scripts/attack -short $(ATTACKFLAGS)
 
 hostile: # the tables of hostile tokens, of routes by method and role, and of what queries show, in full

@@ -15,12 +15,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Each bound that is broken is reported, the percentiles only in a long run.
+// Each bound that is broken is reported, those of response times only if they are to decide.
 func TestBounds(t *testing.T) {
 	calm, slow := percentiles{10 * time.Millisecond, 30 * time.Millisecond}, percentiles{10 * time.Millisecond, 40 * time.Millisecond}
-	f := func(name string, r result, a attack, long, short string) {
+	f := func(name string, r result, a attack, latency, without string) {
 		t.Helper()
-		for want, got := range map[*string][]string{&long: r.check(a, false), &short: r.check(a, true)} {
+		for want, got := range map[*string][]string{&latency: r.check(a, true), &without: r.check(a, false)} {
 			if text := strings.Join(got, "; "); text != *want {
 				t.Errorf("%s: got %q, want %q", name, text, *want)
 			}
@@ -32,7 +32,8 @@ func TestBounds(t *testing.T) {
 	f("slow writes", result{write: slow}, attack{}, "write 4.0 times as long", "")
 	f("slow queries", result{query: slow}, attack{}, "query 4.0 times as long", "")
 	f("a loss", result{lost: 1, honest: 5}, attack{unit: "messages"}, "1 of 5 messages lost", "1 of 5 messages lost")
-	f("failed requests", result{writesRefused: 2}, attack{}, "2 honest requests failed", "2 honest requests failed")
+	f("failed requests", result{failed: 2}, attack{}, "2 honest requests failed", "2 honest requests failed")
+	f("shed requests", result{shed: 2}, attack{}, "2 honest requests shed", "")
 }
 
 // An attack that is of no use is run from start to end: nothing is lost and the table says so.

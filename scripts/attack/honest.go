@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -44,7 +43,9 @@ func (s *site) measure(ctx context.Context, o options, a attack) (r result, err 
 			return r, err
 		}
 	}
-	h.work(ctx, o.length/4)             // warms the server up
+	if err := h.warmUp(ctx, a); err != nil {
+		return r, fmt.Errorf("the good load: %w", err)
+	}
 	before := h.work(ctx, o.length/2+1) // without the attack
 	if len(before.failed) > 0 {
 		return r, fmt.Errorf("before the attack: %w", before.failed[0])
@@ -71,7 +72,14 @@ func (s *site) measure(ctx context.Context, o options, a attack) (r result, err 
 	r.growth = peak() - memory
 	r.write = percentiles{p99(before.writes), p99(during.writes)}
 	r.query = percentiles{p99(before.queries), p99(during.queries)}
-	r.honest, r.lost, r.writesRefused = honest, lost, len(during.failed)
+	r.honest, r.lost = honest, lost
+	for _, err := range during.failed {
+		if errors.Is(err, errShed) {
+			r.shed++
+		} else {
+			r.failed++
+		}
+	}
 	return r, errors.Join(err, honestErr)
 }
 
@@ -142,13 +150,21 @@ func p99(d []time.Duration) time.Duration {
 // write sends one second of a host.
 func (h *honest) write(token, host string, second int64) error {
 	var b bytes.Buffer
-	for i := range 64 {
-		fmt.Fprintf(&b, "flops,cluster=%s,hostname=%s,type=hwthread,type-id=%d value=%d.5 %d\n", honestCluster, host, i, second%1000, second)
-	}
-	fmt.Fprintf(&b, "load,cluster=%s,hostname=%s value=1 %d\n", honestCluster, host, second)
+	appendSecond(&b, host, second)
 	_, err := h.post(token, "/api/write/", b.Bytes())
 	return err
 }
+
+// appendSecond appends one second of a host.
+func appendSecond(b *bytes.Buffer, host string, second int64) {
+	for i := range 64 {
+		fmt.Fprintf(b, "flops,cluster=%s,hostname=%s,type=hwthread,type-id=%d value=%d.5 %d\n", honestCluster, host, i, second%1000, second)
+	}
+	fmt.Fprintf(b, "load,cluster=%s,hostname=%s value=1 %d\n", honestCluster, host, second)
+}
+
+// errShed means that the server was too busy for a request, which a collector sends again.
+var errShed = errors.New("answered 503")
 
 // values returns how many seconds of a host's load are stored.
 func (h *honest) values(host string, from, to int64) (n int, err error) {
@@ -185,10 +201,64 @@ func (h *honest) post(token, path string, body []byte) ([]byte, error) {
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode == http.StatusServiceUnavailable {
+		return text, fmt.Errorf("%s: %w", path, errShed)
+	}
 	if err == nil && answer.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s: %.300s", path, answer.Status, text)
 	}
 	return text, err
+}
+
+// The good load before an attack: so many collectors send so many batches of so many hosts.
+const (
+	warmCollectors = 4
+	warmBatches    = 25
+	warmHosts      = 100
+)
+
+// warmUp sends a good load at full speed, over HTTP and, if the server has it, NATS. The server's heap
+// then has the size that it has in a site's life: what the Go runtime keeps ready at any load is not
+// the attacker's.
+func (h *honest) warmUp(ctx context.Context, a attack) error {
+	var nats *natsgo.Conn
+	if a.nats {
+		var err error
+		if nats, err = natsgo.Connect("nats://" + h.site.NATS); err != nil {
+			return err
+		}
+		defer nats.Close()
+	}
+	errs := make([]error, warmCollectors)
+	var all sync.WaitGroup
+	for i := range errs {
+		all.Go(func() {
+			for n := 0; n < warmBatches && ctx.Err() == nil && errs[i] == nil; n++ {
+				errs[i] = h.warm(nats, i, h.site.Second+int64(n))
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(append(errs, ctx.Err())...)
+}
+
+// warm sends one batch of a collector and asks for one of its hosts.
+func (h *honest) warm(nats *natsgo.Conn, collector int, second int64) error {
+	var b bytes.Buffer
+	for host := range warmHosts / warmCollectors {
+		appendSecond(&b, fmt.Sprint("warm", collector, "-", host), second)
+	}
+	if nats != nil {
+		m := natsgo.NewMsg(subject)
+		m.Header.Set("Authorization", "Bearer "+h.site.Tokens["api"])
+		m.Data = b.Bytes()
+		return errors.Join(nats.PublishMsg(m), nats.FlushTimeout(settleTime))
+	}
+	if _, err := h.post(h.site.Tokens["api"], "/api/write/", b.Bytes()); err != nil {
+		return err
+	}
+	_, err := h.values(fmt.Sprint("warm", collector, "-0"), h.site.Second, second+1)
+	return err
 }
 
 // newTokens sends requests that each have a new token, over new connections, and returns how many
@@ -277,7 +347,7 @@ func otherSamples(ctx context.Context, s *site) (sent, lost int, err error) {
 	stored := 0
 	for host := range otherHosts {
 		n, err := h.values(fmt.Sprint("kept", host), s.Second-1, s.Second+second+1)
-		if err != nil && !strings.Contains(err.Error(), "503") {
+		if err != nil && !errors.Is(err, errShed) {
 			return sent, 0, err
 		}
 		stored += n
