@@ -70,7 +70,13 @@ func (a *API) expression(w http.ResponseWriter, r *http.Request) (parser.Expr, e
 	if err := readForm(w, r); err != nil {
 		return nil, err
 	}
+	if err := checkSize(r.Form.Get("query")); err != nil {
+		return nil, badParameter("query", err)
+	}
 	expr, err := a.parser.ParseExpr(r.Form.Get("query"))
+	if err == nil {
+		err = checkDepth(expr)
+	}
 	if err != nil {
 		return nil, badParameter("query", err)
 	}

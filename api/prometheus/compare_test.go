@@ -61,7 +61,7 @@ func expressions() []string {
 // data in Prometheus' own storage, as range and as instant queries.
 func TestExpressionsAnswerAsInPrometheus(t *testing.T) {
 	w := newTwin(t, 1)
-	ours := queryable{w.api, w.reader}
+	ours := queryable{w.api, Caller{Reader: w.reader}.reading()}
 	start, end := time.Unix(base-600, 0), time.Unix(now-1800, 0)
 	all := expressions()
 	points := 0

@@ -7,6 +7,8 @@ import (
 	"net/http"
 
 	"github.com/prometheus/prometheus/promql"
+
+	"github.com/ringstore/ringstore/api/internal/truncate"
 )
 
 // Error is why a request fails, in the words of Prometheus' API.
@@ -31,8 +33,11 @@ func badData(format string, args ...any) *Error {
 	return &Error{Status: http.StatusBadRequest, Type: "bad_data", Public: fmt.Sprintf(format, args...)}
 }
 
+// maxErrorText is how much is answered of an error that quotes what the client sent, in bytes.
+const maxErrorText = 1000
+
 func badParameter(name string, err error) *Error {
-	return badData("invalid parameter %q: %v", name, err)
+	return badData("invalid parameter %q: %s", name, truncate.Text(err.Error(), maxErrorText))
 }
 
 // failed returns the error of a query that was understood. An error of reading that the caller did
@@ -43,17 +48,22 @@ func failed(err error) error {
 		timeout  promql.ErrQueryTimeout
 		stored   promql.ErrStorage
 	)
+	if errors.As(err, &stored) && stored.Err != nil {
+		if own := stored.Err; isLimit(own) || errors.Is(own, context.Canceled) || errors.Is(own, context.DeadlineExceeded) {
+			err = own
+		}
+	}
 	switch {
 	case errors.As(err, &canceled), errors.Is(err, context.Canceled):
 		return context.Canceled
 	case errors.As(err, &timeout), errors.Is(err, context.DeadlineExceeded):
 		return &Error{Status: http.StatusServiceUnavailable, Type: "timeout", Public: "the query took too long"}
 	case isLimit(err):
-		return &Error{Status: http.StatusUnprocessableEntity, Type: "execution", Public: err.Error() + ": ask for fewer series or a shorter time range"}
+		return &Error{Status: http.StatusUnprocessableEntity, Type: "execution", Public: truncate.Text(err.Error(), maxErrorText) + ": ask for fewer series or a shorter time range"}
 	case errors.As(err, &stored):
 		return &Error{Status: http.StatusInternalServerError, Type: "internal", Public: "internal error", Cause: err}
 	}
-	return &Error{Status: http.StatusUnprocessableEntity, Type: "execution", Public: err.Error()}
+	return &Error{Status: http.StatusUnprocessableEntity, Type: "execution", Public: truncate.Text(err.Error(), maxErrorText)}
 }
 
 // isLimit reports whether a query would read or hold too much.

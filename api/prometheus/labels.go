@@ -27,7 +27,7 @@ func (a *API) lookup(w http.ResponseWriter, r *http.Request, c Caller) (*lookup,
 	if err != nil {
 		return nil, err
 	}
-	l := &lookup{querier: &querier{queryable{a, c.Reader}, mint, maxt}}
+	l := &lookup{querier: &querier{queryable{a, c.reading()}, mint, maxt}}
 	if l.matchers, err = a.matchParameters(r); err != nil {
 		return nil, err
 	}

@@ -107,6 +107,12 @@ func rangeParameters(r *http.Request) (mint, maxt int64, err error) {
 
 // matchParameters reads the selectors match[].
 func (a *API) matchParameters(r *http.Request) ([][]*labels.Matcher, error) {
+	if n := len(r.Form["match[]"]); n > maxSelectors {
+		return nil, badData("expected at most %d parameters %q, got %d", maxSelectors, "match[]", n)
+	}
+	if err := checkSize(r.Form["match[]"]...); err != nil {
+		return nil, badParameter("match[]", err)
+	}
 	sets, err := a.parser.ParseMetricSelectors(r.Form["match[]"])
 	if err != nil {
 		return nil, badParameter("match[]", err)

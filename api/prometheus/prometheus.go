@@ -13,6 +13,7 @@
 package prometheus
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -54,7 +55,7 @@ const (
 	defaultMaxSamples = 50_000_000
 	defaultTimeout    = 2 * time.Minute
 
-	// maxSeries bounds the series of one selector: their labels lie in memory together.
+	// maxSeries bounds the series of one request: their labels lie in memory together.
 	maxSeries = 1_000_000
 )
 
@@ -71,6 +72,48 @@ type API struct {
 type Caller struct {
 	Reader     *access.Reader
 	MaxSamples int // how many samples one request may read; 0 means no limit
+
+	Cost *Cost // gets what the request cost; nil if nobody asks
+}
+
+// Cost is what a request asked for and read, as far as that went.
+type Cost struct {
+	Seconds int64 // of the time range
+	Series  int   // that were selected or read
+	Values  int   // of series, those that an aggregate is made of included
+}
+
+// reading bounds what one request reads. It is used by one goroutine at a time.
+type reading struct {
+	reader    *access.Reader
+	cost      *Cost
+	maxValues int // 0: no limit
+	selected  int // series whose labels are in memory
+}
+
+func (c Caller) reading() *reading {
+	if c.Cost == nil {
+		c.Cost = new(Cost)
+	}
+	return &reading{reader: c.Reader, cost: c.Cost, maxValues: c.MaxSamples}
+}
+
+// hold counts a series whose labels are kept until the request is answered.
+func (r *reading) hold() error {
+	if r.selected++; r.selected > maxSeries {
+		return promql.ErrTooManySeries("selecting series")
+	}
+	return nil
+}
+
+// read reads a series.
+func (r *reading) read(ctx context.Context, sel memstore.Selection, t memstore.Range) (memstore.Data, error) {
+	data, err := r.reader.Read(ctx, sel, t)
+	r.cost.Series, r.cost.Values = r.cost.Series+data.Series, r.cost.Values+data.Read
+	if err == nil && r.maxValues > 0 && r.cost.Values > r.maxValues {
+		err = promql.ErrTooManySamplesRead("reading series")
+	}
+	return data, err
 }
 
 // New returns an API.

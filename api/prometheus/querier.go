@@ -7,18 +7,16 @@ import (
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
 
-	"github.com/ringstore/ringstore/api/access"
 	"github.com/ringstore/ringstore/memstore"
 )
 
 // queryable reads for one request, in one goroutine at a time.
 type queryable struct {
-	a      *API
-	reader *access.Reader
+	a *API
+	*reading
 }
 
 // Querier implements [storage.Queryable].
@@ -42,12 +40,12 @@ func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.Select
 		mint, maxt, limit = hints.Start, hints.End, hints.Limit
 	}
 	mint, maxt = max(mint, -farthest), min(maxt, farthest)
-	set := &seriesSet{source: source{ctx: ctx, reader: q.reader, metrics: q.a.o.Metrics, mint: mint, maxt: maxt}, next: -1}
+	set := &seriesSet{source: source{ctx: ctx, reading: q.reading, metrics: q.a.o.Metrics, mint: mint, maxt: maxt}, next: -1}
 	set.newest = q.a.o.Now().UnixMilli()
 	var b labels.ScratchBuilder
 	for i, err := range q.ids(ctx, spanOf(mint, maxt), matchers) {
-		if err == nil && len(set.series) == maxSeries {
-			err = promql.ErrTooManySeries("selecting series")
+		if err == nil {
+			err = q.hold()
 		}
 		if err != nil {
 			return storage.ErrSeriesSet(err)

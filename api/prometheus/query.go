@@ -55,6 +55,9 @@ func (a *API) queryRange(w http.ResponseWriter, r *http.Request, c Caller) error
 	case end.Unix()-start.Unix() > int64(maxPoints*step.Seconds()):
 		return badData("a series would have more than %d points: use a longer step or a shorter time range", maxPoints)
 	}
+	if c.Cost != nil {
+		c.Cost.Seconds = end.Unix() - start.Unix()
+	}
 	return a.evaluate(w, r, c, func(ctx context.Context, q queryable, o promql.QueryOpts) (promql.Query, error) {
 		return a.engine.NewRangeQuery(ctx, q, o, r.Form.Get("query"), start, end, step)
 	})
@@ -62,6 +65,9 @@ func (a *API) queryRange(w http.ResponseWriter, r *http.Request, c Caller) error
 
 // evaluate runs a query and answers its result.
 func (a *API) evaluate(w http.ResponseWriter, r *http.Request, c Caller, prepare func(context.Context, queryable, promql.QueryOpts) (promql.Query, error)) error {
+	if err := checkSize(r.Form.Get("query")); err != nil {
+		return badParameter("query", err)
+	}
 	timeout, err := durationParameter(r, "timeout", a.o.Timeout)
 	if err != nil {
 		return err
@@ -77,11 +83,14 @@ func (a *API) evaluate(w http.ResponseWriter, r *http.Request, c Caller, prepare
 	ctx, cancel := context.WithTimeout(r.Context(), min(timeout, a.o.Timeout))
 	defer cancel()
 	limits := promql.NewPrometheusQueryOptsWithLimits(false, lookback, 0, uint64(c.MaxSamples), 0, nil)
-	q, err := prepare(ctx, queryable{a, c.Reader}, limits)
+	q, err := prepare(ctx, queryable{a, c.reading()}, limits)
 	if err != nil {
 		return badParameter("query", err)
 	}
 	defer q.Close()
+	if err := a.checkSteps(q); err != nil {
+		return badParameter("query", err)
+	}
 	result := q.Exec(ctx)
 	if result.Err != nil {
 		return failed(result.Err)

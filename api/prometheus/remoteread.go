@@ -23,7 +23,6 @@ import (
 
 const (
 	maxReadRequest  = 1 << 20 // bytes of a request, compressed and decompressed
-	maxReadQueries  = 100     // queries of one request
 	frameBytes      = 1 << 20 // about the size of one frame of streamed chunks
 	samplesPerChunk = 120
 )
@@ -42,9 +41,11 @@ func (a *API) remoteRead(w http.ResponseWriter, r *http.Request, c Caller) error
 	if c.MaxSamples > 0 {
 		left = min(left, c.MaxSamples)
 	}
+	var size expressionSize
+	reading := c.reading()
 	reads := make([]storage.SeriesSet, len(req.Queries))
 	for i, q := range req.Queries {
-		if reads[i], err = a.selectFor(r.Context(), q, c); err != nil {
+		if reads[i], err = a.selectFor(r.Context(), q, reading, &size); err != nil {
 			return err
 		}
 	}
@@ -73,8 +74,8 @@ func decodeReadRequest(w http.ResponseWriter, r *http.Request) (*prompb.ReadRequ
 	if err := req.Unmarshal(message); err != nil {
 		return nil, badData("the body is not a prometheus.ReadRequest: %v", err)
 	}
-	if len(req.Queries) > maxReadQueries {
-		return nil, badData("expected at most %d queries, got %d", maxReadQueries, len(req.Queries))
+	if len(req.Queries) > maxSelectors {
+		return nil, badData("expected at most %d queries, got %d", maxSelectors, len(req.Queries))
 	}
 	return req, nil
 }
@@ -96,19 +97,23 @@ func responseType(accepted []prompb.ReadRequest_ResponseType) (streamed bool, er
 	return false, nil
 }
 
-func (a *API) selectFor(ctx context.Context, q *prompb.Query, c Caller) (storage.SeriesSet, error) {
+func (a *API) selectFor(ctx context.Context, q *prompb.Query, from *reading, size *expressionSize) (storage.SeriesSet, error) {
 	if q == nil {
 		return nil, badData("a query is missing")
 	}
 	var matchers []*labels.Matcher
 	for _, m := range q.Matchers {
+		if err := size.add(m.GetValue()); err != nil {
+			return nil, badData("%v", err)
+		}
 		matcher, err := matcherOf(m)
 		if err != nil {
 			return nil, err
 		}
 		matchers = append(matchers, matcher)
 	}
-	reader := &querier{queryable{a, c.Reader}, q.StartTimestampMs, q.EndTimestampMs}
+	from.cost.Seconds = max(from.cost.Seconds, (q.EndTimestampMs-q.StartTimestampMs)/1000)
+	reader := &querier{queryable{a, from}, q.StartTimestampMs, q.EndTimestampMs}
 	return reader.Select(ctx, true, nil, matchers...), nil
 }
 

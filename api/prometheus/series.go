@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/util/annotations"
 
-	"github.com/ringstore/ringstore/api/access"
 	"github.com/ringstore/ringstore/memstore"
 	"github.com/ringstore/ringstore/memstore/unixtime"
 )
@@ -23,8 +22,8 @@ type millis = int64
 
 // source is what the series of one selector read.
 type source struct {
-	ctx        context.Context
-	reader     *access.Reader
+	ctx context.Context
+	*reading
 	metrics    []Metric
 	mint, maxt int64 // Unix milliseconds, both inclusive
 	newest     int64 // the time of the request, Unix milliseconds
@@ -94,7 +93,7 @@ func (it *iterator) read(s *series) {
 	*it = iterator{values: buffer[:0], at: -1, last: -1}
 	m := s.metrics[s.id.name.metric]
 	frequency := m.Frequency.Milliseconds()
-	data, err := s.reader.Read(s.ctx, s.id.selection(m.Name), memstore.Range{
+	data, err := s.reading.read(s.ctx, s.id.selection(m.Name), memstore.Range{
 		From: unixtime.FloorDiv(s.mint, 1000), To: unixtime.FloorDiv(s.maxt, 1000) + 1 + 2*frequency/1000, Pad: memstore.PadBoth, Buffer: buffer,
 	})
 	switch {

@@ -36,7 +36,7 @@ func TestNewestSlotsGetNoMarker(t *testing.T) {
 			t.Fatal(err)
 		}
 		write(t, store, memstore.Key{Cluster: "c", Host: "h", Metric: "m"}, sample{now*1000 - c.age, 1})
-		q := &querier{queryable{a, everything(t, store)}, (now - 600) * 1000, now * 1000}
+		q := &querier{queryable{a, Caller{Reader: everything(t, store)}.reading()}, (now - 600) * 1000, now * 1000}
 		set := q.Select(t.Context(), false, nil)
 		if !set.Next() {
 			t.Fatal("no series")

@@ -38,7 +38,7 @@ type exchange struct {
 
 	principal *auth.Principal // nil if unknown
 	admitted  auth.Action     // that the caller may perform; 0 before that is known
-	request   *request        // of /api/query, once it is decoded
+	asked     *asked          // by a query, once it is understood; nil for other requests
 }
 
 // begin starts an exchange. It returns a copy of the request whose body is read with deadlines:

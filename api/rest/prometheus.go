@@ -2,6 +2,7 @@ package rest
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 
@@ -29,7 +30,7 @@ func (h *Handler) prometheusRoutes() (routes []route) {
 	}
 	add(route{name: "remote-write", path: prometheus.WritePath, methods: []string{http.MethodPost}, action: auth.Write, serve: h.remoteWrite})
 	for _, e := range h.Prometheus.Endpoints() {
-		serve := func(w http.ResponseWriter, r *http.Request) error { return e.Serve(w, r, h.prometheusCaller(w)) }
+		serve := func(w http.ResponseWriter, r *http.Request) error { return h.servePrometheus(w, r, e) }
 		add(route{name: "prometheus", path: e.Path, methods: e.Methods, action: auth.Query, serve: serve})
 	}
 	return routes
@@ -55,6 +56,25 @@ func (h *Handler) remoteWrite(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return submissionFailure(err, report, nil)
+}
+
+// servePrometheus serves a request of Prometheus' API and keeps what it asked for, for the log of slow
+// queries.
+func (h *Handler) servePrometheus(w http.ResponseWriter, r *http.Request, e prometheus.Endpoint) error {
+	caller, x := h.prometheusCaller(w), exchangeOf(w)
+	caller.Cost = new(prometheus.Cost)
+	defer func() {
+		text := r.Form.Get("query")
+		if text == "" {
+			text = strings.Join(r.Form["match[]"], " ")
+		}
+		x.asked = &asked{
+			what:    []slog.Attr{slog.String("path", e.Path), slog.String("query", clipped(text))},
+			seconds: caller.Cost.Seconds,
+			cost:    cost{queries: 1, series: caller.Cost.Series, values: caller.Cost.Values},
+		}
+	}()
+	return e.Serve(w, r, caller)
 }
 
 // prometheusCaller returns the reader and the limit of the caller.

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
 
@@ -22,9 +23,9 @@ func (h *Handler) query(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	x := exchangeOf(w)
-	x.request = req
+	x.asked = &asked{what: []slog.Attr{slog.String("cluster", clipped(req.Cluster))}, seconds: req.To - req.From}
 	return h.answering(w, r, func(a *answer) error {
-		defer func() { x.values, x.err, req.cost = a.answered, a.failed, a.cost }()
+		defer func() { x.values, x.err, x.asked.cost = a.answered, a.failed, a.cost }()
 		a.raw("{")
 		if err := a.queries(req); err != nil {
 			return err

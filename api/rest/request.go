@@ -43,8 +43,6 @@ type request struct {
 	reader  *access.Reader
 
 	warnings *warnings // nil for callers who may not see them
-
-	cost cost // once it is answered, as far as that went
 }
 
 // query is one query of a request.

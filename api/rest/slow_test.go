@@ -2,6 +2,7 @@ package rest_test
 
 import (
 	"encoding/json"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ func TestSlowQuery(t *testing.T) {
 		d := open(t, func(o *rest.Options) { o.SlowQuery = limit })
 		d.write(t, "cpu_load,hostname=h1 value=1 {0}", "ipc,hostname=h1,type=hwthread,type-id=0 value=1 {0}")
 		token := d.token("admin")
-		got := d.send(t, "POST", path, atBase(body), "Authorization", "Bearer "+token, "X-Request-Id", "r1")
+		got := d.send(t, "POST", atBase(path), atBase(body), "Authorization", "Bearer "+token, "X-Request-Id", "r1")
 		d.Close() // waits for the handler, whose line comes after the answer
 		var lines []string
 		for line := range strings.Lines(d.log.String()) {
@@ -47,6 +48,12 @@ func TestSlowQuery(t *testing.T) {
 	f(time.Nanosecond, "/api/query", `{"cluster":`+string(quoted)+`,"for-all-nodes":["ipc"],"from":{0},"to":{600}}`, "queries=0", "series=0")
 	f(time.Nanosecond, "/api/query", `{"cluster":`)
 	f(time.Nanosecond, "/api/healthcheck", `{"cluster":"alpha"}`)
+	f(time.Nanosecond, "/api/v1/query?query="+url.QueryEscape(`sum(ipc{cluster="alpha"})`)+"&time={60}", "", "level=WARN", "id=r1", "peer=127.0.0.1",
+		"path=/api/v1/query ", `query="sum(ipc{cluster=\"alpha\"})"`, "queries=1", "series=1", "seconds=0", "status=200", "principal.subject=tester", "took=")
+	f(time.Nanosecond, "/api/v1/query_range?query=ipc&start={0}&end={600}&step=60", "", "path=/api/v1/query_range", "query=ipc", "series=1", "seconds=600")
+	f(time.Nanosecond, "/api/v1/query?query="+long, "", "status=200", "query=ccc")
+	f(time.Nanosecond, "/api/v1/labels?match[]=ipc&match[]=cpu_load", "", "path=/api/v1/labels", `query="ipc cpu_load"`)
+	f(time.Hour, "/api/v1/query?query=ipc", "")
 	f(time.Hour, "/api/query", body)
 	f(0, "/api/query", body)
 }
