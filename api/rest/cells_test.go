@@ -85,7 +85,7 @@ var listeners = []struct {
 
 var (
 	administrative = []string{"/api/free", "/api/debug", "/api/status", "/api/snapshot", "/api/confirm-clock", "/debug/pprof"}
-	writing        = []string{"/api/write", "/write", "/api/v2/write", "/query"}
+	writing        = []string{"/api/write", "/write", "/api/v2/write", "/query", "/api/v1/write", "/prometheus/api/v1/write"}
 )
 
 // isFor reports whether a path is one of these or below it.
