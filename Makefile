@@ -7,7 +7,7 @@ SIMSEEDS ?= 500
 BENCHTIME ?= 1s
 
 .DEFAULT_GOAL := build
-.PHONY: build test vet lint fmt fmt-check e2e attack hostile bench fuzz simulate node release package-test telegraf-test ci
+.PHONY: build test vet lint fmt fmt-check e2e attack hostile bench fuzz simulate node release package-test telegraf-test promql-test ci
 
 # What tests run in Node.js: an OpenID Connect provider, and DuckDB. Each has a lock file.
 NODE_PACKAGES := auth/source/testdata/provider archive/parquet/testdata/duckdb
@@ -64,5 +64,8 @@ package-test: # installs, upgrades and purges the deb in a fresh Debian, runs th
 
 telegraf-test: # builds the real Telegraf, which writes to the program; 2 min and 0.6 GB the first time, skipped where it is not to be downloaded
 	RINGSTORE_TELEGRAF_TEST=1 $(GO) test -race -count=1 -timeout 20m -v -run '^TestRealTelegraf$$' ./cmd/e2e
+
+promql-test: # builds Prometheus 3.16 and promtool, and compares their answers with ours; 10 min and 1 GB the first time
+	$(GO) run ./scripts/promql -measure
 
 ci: fmt-check vet lint build test hostile e2e
