@@ -133,7 +133,10 @@ func ask(ctx context.Context, s *server, form url.Values) (a answer, err error) 
 	defer resp.Body.Close()
 	var body struct {
 		ErrorType string
-		Data      struct{ Result json.RawMessage }
+		Data      struct {
+			ResultType string
+			Result     json.RawMessage
+		}
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil {
 		return a, s.Explain(fmt.Errorf("%s: %w", form.Get("query"), err))
@@ -145,11 +148,14 @@ func ask(ctx context.Context, s *server, form url.Values) (a answer, err error) 
 		Value  *point
 		Values []point
 	}
-	var scalar point
-	switch {
-	case body.ErrorType != "":
-	case json.Unmarshal(body.Data.Result, &scalar) == nil:
-		a.values["scalar"] = map[string]string{scalar.at(): scalar.value()}
+	switch body.Data.ResultType {
+	case "": // an error
+	case "scalar":
+		var p point
+		if err := json.Unmarshal(body.Data.Result, &p); err != nil {
+			return a, err
+		}
+		a.values["scalar"] = map[string]string{p.at(): p.value()}
 	default:
 		if err := json.Unmarshal(body.Data.Result, &list); err != nil {
 			return a, err
