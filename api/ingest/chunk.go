@@ -26,6 +26,8 @@ type chunk struct {
 	lines   []int                 // line numbers of the samples
 	seen    map[seriesTime][]byte // the key of the first line, of shared series
 
+	usable, unusable int // lines of the batch so far, usable ones as often as they have fields
+
 	refused []refusedLine // in the order of the lines
 
 	rejected [causes]int // lines
@@ -72,7 +74,7 @@ type seriesTime struct {
 // store parses and stores a piece that ends with a whole line, and returns how many lines it had.
 // They are numbered from first+1 on.
 func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte, first int, report *Report) (int, error) {
-	before := *report
+	before, usable := *report, c.usable
 	defer func() {
 		g.counters.count(src.Transport, before, *report, c, len(piece))
 		c.reset()
@@ -100,7 +102,12 @@ func (g *Ingester) store(ctx context.Context, src Source, c *chunk, piece []byte
 	}
 	c.rejectRefused(src, piece, first, c.refused, report)
 	report.Accepted += len(c.samples) - len(refused)
-	return c.count(), nil
+	lines := c.count()
+	c.unusable += max(lines-(c.usable-usable), 0)
+	if c.points.source == nil && c.unusable > c.usable+maxUnusable {
+		return lines, ErrUnusable
+	}
+	return lines, nil
 }
 
 // rejectRefused rejects lines of a piece, in their order.
@@ -148,6 +155,7 @@ func (g *Ingester) scan(src Source, c *chunk, s *lineGroup, first int, report *R
 		s.samples[i] = memstore.Sample{Time: l.Time, Value: l.Value}
 		s.lines[i], s.raw[i], s.fields[i], s.keys[i] = first+l.Number, l.Key, l.Field, key
 		s.n++
+		c.usable++
 	}
 	return true
 }

@@ -91,6 +91,13 @@ const (
 	chunkBytes  = 128 << 10 // read at a time; must be longer than lineprotocol.MaxLine
 )
 
+// maxUnusable is how many lines of a batch may be empty, comments or malformed, beyond as many as are
+// well-formed. They compress to almost nothing and would cost as much work as samples.
+const maxUnusable = 64 << 10
+
+// ErrUnusable says that a batch had too many unusable lines, and that the rest of it was not read.
+var ErrUnusable = fmt.Errorf("the rest of the batch is ignored: more than %d lines are empty, comments or malformed", maxUnusable)
+
 // byteOrderMark is UTF-8's, which some editors and PowerShell put before a text. It is no part of
 // the first line.
 const byteOrderMark = "\ufeff"
@@ -119,7 +126,8 @@ func New(o Options) *Ingester {
 }
 
 // Batch stores one batch that is in memory, without a byte order mark at its start. The error is the
-// Writer's or [memstore.ErrMemory]; then nothing may be acknowledged.
+// Writer's or [memstore.ErrMemory]; then nothing may be acknowledged. It is [ErrUnusable] if only the
+// beginning was stored.
 func (g *Ingester) Batch(ctx context.Context, src Source, batch []byte) (Report, error) {
 	g.counters.forTransport(src.Transport).batches.Inc()
 	var report Report
@@ -139,7 +147,7 @@ func (g *Ingester) Batch(ctx context.Context, src Source, batch []byte) (Report,
 }
 
 // Stream is like Batch, but stores the batch while reading it, in bounded memory. The error is that
-// of r or of the Writer, or [memstore.ErrMemory]; the report then covers what was stored before.
+// of r or of the Writer, [memstore.ErrMemory] or [ErrUnusable]; the report then covers what was stored before.
 func (g *Ingester) Stream(ctx context.Context, src Source, r io.Reader) (Report, error) {
 	g.counters.forTransport(src.Transport).batches.Inc()
 	var report Report
@@ -186,4 +194,8 @@ func (g *Ingester) Run(ctx context.Context) {
 	}
 }
 
-func (g *Ingester) chunk() *chunk { return g.chunks.Get().(*chunk) }
+func (g *Ingester) chunk() *chunk {
+	c := g.chunks.Get().(*chunk)
+	c.usable, c.unusable = 0, 0
+	return c
+}

@@ -23,6 +23,7 @@ const (
 	failedAuth     = "authenticator"
 	failedStore    = "store"
 	failedEvent    = "event"
+	failedUnusable = "unusable_lines"
 	failedMemory   = "memory" // the store's memory is full
 )
 

@@ -49,7 +49,7 @@ func newFeed(s Subject, c *counters, log *slog.Logger) *feed {
 	for _, counter := range c.bySubject() { // exported as 0 before the first event
 		counter.WithLabelValues(s.Subject)
 	}
-	for _, reason := range [...]string{failedEncoding, failedTooLarge, failedAuth, failedStore, failedMemory} {
+	for _, reason := range [...]string{failedEncoding, failedTooLarge, failedAuth, failedStore, failedMemory, failedUnusable} {
 		c.failed.WithLabelValues(s.Subject, reason)
 	}
 	for _, reason := range [...]string{deadAttempts, deadShare} {
@@ -129,6 +129,9 @@ func (s *Subscriber) handle(j job) verdict {
 	case errors.Is(err, memstore.ErrMemory):
 		f.fail(failedMemory, err)
 		return retry
+	case errors.Is(err, ingest.ErrUnusable):
+		f.fail(failedUnusable, err)
+		return discard
 	case err != nil:
 		f.fail(reason, err)
 		if reason == failedStore {

@@ -96,7 +96,10 @@ func (a *answer) batch(report ingest.Report, counts *batchCounts) error {
 // of what was stored before it.
 func submissionFailure(err error, report ingest.Report, counts *batchCounts) error {
 	f, ok := errors.AsType[*failure](err)
-	if !ok {
+	switch {
+	case errors.Is(err, ingest.ErrUnusable):
+		f = badRequest("%v", ingest.ErrUnusable)
+	case !ok:
 		f = unavailable(err)
 	}
 	withReport := *f
