@@ -258,10 +258,16 @@ type EmbeddedNATS struct {
 	MaxConnections int   `json:"max-connections"`
 	MaxPayload     int64 `json:"max-payload"`
 	// MessagesPerSecond and BytesPerSecond limit what a connection may publish, on average over 5
-	// s; 0: no limit.
-	MessagesPerSecond int64 `json:"messages-per-second"`
-	BytesPerSecond    int64 `json:"bytes-per-second"`
+	// s; 0: no limit; nil: [DefaultMessagesPerSecond] and [DefaultBytesPerSecond].
+	MessagesPerSecond *int64 `json:"messages-per-second"`
+	BytesPerSecond    *int64 `json:"bytes-per-second"`
 }
+
+// The limits of a connection to the embedded server, if none are configured.
+const (
+	DefaultMessagesPerSecond = 50_000
+	DefaultBytesPerSecond    = 128 << 20
+)
 
 // Auth is section "auth".
 type Auth struct {

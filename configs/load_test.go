@@ -404,7 +404,7 @@ func TestNATS(t *testing.T) {
 		"config.json: nats.embedded: has no use without metric-store.nats-subscriptions")
 	e := config.NATS.Embedded
 	if e.ExpiryGrace == nil || *e.ExpiryGrace != 0 || e.TLSCertFile != "c" || e.TLSKeyFile != "k" || e.MaxConnections != 5 ||
-		e.MaxPayload != 1<<20 || e.MessagesPerSecond != 7 || e.BytesPerSecond != 8 {
+		e.MaxPayload != 1<<20 || *e.MessagesPerSecond != 7 || *e.BytesPerSecond != 8 {
 		t.Errorf("%+v", e)
 	}
 	config = loaded(t, minimal(`"nats": {"address": "h", "auth-callout": {"account-seed": "env:A", "xkey-seed": "file:x", "account": "APP"}}`),
@@ -436,4 +436,21 @@ func TestExamples(t *testing.T) {
 			t.Errorf("%s: expected JSON, %v", name, err)
 		}
 	}
+}
+
+// Rates are limited unless 0 is configured.
+func TestRates(t *testing.T) {
+	f := func(keys string, wantMessages, wantBytes int64) {
+		t.Helper()
+		config, err := configs.Parse("c", []byte(minimal(`"nats": {"embedded": {`+keys+`"listen": ":0"}}`)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if messages, bytes := config.NATS.Embedded.Rates(); messages != wantMessages || bytes != wantBytes {
+			t.Errorf("%s: %d messages, %d bytes", keys, messages, bytes)
+		}
+	}
+	f("", configs.DefaultMessagesPerSecond, configs.DefaultBytesPerSecond)
+	f(`"messages-per-second": 0, "bytes-per-second": 0, `, 0, 0)
+	f(`"messages-per-second": 7, "bytes-per-second": 8, `, 7, 8)
 }

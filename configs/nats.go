@@ -188,13 +188,25 @@ func (c checker) embedded(e EmbeddedNATS) {
 	}{
 		{"max-connections", int64(e.MaxConnections), 1 << 20},
 		{"max-payload", e.MaxPayload, maxPayload},
-		{"messages-per-second", e.MessagesPerSecond, math.MaxInt64},
-		{"bytes-per-second", e.BytesPerSecond, math.MaxInt64},
+		{"messages-per-second", valueOr(e.MessagesPerSecond, 0), math.MaxInt64},
+		{"bytes-per-second", valueOr(e.BytesPerSecond, 0), math.MaxInt64},
 	} {
 		if limit.value < 0 || limit.value > limit.max {
 			c.fail(path+"."+limit.key, "expected 0 to %d; got %d", limit.max, limit.value)
 		}
 	}
+}
+
+func valueOr(p *int64, otherwise int64) int64 {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}
+
+// Rates returns the limits of a connection per second, 0 for none.
+func (e EmbeddedNATS) Rates() (messages, bytes int64) {
+	return valueOr(e.MessagesPerSecond, DefaultMessagesPerSecond), valueOr(e.BytesPerSecond, DefaultBytesPerSecond)
 }
 
 func (c checker) authCallout(a AuthCallout) {

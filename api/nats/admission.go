@@ -44,6 +44,7 @@ type request struct {
 type grant struct {
 	principal *auth.Principal // nil for a guest
 	token     string          // empty for a guest
+	guest     bool            // it has no password either
 	subjects  []string        // that it may publish to
 }
 
@@ -60,12 +61,13 @@ func (a *admission) limitedLogs() []*rateLimitedLog { return []*rateLimitedLog{a
 // admit decides a request. It has counted and audited a *auth.Refusal and a *auth.Denied; any other
 // error is not the client's fault.
 func (a *admission) admit(ctx context.Context, r request) (grant, error) {
-	if subjects, ok := a.guestSubjects(r); ok {
-		return grant{subjects: subjects}, nil
-	}
 	token := r.given.password
 	if token == "" {
 		token = r.token
+	}
+	subjects, guest := a.guestSubjects(r)
+	if guest && (token == "" || a.knows(r) || a.o.Authenticator == nil) {
+		return grant{guest: !a.knows(r), subjects: subjects}, nil
 	}
 	g := grant{token: token}
 	var err error
@@ -73,6 +75,9 @@ func (a *admission) admit(ctx context.Context, r request) (grant, error) {
 		err = &auth.Refusal{Code: auth.Missing} // wrong password
 	} else if g.principal, err = a.o.Authenticator.Authenticate(ctx, token); err == nil {
 		g.subjects, err = a.subjects(g.principal)
+	}
+	if err != nil && guest {
+		return grant{guest: true, subjects: subjects}, nil
 	}
 	if err != nil {
 		a.recordRefusal(r.host, g.principal, err)
@@ -86,7 +91,7 @@ func (a *admission) guestSubjects(r request) (subjects []string, ok bool) {
 	if !a.embedded {
 		return nil, false
 	}
-	knows := a.password != credential{} && r.given.equal(a.password)
+	knows := a.knows(r)
 	all := true
 	for _, s := range a.o.Subjects {
 		if s.Guests || knows && s.Authorization != Connection {
@@ -100,6 +105,11 @@ func (a *admission) guestSubjects(r request) (subjects []string, ok bool) {
 	}
 	// If a token permits more subjects, a client with a bad one is no guest.
 	return subjects, knows || all || r.given.password == "" && r.token == ""
+}
+
+// knows reports whether the client knows the password for clients without a token.
+func (a *admission) knows(r request) bool {
+	return a.password != credential{} && r.given.equal(a.password)
 }
 
 // subjects returns the subjects that p may publish to: those that it may write, and those that

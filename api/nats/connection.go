@@ -100,6 +100,9 @@ func (s *Subscriber) connectOptions(c *connection) []natsgo.Option {
 
 func (s *Subscriber) onConnect(c *natsgo.Conn) {
 	s.counters.connects.Inc()
+	if s.embedded != nil {
+		s.countLost(c)
+	}
 	s.o.Log.Info("NATS connected", "server", s.serverName(c))
 }
 
@@ -112,7 +115,10 @@ func (s *Subscriber) serverName(c *natsgo.Conn) string {
 }
 
 // onDisconnect logs lost connections and failed attempts.
-func (s *Subscriber) onDisconnect(_ *natsgo.Conn, err error) {
+func (s *Subscriber) onDisconnect(c *natsgo.Conn, err error) {
+	if c != nil {
+		s.losses.disconnected(c)
+	}
 	if err != nil && !s.stopping() {
 		s.disconnected.add(1, "error", truncated(err.Error()))
 	}

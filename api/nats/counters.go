@@ -10,6 +10,7 @@ type counters struct {
 	connected                               prometheus.GaugeFunc
 	connectionsRefused                      *prometheus.CounterVec
 	connects, unchecked, closed, violations prometheus.Counter
+	lost                                    prometheus.Counter
 
 	streams, deadLetters, gaps *prometheus.CounterVec
 	pending, ackPending        *prometheus.GaugeVec
@@ -47,6 +48,7 @@ func newCounters(connected func() bool) *counters {
 		unchecked:  plain("connections_unchecked_total", "Publishers disconnected because they could not be checked; they reconnect."),
 		closed:     plain("connections_closed_total", "Publishers' connections closed because the token expired or is no longer valid, or a limit was exceeded."),
 		violations: plain("violations_total", "Attempts of connected publishers to publish or subscribe without permission."),
+		lost:       plain("lost_messages_total", "Messages that the embedded server had taken, lost when it disconnected RingStore itself."),
 		streams:    vec("stream_messages_total", "Messages of streams by verdict: ack, nak (redelivered later) or term (never redelivered).", "verdict"),
 		deadLetters: vec("dead_letters_total", "Messages of streams given up because they stayed unverifiable or in the future, by reason."+
 			" attempts: delivered too often; share: too many others of guests waited.", "reason"),
@@ -78,7 +80,7 @@ func (c *counters) bySubject() []*prometheus.CounterVec {
 func (c *counters) all() []prometheus.Collector {
 	return append([]prometheus.Collector{
 		c.messages, c.bytes, c.refused, c.failed, c.rejected, c.dropped, c.redelivered,
-		c.connected, c.connectionsRefused, c.connects, c.unchecked, c.closed, c.violations, c.streams, c.deadLetters, c.gaps, c.pending, c.ackPending,
+		c.connected, c.connectionsRefused, c.connects, c.unchecked, c.closed, c.violations, c.lost, c.streams, c.deadLetters, c.gaps, c.pending, c.ackPending,
 	}, c.more...)
 }
 

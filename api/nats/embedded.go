@@ -37,6 +37,7 @@ type embedded struct {
 	rates      *rates // nil: no limits
 	subjects   []string
 	streams    bool
+	guests     *server.Account // nil: none may publish
 	host       string
 	addr       net.Addr // nil until it listens
 
@@ -81,6 +82,10 @@ func (e *embedded) start() error {
 	if !e.server.ReadyForConnections(10 * time.Second) {
 		e.shutdown()
 		return fmt.Errorf("embedded server: did not start: %w", e.log.fatal())
+	}
+	if e.guests, err = e.openGuestAccount(); err != nil {
+		e.shutdown()
+		return fmt.Errorf("embedded server: %w", err)
 	}
 	e.warn()
 	return nil
@@ -206,10 +211,14 @@ func (e *embedded) Check(c server.ClientAuthentication) bool {
 		return false
 	}
 	name := "publisher"
-	if g.principal != nil {
+	var account *server.Account // nil: the global one
+	switch {
+	case g.principal != nil:
 		name = g.principal.Subject
+	case g.guest:
+		name, account = "guest", e.guests
 	}
-	c.RegisterUser(&server.User{Username: name, Permissions: mayPublish(g.subjects), ConnectionDeadline: deadline})
+	c.RegisterUser(&server.User{Username: name, Account: account, Permissions: mayPublish(g.subjects), ConnectionDeadline: deadline})
 	return true
 }
 

@@ -2,6 +2,7 @@ package nats
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"net"
 	"strings"
@@ -55,7 +56,7 @@ func TestEmbeddedServerDeniesSubscriptions(t *testing.T) {
 	if len(read) != 0 {
 		t.Errorf("%d messages were read", len(read))
 	}
-	if n := s.embedded.server.NumSubscriptions(); n != 1 {
+	if n := s.embedded.server.NumSubscriptions(); n != 2 { // in the account of guests as well
 		t.Errorf("%d subscriptions, want only our own", n)
 	}
 }
@@ -112,6 +113,28 @@ func TestFlushedMessagesAreStoredOnClose(t *testing.T) {
 	if got := len(h.hosts()); got != len(hosts) {
 		t.Errorf("%d of %d stored", got, len(hosts))
 	}
+}
+
+// A guest's messages are small, as they cost memory before anything is known of their sender. Those
+// of others are not.
+func TestGuestsSendSmallMessages(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	h.options.Subjects = append(h.options.Subjects, Subject{Subject: "hpc.*.more", ClusterTag: "alpha", Authorization: Trusted})
+	address := addressOf(h.subscribe(""))
+	large := bearer("large")
+	large.Data = append(large.Data, bytes.Repeat([]byte("\n"), maxGuestPayload)...)
+	guest := connect(t, address, natsgo.NoReconnect())
+	if err := errors.Join(guest.PublishMsg(large), guest.Flush()); err == nil {
+		eventually(t, "the guest is disconnected", guest.IsClosed)
+	}
+	publish(t, connect(t, address), bearer("small"), plain("hpc.x.more", "other"))
+	eventually(t, "a small one is stored, with a wildcard too", func() bool { return h.stored("small") && h.stored("other") })
+	if h.stored("large") {
+		t.Error("the large message of a guest is stored")
+	}
+	publish(t, connect(t, address, natsgo.UserInfo("", token("api"))), large)
+	eventually(t, "the large one of a token is stored", func() bool { return h.stored("large") })
 }
 
 func TestPublishersNeedTheConfiguredPassword(t *testing.T) {

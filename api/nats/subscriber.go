@@ -33,6 +33,8 @@ type Subscriber struct {
 	disconnected, serverErrors *rateLimitedLog
 	decompressors              decompressors
 
+	losses losses // of the embedded server's connection to us
+
 	connection atomic.Pointer[connection] // replaced only by supervise
 	jobs       chan job                   // unbuffered: a job that was sent is with a worker
 	ctx        context.Context            // of the work; done when Close gives up waiting

@@ -66,15 +66,14 @@ func embeddedNATS(cfg *configs.Config) *nats.Embedded {
 		return nil
 	}
 	o := &nats.Embedded{
-		Listen:            e.Listen,
-		CertFile:          e.TLSCertFile,
-		KeyFile:           e.TLSKeyFile,
-		MaxConnections:    e.MaxConnections,
-		MaxPayload:        int32(e.MaxPayload), // package configs has checked the range
-		MessagesPerSecond: e.MessagesPerSecond,
-		BytesPerSecond:    e.BytesPerSecond,
-		StoreDir:          filepath.Join(cfg.MetricStore.Checkpoints.Directory, "ringstore", "streams"),
+		Listen:         e.Listen,
+		CertFile:       e.TLSCertFile,
+		KeyFile:        e.TLSKeyFile,
+		MaxConnections: e.MaxConnections,
+		MaxPayload:     int32(e.MaxPayload), // package configs has checked the range
+		StoreDir:       filepath.Join(cfg.MetricStore.Checkpoints.Directory, "ringstore", "streams"),
 	}
+	o.MessagesPerSecond, o.BytesPerSecond = e.Rates()
 	if e.ExpiryGrace != nil {
 		o.ExpiryGrace = *e.ExpiryGrace
 		if o.ExpiryGrace == 0 {
