@@ -104,7 +104,7 @@ func TestBodies(t *testing.T) {
 func TestABodyOfManyBatches(t *testing.T) {
 	h := newHarness(t)
 	h.options.Embedded = &Embedded{Listen: "127.0.0.1:0", MaxPayload: 16 << 20}
-	c := connect(t, addressOf(h.subscribe("")))
+	c := connect(t, addressOf(h.withPassword().subscribe("")), natsgo.UserInfo(withPassword()))
 	const lines = 150_000
 	second := time.Now().Unix() - 3000
 	var body strings.Builder
