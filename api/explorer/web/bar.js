@@ -3,7 +3,7 @@ import { change, elsewhere, here, linkTo } from "./address.js";
 import { chooseMode, isDark } from "./colours.js";
 import { choice, el, fill, toast } from "./dom.js";
 import { duration, fullTime } from "./format.js";
-import { absolute, defaultFrom, isLive, presets, rangeOf, widened } from "./timerange.js";
+import { absolute, defaultFrom, inWords, isLive, presets, rangeOf, widened } from "./timerange.js";
 
 const refreshes = [
   { value: "", text: "Off" }, { value: "10", text: "10 s" }, { value: "30", text: "30 s" }, { value: "60", text: "1 min" },
@@ -57,7 +57,8 @@ export class Bar {
   times() {
     const place = here(), from = place.from || defaultFrom;
     const live = isLive(place);
-    const known = live && !place.to ? presets : [...presets, { value: "absolute", text: this.describe() }];
+    const some = presets.some((p) => p.value === from) ? presets : [{ value: from, text: inWords(from) }, ...presets];
+    const known = live && !place.to ? some : [...presets, { value: "absolute", text: this.describe() }];
     const selected = live && !place.to ? from : "absolute";
     const range = choice("Time", [...known, { value: "custom", text: "From … to …" }], selected, (value) => {
       this.custom = value === "custom";

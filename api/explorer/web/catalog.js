@@ -23,7 +23,7 @@ export async function metrics(signal) {
   const all = await askPrometheus("metadata", [], signal);
   const found = new Map();
   for (const [name, [about]] of Object.entries(all)) {
-    if (!whole.test(name)) found.set(name, { name, unit: about.unit, help: about.help, frequency: about.frequency || 60, whole: "" });
+    if (!whole.test(name)) found.set(name, { name, unit: about.unit === "1" ? "" : about.unit, help: about.help, frequency: about.frequency || 60, whole: "" });
   }
   for (const name of Object.keys(all)) {
     const metric = found.get(whole.exec(name)?.[1]);

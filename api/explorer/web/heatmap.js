@@ -123,7 +123,7 @@ export class HeatMap {
     context.textBaseline = "middle";
     context.textAlign = "right";
     /** @type {Rows} */ (this.rows).names.forEach((name, r) => {
-      const text = name.length > 24 ? `${name.slice(0, 23)}…` : name;
+      const text = name.length > 24 ? `…${name.slice(-23)}` : name;
       context.fillText(text, l.left - 8, (r + 0.5) * l.row + 0.5, l.left - 10);
       if (l.row >= 14) context.clearRect(l.left, Math.round(r * l.row), l.body, 1);
     });

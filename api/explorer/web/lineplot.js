@@ -156,6 +156,6 @@ const timeSteps = [1, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 1
 
 /** @param {any} u @param {number[]} times */
 function labelTimes(u, times) {
-  const span = u.scales.x.max - u.scales.x.min;
-  return times.map((t) => time(t, span));
+  const span = u.scales.x.max - u.scales.x.min, end = u.bbox.width / devicePixelRatio - 18;
+  return times.map((t) => u.valToPos(t, "x") > end ? "" : time(t, span)); // at the edge there is no space for a label
 }

@@ -13,6 +13,13 @@ export const presets = [
   { value: "now-7d", text: "Last 7 days" },
 ];
 
+/** A range up to now in words. @param {string} from */
+export function inWords(from) {
+  const parts = /^now-(\d+)([smhdw])$/.exec(from);
+  const names = { s: "seconds", m: "minutes", h: "hours", d: "days", w: "weeks" };
+  return parts ? `Last ${parts[1]} ${names[/** @type {keyof typeof names} */ (parts[2])]}` : from;
+}
+
 export const defaultFrom = "now-1h";
 
 /**

@@ -63,7 +63,8 @@ export class DevicePanel {
       names.length > maxLines && `the first ${maxLines} as lines`].filter(Boolean).join(", ");
     this.lines.show(matrix, names, metric.unit);
     this.strip.hidden = !many;
-    if (many) this.heat.show({ names, values: matrix.series.map((s) => s.values), times: matrix.times, unit: metric.unit });
+    const short = kind && names.some((n) => n.length > 14) ? names.map((n) => n.replace(`${kind.type} `, "")) : names;
+    if (many) this.heat.show({ names: short, values: matrix.series.map((s) => s.values), times: matrix.times, unit: metric.unit });
     fill(this.table, statisticsTable(matrix.series, names, (v) => quantity(v, metric.unit)));
     this.figure.offer(matrix);
     return matrix.series.length > 0;
