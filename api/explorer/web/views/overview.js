@@ -12,7 +12,7 @@ import { absolute, gridOf } from "../timerange.js";
 
 export const title = "Overview";
 
-const listed = 8, maxPoints = 240_000, maxColumns = 240;
+const listed = 8, maxPoints = 150_000, maxColumns = 240;
 
 /** @type {(root: HTMLElement, context: import("../app.js").Context) => import("../app.js").View} */
 export function open(root, context) {
