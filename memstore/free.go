@@ -70,36 +70,54 @@ func (t *Tombstone) limit() int64 { return t.To*1000 + 1000 }
 func (p *freePlan) addHost(h *host) (n int) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	before := make(map[*lane]map[uint32]int64)
+	before, kept := make(map[*lane]map[uint32]int64), make(map[*lane]map[uint32]int64)
+	put := func(all map[*lane]map[uint32]int64, sr *Series, slot int64) {
+		if all[sr.lane] == nil {
+			all[sr.lane] = make(map[uint32]int64)
+		}
+		all[sr.lane][sr.column] = slot
+	}
 	h.tree.visit(p.devices(), func(sr *Series) {
-		slot, windows := sr.lane.freeable(sr, p.limit())
-		if n += windows; windows == 0 {
-			return
+		slot, windows, keep := sr.lane.freeable(sr, p.limit())
+		if n += windows; windows > 0 {
+			put(before, sr, slot)
 		}
-		if before[sr.lane] == nil {
-			before[sr.lane] = make(map[uint32]int64)
+		if keep < sr.lane.evictedBefore {
+			put(kept, sr, keep)
 		}
-		before[sr.lane][sr.column] = slot
 	})
 	for _, l := range h.lanes {
-		p.Lanes[LaneName{h.cluster, h.name, l.frequency}] = p.lane(l, before[l])
+		p.Lanes[LaneName{h.cluster, h.name, l.frequency}] = p.lane(l, before[l], kept[l])
 		p.lanes = append(p.lanes, freedLane{h, l, before[l]})
 	}
 	return n
 }
 
 // lane returns what is deleted of a lane: before has the first slot that stays of those series that
-// lose samples in memory. All series lose what is not in memory and lies before the limit.
-func (p *freePlan) lane(l *lane, before map[uint32]int64) TombstoneLane {
+// lose samples in memory. All series lose what is not in memory and lies before the limit. Evicted
+// windows may be newer than those in memory, which late samples have opened again; kept has the first
+// slot of such windows of series that stay.
+func (p *freePlan) lane(l *lane, before, kept map[uint32]int64) TombstoneLane {
 	other := p.limit()
 	if len(l.segments) > 0 {
-		other = min(other, l.time(l.oldest()))
+		other = min(other, l.time(max(l.oldest(), l.evictedBefore)))
+	}
+	ends := make(map[uint32]int64)
+	for id, slot := range kept {
+		ends[id] = min(other, l.time(slot))
+	}
+	for id, slot := range before {
+		end, ok := ends[id]
+		if !ok {
+			end = other
+		}
+		ends[id] = max(end, l.time(slot))
 	}
 	// Most series have the same end.
 	counts := make(map[int64]int)
 	usual, most := other, 0
-	for _, slot := range before {
-		end := max(other, l.time(slot))
+	for id := range before {
+		end := ends[id]
 		counts[end]++
 		if n := counts[end]; n > most || n == most && end < usual {
 			usual, most = end, n
@@ -110,9 +128,9 @@ func (p *freePlan) lane(l *lane, before map[uint32]int64) TombstoneLane {
 		if sr == nil || !p.CoversDevice(sr.level.device) {
 			continue
 		}
-		end := other
-		if slot, ok := before[sr.column]; ok {
-			end = max(other, l.time(slot))
+		end, ok := ends[sr.column]
+		if !ok {
+			end = other
 		}
 		if end == usual {
 			continue
@@ -126,19 +144,19 @@ func (p *freePlan) lane(l *lane, before map[uint32]int64) TombstoneLane {
 }
 
 // freeable returns the end of those windows of a series that end before a time (Unix milliseconds),
-// and their number.
-func (l *lane) freeable(sr *Series, limit int64) (slot int64, windows int) {
+// their number, and where the first of the others begins, [math.MaxInt64] if there is none.
+func (l *lane) freeable(sr *Series, limit int64) (slot int64, windows int, kept int64) {
 	for _, g := range l.segments {
 		last, ok := g.lastOf(sr)
 		if !ok {
 			continue
 		}
 		if l.time(last)+sr.phase.offset >= limit {
-			break
+			return slot, windows, g.first
 		}
 		slot, windows = g.end(), windows+1
 	}
-	return slot, windows
+	return slot, windows, math.MaxInt64
 }
 
 // freeSlots deletes the slots of columns of a lane that lie before a slot; the host is locked.
