@@ -41,7 +41,7 @@ func (s *Store) FreeRecord(path [][]string, to int64, run uint64, keep func(*Rec
 	for _, l := range p.lanes {
 		h := l.host
 		h.mu.Lock()
-		s.freeSlots(h, l.lane, l.before)
+		s.freed.addAll(h, l.lane, s.freeSlots(h, l.lane, l.before))
 		h.shrink(s)
 		h.mu.Unlock()
 		s.removeIfEmpty(h)
@@ -159,10 +159,11 @@ func (l *lane) freeable(sr *Series, limit int64) (slot int64, windows int, kept 
 	return slot, windows, math.MaxInt64
 }
 
-// freeSlots deletes the slots of columns of a lane that lie before a slot; the host is locked.
-func (s *Store) freeSlots(h *host, l *lane, before map[uint32]int64) {
+// freeSlots deletes the slots of columns of a lane that lie before a slot, and returns the segments
+// that are empty then, which it removes; the host is locked.
+func (s *Store) freeSlots(h *host, l *lane, before map[uint32]int64) (emptied []*segment) {
 	if len(before) == 0 {
-		return
+		return nil
 	}
 	for _, g := range slices.Clone(l.segments) {
 		if !g.holdsBefore(before) {
@@ -172,7 +173,7 @@ func (s *Store) freeSlots(h *host, l *lane, before map[uint32]int64) {
 		g.free(before)
 		s.account(h, g.bytes())
 		if g.sealed == nil && g.rows == nil {
-			s.freed.add(h, l, g)
+			emptied = append(emptied, g)
 			s.drop(l, g)
 		}
 	}
@@ -181,6 +182,7 @@ func (s *Store) freeSlots(h *host, l *lane, before map[uint32]int64) {
 			l.columns[id].recount(slot)
 		}
 	}
+	return emptied
 }
 
 // holdsBefore reports whether a segment may have samples of columns before their slots.

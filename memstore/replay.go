@@ -301,7 +301,7 @@ func (r *Restorer) storeDisplaced(at run, samples []recordedSample) error {
 		}
 		batch = append(batch, Sample{Series: sr, Time: to.grid + at.slot*at.frequency + to.offset, Value: x.value})
 	}
-	refused, err := r.write(batch, min(r.retained, at.host.needed))
+	refused, err := r.write(batch, r.movableSince(at.host))
 	r.Moved += len(batch) - len(refused)
 	return err
 }

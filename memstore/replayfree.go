@@ -37,7 +37,7 @@ func (r *Restorer) freeAgain(c *Tombstone) {
 			before[l][sr.column] = slotAt(l.grid, l.frequency, end)
 		})
 		for _, l := range h.lanes {
-			r.store.freeSlots(h, l, before[l])
+			r.store.freed.addAll(h, l, r.store.freeSlots(h, l, before[l]))
 		}
 		h.shrink(r.store)
 		h.mu.Unlock()

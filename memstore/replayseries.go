@@ -145,10 +145,10 @@ func checkMetric(name string) error {
 	return nil
 }
 
-// clearLane deletes everything in a lane; the host is locked.
+// clearLane removes everything in a lane. Its blocks stay on disk until blocks with the samples that
+// were moved replace them; the host is locked.
 func (s *Store) clearLane(h *host, l *lane) {
 	for len(l.segments) > 0 {
-		s.freed.add(h, l, l.segments[0])
 		s.drop(l, l.segments[0])
 	}
 	for _, sr := range l.columns {
@@ -169,7 +169,7 @@ func (l *lane) conflicting(ss SeriesState) (series []*Series) {
 	return series
 }
 
-// removeSeries removes series and their samples; the host is locked.
+// removeSeries removes series and their samples, in memory only; the host is locked.
 func (s *Store) removeSeries(h *host, l *lane, series []*Series) {
 	for _, sr := range series {
 		s.freeSlots(h, l, map[uint32]int64{sr.column: math.MaxInt64})
@@ -229,7 +229,7 @@ func (r *Restorer) storeAgain(h *host, samples []Sample) error {
 		}
 		samples[i].Series = sr
 	}
-	_, err := r.write(samples, min(r.retained, h.needed))
+	_, err := r.write(samples, r.movableSince(h))
 	return err
 }
 

@@ -110,7 +110,7 @@ func (p *laneRestorer) window(w WindowState) error {
 		p.Blocks++
 	}
 	if len(displaced) > 0 {
-		p.unplaced = append(p.unplaced, unplacedBlock{p.host, b, displaced, p.oldest})
+		p.unplaced = append(p.unplaced, unplacedBlock{p.host, b, displaced, p.movableSince(p.host)})
 		s.memory.add(int64(len(b.Bytes())))
 	}
 	return nil
@@ -171,8 +171,7 @@ func (p *laneRestorer) insert(w WindowState) (displaced []SeriesState, over over
 		}
 	}
 	kept := b.Without(func(id uint32) bool { return !placed[id] })
-	if kept == nil {
-		s.freed.put(p.host, freedWindow{b.Frequency, b.Grid, SlotRange{b.First, b.Slots}})
+	if kept == nil { // the block stays on disk until blocks with the samples that were moved replace it
 		return displaced, none
 	}
 	i, _ := l.find(b.First)

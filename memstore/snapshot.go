@@ -182,19 +182,21 @@ type freedWindow struct {
 
 // add adds a deleted window of a host; the host is locked.
 func (f *freed) add(h *host, l *lane, g *segment) {
-	f.put(h, freedWindow{l.frequency, l.grid, SlotRange{g.first, g.slots}})
-}
-
-// put adds a deleted window of a host; the host is locked.
-func (f *freed) put(h *host, w freedWindow) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.windows == nil {
 		f.windows = make(map[hostName][]freedWindow)
 	}
 	name := hostName{h.cluster, h.name}
-	f.windows[name] = append(f.windows[name], w)
+	f.windows[name] = append(f.windows[name], freedWindow{l.frequency, l.grid, SlotRange{g.first, g.slots}})
 	f.memory.add(freedWindowBytes)
+}
+
+// addAll is add for several segments.
+func (f *freed) addAll(h *host, l *lane, all []*segment) {
+	for _, g := range all {
+		f.add(h, l, g)
+	}
 }
 
 // hosts returns the names of the hosts with windows.

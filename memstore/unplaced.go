@@ -90,6 +90,16 @@ func (r *Restorer) provisionalSeries(key Key, frequency int64) (*Series, error) 
 	return sr, nil
 }
 
+// movableSince returns the time (Unix milliseconds) since which samples of a host are kept when they
+// move to another place. The new block replaces the former one on disk: with Options.KeepUnstored it
+// has everything that may not be archived yet.
+func (r *Restorer) movableSince(h *host) int64 {
+	if r.store.keep {
+		return minTime
+	}
+	return min(r.retained, h.needed)
+}
+
 // write stores samples in windows that may be on disk.
 func (r *Restorer) write(batch []Sample, oldest int64) ([]Refusal, error) {
 	for _, x := range batch {
