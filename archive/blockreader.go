@@ -29,6 +29,9 @@ func (b *blockReader) read(e *entry) (memstore.HostState, error) {
 	if err != nil {
 		return memstore.HostState{}, err
 	}
+	if !e.isIn(f) && len(f.Unreadable) > 0 {
+		return memstore.HostState{}, f.Unreadable[0]
+	}
 	if !e.isIn(f) {
 		return memstore.HostState{}, fmt.Errorf("%s: expected the lane of %s/%s at %d s that was listed there; the file has changed", e.file.path, e.lane.cluster, e.lane.host, e.lane.frequency/1000)
 	}

@@ -114,9 +114,12 @@ func (r *restorer) chooseWindows(all *windowsFiles, f *blockfile.File, at foundF
 }
 
 // restoreWindows restores all series, and the open windows unless a later, unfinished run has
-// sealed them. What is damaged in one file is restored from the next.
+// sealed them. What is damaged in one file is restored from the next. What cannot be read in any of
+// them ends the start: later checkpoints would make the loss final, and the next start chooses another
+// file.
 func (r *restorer) restoreWindows(w windowsFiles) error {
 	var damaged map[hostKey]bool // in all files so far
+	unreadable := make(map[hostKey]error)
 	for i, f := range w.files {
 		wanted := damaged
 		damaged = make(map[hostKey]bool)
@@ -131,6 +134,11 @@ func (r *restorer) restoreWindows(w windowsFiles) error {
 			if err := r.restoreHost(f, k, true); err != nil {
 				damaged[key] = true
 				r.reportDamage(w.paths[i], err)
+				if _, ok := errors.AsType[*disk.ReadError](err); ok {
+					unreadable[key] = err
+				}
+			} else {
+				delete(unreadable, key)
 			}
 			r.relieve()
 		}
@@ -143,6 +151,9 @@ func (r *restorer) restoreWindows(w windowsFiles) error {
 			}
 		}
 	}
+	for key, err := range unreadable {
+		return fmt.Errorf("the windows of %s/%s cannot be read: %w", key.cluster, key.host, err)
+	}
 	return nil
 }
 
@@ -153,7 +164,11 @@ func (r *restorer) restoreOlder(path string) error {
 		return err
 	}
 	for i := range f.Hosts {
-		if err := r.restoreHost(f, i, false); err != nil {
+		err := r.restoreHost(f, i, false)
+		if _, ok := errors.AsType[*disk.ReadError](err); ok {
+			return errors.Join(err, f.Close())
+		}
+		if err != nil {
 			r.reportDamage(path, err)
 		}
 	}

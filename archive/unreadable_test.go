@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -135,4 +136,96 @@ func (s *sender) lost() (n int) {
 		}
 	}
 	return n
+}
+
+// If any operation that reads fails at a start, for some seconds or until that start ends, nothing is
+// invented, and once the disk can be read again nothing is lost. A journal segment that stays unreadable
+// counts as damaged: its other records are replayed, and it is kept under a second name.
+func TestReadErrorAtEveryOperationOfAStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSender(t, 1, journal.Always)
+		s.prepare()
+		ok(t, s.open())
+		s.run(s.open, func(err error) bool { t.Fatal(err); return true })
+		s.end(false)
+		files, places := s.image(), s.places
+		cases, refused, partial := 0, 0, 0
+		for n, finished := 1, false; !finished; n += max(*stride/8, 1) {
+			for _, passes := range []time.Duration{4 * time.Second, time.Hour} {
+				what := fmt.Sprintf("operation %d fails for %v", n, passes)
+				s.load(files)
+				s.places = maps.Clone(places)
+				fault := readFault{first: s.fsys.Operations() + n, passes: passes}
+				s.fsys.Inject(fault.decide)
+				err := s.open()
+				if finished = fault.failed.N == 0; finished {
+					ok(t, err)
+					s.end(false)
+					break
+				}
+				cases++
+				what = fmt.Sprintf("%s, %s %s", what, fault.failed.Kind, fault.failed.Path)
+				journal := s.restored.Journal.DamageTotal > 0
+				switch {
+				case err != nil && !errors.Is(err, syscall.EIO):
+					t.Fatalf("%s: it does not start: %v", what, err)
+				case err != nil:
+					refused++
+				case journal && (passes < time.Hour || !strings.HasSuffix(fault.failed.Path, ".rsj")):
+					t.Fatalf("%s: taken for damage: %+v", what, s.restored)
+				case s.restored.Unreadable > 0 || journal:
+					partial++
+					s.checkSent(what)
+				default:
+					s.check(what, s.n)
+				}
+				for range 2 {
+					if err != nil {
+						break
+					}
+					if err := s.checkpoint(); err != nil && !errors.Is(err, syscall.EIO) { // a file could not be made
+						t.Fatalf("%s: %v", what, err)
+					}
+				}
+				s.fsys.Inject(nil)
+				s.end(false)
+				if journal {
+					continue
+				}
+				s.restart(what + ", and later does not")
+			}
+		}
+		t.Logf("%d read errors: %d starts gave up, %d restored a part", cases, refused, partial)
+	})
+}
+
+// readFault is an error of one operation that reads, and of those like it, for some time.
+type readFault struct {
+	first  int // fails at the earliest
+	passes time.Duration
+	failed disktest.Op
+	until  time.Time
+}
+
+func (f *readFault) decide(op disktest.Op) error {
+	if !slices.Contains([]disktest.Kind{disktest.Open, disktest.Read, disktest.ReadDir, disktest.Stat}, op.Kind) {
+		return nil
+	}
+	if f.failed.N == 0 && op.N >= f.first {
+		f.failed, f.until = op, time.Now().Add(f.passes)
+	}
+	if op.Kind == f.failed.Kind && op.Path == f.failed.Path && time.Now().Before(f.until) {
+		return syscall.EIO
+	}
+	return nil
+}
+
+// checkSent checks that the store holds nothing that was not sent for its place.
+func (s *sender) checkSent(what string) {
+	s.t.Helper()
+	for p, v := range s.contents() {
+		if !slices.ContainsFunc(s.places[p], func(e event) bool { return e.outcome == v }) {
+			s.t.Fatalf("%s: %v holds %v, which was never sent", what, p, v)
+		}
+	}
 }
