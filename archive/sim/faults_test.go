@@ -161,7 +161,7 @@ func (s *server) forgetsClock(changed []string) bool {
 
 // spare reports whether another file holds what the changed ones do.
 func (s *server) spare(changed []string) bool {
-	if len(changed) > 1 || s.changed || s.torn.Load() > 0 { // or what an fsync has lost is in no journal
+	if len(changed) > 1 || s.changed || s.torn.Load() > 0 || s.unjournaled > 0 { // or some of it is in no journal
 		return false
 	}
 	for _, path := range changed {

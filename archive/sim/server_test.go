@@ -86,10 +86,13 @@ type server struct {
 	ailing   atomic.Bool // an operation has failed, and the journal may not have recovered yet
 	changed  bool        // files were damaged; some of them stay
 	// torn counts the checkpoints until the segments that a loss of power may have damaged are gone.
-	torn      atomic.Int64
-	snapshots []snapshot
-	rewound   bool // to a snapshot
-	last      view // at the end, of a server with Parquet files
+	torn atomic.Int64
+	// unjournaled counts the checkpoints until what the store holds although the journal could not
+	// append it is in both windows files.
+	unjournaled int
+	snapshots   []snapshot
+	rewound     bool // to a snapshot
+	last        view // at the end, of a server with Parquet files
 
 	ahead          time.Duration // of the wall clock
 	jumped         time.Time     // when it was set
@@ -220,6 +223,7 @@ func (s *server) stored(n int) {
 	s.model.durable, s.model.firm = n, n
 	s.unsynced.Store(false)
 	s.torn.Store(max(s.torn.Load()-1, 0))
+	s.unjournaled = max(s.unjournaled-1, 0)
 }
 
 // end ends the process, with or without a loss of power.
@@ -393,7 +397,9 @@ func (s *server) writeBatch(samples []sample) error {
 		s.model.add(p, event{n: s.model.n + i, outcome: values[i], acked: err == nil})
 	}
 	s.model.n += len(samples)
-	if err == nil {
+	if err != nil {
+		s.unjournaled = 2
+	} else {
 		s.acked += report.Accepted
 		if s.sync == journal.Always {
 			s.model.durable = s.model.n
