@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -30,6 +31,7 @@ func TestDemo(t *testing.T) {
 	}
 	t.Run("tokens", func(t *testing.T) { checkDemoTokens(t, p, tokens) })
 	t.Run("curl", func(t *testing.T) { checkDemoLines(t, banner) })
+	t.Run("client", func(t *testing.T) { checkClient(t, p, tokens) })
 	p.signal(t, syscall.SIGINT)
 	if code := p.wait(t); code != exitOK {
 		t.Errorf("exit code %d: %s", code, p.stderr.String())
@@ -171,6 +173,36 @@ func checkDemoLines(t *testing.T, banner string) {
 			}
 		}
 	}
+}
+
+// checkClient asks the demo with the commands query, jobs and top.
+func checkClient(t *testing.T, p *program, tokens map[string]string) {
+	f := func(user, stdout, stderr string, args ...string) {
+		t.Helper()
+		file := cmdtest.WriteFile(t, filepath.Join(t.TempDir(), "token"), []byte(tokens[user]))
+		got := runCommand(t, nil, append(args, "-server", p.url, "-token", file)...)
+		failed := got.code != exitOK
+		if failed != (stderr != "") || !regexp.MustCompile(stdout).MatchString(got.stdout) || !regexp.MustCompile(stderr).MatchString(got.stderr) {
+			t.Errorf("%s: %q: exit code %d\n%.2000s%s", user, args, got.code, got.stdout, got.stderr)
+		}
+	}
+	f("ann", `^cluster,hostname,type,type_id,stype,stype_id,metric,timestamp,value\ndemo,node05,hwthread,3,,,ipc,20\d\d-.*Z,[0-9.]+\n`,
+		"", "query", `ipc{hostname="node05",type_id="3"}`, "-since", "5m")
+	f("ann", `┤.*\n(?s:.*)hostname=node21\n$`, "", "query", "node:cpu_power:sum", "-o", "plot")
+	f("root", `16 more series are not drawn`, "", "query", "node:cpu_power:sum", "-o", "plot")
+	f("ann", `^ +last +min +avg +max +series\n`, "", "query", "sum(node:cpu_power:sum)", "-o", "table", "-since", "0")
+	f("ann", `^No data in the last`, "", "query", `cpu_load{hostname="node01"}`, "-o", "plot")
+	f("ann", ``, `ringstore: http://[^:]*:\d+: 400: .*parse error`, "query", "rate(")
+	f("ann", `(?m)^1005 +demo +ann +vision .* running +node21$`, "", "jobs")
+	f("root", `^No jobs\.`, "", "jobs")
+	f("root", `(?m)^1001 `, "", "jobs", "-user", "bob")
+	f("ann", ``, `403: `, "jobs", "-user", "bob")
+	f("ann", `(?s)hosts: 4, of job 1008\n.*node05.*$`, "", "top", "-job", "1008")
+	f("root", `(?s)hosts: 2[45]\n.*node24.*$`, "", "top", "-cluster", "demo")
+	f("nobody", ``, `-token: .* is empty`, "jobs")
+	tokens["stranger"] = "x"
+	f("stranger", ``, `401: a valid bearer token is required; give a valid token with -token`, "jobs")
+	delete(tokens, "stranger")
 }
 
 // TestDemoKeepsItsDirectory: a directory given with -dir stays.

@@ -20,18 +20,24 @@ func dispatch(ctx context.Context, args []string, std stdio) error {
 	root := serverCommand(std)
 	root.Subcommands = []*ffcli.Command{
 		checkConfigCommand(std), estimateCommand(std), importCommand(std), verifyCommand(std),
-		tokenCommand(std), keyCommand(std), demoCommand(std), helpCommand(std, root),
+		tokenCommand(std), keyCommand(std), demoCommand(std),
 	}
+	root.Subcommands = append(append(root.Subcommands, clientCommands(std)...), helpCommand(std, root))
 	if err := root.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
-		return usageError{fmt.Errorf("see %s -h", calledName(root))} // package flag has printed what is wrong
+		return parseError(err, calledName(root))
 	}
 	if name := root.FlagSet.Arg(0); root.FlagSet.NFlag() > 0 && subcommand(root, name) != nil {
 		return usageError{fmt.Errorf("ringstore: flags of a command follow its name; see ringstore %s -h", name)}
 	}
 	return root.Run(ctx)
+}
+
+// parseError is the error of flags that package flag could not parse, and has printed.
+func parseError(err error, called string) error {
+	if errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	return usageError{fmt.Errorf("see %s -h", called)}
 }
 
 // newCommand returns a command whose help is its usage line, its description and its flags.
@@ -43,6 +49,13 @@ func newCommand(std stdio, name, operands, short, long string, exec func(ctx con
 	c.ShortUsage = strings.TrimSpace("ringstore " + name + " [flags] " + operands)
 	want := len(strings.Fields(operands))
 	c.Exec = func(ctx context.Context, args []string) error {
+		if len(args) > want && strings.HasPrefix(args[want], "-") { // flags after the operands
+			operands := args[:want]
+			if err := flags.Parse(args[want:]); err != nil {
+				return parseError(err, "ringstore "+name)
+			}
+			args = append(operands[:want:want], flags.Args()...)
+		}
 		if len(args) != want {
 			return usageError{fmt.Errorf("ringstore %s: expected %s; got %q; see ringstore %[1]s -h", name, cmp.Or(operands, "no arguments"), args)}
 		}

@@ -58,6 +58,12 @@ func TestWrongCalls(t *testing.T) {
 	f(`ringstore: flags of a command follow its name; see ringstore demo -h`, "-dev", "demo")
 	f(`ringstore key: expected FILE; got []; see ringstore key -h`, "key")
 	f(`ringstore demo: expected no arguments; got ["x"]; see ringstore demo -h`, "demo", "x")
+	f("see ringstore jobs -h", "jobs", "-nope")
+	f("see ringstore query -h", "query", "x", "-nope")
+	f(`ringstore query: expected PROMQL; got ["x" "y"]; see ringstore query -h`, "query", "x", "-o", "csv", "y")
+	f(`ringstore query: -o: expected one of ["plot" "table" "csv" "json"]; got "xml"`, "query", "x", "-o", "xml") // flags may follow
+	f(`ringstore query: -step: expected at least 1ms; got 0s`, "query", "-step", "0", "x")
+	f(`ringstore top: -interval: expected at least 1s; got 1ms`, "top", "-interval", "1ms")
 	f("see ringstore -h", "-nope")
 	f("see ringstore key -h", "key", "-nope")
 }

@@ -99,6 +99,7 @@ func TestCompletion(t *testing.T) {
 	const directory = "../../scripts/release/packaging/completion/"
 	commands, flags := usage(t)
 	_, estimate := usage(t, "estimate")
+	_, query := usage(t, "query")
 	dashed := func(names []string, dash string) (with []string) {
 		for _, n := range names {
 			with = append(with, dash+n)
@@ -141,6 +142,8 @@ func TestCompletion(t *testing.T) {
 	f("--", dashed(flags, "--"))
 	f("estimate -", dashed(estimate, "-"))
 	f("-config x --loglevel ", []string{"debug", "info", "warn", "err", "crit"})
+	f("query -", dashed(query, "-"))
+	f("query -o ", []string{"plot", "table", "csv", "json"})
 	f("-logformat ", []string{"text", "json"})
 	if zsh, err := exec.LookPath("zsh"); err == nil {
 		if out, err := exec.Command(zsh, "-n", directory+"_ringstore").CombinedOutput(); err != nil {

@@ -18,6 +18,7 @@ _ringstore() {
 	fi
 	case $previous in
 	-loglevel | --loglevel) COMPREPLY=($(compgen -W 'debug info warn err crit' -- "$current")) ;;
+	-o | --o) COMPREPLY=($(compgen -W 'plot table csv json' -- "$current")) ;;
 	-logformat | --logformat) COMPREPLY=($(compgen -W 'text json' -- "$current")) ;;
 	*)
 		if [[ $current == --* ]]; then

@@ -25,4 +25,5 @@ end
 complete -c ringstore -n 'test (count (commandline -opc)) -eq 1' -a '(__ringstore_commands)'
 complete -c ringstore -n 'string match -q -- "-*" (commandline -ct)' -a '(__ringstore_flags)'
 complete -c ringstore -n '__ringstore_after -loglevel' -f -a 'debug info warn err crit'
+complete -c ringstore -n '__ringstore_after -o' -f -a 'plot table csv json'
 complete -c ringstore -n '__ringstore_after -logformat' -f -a 'text json'
