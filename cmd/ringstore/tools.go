@@ -184,8 +184,8 @@ func demoCommand(std stdio) *ffcli.Command {
 	var level *string
 	o := demo.Options{Stdout: std.out, Audit: std.err, Version: version()}
 	c := newCommand(std, "demo", "", "run a server with a synthetic cluster; needs no files", `
-Runs a server with a synthetic cluster of 24 nodes, users and jobs. Prints what
-to do next. Needs no files and no configuration; Ctrl-C stops it.`,
+Runs a server with a synthetic cluster, users and jobs, and prints what to do
+next. Needs no files and no configuration; Ctrl-C stops it.`,
 		func(ctx context.Context, _ []string) error {
 			log, err := newLogger(std, *level, logging.Text, false)
 			if err != nil {
@@ -194,9 +194,10 @@ to do next. Needs no files and no configuration; Ctrl-C stops it.`,
 			o.Log = log
 			return demo.Run(ctx, o)
 		})
-	c.FlagSet.StringVar(&o.Addr, "addr", "127.0.0.1:8082", "`address` of the HTTP server; port 0 is any free one")
-	c.FlagSet.StringVar(&o.NATSAddr, "nats", "127.0.0.1:4222", "`address` of the NATS server; port 0 is any free one")
+	c.FlagSet.StringVar(&o.Addr, "addr", demo.DefaultAddr, "`address` of the HTTP server; port 0 is any free one")
+	c.FlagSet.StringVar(&o.NATSAddr, "nats", demo.DefaultNATSAddr, "`address` of the NATS server; port 0 is any free one")
 	c.FlagSet.StringVar(&o.Dir, "dir", "", "data `directory` (default a temporary one that is removed at the end)")
+	c.FlagSet.BoolVar(&o.Open, "open", false, "open the web page in a browser")
 	level = c.FlagSet.String("loglevel", "err", "minimum `level` to log: debug, info, warn, err or crit")
 	return c
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"text/template"
@@ -30,50 +31,93 @@ const tokenSuffix = ".token"
 type banner struct {
 	terminal.Style
 	URL, NATS, Subject string
-	Dir                string // where the token files are
+	Dir                string            // where the token files are
+	Program            string            // what a user types to run this program
+	tokens             map[string]string // by name
 }
 
-func newBanner(s *server.Server, o Options) banner {
+func newBanner(s *server.Server, o Options, tokens map[string]string) banner {
 	return banner{
 		Style: terminal.StyleFor(o.Stdout, os.Getenv), URL: "http://" + s.Addr(), NATS: "nats://" + s.NATSAddr(),
-		Subject: metricsSubject, Dir: o.Dir,
+		Subject: metricsSubject, Dir: o.Dir, Program: shellWord(callingName()), tokens: tokens,
 	}
+}
+
+// Link returns the address of the web page as a principal.
+func (b banner) Link(name string) string { return b.URL + "/#token=" + b.tokens[name] }
+
+// Server returns the flag that a client needs to find the demo.
+func (b banner) Server() string {
+	if b.URL == "http://"+DefaultAddr {
+		return ""
+	}
+	return " -server " + b.URL
 }
 
 // TokenFile returns the name of a principal's token file, for a shell.
 func (b banner) TokenFile(name string) string {
-	path := filepath.Join(b.Dir, name+tokenSuffix)
-	if strings.ContainsFunc(path, unsafeInShell) {
-		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
-	}
-	return path
+	return shellWord(filepath.Join(b.Dir, name+tokenSuffix))
 }
 
-func unsafeInShell(r rune) bool {
-	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@%", r))
+// shellWord quotes text for a shell if it must be.
+func shellWord(text string) string {
+	unsafe := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@%", r))
+	}
+	if strings.ContainsFunc(text, unsafe) && text != goRun {
+		return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+	}
+	return text
 }
 
 func (b banner) print(w io.Writer) error { return bannerText.Execute(w, b) }
 
-var bannerText = template.Must(template.New("demo").Parse(`{{.Strong "RingStore demo"}}: a cluster of 24 synthetic nodes with an hour of history, and new samples every 5 s.
+// goRun runs this program in its source tree.
+const goRun = "go run ./cmd/ringstore"
 
-{{.Strong "Choose who you are"}}: ann, a user with three jobs; root, the administrator; or collector, who may write.
+// callingName returns what a user types to run this program again.
+func callingName() string {
+	const installed = "ringstore"
+	self, err := os.Executable()
+	if err != nil {
+		return installed
+	}
+	if inPath, err := exec.LookPath(installed); err == nil && sameFile(inPath, self) {
+		return installed
+	}
+	if strings.Contains(self, string(filepath.Separator)+"go-build") {
+		return goRun
+	}
+	if wd, err := os.Getwd(); err == nil && filepath.Dir(self) == wd {
+		return "." + string(filepath.Separator) + filepath.Base(self)
+	}
+	return self
+}
 
-  {{.Accent (print "export TOKEN=$(cat " (.TokenFile "ann") ")")}}
+func sameFile(a, b string) bool {
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
+}
+
+var bannerText = template.Must(template.New("demo").Parse(`{{.Strong "RingStore demo"}}: 24 synthetic nodes with an hour of history, then live.
+
+{{.Strong "Click"}}, as root, the administrator, or as ann, a user with three jobs:
+
+  {{.Accent (.Link "root")}}
+  {{.Accent (.Link "ann")}}
+
+{{.Strong "Or type"}}. Choose who you are, of root, ann, and collector, who may write:
+
   {{.Accent (print "export TOKEN=$(cat " (.TokenFile "root") ")")}}
+  {{.Accent (print "export TOKEN=$(cat " (.TokenFile "ann") ")")}}
   {{.Accent (print "export TOKEN=$(cat " (.TokenFile "collector") ")")}}
 
-{{.Strong "Ask"}}: who am I, which jobs are mine, the power of each node that I may see.
+  {{.Accent (print .Program " query node:cpu_power:sum" .Server)}}
+  {{.Accent (print .Program " top" .Server)}}
+  {{.Accent (print .Program " jobs" .Server)}}
+  {{.Accent (print "curl -H \"Authorization: Bearer $TOKEN\" " .URL "/api/whoami")}}
 
-  {{.Accent (print "curl -sH \"Authorization: Bearer $TOKEN\" " .URL "/api/whoami")}}
-  {{.Accent (print "curl -sH \"Authorization: Bearer $TOKEN\" " .URL "/api/jobs")}}
-  {{.Accent (print "curl -sH \"Authorization: Bearer $TOKEN\" " .URL "/api/v1/query -d query=node:cpu_power:sum")}}
-
-{{.Strong "Write"}} a sample, as collector:
-
-  {{.Accent (print "curl -sH \"Authorization: Bearer $TOKEN\" " .URL "/api/write/ -d cpu_load,cluster=demo,hostname=laptop\\ value=1")}}
-
-{{.Faint (print "NATS: " .NATS ", subject " .Subject)}}
-{{.Faint "The tokens are valid for 24 hours or until the demo stops."}}
+{{.Faint (print .NATS ", subject " .Subject ". The tokens end with the demo.")}}
 Press Ctrl-C to stop the demo.
 `))

@@ -20,11 +20,18 @@ import (
 	"github.com/ringstore/ringstore/configs"
 )
 
-// Options say where the demo runs. All but Dir are required.
+// Where the demo listens, if nothing else is said.
+const (
+	DefaultAddr     = "127.0.0.1:8082"
+	DefaultNATSAddr = "127.0.0.1:4222"
+)
+
+// Options say where the demo runs. All but Dir and Open are required.
 type Options struct {
 	Addr     string // of the HTTP server
 	NATSAddr string // of the NATS server
 	Dir      string // for data; empty: a temporary one, removed at the end
+	Open     bool   // the web page in a browser
 
 	Log     *slog.Logger
 	Stdout  io.Writer // gets the banner: addresses, tokens and commands to copy
@@ -100,8 +107,14 @@ func run(ctx context.Context, o Options) (err error) {
 	defer pushing.Wait()
 	defer stopPushing()
 	pushing.Go(func() { c.run(pushCtx, func(err error) { o.Log.Error("demo push", "error", err) }) })
-	if err := newBanner(s, o).print(o.Stdout); err != nil {
+	b := newBanner(s, o, p.people)
+	if err := b.print(o.Stdout); err != nil {
 		return err
+	}
+	if o.Open {
+		if err := openBrowser(b.Link(administrator)); err != nil {
+			o.Log.Error("demo", "error", err)
+		}
 	}
 	return s.Wait(ctx, nil, "")
 }
