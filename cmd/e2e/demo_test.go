@@ -199,7 +199,7 @@ func checkClient(t *testing.T, p *program, tokens map[string]string) {
 	}
 	f("ann", `^cluster,hostname,type,type_id,stype,stype_id,metric,timestamp,value\ndemo,node05,hwthread,3,,,ipc,20\d\d-.*Z,[0-9.]+\n`,
 		"", "query", `ipc{hostname="node05",type_id="3"}`, "-since", "5m")
-	f("ann", `┤.*\n(?s:.*)hostname=node21\n`, "", "query", "node:cpu_power:sum", "-o", "plot")
+	f("ann", `┤.*\n(?s:.*)hostname=node05\n`, "", "query", "node:cpu_power:sum", "-o", "plot")
 	f("root", `16 more series are not drawn`, "", "query", "node:cpu_power:sum", "-o", "plot")
 	f("ann", `^ +last +min +avg +max +series\n`, "", "query", "sum(node:cpu_power:sum)", "-o", "table", "-since", "0")
 	f("ann", `^No data in the last`, "", "query", `cpu_load{hostname="node01"}`, "-o", "plot")
