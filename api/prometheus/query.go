@@ -7,6 +7,8 @@ import (
 
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/ringstore/ringstore/api/internal/table"
 )
 
 // maxPoints is how many points a range query answers for each series, as in Prometheus.
@@ -80,6 +82,10 @@ func (a *API) evaluate(w http.ResponseWriter, r *http.Request, c Caller, prepare
 	if err != nil {
 		return err
 	}
+	format, err := table.Requested(r.Form.Get("format"), r.Header)
+	if err != nil {
+		return badParameter("format", err)
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), min(timeout, a.o.Timeout))
 	defer cancel()
 	limits := promql.NewPrometheusQueryOptsWithLimits(false, lookback, 0, uint64(c.MaxSamples), 0, nil)
@@ -96,6 +102,9 @@ func (a *API) evaluate(w http.ResponseWriter, r *http.Request, c Caller, prepare
 		return failed(result.Err)
 	}
 	value, cut := truncated(result.Value, limit)
+	if format != table.JSON {
+		return answerTable(w, format, value)
+	}
 	notes := noteOf(result.Warnings, r.Form.Get("query"))
 	if cut {
 		notes.cutOff()

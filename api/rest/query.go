@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/ringstore/ringstore/api/access"
+	"github.com/ringstore/ringstore/api/internal/table"
 	"github.com/ringstore/ringstore/memstore"
 )
 
@@ -16,14 +17,22 @@ import (
 //
 // with one list of entries for each query. The member queries holds the queries that for-all-nodes
 // stands for. Callers who see all clusters get "warnings": [text, ...] in addition, if there are any.
-// The parameter version is accepted and ignored.
+// The parameter version is accepted and ignored. The parameter format and the header Accept ask for
+// a table instead; see queryTable.
 func (h *Handler) query(w http.ResponseWriter, r *http.Request) error {
+	format, err := table.Requested(r.URL.Query().Get("format"), r.Header)
+	if err != nil {
+		return badRequest("format: %s", err)
+	}
 	req, err := h.readRequest(w, r)
 	if err != nil {
 		return err
 	}
 	x := exchangeOf(w)
 	x.asked = &asked{what: []slog.Attr{slog.String("cluster", clipped(req.Cluster))}, seconds: req.To - req.From}
+	if format != table.JSON {
+		return h.queryTable(w, r, req, format)
+	}
 	return h.answering(w, r, func(a *answer) error {
 		defer func() { x.values, x.err, x.asked.cost = a.answered, a.failed, a.cost }()
 		a.raw("{")
