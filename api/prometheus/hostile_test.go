@@ -187,6 +187,15 @@ func TestHostileExpressions(t *testing.T) {
 	}
 }
 
+// TestTimeIsOverBeforeTheQueryRuns: a query that has no time left is no mistake of its expression.
+func TestTimeIsOverBeforeTheQueryRuns(t *testing.T) {
+	a, c := hostileAPI(t)
+	form := url.Values{"query": {"1+(1+1)"}, "timeout": {"-1"}}
+	if status, body := ask(t, a, c, http.MethodPost, "/api/v1/query", form); status != http.StatusServiceUnavailable || !strings.Contains(body, "took too long") {
+		t.Errorf("%d %.200s", status, body)
+	}
+}
+
 // TestValuesThatAreReallyRead: the limit of a caller counts what is read, also for an aggregate of many
 // series, and for streams of remote read.
 func TestValuesThatAreReallyRead(t *testing.T) {

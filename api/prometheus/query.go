@@ -90,6 +90,9 @@ func (a *API) evaluate(w http.ResponseWriter, r *http.Request, c Caller, prepare
 	defer cancel()
 	limits := promql.NewPrometheusQueryOptsWithLimits(false, lookback, 0, uint64(c.MaxSamples), 0, nil)
 	q, err := prepare(ctx, queryable{a, c.reading()}, limits)
+	if err != nil && ctx.Err() != nil { // also while it is parsed
+		return failed(ctx.Err())
+	}
 	if err != nil {
 		return badParameter("query", err)
 	}
