@@ -58,12 +58,16 @@ func emptyLines(ctx context.Context, t *target) int64 {
 	})
 }
 
-// guests sends messages of almost 8 MB without a token over four connections.
+// guests sends messages without a token over four connections: one with messages of almost 8 MB,
+// which are too large for guests, three with as much as guests may send.
 func guests(ctx context.Context, t *target) int64 {
 	data := bytes.Repeat([]byte("x"), 8<<20-1000)
-	return publish(ctx, t, 4, subject, func(int) *natsgo.Msg {
+	return publish(ctx, t, 4, subject, func(i int) *natsgo.Msg {
 		m := natsgo.NewMsg("")
 		m.Data = data
+		if i%4 > 0 {
+			m.Data = data[:1<<20-1000]
+		}
 		return m
 	})
 }
