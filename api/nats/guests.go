@@ -11,7 +11,7 @@ import (
 // accounts. It exports the subjects with guests to the account of all others.
 const (
 	guestAccount    = "GUESTS"
-	maxGuestPayload = 1 << 20 // bytes of a message
+	maxGuestPayload = 256 << 10 // bytes of a message
 )
 
 // openGuestAccount makes the account, before our own client subscribes. It returns nil without
