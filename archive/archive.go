@@ -93,7 +93,10 @@ type Archive struct {
 	windows      []manifestFile // the newest files, newest first
 	replayFrom   uint64         // the first journal segment that is not in the newest windows file
 	journalFrom  uint64         // and in the one before; older segments are not needed
-	restoredRun  uint64         // the newest run that Restore found
+	// unreadSegment is the first journal segment of which a part could not be read; 0: none. It and
+	// the later ones stay, and the next start replays them.
+	unreadSegment uint64
+	restoredRun   uint64 // the newest run that Restore found
 
 	marks    marks
 	oldMarks int           // how many manifests are to be published until the file of marks is removed; guarded by checkpointMu
@@ -113,7 +116,7 @@ type Archive struct {
 	// These two change while the gate is locked. Status calls read them without the gate, because
 	// it is held during disk I/O.
 	closed        atomic.Bool
-	replaySegment atomic.Uint64                   // replayFrom
+	replaySegment atomic.Uint64                   // the first journal segment that the newest checkpoint does not contain
 	journal       atomic.Pointer[journal.Journal] // nil until Restore has finished
 }
 

@@ -58,7 +58,10 @@ func (a *Archive) checkpoint(begin time.Time, p *pace) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("checkpoint: %w", err)
 	}
-	c := checkpoint{archive: a, snapshot: snapshot, pace: p, gone: gone, head: blockfile.Head{Run: a.nextRun(), Journal: first, Store: a.storeID}}
+	c := checkpoint{archive: a, snapshot: snapshot, pace: p, gone: gone, first: first, head: blockfile.Head{Run: a.nextRun(), Journal: first, Store: a.storeID}}
+	if a.unreadSegment > 0 {
+		c.head.Journal = a.unreadSegment
+	}
 	err = a.journal.Load().SyncName() // the manifest will list the new segment
 	if err == nil {                   // the journal before this run, which has it, will not be replayed
 		err = a.Store.RecordHistory(func(record []byte) error { return a.journal.Load().Append(context.Background(), record) })
@@ -141,6 +144,7 @@ type checkpoint struct {
 	archive  *Archive
 	snapshot *memstore.Snapshot
 	head     blockfile.Head // of the windows file
+	first    uint64         // the first journal segment that is not in the files
 	windows  *blockfile.Writer
 	pace     *pace
 	gone     *disk.GoneError // if not nil, files are gone, and no older one is relied on
@@ -177,8 +181,9 @@ func (c *checkpoint) publish() error {
 	err := a.publishManifest(a.journal.Load().Names(), files, nil)
 	if c.published = a.generation != generation; !c.published {
 		a.windows, a.replayFrom, a.journalFrom = windows, replayFrom, journalFrom
+		return err
 	}
-	a.replaySegment.Store(a.replayFrom)
+	a.replaySegment.Store(c.first)
 	return err
 }
 

@@ -173,6 +173,9 @@ func (a *Archive) findGone(everything bool) error {
 	for _, s := range a.journal.Load().Segments() {
 		if s.Number >= a.journalFrom && s.Number != a.journal.Load().Segment() { // the journal looks for the current one
 			needed = append(needed, s.Path)
+			if !there[s.Path] { // replaying others without it would be wrong
+				a.unreadSegment = 0
+			}
 		}
 	}
 	for _, path := range needed {

@@ -113,6 +113,12 @@ func (r *restorer) reportJournal() {
 	for _, d := range r.total.Journal.Damage {
 		r.Logger.Error("the journal is damaged; its undamaged records are replayed, and the segment is kept", "error", d)
 	}
+	for _, u := range r.total.Journal.Unreadable {
+		r.reportUnreadable(u.Err)
+		if r.unreadSegment == 0 {
+			r.unreadSegment = u.Segment
+		}
+	}
 	if n := r.total.Journal; n.Torn > 0 {
 		r.Logger.Info("the journal ends in an incomplete record, as a kill or a loss of power leaves it; it was cut off", "bytes", n.TornBytes)
 	}

@@ -24,7 +24,7 @@ func TestUnreadableFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSender(t, 1, journal.SyncMode(time.Second))
 		files, of := s.runs()
-		blocks, windows := of(blocksSuffix), of(windowsSuffix)
+		blocks, windows, segments := of(blocksSuffix), of(windowsSuffix), of(".rsj")
 		f := func(name, path string, errno syscall.Errno, kinds []disktest.Kind, passes time.Duration, starts, whole bool) {
 			name = fmt.Sprint(name, ", ", errno, ", ", kinds, ", ", passes)
 			s.load(files)
@@ -84,8 +84,76 @@ func TestUnreadableFiles(t *testing.T) {
 			}
 			for _, kinds := range [][]disktest.Kind{opening, reading} {
 				f("an old block file", blocks[0], errno, kinds, time.Hour, true, false)
+				f("a journal segment", segments[0], errno, kinds, time.Hour, false, false)
 				f("the newest windows file", windows[1], errno, kinds, time.Hour, true, true)
 			}
+		}
+	})
+}
+
+// Parts of the journal that cannot be read stay through checkpoints, in memory that has newer samples
+// meanwhile, and a later start restores them.
+func TestUnreadableJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSender(t, 1, journal.SyncMode(time.Second))
+		files, of := s.runs()
+		places := maps.Clone(s.places)
+		cases := 0
+		for _, errno := range []syscall.Errno{syscall.EIO, syscall.EMFILE, syscall.ESTALE} {
+			for _, path := range of(".rsj") {
+				s.load(files)
+				s.places = maps.Clone(places)
+				header := true
+				s.fsys.Inject(func(op disktest.Op) error {
+					if op.Kind == disktest.Open && op.Path == path {
+						header = true
+					}
+					if op.Kind != disktest.Read || op.Path != path {
+						return nil
+					}
+					if header { // a start ends without it
+						header = false
+						return nil
+					}
+					return errno
+				})
+				for range 2 { // starts
+					ok(t, s.open())
+					if r := s.restored; r.Damaged > 0 || r.Journal.Lost > 0 {
+						t.Errorf("%s: restored %+v", path, r)
+					}
+					unreadable := s.restored.Unreadable > 0 // otherwise the segment is not needed
+					if unreadable {
+						cases++
+					}
+					if unreadable != (len(s.archive.Notes()) > 0) {
+						t.Errorf("%s: notes %q", path, s.archive.Notes())
+					}
+					ok(t, s.write(s.span(3, 1, 0, 1, 2, 3, 4)...))
+					ok(t, s.checkpoint())
+					ok(t, s.write(s.span(30, 28, 0, 2)...))
+					ok(t, s.checkpoint())
+					ok(t, s.checkpoint())
+					if _, err := s.fsys.Stat(path); unreadable && err != nil {
+						t.Fatal(err)
+					}
+					_ = s.archive.Close()
+				}
+				s.fsys.Inject(nil)
+				s.end(false)
+				ok(t, s.open())
+				if r := s.restored; r.Damaged+r.Missing+r.Foreign+r.Unreadable > 0 {
+					t.Errorf("%s: the next start counts %+v", path, r)
+				}
+				s.check(path, s.n)
+				if lost := s.lost(); lost > 0 {
+					t.Errorf("%s: after the next start %d samples are missing", path, lost)
+				}
+				s.end(false)
+			}
+		}
+		if cases == 0 {
+			t.Error("everything could be read")
 		}
 	})
 }

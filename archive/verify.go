@@ -121,6 +121,9 @@ func (v *verifier) verifyJournal(d *directory) error {
 	if n := report.DamageTotal - len(report.Damage); n > 0 {
 		v.Problems = append(v.Problems, fmt.Errorf("%s: damaged at %d more places", dir, n))
 	}
+	for _, u := range report.Unreadable {
+		v.Problems = append(v.Problems, u.Err)
+	}
 	for _, f := range report.Foreign {
 		v.Problems = append(v.Problems, f)
 	}

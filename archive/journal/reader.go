@@ -67,10 +67,12 @@ func (r *reader) read(fsys disk.FS) error {
 			return nil
 		}
 		index := binary.LittleEndian.Uint32(frame[4:])
-		if (at > r.offset || index > r.index) && !r.isHeader(at) {
-			r.report.addDamage(r.path, r.offset, r.cause())
+		if (at > r.offset || index > r.index) && !r.isHeader(at) && r.window.err == nil {
+			r.report.addDamage(r.path, r.offset, errFrame)
 		}
-		r.report.Lost += int(index - r.index)
+		if r.window.err == nil {
+			r.report.Lost += int(index - r.index)
+		}
 		r.report.Records++
 		r.report.Bytes += int64(len(frame) - frameHead)
 		if err := r.handle(r.segment.number, at, frame[frameHead:]); err != nil {
@@ -79,6 +81,7 @@ func (r *reader) read(fsys disk.FS) error {
 		r.offset, r.index, r.sum = at+int64(len(frame)), index+1, binary.LittleEndian.Uint32(frame[8:])
 	}
 	switch {
+	case r.window.err != nil:
 	case r.offset < r.limit:
 		r.report.addDamage(r.path, r.offset, errShort)
 	case r.limit > 0 && r.next.after.salt != 0 && r.sum != r.next.afterSum && r.segment.err == nil:
@@ -93,18 +96,18 @@ func (r *reader) isHeader(at int64) bool {
 	return r.segment.err != nil && r.index == 0 && at == headerSize
 }
 
-// cause returns why no sound record was found.
-func (r *reader) cause() error {
-	if r.window.err != nil {
-		return r.window.err
-	}
-	return errFrame
-}
-
-// reportTail reports the bytes behind the last sound record, as torn or as damage.
+// reportTail reports the bytes behind the last sound record, as torn or as damage, unless a part of
+// the segment could not be read.
 func (r *reader) reportTail() {
-	if r.limit > 0 || r.window.err != nil || r.exhausted() || !r.isTorn() {
-		r.report.addDamage(r.path, r.offset, r.cause())
+	if r.window.err != nil {
+		return
+	}
+	torn := r.limit == 0 && !r.exhausted() && r.isTorn()
+	if r.window.err != nil {
+		return
+	}
+	if !torn {
+		r.report.addDamage(r.path, r.offset, errFrame)
 		return
 	}
 	r.report.Torn++
@@ -130,6 +133,7 @@ func (r *reader) isTorn() bool {
 		damaged = isSound(frame, r.segment.segmentID)
 	}
 	end := w.bytes(r.window.size-zeros, zeros)
+	r.window.err, r.window.errAt = w.err, w.errAt
 	return w.err == nil && (!damaged || len(bytes.Trim(end, "\x00")) == 0)
 }
 

@@ -28,6 +28,16 @@ type Report struct {
 	Damage      []*disk.DamageError // the first 100 places
 	DamageTotal int
 	Lost        int // records known to be missing between others
+
+	// Unreadable are the segments of which parts could not be read, oldest first. That is no damage:
+	// they stay as they are, and may be readable later.
+	Unreadable []Unreadable
+}
+
+// Unreadable is a segment of which a part could not be read.
+type Unreadable struct {
+	Segment uint64
+	Err     *disk.ReadError // for the first part
 }
 
 const maxDamage = 100
@@ -45,7 +55,7 @@ type RecordFunc func(segment uint64, offset int64, record []byte) error
 
 // Read calls f with all sound records of a directory that are in segments from a number on, in
 // order and in bounded memory, and changes nothing. The error is that of f, of ctx, or of opening
-// the files; damage is in the report.
+// the files; damage and what cannot be read are in the report.
 func Read(ctx context.Context, fsys disk.FS, dir string, lineage Lineage, from uint64, f RecordFunc) (Report, error) {
 	segments, err := listIfExists(ctx, fsys, dir)
 	if err != nil {
@@ -147,7 +157,9 @@ func read(ctx context.Context, fsys disk.FS, dir string, segments []segment, lin
 		if err := r.read(fsys); err != nil {
 			return report, nil, err
 		}
-		if report.DamageTotal > damage || report.Torn > torn {
+		if r.window.err != nil {
+			report.Unreadable = append(report.Unreadable, Unreadable{s.number, &disk.ReadError{Path: r.path, Offset: r.window.errAt, Err: r.window.err}})
+		} else if report.DamageTotal > damage || report.Torn > torn {
 			defects = append(defects, defect{r.path, s.segmentID, r.offset, report.DamageTotal > damage})
 		}
 	}

@@ -181,7 +181,8 @@ func list(ctx context.Context, fsys disk.FS, dir string) ([]segment, error) {
 	return segments, nil
 }
 
-// read reads the size and the header. The error is one of opening the file or a *versionError.
+// read reads the size and the header. The error is one of opening or reading the file, or a
+// *versionError.
 func (s *segment) read(fsys disk.FS, path string) error {
 	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {
@@ -196,8 +197,7 @@ func (s *segment) read(fsys disk.FS, path string) error {
 	var head [headerSize]byte
 	n, err := f.ReadAt(head[:], 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		s.err = err
-		return nil
+		return err // to which store it belongs would be unknown
 	}
 	s.err = s.parseHeader(path, head[:n])
 	if version, ok := errors.AsType[*versionError](s.err); ok {

@@ -11,15 +11,16 @@ const (
 	maxBadPages = 64      // unreadable pages of a file before the rest is given up
 )
 
-// window reads a file forward. Unreadable pages are returned as zeros, which no sound record
-// consists of.
+// window reads a file forward. Pages that cannot be read are returned as zeros, which no sound record
+// consists of; err says that there were some.
 type window struct {
-	file io.ReaderAt
-	size int64 // of the file, in bytes
-	buf  []byte
-	at   int64 // of buf in the file
-	err  error // of the first unreadable page
-	bad  int   // unreadable pages
+	file  io.ReaderAt
+	size  int64 // of the file, in bytes
+	buf   []byte
+	at    int64 // of buf in the file
+	err   error // of the first unreadable page
+	errAt int64 // of that page in the file
+	bad   int   // unreadable pages
 }
 
 // bytes returns n bytes at an offset. They must be within the size, and the offset must not be
@@ -54,8 +55,8 @@ func (w *window) fill(p []byte, off int64) {
 		}
 		if err != nil {
 			w.bad++
-			if w.err == nil {
-				w.err = err
+			if w.err == nil && !errors.Is(err, errShort) {
+				w.err, w.errAt = err, off
 			}
 		}
 		if err != nil || w.bad >= maxBadPages {
