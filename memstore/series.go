@@ -2,13 +2,9 @@ package memstore
 
 import (
 	"errors"
-	"fmt"
 	"math"
-	"strings"
 	"sync/atomic"
 	"time"
-	"unicode"
-	"unicode/utf8"
 )
 
 // Device is a part of a host: a type and its id (hwthread 3), and optionally a subtype and its id
@@ -73,7 +69,7 @@ func (s *Store) Series(k Key) (*Series, error) {
 	if m == nil {
 		return nil, ErrUnknownMetric
 	}
-	if err := checkNames(k, s.limits.NameBytes); err != nil {
+	if err := checkNewNames(k, s.limits.NameBytes); err != nil {
 		return nil, err
 	}
 	for {
@@ -100,56 +96,3 @@ func (s *Store) seriesOrNew(k Key, m *metric) (*Series, error) {
 
 // HasMetric reports whether a metric is configured.
 func (s *Store) HasMetric(name string) bool { return s.metrics[name] != nil }
-
-func checkNames(k Key, limit int) error {
-	for _, n := range [...]struct{ what, name string }{
-		{"cluster", k.Cluster},
-		{"host", k.Host},
-		{"type", k.Device.Type},
-		{"type-id", k.Device.TypeID},
-		{"stype", k.Device.Subtype},
-		{"stype-id", k.Device.SubtypeID},
-	} {
-		if err := checkName(n.name, limit); err != nil {
-			return fmt.Errorf("%w: %s %s", ErrName, n.what, err)
-		}
-	}
-	if err := checkPathElement(k.Cluster); err != nil {
-		return fmt.Errorf("%w: cluster %s", ErrName, err)
-	}
-	if err := checkPathElement(k.Host); err != nil {
-		return fmt.Errorf("%w: host %s", ErrName, err)
-	}
-	return nil
-}
-
-func checkName(name string, limit int) error {
-	switch {
-	case len(name) > limit:
-		return fmt.Errorf("is longer than %d bytes", limit)
-	case !utf8.ValidString(name):
-		return errors.New("is not UTF-8")
-	case strings.ContainsFunc(name, unicode.IsControl):
-		return errors.New("contains a control character")
-	}
-	return nil
-}
-
-// maxFileName is NAME_MAX of Linux, in bytes.
-const maxFileName = 255
-
-// checkPathElement refuses names that could leave a directory: the names of clusters and hosts
-// become file names.
-func checkPathElement(name string) error {
-	switch {
-	case name == "":
-		return errors.New("is empty")
-	case len(name) > maxFileName:
-		return fmt.Errorf("is longer than %d bytes", maxFileName)
-	case name == "." || name == "..":
-		return fmt.Errorf("may not be %q", name)
-	case strings.ContainsAny(name, `/\`):
-		return errors.New("contains a slash")
-	}
-	return nil
-}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ringstore/ringstore/memstore/foldername"
 	"github.com/ringstore/ringstore/memstore/unixtime"
 )
 
@@ -55,35 +56,20 @@ func isFileName(name string) bool {
 	return err == nil && fileNumber(DayOf(t.Unix()), name) > 0
 }
 
-// maxFolder is the maximum length of a folder's name in bytes; file systems allow 255.
-const maxFolder = 240
-
-// folderName returns the name of a cluster's folder. It is the cluster's name if that has only
-// ASCII letters, digits, "-", "_" and ".", and does not begin with a ".". Any other byte becomes
-// "%" and two hexadecimal digits, so that no two clusters share a folder, no folder is outside the
-// archive, and none contains a glob pattern. A name that would be too long is cut, and ends in "%-"
-// and a hash of the cluster's name.
+// folderName returns the name of a cluster's folder: that of [foldername.Of], if it fits. A name that
+// would be too long is cut, and ends in "%-" and a hash of the cluster's name. The store accepts no
+// such clusters any more, but may hold them.
 func folderName(cluster string) string {
-	var b strings.Builder
-	for i := range len(cluster) {
-		c := cluster[i]
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_', c == '.' && i > 0:
-			b.WriteByte(c)
-		default:
-			fmt.Fprintf(&b, "%%%02X", c)
-		}
-	}
-	name := b.String()
-	if name == "" {
+	name, fits := foldername.Of(cluster)
+	switch {
+	case name == "":
 		return "%-"
-	}
-	if len(name) <= maxFolder {
+	case fits:
 		return name
 	}
 	hash := sha256.Sum256([]byte(cluster))
 	end := fmt.Sprintf("%%-%x", hash[:16])
-	name = name[:maxFolder-len(end)]
+	name = name[:foldername.Max-len(end)]
 	// An escaped byte is not cut in two.
 	if i := strings.LastIndexByte(name, '%'); i > len(name)-3 {
 		name = name[:i]
