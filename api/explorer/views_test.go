@@ -306,13 +306,14 @@ func refresh(t *testing.T, tb *tab) {
 			tb.idle()
 		}
 	}
-	round(4)
+	round(len(views)) // every view has been loaded, and what it keeps is there
 	nodes, listeners := counters()
-	round(5 * len(views))
+	n := 4 * len(views)
+	round(n)
 	nodesAfter, listenersAfter := counters()
 	t.Logf("%d elements and %d listeners before, %d and %d after", nodes, listeners, nodesAfter, listenersAfter)
 	if nodesAfter > nodes+nodes/4 || listenersAfter > listeners+listeners/4 {
-		t.Errorf("%d elements and %d listeners, after 200 refreshes %d and %d", nodes, listeners, nodesAfter, listenersAfter)
+		t.Errorf("%d elements and %d listeners, after %d loads and refreshes %d and %d", nodes, listeners, 6*n, nodesAfter, listenersAfter)
 	}
 }
 
