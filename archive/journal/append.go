@@ -49,7 +49,8 @@ func (j *Journal) AppendTo(ctx context.Context, segment uint64, record []byte) e
 	return added.Wait(ctx)
 }
 
-// Added is a record that has its place in the journal, but is not acknowledged yet.
+// Added is a record that has its place in the journal, but is not acknowledged yet. The zero Added is
+// none.
 type Added struct {
 	journal *Journal
 	batch   *batch
@@ -65,7 +66,10 @@ func (j *Journal) Add(ctx context.Context, segment uint64, record []byte) (Added
 	}
 	begin := time.Now()
 	b, err := j.addToBatch(ctx, segment, record)
-	return Added{j, b, begin}, err
+	if err != nil {
+		return Added{}, err
+	}
+	return Added{j, b, begin}, nil
 }
 
 // Wait returns when the record is acknowledged, as [Journal.Append] does.

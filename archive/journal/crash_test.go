@@ -495,6 +495,24 @@ func TestFailedSyncAtClose(t *testing.T) {
 	}
 }
 
+// A record that has no place in the journal is no [Added], for which nobody must wait.
+func TestNothingIsAddedWhileUnavailable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fsys := disktest.New(1)
+		j := open(t, Options{FS: fsys})
+		fsys.Inject(func(disktest.Op) error { return syscall.EIO })
+		if err := j.Append(t.Context(), []byte("one")); !errors.Is(err, syscall.EIO) {
+			t.Errorf("got error %v, want EIO", err)
+		}
+		added, err := j.Add(t.Context(), j.Segment(), []byte("two"))
+		if _, down := errors.AsType[*UnavailableError](err); !down || added != (Added{}) {
+			t.Errorf("got %+v, %v", added, err)
+		}
+		fsys.Inject(nil)
+		ok(t, j.Close())
+	})
+}
+
 // A journal that is closed while it is unavailable retries once, and leaves no goroutine.
 func TestCloseWhileUnavailable(t *testing.T) {
 	for _, repaired := range []bool{false, true} {
