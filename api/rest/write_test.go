@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"runtime"
 	"slices"
 	"strings"
@@ -158,7 +159,11 @@ func TestGzipBombsCostLittle(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for _, path := range []string{"/api/write?cluster=alpha", "/api/query", "/api/free?to=1", "/api/healthcheck"} {
-		if got := d.send(t, "POST", path, bomb, "Content-Encoding", "gzip"); got.status != 413 {
+		want := http.StatusRequestEntityTooLarge
+		if strings.Contains(path, "write") { // reading ends earlier, after too many empty lines
+			want = http.StatusBadRequest
+		}
+		if got := d.send(t, "POST", path, bomb, "Content-Encoding", "gzip"); got.status != want {
 			t.Errorf("%s: %d %.100s", path, got.status, got.body)
 		}
 	}
