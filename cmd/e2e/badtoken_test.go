@@ -209,7 +209,7 @@ func TestBadTokensOnEveryPath(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/", "/api", "/api/", "/api//query", "/api/query/x", "/API/query", "/metrics/x", "//metrics", "/-/", "/api/../metrics"} {
+	for _, path := range []string{"/x", "/api", "/api/", "/api//query", "/api/query/x", "/API/query", "/metrics/x", "//metrics", "/-/", "/api/../metrics"} {
 		if got := p.send(t, "", "GET", path, ""); got.status != http.StatusNotFound && got.status != http.StatusUnauthorized {
 			t.Errorf("%s: %d", path, got.status)
 		}
