@@ -39,8 +39,8 @@ func TestCompares(t *testing.T) {
 	f := func(name, holds string, lost, invented int) {
 		t.Run(name, func(t *testing.T) {
 			s := newSender(0, 1, 1_000_000)
-			s.holds[slot{0, "", 1_000_000}] = value{1, true}
-			s.holds[slot{0, "", 1_000_001}] = value{2, false} // not acknowledged
+			s.holds[slot{0, "", 1_000_000}] = value{}.after(5, true).after(1, true)
+			s.holds[slot{0, "", 1_000_001}] = value{}.after(2, false) // not acknowledged
 			data = holds
 			var r result
 			if err := s.compare(server.URL, &r); err != nil {
@@ -57,6 +57,20 @@ func TestCompares(t *testing.T) {
 	f("another value", `[2]`, 0, 1)
 	f("another time", `[1,null,1]`, 0, 1)
 	f("nothing", `[]`, 1, 0)
+	f("overwritten value", `[5]`, 0, 1)
+}
+
+// A number that was not acknowledged may stand in a slot until another one is acknowledged.
+func TestOverwrites(t *testing.T) {
+	v := value{}.after(1, true).after(2, false).after(3, false)
+	for number, want := range map[float64]bool{0: false, 1: true, 2: true, 3: true} {
+		if got := v.allows(number); got != want {
+			t.Errorf("%v: got %v", number, got)
+		}
+	}
+	if v = v.after(4, true); v.allows(1) || v.allows(3) || !v.allows(4) {
+		t.Errorf("got %+v", v)
+	}
 }
 
 // No two samples share a slot.

@@ -4,9 +4,10 @@
 //	go run ./scripts/crash -rounds 20
 //	go run ./scripts/crash -rounds 500 -sync always
 //
-// All values are different, so that a sample that was never sent is noticed. A killed process must
-// not lose acknowledged samples in any sync mode; the tests of package archive cover power
-// failures. The exit code is 1 if a sample was lost or invented.
+// Some samples arrive late, some are overwritten: the last acknowledged value must be there. All
+// values are different, so that a sample that was never sent is noticed. A killed process must not
+// lose acknowledged samples in any sync mode; the tests of package archive cover power failures. The
+// exit code is 1 if a sample was lost or invented.
 package main
 
 import (
