@@ -424,3 +424,16 @@ func checkKey(t *testing.T, key []byte, labels []string) {
 		t.Fatalf("%q: host %q, cluster %q, want %q, %q", key, parsed.Host, parsed.Cluster, host, want[clusterLabel])
 	}
 }
+
+// TestLongLabelsAreNotCopied: the labels of a series may all refer to one long symbol.
+func TestLongLabelsAreNotCopied(t *testing.T) {
+	long := bytes.Repeat([]byte("x"), 1<<20)
+	labels := []label{{[]byte(nameLabel), []byte("m")}}
+	for len(labels) < maxLabels {
+		labels = append(labels, label{long, long})
+	}
+	key, err := DeviceLabels{}.appendKey(nil, labels)
+	if !errors.Is(err, errLongLabels) || cap(key) > lineprotocol.MaxKey {
+		t.Errorf("%v, with a key of %d bytes", err, cap(key))
+	}
+}

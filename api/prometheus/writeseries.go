@@ -95,6 +95,9 @@ type tags struct {
 // is queried are read as they are, "instance" without its port is the host where no label "hostname"
 // is, and labels of devices become types and ids. All other labels are tags.
 func (d DeviceLabels) appendKey(dst []byte, labels []label) ([]byte, error) {
+	if areTooLong(labels) {
+		return dst, errLongLabels
+	}
 	var t tags
 	t.others = labels[:0]
 	for _, l := range labels {
@@ -128,7 +131,7 @@ func (d DeviceLabels) appendKey(dst []byte, labels []label) ([]byte, error) {
 		add(l.name, l.value)
 	}
 	if err == nil && len(dst) > lineprotocol.MaxKey {
-		err = fmt.Errorf("the labels are longer than %d bytes", lineprotocol.MaxKey)
+		err = errLongLabels
 	}
 	return dst, err
 }
@@ -136,7 +139,19 @@ func (d DeviceLabels) appendKey(dst []byte, labels []label) ([]byte, error) {
 var (
 	instanceLabel = []byte("instance")
 	errNoName     = errors.New("no label " + nameLabel)
+	errLongLabels = fmt.Errorf("the labels are longer than %d bytes", lineprotocol.MaxKey)
 )
+
+// areTooLong reports whether labels are far too long for a key. They are not copied then: many labels
+// can refer to one symbol, which may be as long as a message. Names that are no part of the key are
+// shorter than a key.
+func areTooLong(labels []label) bool {
+	n := 0
+	for _, l := range labels {
+		n += len(l.name) + len(l.value)
+	}
+	return n > 2*lineprotocol.MaxKey
+}
 
 // sort puts a label where it belongs.
 func (d DeviceLabels) sort(t *tags, l label) error {
