@@ -71,8 +71,11 @@ func TestBrowser(t *testing.T) {
 		tb.shows("No job with this number")
 		tb.goTo("?view=jobs&user=nobody")
 		tb.shows("No jobs of nobody are known")
-		tb.goTo("?view=nosuch&cluster=<b>&metric=<b>")
-		tb.shows("No values in this time range")
+		for _, name := range []string{"nosuch", "constructor"} { // what every object of JavaScript has is no view
+			tb.goTo("?view=query")
+			tb.goTo("?view=" + name + "&cluster=<b>&metric=<b>")
+			tb.shows("No values in this time range")
+		}
 	})
 
 	t.Run("a hostile name", func(t *testing.T) {

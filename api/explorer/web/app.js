@@ -65,7 +65,7 @@ function firstView(w) {
 
 function viewName() {
   const name = here().view;
-  return name in views ? name : firstView(/** @type {Who} */ (who));
+  return Object.hasOwn(views, name) ? name : firstView(/** @type {Who} */ (who));
 }
 
 /** Starts with the token that there is. */
