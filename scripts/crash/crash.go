@@ -9,17 +9,25 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/ringstore/ringstore/scripts/launch"
 )
+
+// frequencies of the other metric, in seconds.
+var frequencies = []int{1, 2, 5}
 
 // crash kills the server once per round and compares its data after the restart.
 func crash(ctx context.Context, o options, dir string, log io.Writer) (total result, err error) {
 	random := rand.New(rand.NewPCG(o.seed, 0))
-	addr, err := configure(o, dir)
+	addr, err := launch.FreeAddr()
 	if err != nil {
 		return total, err
 	}
 	senders := newSenders(o)
 	for round := range o.rounds {
+		if err := configure(o, dir, addr, frequencies[random.IntN(len(frequencies))]); err != nil {
+			return total, err
+		}
 		if senders[0].batches > maxRounds*o.hosts/2 { // the late samples have reached the first ones: start over
 			if err := os.RemoveAll(filepath.Join(dir, checkpoints)); err != nil {
 				return total, err

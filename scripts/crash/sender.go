@@ -104,6 +104,9 @@ func (s *sender) body(n int, fraction float64) []byte {
 			fmt.Fprintf(&b, ",type=hwthread,type-id=%s", x.device)
 		}
 		fmt.Fprintf(&b, " value=%v %d\n", number(n, i, fraction), x.second)
+		if x.device == "" {
+			fmt.Fprintf(&b, "%s,hostname=%s value=1 %d\n", other, s.host(x.host), x.second)
+		}
 	}
 	return b.Bytes()
 }
