@@ -161,6 +161,15 @@ func (tb *tab) run(actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
+// typeInto types into an element. [chromedp.SendKeys] would read its attributes while the page changes
+// them, which is a data race.
+func (tb *tab) typeInto(selector, text string) {
+	tb.t.Helper()
+	tb.until(fmt.Sprintf("document.querySelector(%q)", selector))
+	tb.eval(fmt.Sprintf("document.querySelector(%q).focus()", selector))
+	tb.run(chromedp.KeyEvent(text))
+}
+
 // eval returns the value of an expression in the page.
 func (tb *tab) eval(expr string) any {
 	tb.t.Helper()
