@@ -149,7 +149,8 @@ func (a *Archive) checkFiles(everything bool) {
 // that the next start needs. What is in memory of block files that are gone will be in the next
 // checkpoint. checkpointMu must be held.
 func (a *Archive) findGone(everything bool) error {
-	if a.journal.Load() == nil {
+	j := a.journal.Load()
+	if j == nil {
 		return nil
 	}
 	if err := a.restoreRoot(); err != nil {
@@ -162,6 +163,8 @@ func (a *Archive) findGone(everything bool) error {
 			return err
 		}
 	}
+	// Before the listing: a segment that the journal starts meanwhile is not in it.
+	segments, current := j.Segments(), j.Segment()
 	there, err := a.listFiles()
 	if err != nil {
 		return err
@@ -170,8 +173,8 @@ func (a *Archive) findGone(everything bool) error {
 	for _, w := range a.windows {
 		needed = append(needed, filepath.Join(a.dir, w.Name))
 	}
-	for _, s := range a.journal.Load().Segments() {
-		if s.Number >= a.journalFrom && s.Number != a.journal.Load().Segment() { // the journal looks for the current one
+	for _, s := range segments {
+		if s.Number >= a.journalFrom && s.Number != current { // the journal looks for the current one
 			needed = append(needed, s.Path)
 			if !there[s.Path] { // replaying others without it would be wrong
 				a.unreadSegment = 0
