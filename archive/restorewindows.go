@@ -114,9 +114,9 @@ func (r *restorer) chooseWindows(all *windowsFiles, f *blockfile.File, at foundF
 }
 
 // restoreWindows restores all series, and the open windows unless a later, unfinished run has
-// sealed them. What is damaged in one file is restored from the next. What cannot be read in any of
-// them ends the start: later checkpoints would make the loss final, and the next start chooses another
-// file.
+// sealed them. Windows damaged in one file are restored from the next. A host that cannot be read in
+// any of them ends the start: later checkpoints would make the loss final, and the next start chooses
+// another file.
 func (r *restorer) restoreWindows(w windowsFiles) error {
 	var damaged map[hostKey]bool // in all files so far
 	unreadable := make(map[hostKey]error)

@@ -1,5 +1,6 @@
 // Package table writes values as a table, one row per value, in the formats that notebooks read:
-// CSV and Parquet. It streams: what it holds does not grow with the number of rows.
+// CSV and Parquet. It streams: a CSV takes a fixed amount of memory, and a Parquet file that of one
+// group of rows and of the footer, which has a short entry for each group.
 package table
 
 import (
@@ -17,6 +18,8 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
+
+	"github.com/ringstore/ringstore/api/internal/truncate"
 )
 
 // Format is the format of an answer.
@@ -54,7 +57,7 @@ func Requested(parameter string, header http.Header) (Format, error) {
 	case "parquet":
 		return Parquet, nil
 	}
-	return JSON, fmt.Errorf(`expected "json", "csv" or "parquet"; got %q`, clip(parameter))
+	return JSON, fmt.Errorf(`expected "json", "csv" or "parquet"; got %q`, truncate.Text(parameter, 100))
 }
 
 func accepted(header http.Header) Format {
@@ -81,8 +84,6 @@ func accepted(header http.Header) Format {
 	}
 	return best
 }
-
-func clip(text string) string { return text[:min(len(text), 100)] }
 
 // Series names what the values of some rows belong to. Unknown parts are empty.
 type Series struct {

@@ -175,7 +175,7 @@ func (s *server) unreachable(err error) error {
 	return fmt.Errorf("%s: cannot be reached: %w", at, err)
 }
 
-// printable returns text without what a terminal would obey: names come from whoever may write.
+// printable replaces the characters that control a terminal: whoever may write chooses the names.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' {

@@ -53,22 +53,16 @@ func (j *Jobs) Run(ctx context.Context, _ []string, out, warnings io.Writer) err
 		return err
 	}
 	defer s.close()
-	query := url.Values{}
-	for name, value := range map[string]string{"cluster": j.Cluster, "user": j.User} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
-	var answer struct{ Jobs json.RawMessage }
-	if err := s.get(ctx, "/api/jobs", query, &answer); err != nil {
+	var text json.RawMessage
+	if err := s.jobs(ctx, j.Cluster, j.User, &text); err != nil {
 		return err
 	}
 	if j.Format == "json" {
-		_, err := fmt.Fprintf(out, "%s\n", answer.Jobs)
+		_, err := fmt.Fprintf(out, "%s\n", text)
 		return err
 	}
 	var list []job
-	if err := json.Unmarshal(answer.Jobs, &list); err != nil {
+	if err := json.Unmarshal(text, &list); err != nil {
 		return fmt.Errorf("%s: expected a list of jobs: %w", j.Server, err)
 	}
 	if j.Format == "csv" {
@@ -79,6 +73,19 @@ func (j *Jobs) Run(ctx context.Context, _ []string, out, warnings io.Writer) err
 		return err
 	}
 	return writeJobs(out, list)
+}
+
+// jobs asks for the jobs of a cluster, "" for all, and of a user, "" for the caller. It decodes them
+// into result, the newest first.
+func (s *server) jobs(ctx context.Context, cluster, user string, result any) error {
+	query := url.Values{}
+	for name, value := range map[string]string{"cluster": cluster, "user": user} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	answer := struct{ Jobs any }{result}
+	return s.get(ctx, "/api/jobs", query, &answer)
 }
 
 func writeJobs(out io.Writer, list []job) error {

@@ -104,15 +104,11 @@ func (t *Top) hosts(ctx context.Context, s *server) ([]string, error) {
 	if t.Job == 0 {
 		return nil, nil
 	}
-	query := url.Values{}
-	if t.Cluster != "" {
-		query.Set("cluster", t.Cluster)
-	}
-	var answer struct{ Jobs []job }
-	if err := s.get(ctx, "/api/jobs", query, &answer); err != nil {
+	var jobs []job
+	if err := s.jobs(ctx, t.Cluster, "", &jobs); err != nil {
 		return nil, err
 	}
-	for _, j := range answer.Jobs { // the newest first
+	for _, j := range jobs { // the newest first
 		if j.JobID == t.Job {
 			t.Cluster = j.Cluster
 			return j.Hosts, nil

@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 
-	"golang.org/x/term"
+	"github.com/ringstore/ringstore/cmd/internal/terminal"
 )
 
 // levels are the names that cc-metric-store uses.
@@ -35,7 +34,7 @@ func New(w io.Writer, level, format string, date bool) (*slog.Logger, error) {
 	}
 	if format == "" {
 		format = JSON
-		if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		if terminal.Is(w) {
 			format = Text
 		}
 	}
