@@ -20,6 +20,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/tsenart/vegeta/v12/lib/plot"
 )
@@ -60,8 +61,8 @@ var securityHeaders = [][2]string{
 type file struct {
 	contentType string
 	plain       []byte
-	gzipped     []byte
-	tag         string // its hash, the stem of its entity tags
+	gzipped     func() []byte // compresses at the first call
+	tag         string        // its hash, the stem of its entity tags
 }
 
 // Page is the web page. It is safe for concurrent use.
@@ -115,20 +116,18 @@ func (p *Page) add(name string, content []byte) error {
 	if !ok {
 		return fmt.Errorf("explorer: %s: no content type is known for this extension", name)
 	}
-	var packed bytes.Buffer
-	w, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
-	if err != nil {
-		return err
-	}
-	if _, err := w.Write(content); err != nil {
-		return err
-	}
-	if err := w.Close(); err != nil {
-		return err
-	}
 	hash := sha256.Sum256(content)
-	p.files[name] = file{contentType, content, packed.Bytes(), base64.RawURLEncoding.EncodeToString(hash[:12])}
+	gzipped := sync.OnceValue(func() []byte { return compress(content) })
+	p.files[name] = file{contentType, content, gzipped, base64.RawURLEncoding.EncodeToString(hash[:12])}
 	return nil
+}
+
+func compress(content []byte) []byte {
+	var packed bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&packed, gzip.BestCompression) // the level exists
+	_, _ = w.Write(content)                                    // a buffer takes everything
+	_ = w.Close()
+	return packed.Bytes()
 }
 
 // ServeHTTP answers the page at [Path] and its files below [FilePrefix].
@@ -155,7 +154,7 @@ func (f file) serve(w http.ResponseWriter, r *http.Request) {
 	h.Set("Vary", "Accept-Encoding")
 	body, tag := f.plain, `"`+f.tag+`"`
 	if acceptsGzip(r.Header.Values("Accept-Encoding")) {
-		body, tag = f.gzipped, `"`+f.tag+`-gzip"`
+		body, tag = f.gzipped(), `"`+f.tag+`-gzip"`
 		h.Set("Content-Encoding", "gzip")
 	}
 	h.Set("Etag", tag)
