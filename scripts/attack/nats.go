@@ -58,6 +58,9 @@ func emptyLines(ctx context.Context, t *target) int64 {
 	})
 }
 
+// guestPayload is how large a message of a guest may be, in bytes (docs/nats.md).
+const guestPayload = 256 << 10
+
 // guests sends messages without a token over four connections: one with messages of almost 8 MB,
 // which are too large for guests, three with as much as guests may send.
 func guests(ctx context.Context, t *target) int64 {
@@ -66,7 +69,7 @@ func guests(ctx context.Context, t *target) int64 {
 		m := natsgo.NewMsg("")
 		m.Data = data
 		if i%4 > 0 {
-			m.Data = data[:1<<20-1000]
+			m.Data = data[:guestPayload-1000]
 		}
 		return m
 	})
